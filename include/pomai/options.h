@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef POMAI_OPTIONS_H
+#define POMAI_OPTIONS_H
+
+#include "types.h"
+
+/* Options begin with struct_size so that fields can be added; start from the _INIT. NULL means all defaults. */
+
+/* pomai_open_options.flags */
+#define POMAI_OPEN_EXISTING 1u      /* POMAI_ENOTFOUND instead of making a new database */
+#define POMAI_OPEN_READONLY 2u      /* change nothing on disk; many processes may do so at once, with no writer */
+#define POMAI_OPEN_ACCEPT_DAMAGE 4u /* with READONLY: show what lies before the damage instead of refusing */
+#define POMAI_OPEN_STRICT_MARK 8u   /* sync the WATERMARK before each acknowledgement: even on the image of a crash no
+                                       damage can pass for a torn tail; costs a second sync a commit */
+
+typedef struct pomai_open_options {
+    size_t struct_size;
+    uint32_t flags;
+    uint32_t shards;             /* for a new database; 0: min(cores, 8); at most 256 */
+    pomai_durability durability; /* level of writes that name none; DEFAULT: SYNC */
+    uint32_t group_ms;           /* for GROUP; 0: 10 */
+    uint32_t search_threads;     /* helpers besides the calling thread; 0: cores - 1; UINT32_MAX: none */
+    uint32_t mailbox_slots;      /* commands a shard can hold, a power of two; 0: 1,024 */
+    uint64_t wal_file_bytes;     /* size of a log file; 0: 64 MiB; at least 64 KiB; one batch may need a larger file */
+} pomai_open_options;
+#define POMAI_OPEN_OPTIONS_INIT                                                                                        \
+    {                                                                                                                  \
+        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0                                         \
+    }
+
+typedef struct pomai_collection_options {
+    size_t struct_size;
+    uint64_t dim;          /* 1 to POMAI_MAX_DIM */
+    pomai_metric metric;
+    pomai_id_kind id_kind;
+} pomai_collection_options;
+#define POMAI_COLLECTION_OPTIONS_INIT                                                                                  \
+    {                                                                                                                  \
+        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64                                             \
+    }
+
+typedef struct pomai_write_options {
+    size_t struct_size;
+    pomai_durability durability; /* DEFAULT: the database's */
+    uint64_t deadline_us;        /* wait at most this long for room in full mailboxes; 0: not at all (POMAI_EBUSY);
+                                    UINT64_MAX, which _INIT sets: as long as it takes. Bounds admission only: once
+                                    admitted, a write ends when it is decided. */
+} pomai_write_options;
+#define POMAI_WRITE_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(pomai_write_options), POMAI_DURABILITY_DEFAULT, UINT64_MAX                                              \
+    }
+
+/* pomai_search_options.include */
+#define POMAI_INCLUDE_DOCUMENTS 1u
+#define POMAI_INCLUDE_VECTORS 2u
+
+typedef struct pomai_search_options {
+    size_t struct_size;
+    uint32_t include;     /* POMAI_INCLUDE_ bits */
+    uint64_t deadline_us; /* from the call; UINT64_MAX, which _INIT sets: none */
+} pomai_search_options;
+#define POMAI_SEARCH_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        sizeof(pomai_search_options), 0, UINT64_MAX                                                                    \
+    }
+
+/* pomai_verify_path: called now and then with bytes done and in all; return non-zero to stop with POMAI_EDEADLINE. */
+typedef int (*pomai_progress_fn)(void *context, uint64_t done, uint64_t total);
+
+/* pomai_dump_wal: called with each line, NUL-terminated, without a line feed; return non-zero to stop. */
+typedef int (*pomai_line_fn)(void *context, const char *line);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PomaiDB: an in-process vector engine.
+ *
+ * Contract, valid for every function unless it says otherwise:
+ *   Status    Functions that can fail return a pomai_status and fill *err (may be NULL) when it is not POMAI_OK.
+ *             What was refused changed nothing that is stored.
+ *   Ownership Inputs are borrowed for the call. Handles and results returned through a pointer belong to the caller,
+ *             who gives each to its one close or free function; that takes NULL. An output pointer is NULL after a
+ *             failure. Pointers into a result live until the result is freed.
+ *   Threads   A database and its collections may be used from any number of threads at once. A ticket, block, rows or
+ *             result belongs to one thread at a time. Close or free a handle when no other thread is using it.
+ *   Processes One process has a database open for writing at a time. Do not use handles in a forked child.
+ *   Distances Smaller is closer: l2 is squared Euclidean, ip is 1 - dot, cosine is 1 - cos.
+ *   Versions  Structs begin with struct_size where fields may be added; use the _INIT. Status numbers never change.
+ *
+ * The library never prints, never exits and installs no signal handler.
+ */
+#ifndef POMAI_H
+#define POMAI_H
+
+#include "options.h"
+#include "status.h"
+#include "types.h"
+#include "version.h"
+
+#if defined(__GNUC__) || defined(__clang__)
+#define POMAI_API __attribute__((visibility("default")))
+#else
+#define POMAI_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- library ---- */
+
+/* "0.1.0"; static. */
+POMAI_API const char *pomai_version(void);
+/* "POMAI_EDIM" and so on; static; "POMAI_?" for a number that is none. */
+POMAI_API const char *pomai_status_name(pomai_status status);
+/* The short English text of a status; static. */
+POMAI_API const char *pomai_status_text(pomai_status status);
+/* The instruction set the distance kernels use on this machine: "scalar", "avx2" or "avx512". The environment variable
+ * POMAI_SIMD, read at the first open or search, may ask for a lower one. */
+POMAI_API const char *pomai_simd_level(void);
+/* Frees a string that a function here returned. */
+POMAI_API void pomai_free(void *string);
+
+/* ---- database ---- */
+
+/* Opens the database in the directory `path`, making it when there is none (its parent must exist). Replays the log;
+ * refuses damage (POMAI_ECORRUPT) and tells it from the torn tail of a crash, which was never acknowledged. */
+POMAI_API pomai_status pomai_open(const char *path, const pomai_open_options *options, pomai_db **db,
+                                  pomai_error *err);
+/* Makes everything acknowledged durable, then closes. POMAI_EBUSY, and still open, while a collection, ticket or block
+ * of it is open. Any other failure: closed, and what could not be synced is named. */
+POMAI_API pomai_status pomai_close(pomai_db *db, pomai_error *err);
+/* What opening found. `notes` is borrowed until close. */
+POMAI_API void pomai_get_open_report(const pomai_db *db, pomai_open_report *report);
+/* Returns once everything acknowledged so far, at whatever level, survives power loss. */
+POMAI_API pomai_status pomai_sync(pomai_db *db, pomai_error *err);
+/* Counters and sizes as one JSON object; give it to pomai_free. docs/stats.md names the fields. */
+POMAI_API pomai_status pomai_stats(pomai_db *db, char **json, pomai_error *err);
+
+/* ---- collections ---- */
+
+/* Makes a collection; POMAI_EEXISTS if the name is taken. A name has 1 to POMAI_MAX_NAME of A-Z a-z 0-9 _ - . and does
+ * not begin with a dot. Durable on return. */
+POMAI_API pomai_status pomai_collection_create(pomai_db *db, const char *name, const pomai_collection_options *options,
+                                               pomai_collection **collection, pomai_error *err);
+/* Opens a collection; POMAI_ENOTFOUND if there is none. */
+POMAI_API pomai_status pomai_collection_open(pomai_db *db, const char *name, pomai_collection **collection,
+                                             pomai_error *err);
+/* The collection `default`, which the first put to it makes (dimension and kind of id from the data, metric L2).
+ * Belongs to the database; not to be closed. */
+POMAI_API pomai_collection *pomai_default(pomai_db *db);
+POMAI_API void pomai_collection_close(pomai_collection *collection);
+/* Removes a collection and its rows for good. Calls on handles that are still open give POMAI_ENOTFOUND. */
+POMAI_API pomai_status pomai_collection_drop(pomai_db *db, const char *name, pomai_error *err);
+/* The names as an array of *count entries, sorted, ended by NULL, in one allocation: give it to pomai_free. */
+POMAI_API pomai_status pomai_collection_list(pomai_db *db, char ***names, size_t *count, pomai_error *err);
+POMAI_API pomai_status pomai_collection_get_info(pomai_collection *collection, pomai_collection_info *info,
+                                                 pomai_error *err);
+
+/* ---- writing ---- */
+
+/* Inserts rows, or replaces those whose ids are there, all or nothing. Returns when the batch is acknowledged at its
+ * durability level and visible to every later read. An id twice in a batch is refused (POMAI_EDUPID); a batch over
+ * POMAI_MAX_BATCH_BYTES too: split it. POMAI_EUNKNOWN: the log failed meanwhile; reopen to learn the outcome. `options`
+ * and `ack` may be NULL. */
+POMAI_API pomai_status pomai_put(pomai_collection *collection, const pomai_batch *batch,
+                                 const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
+/* The same, but returns as soon as the batch is admitted; its memory stays borrowed until the ticket is done. */
+POMAI_API pomai_status pomai_put_async(pomai_collection *collection, const pomai_batch *batch,
+                                       const pomai_write_options *options, pomai_ticket **ticket, pomai_error *err);
+/* Waits until the ticket is done and returns the outcome of its put. POMAI_EDEADLINE after timeout_us (UINT64_MAX: none):
+ * not done yet, wait again. May be called again after it is done. */
+POMAI_API pomai_status pomai_wait(pomai_ticket *ticket, uint64_t timeout_us, pomai_ack *ack, pomai_error *err);
+/* Frees a ticket; waits for it first if it is not done, because the batch's memory is in use until then. */
+POMAI_API void pomai_ticket_free(pomai_ticket *ticket);
+
+/* Reserves a block of rows x dim floats, 64-byte aligned and zeroed, that becomes the engine's own storage at
+ * pomai_commit without a copy. For collections of u64 ids; ids are assigned at commit. */
+POMAI_API pomai_status pomai_reserve(pomai_collection *collection, uint64_t rows, uint64_t dim, pomai_block **block,
+                                     pomai_error *err);
+/* The block's vectors, row after row; NULL once committed. */
+POMAI_API float *pomai_block_vectors(pomai_block *block);
+/* Checks the block and puts it, like pomai_put. `documents` (one a row) may be NULL. When refused (NaN, zero vector,
+ * busy), the block is as it was and may be mended and committed again; after POMAI_OK or POMAI_EUNKNOWN it is empty. */
+POMAI_API pomai_status pomai_commit(pomai_block *block, const pomai_bytes *documents,
+                                    const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
+/* Frees a block; rows not committed are dropped. */
+POMAI_API void pomai_block_free(pomai_block *block);
+
+/* Deletes the rows with these ids, all or nothing, durable like a put; ids that are not there are passed over.
+ * ack->rows says how many were there. */
+POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids,
+                                    const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
+
+/* ---- reading ---- */
+
+/* Fetches rows by id: entry i of *rows answers id i. An id that is not there is no failure. */
+POMAI_API pomai_status pomai_get(pomai_collection *collection, const pomai_ids *ids, pomai_rows **rows,
+                                 pomai_error *err);
+POMAI_API size_t pomai_rows_count(const pomai_rows *rows);
+POMAI_API uint32_t pomai_rows_dim(const pomai_rows *rows);
+/* 1 if id i was there. */
+POMAI_API int pomai_rows_found(const pomai_rows *rows, size_t i);
+/* The vector of entry i, as it was put; NULL if not found. */
+POMAI_API const float *pomai_rows_vector(const pomai_rows *rows, size_t i);
+/* The document of entry i; {NULL, 0} if it has none or was not found. */
+POMAI_API pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i);
+/* The commit stamp of entry i; 0 if not found. */
+POMAI_API uint64_t pomai_rows_stamp(const pomai_rows *rows, size_t i);
+POMAI_API void pomai_rows_free(pomai_rows *rows);
+
+/* Finds the k nearest rows of each of `queries` vectors (queries x dim, row after row), nearest first, equal distances by
+ * id. Exact, over everything acknowledged before the call. The distances are double-precision sums in one fixed order: the
+ * same on every machine, instruction set and number of shards. `options` may be NULL. */
+POMAI_API pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim,
+                                    uint64_t k, const pomai_search_options *options, pomai_result **result,
+                                    pomai_error *err);
+POMAI_API size_t pomai_result_queries(const pomai_result *result);
+/* Neighbours found for query q, at most k. */
+POMAI_API size_t pomai_result_count(const pomai_result *result, size_t q);
+/* The ids of query q, nearest first; NULL in a collection of string ids. */
+POMAI_API const uint64_t *pomai_result_ids(const pomai_result *result, size_t q);
+/* The string id of neighbour i of query q; {NULL, 0} in a collection of u64 ids. */
+POMAI_API pomai_bytes pomai_result_string_id(const pomai_result *result, size_t q, size_t i);
+/* The distances of query q, nearest first. */
+POMAI_API const double *pomai_result_distances(const pomai_result *result, size_t q);
+/* The document of neighbour i, with POMAI_INCLUDE_DOCUMENTS; {NULL, 0} if none. */
+POMAI_API pomai_bytes pomai_result_document(const pomai_result *result, size_t q, size_t i);
+/* The vector of neighbour i, with POMAI_INCLUDE_VECTORS; else NULL. */
+POMAI_API const float *pomai_result_vector(const pomai_result *result, size_t q, size_t i);
+POMAI_API void pomai_result_verdict(const pomai_result *result, size_t q, pomai_verdict *verdict);
+POMAI_API void pomai_result_free(pomai_result *result);
+
+/* ---- inspecting a database that no writer has open ---- */
+
+/* Reads every byte of the log and manifest and checks every checksum and chain, changing nothing. *json (give it to
+ * pomai_free) lists what was checked and every problem, also when POMAI_ECORRUPT is returned. */
+POMAI_API pomai_status pomai_verify_path(const char *path, pomai_progress_fn progress, void *context, char **json,
+                                         pomai_error *err);
+/* Gives one line a log record, oldest first, shard after shard; as JSON objects if `json` is non-zero. */
+POMAI_API pomai_status pomai_dump_wal(const char *path, int json, pomai_line_fn line, void *context, pomai_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef POMAI_TYPES_H
+#define POMAI_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+/* Limits. Anything beyond is refused with POMAI_ETOOBIG, POMAI_EDIM or POMAI_EID before anything is written. */
+#define POMAI_MAX_DIM 65536u                     /* dimensions of a vector */
+#define POMAI_MAX_BATCH_BYTES (64u * 1024 * 1024) /* ids + vectors + documents of one put */
+#define POMAI_MAX_STRING_ID 512u                 /* bytes of a string id; at least 1 */
+#define POMAI_MAX_K 1000000u                     /* neighbours of one query */
+#define POMAI_MAX_NAME 64u                       /* bytes of a collection's name */
+
+typedef struct pomai_db pomai_db;                 /* an open database */
+typedef struct pomai_collection pomai_collection; /* a collection of an open database */
+typedef struct pomai_ticket pomai_ticket;         /* a put under way */
+typedef struct pomai_block pomai_block;           /* reserved rows, to be written by the caller */
+typedef struct pomai_rows pomai_rows;             /* what a get found */
+typedef struct pomai_result pomai_result;         /* what a search found */
+
+/* How the distance of two vectors is computed; smaller is closer, always. Numbers are kept on disk. */
+typedef enum pomai_metric {
+    POMAI_METRIC_L2 = 1,     /* squared Euclidean distance */
+    POMAI_METRIC_IP = 2,     /* 1 - dot product */
+    POMAI_METRIC_COSINE = 3, /* 1 - cosine of the angle; zero vectors are refused */
+} pomai_metric;
+
+/* The kind of a collection's ids, fixed when it is made. Numbers are kept on disk. */
+typedef enum pomai_id_kind {
+    POMAI_ID_U64 = 1,    /* 64-bit unsigned, given by the caller or assigned by the engine */
+    POMAI_ID_STRING = 2, /* 1 to POMAI_MAX_STRING_ID bytes, compared byte by byte */
+} pomai_id_kind;
+
+/*
+ * What an acknowledged write survives.
+ *   SYNC   power loss: synced to the disk before the acknowledgement (group-committed with whatever else waits)
+ *   GROUP  kill -9 at once, power loss after at most group_ms: synced in the background
+ *   OS     kill -9: handed to the operating system; synced when the log falls idle, when a file is sealed, and at close
+ */
+typedef enum pomai_durability {
+    POMAI_DURABILITY_DEFAULT = 0, /* in options: the database's own level, which is SYNC unless set at open */
+    POMAI_DURABILITY_OS = 1,
+    POMAI_DURABILITY_GROUP = 2,
+    POMAI_DURABILITY_SYNC = 3,
+} pomai_durability;
+
+/* A borrowed run of bytes; need not end in NUL. */
+typedef struct pomai_bytes {
+    const void *data;
+    size_t size;
+} pomai_bytes;
+
+/* A list of ids of one kind. Set u64 or string, matching the collection, and count. */
+typedef struct pomai_ids {
+    size_t count;
+    const uint64_t *u64;
+    const pomai_bytes *string;
+} pomai_ids;
+
+/* Rows to put. Begin with POMAI_BATCH_INIT. All memory is borrowed until the put returns (or its ticket is done). */
+typedef struct pomai_batch {
+    size_t struct_size;
+    uint64_t rows;
+    uint64_t dim;
+    const float *vectors;          /* rows x dim, row after row */
+    const uint64_t *u64_ids;       /* rows ids, or NULL: the engine assigns consecutive ones */
+    const pomai_bytes *string_ids; /* rows ids, in a collection of string ids */
+    const pomai_bytes *documents;  /* rows documents (opaque bytes; by convention JSON), or NULL; {NULL, 0}: none */
+} pomai_batch;
+#define POMAI_BATCH_INIT                                                                                               \
+    {                                                                                                                  \
+        sizeof(pomai_batch), 0, 0, NULL, NULL, NULL, NULL                                                              \
+    }
+
+/* What an acknowledged write got. */
+typedef struct pomai_ack {
+    uint64_t stamp_ns;         /* commit stamp: nanoseconds since 1970, never decreasing within a shard */
+    uint64_t first_id;         /* the first assigned id; row i has first_id + i; 0 if the ids were given */
+    uint64_t rows;             /* put: rows written; delete: rows that were there */
+    uint64_t lsn;              /* log sequence number of the write's first part, in its shard's log */
+    uint32_t shard;            /* the shard of the first part */
+    uint32_t parts;            /* log records the write was spread over */
+    pomai_durability level;    /* what it survives by now; never less than asked for */
+} pomai_ack;
+
+/* Whether an answer is complete. */
+typedef enum pomai_completeness {
+    POMAI_EXACT = 1,       /* every row that the view shows was compared */
+    POMAI_APPROXIMATE = 2, /* an index was used; expected_recall says how good it is */
+    POMAI_CUT = 3,         /* the deadline cut it: the best of what was compared by then */
+} pomai_completeness;
+
+/* Why a query has fewer than k neighbours. */
+typedef enum pomai_fewer {
+    POMAI_FEWER_NOT = 0,      /* it has k */
+    POMAI_FEWER_ROWS = 1,     /* the collection shows fewer than k rows */
+    POMAI_FEWER_DEADLINE = 2, /* the deadline cut the search */
+} pomai_fewer;
+
+/* What a search says of its own answer. */
+typedef struct pomai_verdict {
+    pomai_completeness completeness;
+    pomai_fewer fewer;
+    double expected_recall; /* 1.0 when exact; 0.0 when cut (unknown) */
+    uint64_t rows_scanned;  /* rows compared with the query */
+    uint64_t rows_visible;  /* rows that the view shows (an upper bound when cut) */
+} pomai_verdict;
+
+/* What is fixed about a collection. */
+typedef struct pomai_collection_info {
+    char name[POMAI_MAX_NAME + 1];
+    uint32_t id;
+    uint32_t dim; /* 0: `default`, before its first put */
+    pomai_metric metric;
+    pomai_id_kind id_kind;
+    uint64_t rows; /* live rows at the time of the call */
+} pomai_collection_info;
+
+/* What opening found and did. Borrowed pointers live until the database is closed. */
+typedef struct pomai_open_report {
+    uint64_t records;          /* log records replayed */
+    uint64_t rows;             /* rows replayed, before later versions replaced some */
+    uint64_t log_bytes;        /* bytes of log read */
+    uint64_t torn_bytes;       /* bytes after the last whole record, never acknowledged; moved to quarantine/ */
+    uint64_t torn_tails;       /* logs that had such a tail */
+    uint64_t aborted_batches;  /* batches over several shards that were not complete at the crash; none was acknowledged */
+    uint64_t damaged;          /* 1 when opened up to the damage (POMAI_OPEN_ACCEPT_DAMAGE) and there was some */
+    uint64_t open_ns;          /* time it took */
+    const char *notes;         /* one line for each thing out of the ordinary; "" if none */
+} pomai_open_report;
+
+#endif
