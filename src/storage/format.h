@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that is on disk, by offset: docs/format/wal.md and docs/format/manifest.md, with one static assertion for each
+ * size and offset. Structs are used in memory as they are on disk; the engine runs on little-endian machines only.
+ */
+#ifndef PM_STORAGE_FORMAT_H
+#define PM_STORAGE_FORMAT_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are little-endian");
+
+#define PM_FORMAT 1u
+
+#define PM_WAL_MAGIC      "POMAIWAL"
+#define PM_MARK_MAGIC     "POMAIMRK"
+#define PM_CURRENT_MAGIC  "POMAICUR"
+#define PM_MANIFEST_MAGIC "POMAIMAN"
+
+#define PM_WAL_ALIGN       64u
+#define PM_WAL_HEADER      512u
+#define PM_REC_HEADER      128u
+#define PM_MARK_SLOT       512u
+#define PM_REC_VERSION     1u
+#define PM_MANIFEST_HEADER 128u
+#define PM_HASH_KIND       1u
+#define PM_EPOCH           1u
+#define PM_MAX_SHARDS      256u
+
+enum { PM_OP_PUT = 1, PM_OP_DELETE = 2, PM_OP_ABORT = 3 };
+enum { PM_DTYPE_NONE = 0, PM_DTYPE_F32 = 1 };
+enum { PM_REC_IDS_ARE_RANGE = 1, PM_REC_HAS_DOCUMENTS = 2, PM_REC_FLAGS_KNOWN = 3 };
+
+typedef struct pm_wal_header {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint8_t uuid[16];
+    uint64_t salt;
+    uint64_t number;
+    uint64_t open_counter;
+    uint32_t epoch;
+    uint32_t shard;
+    uint32_t cipher;
+    uint32_t zero1;
+    uint64_t pred_number;
+    uint64_t pred_lsn;
+    uint64_t pred_length;
+    uint64_t pred_chain;
+    uint64_t pred_stamp;
+    uint8_t zero2[400];
+} pm_wal_header;
+
+typedef struct pm_rec_header {
+    uint32_t header_crc;
+    uint32_t payload_crc;
+    uint16_t version;
+    uint8_t op;
+    uint8_t dtype;
+    uint8_t id_kind;
+    uint8_t flags;
+    uint16_t zero1;
+    uint64_t lsn;
+    uint64_t durable_lsn;
+    uint64_t stamp;
+    uint64_t batch;
+    uint32_t part;
+    uint32_t parts;
+    uint32_t collection;
+    uint32_t dim;
+    uint32_t rows;
+    uint32_t key_id;
+    uint64_t payload_len;
+    uint64_t ids_len;
+    uint64_t vectors_len;
+    uint64_t expiry_len;
+    uint64_t documents_len;
+    uint8_t zero2[16];
+} pm_rec_header;
+
+typedef struct pm_mark_slot {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint8_t uuid[16];
+    uint32_t epoch;
+    uint32_t shard;
+    uint64_t sequence;
+    uint64_t number;
+    uint64_t durable_lsn;
+    uint64_t offset;
+    uint64_t chain;
+    uint8_t zero[432];
+} pm_mark_slot;
+
+typedef struct pm_current {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint8_t uuid[16];
+    uint64_t number;
+    uint8_t zero[24];
+} pm_current;
+
+typedef struct pm_manifest_header {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint64_t length;
+    uint64_t incompatible;
+    uint64_t compatible;
+    uint8_t uuid[16];
+    uint64_t number;
+    uint64_t created;
+    uint32_t epoch;
+    uint32_t shards;
+    uint32_t hash_kind;
+    uint32_t next_collection;
+    uint32_t collections;
+    uint8_t zero[36];
+} pm_manifest_header;
+
+typedef struct pm_manifest_shard {
+    uint64_t first_wal;
+    uint64_t resolved;
+} pm_manifest_shard;
+
+typedef struct pm_manifest_collection {
+    uint32_t id;
+    uint32_t dim;
+    uint8_t metric;
+    uint8_t id_kind;
+    uint8_t dtype;
+    uint8_t name_len;
+    uint32_t flags;
+    uint64_t created;
+    uint64_t zero;
+} pm_manifest_collection;
+
+#define PM_AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field)
+#define PM_SIZE(type, size)        _Static_assert(sizeof(type) == (size), #type)
+
+PM_SIZE(pm_wal_header, PM_WAL_HEADER);
+PM_AT(pm_wal_header, magic, 0);
+PM_AT(pm_wal_header, crc, 8);
+PM_AT(pm_wal_header, format, 12);
+PM_AT(pm_wal_header, uuid, 16);
+PM_AT(pm_wal_header, salt, 32);
+PM_AT(pm_wal_header, number, 40);
+PM_AT(pm_wal_header, open_counter, 48);
+PM_AT(pm_wal_header, epoch, 56);
+PM_AT(pm_wal_header, shard, 60);
+PM_AT(pm_wal_header, cipher, 64);
+PM_AT(pm_wal_header, zero1, 68);
+PM_AT(pm_wal_header, pred_number, 72);
+PM_AT(pm_wal_header, pred_lsn, 80);
+PM_AT(pm_wal_header, pred_length, 88);
+PM_AT(pm_wal_header, pred_chain, 96);
+PM_AT(pm_wal_header, pred_stamp, 104);
+PM_AT(pm_wal_header, zero2, 112);
+
+PM_SIZE(pm_rec_header, PM_REC_HEADER);
+PM_AT(pm_rec_header, header_crc, 0);
+PM_AT(pm_rec_header, payload_crc, 4);
+PM_AT(pm_rec_header, version, 8);
+PM_AT(pm_rec_header, op, 10);
+PM_AT(pm_rec_header, dtype, 11);
+PM_AT(pm_rec_header, id_kind, 12);
+PM_AT(pm_rec_header, flags, 13);
+PM_AT(pm_rec_header, zero1, 14);
+PM_AT(pm_rec_header, lsn, 16);
+PM_AT(pm_rec_header, durable_lsn, 24);
+PM_AT(pm_rec_header, stamp, 32);
+PM_AT(pm_rec_header, batch, 40);
+PM_AT(pm_rec_header, part, 48);
+PM_AT(pm_rec_header, parts, 52);
+PM_AT(pm_rec_header, collection, 56);
+PM_AT(pm_rec_header, dim, 60);
+PM_AT(pm_rec_header, rows, 64);
+PM_AT(pm_rec_header, key_id, 68);
+PM_AT(pm_rec_header, payload_len, 72);
+PM_AT(pm_rec_header, ids_len, 80);
+PM_AT(pm_rec_header, vectors_len, 88);
+PM_AT(pm_rec_header, expiry_len, 96);
+PM_AT(pm_rec_header, documents_len, 104);
+PM_AT(pm_rec_header, zero2, 112);
+
+PM_SIZE(pm_mark_slot, PM_MARK_SLOT);
+PM_AT(pm_mark_slot, crc, 8);
+PM_AT(pm_mark_slot, uuid, 16);
+PM_AT(pm_mark_slot, epoch, 32);
+PM_AT(pm_mark_slot, sequence, 40);
+PM_AT(pm_mark_slot, number, 48);
+PM_AT(pm_mark_slot, durable_lsn, 56);
+PM_AT(pm_mark_slot, offset, 64);
+PM_AT(pm_mark_slot, chain, 72);
+PM_AT(pm_mark_slot, zero, 80);
+
+PM_SIZE(pm_current, 64);
+PM_AT(pm_current, crc, 8);
+PM_AT(pm_current, uuid, 16);
+PM_AT(pm_current, number, 32);
+
+PM_SIZE(pm_manifest_header, PM_MANIFEST_HEADER);
+PM_AT(pm_manifest_header, crc, 8);
+PM_AT(pm_manifest_header, format, 12);
+PM_AT(pm_manifest_header, length, 16);
+PM_AT(pm_manifest_header, incompatible, 24);
+PM_AT(pm_manifest_header, compatible, 32);
+PM_AT(pm_manifest_header, uuid, 40);
+PM_AT(pm_manifest_header, number, 56);
+PM_AT(pm_manifest_header, created, 64);
+PM_AT(pm_manifest_header, epoch, 72);
+PM_AT(pm_manifest_header, shards, 76);
+PM_AT(pm_manifest_header, hash_kind, 80);
+PM_AT(pm_manifest_header, next_collection, 84);
+PM_AT(pm_manifest_header, collections, 88);
+PM_AT(pm_manifest_header, zero, 92);
+
+PM_SIZE(pm_manifest_shard, 16);
+PM_SIZE(pm_manifest_collection, 32);
+PM_AT(pm_manifest_collection, metric, 8);
+PM_AT(pm_manifest_collection, flags, 12);
+PM_AT(pm_manifest_collection, created, 16);
+PM_AT(pm_manifest_collection, zero, 24);
+
+#endif
