@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of os.h over POSIX and Linux. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+/* ---- files ---- */
+
+static int posix_file_open(const pm_os *os, const char *path, int flags)
+{
+    (void)os;
+    int mode = O_CLOEXEC;
+    if ((flags & PM_OPEN_WRITE) != 0)
+        mode |= (flags & PM_OPEN_READ) != 0 ? O_RDWR : O_WRONLY;
+    else
+        mode |= O_RDONLY;
+    if ((flags & PM_OPEN_CREATE) != 0) mode |= O_CREAT;
+    if ((flags & PM_OPEN_TRUNCATE) != 0) mode |= O_TRUNC;
+    int fd;
+    do
+        fd = open(path, mode, 0644);
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
+static int posix_file_close(const pm_os *os, int fd)
+{
+    (void)os;
+    return close(fd) == 0 ? 0 : -errno; /* never repeated: on Linux the descriptor is gone either way */
+}
+
+static int64_t posix_file_read(const pm_os *os, int fd, void *to, size_t size, uint64_t offset)
+{
+    (void)os;
+    size_t done = 0;
+    while (done < size) {
+        size_t want = size - done < (1u << 30) ? size - done : (1u << 30);
+        ssize_t n = pread(fd, (char *)to + done, want, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -errno;
+        if (n == 0) break;
+        done += (size_t)n;
+    }
+    return (int64_t)done;
+}
+
+static int posix_file_write(const pm_os *os, int fd, const pm_span *spans, size_t count, uint64_t offset)
+{
+    (void)os;
+    size_t at = 0;   /* span to write next */
+    size_t skip = 0; /* bytes of it already written */
+    while (at < count) {
+        struct iovec iov[64];
+        int used = 0;
+        for (size_t i = at; i < count && used < 64; i++, used++) {
+            size_t before = i == at ? skip : 0;
+            iov[used].iov_base = (char *)(uintptr_t)spans[i].data + before;
+            iov[used].iov_len = spans[i].size - before;
+        }
+        ssize_t n = pwritev(fd, iov, used, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -errno;
+        if (n == 0) return -EIO;
+        offset += (uint64_t)n;
+        size_t left = (size_t)n;
+        while (at < count && left >= spans[at].size - skip) {
+            left -= spans[at].size - skip;
+            at++;
+            skip = 0;
+        }
+        skip += left;
+    }
+    return 0;
+}
+
+static int posix_file_sync(const pm_os *os, int fd)
+{
+    (void)os;
+    return fdatasync(fd) == 0 ? 0 : -errno; /* never repeated: the kernel reports a lost write once */
+}
+
+static int posix_file_allocate(const pm_os *os, int fd, uint64_t size)
+{
+    (void)os;
+    int rc;
+    do
+        rc = fallocate(fd, 0, 0, (off_t)size);
+    while (rc < 0 && errno == EINTR);
+    return rc == 0 ? 0 : -errno;
+}
+
+static int posix_file_truncate(const pm_os *os, int fd, uint64_t size)
+{
+    (void)os;
+    int rc;
+    do
+        rc = ftruncate(fd, (off_t)size);
+    while (rc < 0 && errno == EINTR);
+    return rc == 0 ? 0 : -errno;
+}
+
+static int posix_file_size(const pm_os *os, int fd, uint64_t *size)
+{
+    (void)os;
+    struct stat st;
+    if (fstat(fd, &st) != 0) return -errno;
+    *size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int posix_file_lock(const pm_os *os, int fd, bool exclusive)
+{
+    (void)os;
+    struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
+    return errno == EACCES ? -EAGAIN : -errno;
+}
+
+/* ---- names ---- */
+
+static int posix_path_kind(const pm_os *os, const char *path)
+{
+    (void)os;
+    struct stat st;
+    if (stat(path, &st) != 0) return errno == ENOENT ? PM_PATH_NONE : -errno;
+    return S_ISDIR(st.st_mode) ? PM_PATH_DIR : PM_PATH_FILE;
+}
+
+static int posix_path_rename(const pm_os *os, const char *from, const char *to)
+{
+    (void)os;
+    return rename(from, to) == 0 ? 0 : -errno;
+}
+
+static int posix_path_remove(const pm_os *os, const char *path)
+{
+    (void)os;
+    return unlink(path) == 0 ? 0 : -errno;
+}
+
+static int posix_dir_make(const pm_os *os, const char *path)
+{
+    (void)os;
+    return mkdir(path, 0755) == 0 ? 0 : -errno;
+}
+
+static int posix_dir_sync(const pm_os *os, const char *path)
+{
+    (void)os;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    int rc = fsync(fd) == 0 ? 0 : -errno;
+    close(fd);
+    return rc;
+}
+
+static int posix_dir_list(const pm_os *os, const char *path, pm_name_fn each, void *context)
+{
+    (void)os;
+    DIR *dir = opendir(path);
+    if (dir == NULL) return -errno;
+    int rc = 0;
+    while (rc == 0) {
+        errno = 0;
+        struct dirent *entry = readdir(dir);
+        if (entry == NULL) {
+            rc = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) rc = each(context, entry->d_name);
+    }
+    closedir(dir);
+    return rc;
+}
+
+/* ---- memory ---- */
+
+static void *posix_pages_map(const pm_os *os, size_t size)
+{
+    (void)os;
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pages == MAP_FAILED) return NULL;
+    /* Scans walk slabs end to end: huge pages save page faults while ingesting and TLB misses while searching. */
+    (void)madvise(pages, size, MADV_HUGEPAGE);
+    return pages;
+}
+
+static void posix_pages_unmap(const pm_os *os, void *pages, size_t size)
+{
+    (void)os;
+    if (pages != NULL && size > 0) munmap(pages, size);
+}
+
+/* ---- clocks, chance, surroundings ---- */
+
+static uint64_t clock_ns(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t posix_now_ns(const pm_os *os)
+{
+    (void)os;
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t posix_wall_ns(const pm_os *os)
+{
+    (void)os;
+    return clock_ns(CLOCK_REALTIME);
+}
+
+static int posix_random(const pm_os *os, void *to, size_t size)
+{
+    (void)os;
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = getrandom((char *)to + done, size - done, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -errno;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static uint32_t posix_cores(const pm_os *os)
+{
+    (void)os;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return (uint32_t)CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (uint32_t)n : 1;
+}
+
+static const char *posix_env(const pm_os *os, const char *name)
+{
+    (void)os;
+    return getenv(name);
+}
+
+static void posix_who(const pm_os *os, char *text, size_t size)
+{
+    (void)os;
+    char host[65] = "?";
+    (void)gethostname(host, sizeof host - 1);
+    snprintf(text, size, "process %ld on %s", (long)getpid(), host);
+}
+
+/* ---- threads ---- */
+
+static void posix_word_wait(const pm_os *os, _Atomic uint32_t *word, uint32_t seen, uint64_t until_ns)
+{
+    (void)os;
+    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u)};
+    /* FUTEX_WAIT_BITSET takes an absolute monotonic time. Early returns are fine: every caller looks again. */
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen, until_ns == PM_FOREVER ? NULL : &at, NULL,
+            FUTEX_BITSET_MATCH_ANY);
+}
+
+static void posix_word_wake(const pm_os *os, _Atomic uint32_t *word)
+{
+    (void)os;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Three states: 0 free, 1 held, 2 held with waiters (Drepper, Futexes Are Tricky, 2011, mutex 2). */
+static void posix_mutex_lock(const pm_os *os, _Atomic uint32_t *mutex)
+{
+    uint32_t free_state = 0;
+    if (atomic_compare_exchange_strong(mutex, &free_state, 1)) return;
+    while (atomic_exchange(mutex, 2) != 0)
+        posix_word_wait(os, mutex, 2, PM_FOREVER);
+}
+
+static void posix_mutex_unlock(const pm_os *os, _Atomic uint32_t *mutex)
+{
+    if (atomic_exchange(mutex, 0) == 2) posix_word_wake(os, mutex);
+}
+
+static void posix_relax(const pm_os *os)
+{
+    (void)os;
+    sched_yield();
+}
+
+static void *task_loop(void *arg)
+{
+    pm_task *task = arg;
+    for (;;) {
+        uint32_t seen = atomic_load(&task->wake);
+        pm_next next = task->step(task->arg);
+        if (next.what == PM_NEXT_DONE) return NULL;
+        if (next.what == PM_NEXT_AGAIN) continue;
+        atomic_store(&task->sleeping, 1);
+        if (atomic_load(&task->wake) == seen) posix_word_wait(task->os, &task->wake, seen, next.until_ns);
+        atomic_store(&task->sleeping, 0);
+    }
+}
+
+static int posix_task_start(pm_task *task)
+{
+    /* The host's signals are the host's business: its handlers must not run on our threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, task_loop, task);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) return -rc;
+    pthread_setname_np(thread, task->name);
+    task->thread = (unsigned long)thread;
+    task->started = true;
+    return 0;
+}
+
+static void posix_task_join(pm_task *task)
+{
+    if (task->started) pthread_join((pthread_t)task->thread, NULL);
+    task->started = false;
+}
+
+static const pm_os posix = {
+    .file_open = posix_file_open,
+    .file_close = posix_file_close,
+    .file_read = posix_file_read,
+    .file_write = posix_file_write,
+    .file_sync = posix_file_sync,
+    .file_allocate = posix_file_allocate,
+    .file_truncate = posix_file_truncate,
+    .file_size = posix_file_size,
+    .file_lock = posix_file_lock,
+    .path_kind = posix_path_kind,
+    .path_rename = posix_path_rename,
+    .path_remove = posix_path_remove,
+    .dir_make = posix_dir_make,
+    .dir_sync = posix_dir_sync,
+    .dir_list = posix_dir_list,
+    .pages_map = posix_pages_map,
+    .pages_unmap = posix_pages_unmap,
+    .now_ns = posix_now_ns,
+    .wall_ns = posix_wall_ns,
+    .random = posix_random,
+    .cores = posix_cores,
+    .env = posix_env,
+    .who = posix_who,
+    .task_start = posix_task_start,
+    .task_join = posix_task_join,
+    .word_wait = posix_word_wait,
+    .word_wake = posix_word_wake,
+    .mutex_lock = posix_mutex_lock,
+    .mutex_unlock = posix_mutex_unlock,
+    .relax = posix_relax,
+};
+
+const pm_os *pm_os_posix(void)
+{
+    return &posix;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "os/os.h"
+
+void pm_task_init(pm_task *task, const pm_os *os, const char *name, pm_step_fn step, void *arg)
+{
+    memset(task, 0, sizeof *task);
+    task->os = os;
+    task->name = name;
+    task->step = step;
+    task->arg = arg;
+}
+
+void pm_task_wake(pm_task *task)
+{
+    atomic_fetch_add(&task->wake, 1);
+    if (atomic_load(&task->sleeping) != 0) task->os->word_wake(task->os, &task->wake);
+}
