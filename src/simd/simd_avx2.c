@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AVX2 with FMA. Tails are masked loads, which do not fault on the lanes they leave out.
+ *
+ * The shapes are those of simd_avx512.c, within sixteen registers: eight rows share a load of the query; the tile
+ * kernel has 6 queries x 16 rows in twelve accumulators, eight loads to twelve FMAs.
+ */
+#include "simd_int.h"
+
+#if defined(__x86_64__)
+
+#if !defined(__AVX2__) || !defined(__FMA__)
+#error "simd_avx2.c needs -mavx2 -mfma -mf16c"
+#endif
+
+#include <immintrin.h>
+
+#define W 8 /* floats in a register */
+enum op { OP_L2, OP_DOT, OP_NORM2 };
+
+INLINE __m256i first_lanes(size_t n)
+{
+    static const int32_t ones_then_zeros[2 * W] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(const void *)(ones_then_zeros + W - n));
+}
+
+INLINE __m256 step(enum op op, __m256 q, __m256 x, __m256 sum)
+{
+    __m256 left = op == OP_L2 ? _mm256_sub_ps(q, x) : op == OP_DOT ? q : x;
+    __m256 right = op == OP_L2 ? left : x;
+    return _mm256_fmadd_ps(left, right, sum);
+}
+
+/* Element r of the result is the sum of v[r]. */
+INLINE __m128 sum4(const __m256 *v)
+{
+    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+    __m256 lo = _mm256_shuffle_ps(ab, cd, 0x44), hi = _mm256_shuffle_ps(ab, cd, 0xee);
+    __m256 s = _mm256_add_ps(lo, hi);
+    return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
+/* The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. */
+INLINE void block(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out, size_t R,
+                  size_t S)
+{
+    const float *row[8];
+    __m256 sum[8];
+    UNROLL
+    for (size_t r = 0; r < R; r++)
+        row[r] = rows[r < n ? r : n - 1]; /* rows that are not there repeat the last: loads, but no branches */
+    UNROLL
+    for (size_t c = 0; c < R * S; c++)
+        sum[c] = _mm256_setzero_ps();
+
+    size_t d = 0;
+    for (; d + W * S <= dim; d += W * S) {
+        UNROLL
+        for (size_t s = 0; s < S; s++) {
+            __m256 qv = op == OP_NORM2 ? _mm256_setzero_ps() : _mm256_loadu_ps(q + d + s * W);
+            UNROLL
+            for (size_t r = 0; r < R; r++)
+                sum[s * R + r] = step(op, qv, _mm256_loadu_ps(row[r] + d + s * W), sum[s * R + r]);
+        }
+    }
+    while (d < dim) {
+        size_t left = dim - d < W ? dim - d : W;
+        __m256i mask = first_lanes(left);
+        __m256 qv = op == OP_NORM2 ? _mm256_setzero_ps() : _mm256_maskload_ps(q + d, mask);
+        UNROLL
+        for (size_t r = 0; r < R; r++)
+            sum[r] = step(op, qv, _mm256_maskload_ps(row[r] + d, mask), sum[r]);
+        d += left;
+    }
+    UNROLL
+    for (size_t c = R; c < R * S; c++)
+        sum[c % R] = _mm256_add_ps(sum[c % R], sum[c]);
+    if (R == 1) {
+        __m256 four[4] = {sum[0], sum[0], sum[0], sum[0]};
+        _mm_store_ss(out, sum4(four));
+    } else if (R == 4) {
+        _mm_maskstore_ps(out, _mm256_castsi256_si128(first_lanes(n)), sum4(sum));
+    } else {
+        _mm256_maskstore_ps(out, first_lanes(n), _mm256_set_m128(sum4(sum + 4), sum4(sum)));
+    }
+}
+
+INLINE void each_row(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+{
+    size_t i = 0;
+    for (; n - i > 4; i += n - i < 8 ? n - i : 8)
+        block(op, q, rows + i, n - i < 8 ? n - i : 8, dim, out + i, 8, 1);
+    if (n - i > 1)
+        block(op, q, rows + i, n - i, dim, out + i, 4, 2);
+    else if (n - i == 1)
+        block(op, q, rows + i, 1, dim, out + i, 1, 4);
+}
+
+static void l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+{
+    each_row(OP_L2, q, rows, n, dim, out);
+}
+
+static void dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+{
+    each_row(OP_DOT, q, rows, n, dim, out);
+}
+
+static void norm2_rows(const float *const *rows, size_t n, size_t dim, float *out)
+{
+    each_row(OP_NORM2, NULL, rows, n, dim, out);
+}
+
+/* v[i] element j becomes v[j] element i. */
+INLINE void transpose8(__m256 *v)
+{
+    __m256 t[8];
+    UNROLL
+    for (size_t i = 0; i < 8; i += 4) {
+        __m256 ab = _mm256_unpacklo_ps(v[i], v[i + 1]), AB = _mm256_unpackhi_ps(v[i], v[i + 1]);
+        __m256 cd = _mm256_unpacklo_ps(v[i + 2], v[i + 3]), CD = _mm256_unpackhi_ps(v[i + 2], v[i + 3]);
+        t[i] = _mm256_shuffle_ps(ab, cd, 0x44);
+        t[i + 1] = _mm256_shuffle_ps(ab, cd, 0xee);
+        t[i + 2] = _mm256_shuffle_ps(AB, CD, 0x44);
+        t[i + 3] = _mm256_shuffle_ps(AB, CD, 0xee);
+    }
+    UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        v[j] = _mm256_permute2f128_ps(t[j], t[4 + j], 0x20);
+        v[4 + j] = _mm256_permute2f128_ps(t[j], t[4 + j], 0x31);
+    }
+}
+
+/* panel[d * PM_SIMD_TILE + i] = rows[i][from + d] for d < run, i < n; zero for n <= i < wide, a multiple of W. */
+static void pack(const float *const *rows, size_t n, size_t wide, size_t from, size_t run, float *panel)
+{
+    for (size_t i = 0; i < wide; i += W) {
+        for (size_t d = 0; d < run; d += W) {
+            size_t columns = run - d < W ? run - d : W;
+            __m256i mask = first_lanes(columns);
+            __m256 v[8];
+            UNROLL
+            for (size_t r = 0; r < W; r++)
+                v[r] = i + r < n ? _mm256_maskload_ps(rows[i + r] + from + d, mask) : _mm256_setzero_ps();
+            transpose8(v);
+            UNROLL
+            for (size_t c = 0; c < W; c++) {
+                if (c < columns) _mm256_store_ps(panel + (d + c) * PM_SIMD_TILE + i, v[c]);
+            }
+        }
+    }
+}
+
+/* Adds (first: sets) the products of Q queries and 2 * W rows over one run to out. */
+INLINE void product(const float *const *queries, size_t from, size_t run, const float *panel, int first, float *out,
+                    size_t Q)
+{
+    __m256 sum[12];
+    UNROLL
+    for (size_t c = 0; c < Q * 2; c++)
+        sum[c] = _mm256_setzero_ps();
+    for (size_t d = 0; d < run; d++) {
+        __m256 x0 = _mm256_load_ps(panel + d * PM_SIMD_TILE), x1 = _mm256_load_ps(panel + d * PM_SIMD_TILE + W);
+        UNROLL
+        for (size_t j = 0; j < Q; j++) {
+            __m256 q = _mm256_broadcast_ss(queries[j] + from + d);
+            sum[j * 2] = _mm256_fmadd_ps(q, x0, sum[j * 2]);
+            sum[j * 2 + 1] = _mm256_fmadd_ps(q, x1, sum[j * 2 + 1]);
+        }
+    }
+    UNROLL
+    for (size_t c = 0; c < Q * 2; c++) {
+        float *to = out + c / 2 * PM_SIMD_TILE + c % 2 * W;
+        __m256 before = first ? _mm256_setzero_ps() : _mm256_loadu_ps(to);
+        _mm256_storeu_ps(to, _mm256_add_ps(before, sum[c]));
+    }
+}
+
+static void products(const float *const *queries, size_t nqueries, size_t from, size_t run, const float *panel,
+                     float *out)
+{
+    size_t j = 0;
+    for (; j + 6 <= nqueries; j += 6)
+        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 6);
+    for (; j + 2 <= nqueries; j += 2)
+        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 2);
+    if (j < nqueries) product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 1);
+}
+
+static void dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
+                     float *out)
+{
+    _Alignas(64) float panel[PM_SIMD_RUN * PM_SIMD_TILE];
+    size_t wide = (n + 2 * W - 1) / (2 * W) * (2 * W);
+    for (size_t from = 0; from < dim; from += PM_SIMD_RUN) {
+        size_t run = dim - from < PM_SIMD_RUN ? dim - from : PM_SIMD_RUN;
+        pack(rows, n, wide, from, run, panel);
+        for (size_t i = 0; i < wide; i += 2 * W)
+            products(queries, nqueries, from, run, panel + i, out + i);
+    }
+}
+
+static size_t first_not_finite(const float *x, size_t n)
+{
+    const __m256i exponent = _mm256_set1_epi32(0x7f800000);
+    for (size_t i = 0; i < n; i += W) {
+        __m256i mask = first_lanes(n - i < W ? n - i : W);
+        __m256i bits = _mm256_and_si256(_mm256_castps_si256(_mm256_maskload_ps(x + i, mask)), exponent);
+        int bad = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, exponent)));
+        if (bad != 0) return i + (size_t)__builtin_ctz((unsigned)bad);
+    }
+    return n;
+}
+
+const pm_simd pm_simd_avx2 = {
+    .name = "avx2",
+    .l2_rows = l2_rows,
+    .dot_rows = dot_rows,
+    .first_not_finite = first_not_finite,
+    .norm2_rows = norm2_rows,
+    .dot_tile = dot_tile,
+};
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AVX-512 (F, BW, DQ, VL). Tails are masked loads, which do not fault on the lanes they leave out.
+ *
+ * Row kernels: one load of the query serves eight rows, so the loop is bound by the loads of the rows (dot) or by the
+ * two vector operations an element needs (l2). Eight chains of FMAs cover their latency of four cycles on two ports.
+ * Tile kernel: the rows are transposed into a panel, and 4 queries x 64 rows are 16 accumulators, which leaves eight
+ * loads to sixteen FMAs, and no horizontal sums.
+ */
+#include "simd_int.h"
+
+#if defined(__x86_64__)
+
+#if !defined(__AVX512F__) || !defined(__AVX512BW__) || !defined(__AVX512DQ__) || !defined(__AVX512VL__)
+#error "simd_avx512.c needs -mavx512f -mavx512bw -mavx512dq -mavx512vl"
+#endif
+
+#include <immintrin.h>
+
+#define W          16   /* floats in a register */
+#define NOT_FINITE 0x99 /* fpclass: quiet NaN, +infinity, -infinity, signalling NaN */
+
+enum op { OP_L2, OP_DOT, OP_NORM2 };
+
+INLINE __mmask16 first_lanes(size_t n)
+{
+    return (__mmask16)((1u << n) - 1u);
+}
+
+INLINE __m512 step(enum op op, __m512 q, __m512 x, __m512 sum)
+{
+    __m512 left = op == OP_L2 ? _mm512_sub_ps(q, x) : op == OP_DOT ? q : x;
+    __m512 right = op == OP_L2 ? left : x;
+    return _mm512_fmadd_ps(left, right, sum);
+}
+
+/* Sums within each 128-bit lane: element r of a lane is the sum of that lane of v[r]. */
+INLINE __m512 sum_lanes4(const __m512 *v)
+{
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    __m512d abd = _mm512_castps_pd(ab), cdd = _mm512_castps_pd(cd);
+    return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(abd, cdd)),
+                         _mm512_castpd_ps(_mm512_unpackhi_pd(abd, cdd)));
+}
+
+/* Element r of the result is the sum of v[r]. */
+INLINE __m128 sum4(const __m512 *v)
+{
+    __m512 s = sum_lanes4(v);
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/* The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. */
+INLINE void block(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out, size_t R,
+                  size_t S)
+{
+    const float *row[8];
+    __m512 sum[8];
+    UNROLL
+    for (size_t r = 0; r < R; r++)
+        row[r] = rows[r < n ? r : n - 1]; /* rows that are not there repeat the last: loads, but no branches */
+    UNROLL
+    for (size_t c = 0; c < R * S; c++)
+        sum[c] = _mm512_setzero_ps();
+
+    size_t d = 0;
+    for (; d + W * S <= dim; d += W * S) {
+        UNROLL
+        for (size_t s = 0; s < S; s++) {
+            __m512 qv = op == OP_NORM2 ? _mm512_setzero_ps() : _mm512_loadu_ps(q + d + s * W);
+            UNROLL
+            for (size_t r = 0; r < R; r++)
+                sum[s * R + r] = step(op, qv, _mm512_loadu_ps(row[r] + d + s * W), sum[s * R + r]);
+        }
+    }
+    while (d < dim) {
+        size_t left = dim - d < W ? dim - d : W;
+        __mmask16 mask = first_lanes(left);
+        __m512 qv = op == OP_NORM2 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, q + d);
+        UNROLL
+        for (size_t r = 0; r < R; r++)
+            sum[r] = step(op, qv, _mm512_maskz_loadu_ps(mask, row[r] + d), sum[r]);
+        d += left;
+    }
+    UNROLL
+    for (size_t c = R; c < R * S; c++)
+        sum[c % R] = _mm512_add_ps(sum[c % R], sum[c]);
+    if (R == 1)
+        out[0] = _mm512_reduce_add_ps(sum[0]);
+    else if (R == 4)
+        _mm_mask_storeu_ps(out, (__mmask8)first_lanes(n), sum4(sum));
+    else
+        _mm256_mask_storeu_ps(out, (__mmask8)first_lanes(n), _mm256_set_m128(sum4(sum + 4), sum4(sum)));
+}
+
+INLINE void each_row(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+{
+    size_t i = 0;
+    for (; n - i > 4; i += n - i < 8 ? n - i : 8)
+        block(op, q, rows + i, n - i < 8 ? n - i : 8, dim, out + i, 8, 1);
+    if (n - i > 1)
+        block(op, q, rows + i, n - i, dim, out + i, 4, 2);
+    else if (n - i == 1)
+        block(op, q, rows + i, 1, dim, out + i, 1, 4);
+}
+
+static void l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+{
+    each_row(OP_L2, q, rows, n, dim, out);
+}
+
+static void dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+{
+    each_row(OP_DOT, q, rows, n, dim, out);
+}
+
+static void norm2_rows(const float *const *rows, size_t n, size_t dim, float *out)
+{
+    each_row(OP_NORM2, NULL, rows, n, dim, out);
+}
+
+/* v[i] element j becomes v[j] element i. */
+INLINE void transpose16(__m512 *v)
+{
+    __m512 t[16];
+    UNROLL
+    for (size_t i = 0; i < 16; i += 4) {
+        __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(v[i], v[i + 1]));
+        __m512d AB = _mm512_castps_pd(_mm512_unpackhi_ps(v[i], v[i + 1]));
+        __m512d cd = _mm512_castps_pd(_mm512_unpacklo_ps(v[i + 2], v[i + 3]));
+        __m512d CD = _mm512_castps_pd(_mm512_unpackhi_ps(v[i + 2], v[i + 3]));
+        t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+        t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+        t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(AB, CD));
+        t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(AB, CD));
+    }
+    /* now lane l of t[4g + j] is column 4l + j of rows 4g..4g+3 */
+    UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        __m512 lo0 = _mm512_shuffle_f32x4(t[j], t[4 + j], 0x88), lo1 = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0x88);
+        __m512 hi0 = _mm512_shuffle_f32x4(t[j], t[4 + j], 0xdd), hi1 = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0xdd);
+        v[j] = _mm512_shuffle_f32x4(lo0, lo1, 0x88);
+        v[8 + j] = _mm512_shuffle_f32x4(lo0, lo1, 0xdd);
+        v[4 + j] = _mm512_shuffle_f32x4(hi0, hi1, 0x88);
+        v[12 + j] = _mm512_shuffle_f32x4(hi0, hi1, 0xdd);
+    }
+}
+
+/* panel[d * PM_SIMD_TILE + i] = rows[i][from + d] for d < run, i < n; zero for n <= i < wide, a multiple of W. */
+static void pack(const float *const *rows, size_t n, size_t wide, size_t from, size_t run, float *panel)
+{
+    for (size_t i = 0; i < wide; i += W) {
+        for (size_t d = 0; d < run; d += W) {
+            size_t columns = run - d < W ? run - d : W;
+            __mmask16 mask = first_lanes(columns);
+            __m512 v[16];
+            UNROLL
+            for (size_t r = 0; r < W; r++)
+                v[r] = i + r < n ? _mm512_maskz_loadu_ps(mask, rows[i + r] + from + d) : _mm512_setzero_ps();
+            transpose16(v);
+            UNROLL
+            for (size_t c = 0; c < W; c++) {
+                if (c < columns) _mm512_store_ps(panel + (d + c) * PM_SIMD_TILE + i, v[c]);
+            }
+        }
+    }
+}
+
+/* Adds (first: sets) the products of Q queries and V vectors of rows over one run to out. */
+INLINE void product(const float *const *queries, size_t from, size_t run, const float *panel, int first, float *out,
+                    size_t Q, size_t V)
+{
+    __m512 sum[16];
+    UNROLL
+    for (size_t c = 0; c < Q * V; c++)
+        sum[c] = _mm512_setzero_ps();
+    for (size_t d = 0; d < run; d++) {
+        __m512 x[4];
+        UNROLL
+        for (size_t v = 0; v < V; v++)
+            x[v] = _mm512_load_ps(panel + d * PM_SIMD_TILE + v * W);
+        UNROLL
+        for (size_t j = 0; j < Q; j++) {
+            __m512 q = _mm512_set1_ps(queries[j][from + d]);
+            UNROLL
+            for (size_t v = 0; v < V; v++)
+                sum[j * V + v] = _mm512_fmadd_ps(q, x[v], sum[j * V + v]);
+        }
+    }
+    UNROLL
+    for (size_t j = 0; j < Q; j++) {
+        UNROLL
+        for (size_t v = 0; v < V; v++) {
+            float *to = out + j * PM_SIMD_TILE + v * W;
+            __m512 before = first ? _mm512_setzero_ps() : _mm512_loadu_ps(to);
+            _mm512_storeu_ps(to, _mm512_add_ps(before, sum[j * V + v]));
+        }
+    }
+}
+
+INLINE void products(const float *const *queries, size_t nqueries, size_t from, size_t run, const float *panel,
+                     float *out, size_t V)
+{
+    size_t j = 0;
+    for (; j + 4 <= nqueries; j += 4)
+        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 4, V);
+    for (; j < nqueries; j++)
+        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 1, V);
+}
+
+static void dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
+                     float *out)
+{
+    _Alignas(64) float panel[PM_SIMD_RUN * PM_SIMD_TILE];
+    size_t wide = n > 2 * W ? 4 * W : 2 * W;
+    for (size_t from = 0; from < dim; from += PM_SIMD_RUN) {
+        size_t run = dim - from < PM_SIMD_RUN ? dim - from : PM_SIMD_RUN;
+        pack(rows, n, wide, from, run, panel);
+        if (wide == 4 * W)
+            products(queries, nqueries, from, run, panel, out, 4);
+        else
+            products(queries, nqueries, from, run, panel, out, 2);
+    }
+}
+
+static size_t first_not_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += W) {
+        __mmask16 mask = n - i < W ? first_lanes(n - i) : (__mmask16)0xffff;
+        unsigned bad = _mm512_fpclass_ps_mask(_mm512_maskz_loadu_ps(mask, x + i), NOT_FINITE);
+        if (bad != 0) return i + (size_t)__builtin_ctz(bad);
+    }
+    return n;
+}
+
+const pm_simd pm_simd_avx512 = {
+    .name = "avx512",
+    .l2_rows = l2_rows,
+    .dot_rows = dot_rows,
+    .first_not_finite = first_not_finite,
+    .norm2_rows = norm2_rows,
+    .dot_tile = dot_tile,
+};
+
+#endif
