@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Command lines: --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags; `--` ends the options. The last one given wins.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    char letter;
+    const char *argument;
+    const char *help;
+} options[OPT_COUNT] = {
+#define OPTION_X(key, name, letter, argument, help) {name, letter, argument, help},
+    OPTION_TABLE(OPTION_X)
+#undef OPTION_X
+};
+_Static_assert(OPT_COUNT <= 64, "struct verb keeps the options of a verb in 64 bits");
+
+static bool takes(const struct verb *verb, int key)
+{
+    return key == OPT_HELP || (verb->options >> key & 1);
+}
+
+int usage_error(const struct args *args, const char *format, ...)
+{
+    char sentence[768];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(sentence, sizeof sentence, format, list);
+    va_end(list);
+    complain("%s; see 'pomai help %s'", sentence, args->verb->name);
+    return EXIT_USAGE;
+}
+
+/* The option that `word` (after its dashes) begins with, and the value after '=' or the letter; -1 if there is none. */
+static int find_option(const struct verb *verb, const char *word, bool is_long, const char **value)
+{
+    size_t size = is_long ? strcspn(word, "=") : 1;
+    for (int key = 0; key < OPT_COUNT; key++) {
+        if (!takes(verb, key)) continue;
+        if (is_long ? strlen(options[key].name) == size && memcmp(options[key].name, word, size) == 0
+                    : options[key].letter != 0 && options[key].letter == word[0]) {
+            *value = word[size] ? word + size + (is_long ? 1 : 0) : NULL;
+            return key;
+        }
+    }
+    return -1;
+}
+
+/* Takes words[*at], an option, and its value. */
+static int parse_option(struct args *args, size_t count, char *const *words, size_t *at)
+{
+    const char *word = words[*at];
+    bool is_long = word[1] == '-';
+    const char *value;
+    int key = find_option(args->verb, word + (is_long ? 2 : 1), is_long, &value);
+    if (key < 0) return usage_error(args, "'pomai %s' has no option '%s'", args->verb->name, word);
+    if (!options[key].argument) {
+        if (value) return usage_error(args, "--%s takes no value, but '%s' gives one", options[key].name, word);
+        value = "";
+    } else if (!value) {
+        if (*at + 1 >= count) return usage_error(args, "%s needs a value: %s", word, options[key].argument);
+        value = words[++*at];
+    }
+    args->value[key] = value;
+    return EXIT_OK;
+}
+
+int args_parse(struct args *args, const struct verb *verb, size_t count, char *const *words, const char **positional)
+{
+    memset(args, 0, sizeof *args);
+    args->verb = verb;
+    args->positional = positional;
+    bool only_positional = false;
+    for (size_t at = 0; at < count; at++) {
+        const char *word = words[at];
+        if (!only_positional && strcmp(word, "--") == 0) {
+            only_positional = true;
+        } else if (!only_positional && word[0] == '-' && word[1]) {
+            int status = parse_option(args, count, words, &at);
+            if (status != EXIT_OK) return status;
+        } else {
+            positional[args->positional_count++] = word;
+        }
+    }
+    if (args_has(args, OPT_HELP)) return EXIT_OK;
+    if (args->positional_count < verb->positional_min || args->positional_count > verb->positional_max)
+        return usage_error(args, "%s arguments; usage: pomai %s %s",
+                           args->positional_count < verb->positional_min ? "too few" : "too many", verb->name,
+                           verb->synopsis);
+    return EXIT_OK;
+}
+
+void args_print_help(FILE *out, const struct verb *verb)
+{
+    fprintf(out, "usage: pomai %s %s\n\n%s\n\nOptions:\n", verb->name, verb->synopsis, verb->about);
+    for (int key = 0; key < OPT_COUNT; key++) {
+        if (!takes(verb, key)) continue;
+        char left[64];
+        int used = options[key].letter ? snprintf(left, sizeof left, "-%c, ", options[key].letter)
+                                       : snprintf(left, sizeof left, "    ");
+        snprintf(left + used, sizeof left - (size_t)used, "--%s%s%s", options[key].name,
+                 options[key].argument ? " " : "", options[key].argument ? options[key].argument : "");
+        fprintf(out, "  %-32s  %s\n", left, options[key].help);
+    }
+    fprintf(out, "\nExample:\n%s\n", verb->examples);
+}
+
+void args_print_words(FILE *out, const struct verb *verb)
+{
+    for (int key = 0; key < OPT_COUNT; key++)
+        if (takes(verb, key)) fprintf(out, "--%s\n", options[key].name);
+}
+
+bool parse_u64(const char *text, size_t size, uint64_t *value)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9') return false;
+        if (__builtin_mul_overflow(number, UINT64_C(10), &number) ||
+            __builtin_add_overflow(number, (uint64_t)(text[i] - '0'), &number))
+            return false;
+    }
+    *value = number;
+    return size > 0;
+}
+
+int args_u64(const struct args *args, enum option_key key, uint64_t min, uint64_t max, uint64_t *value)
+{
+    const char *text = args->value[key];
+    if (!text) return EXIT_OK;
+    uint64_t number;
+    if (!parse_u64(text, strlen(text), &number) || number < min || number > max)
+        return usage_error(args, "--%s is '%s', not a whole number from %llu to %llu", options[key].name, text,
+                           (unsigned long long)min, (unsigned long long)max);
+    *value = number;
+    return EXIT_OK;
+}
+
+int args_milliseconds(const struct args *args, enum option_key key, uint64_t *microseconds)
+{
+    const char *text = args->value[key];
+    if (!text) return EXIT_OK;
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || *end || !(number >= 0) || number > 1e12)
+        return usage_error(args, "--%s is '%s', not a number of milliseconds", options[key].name, text);
+    *microseconds = (uint64_t)llround(number * 1000);
+    return EXIT_OK;
+}
+
+/* Finds the option's value in `names`, whose entry i stands for numbers[i]. */
+static int pick(const struct args *args, enum option_key key, const char *const *names, const int *numbers, int *number)
+{
+    const char *text = args->value[key];
+    if (!text) return EXIT_OK;
+    for (size_t i = 0; names[i]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *number = numbers[i];
+            return EXIT_OK;
+        }
+    }
+    return usage_error(args, "--%s is '%s'; it takes %s", options[key].name, text, options[key].argument);
+}
+
+int args_metric(const struct args *args, pomai_metric *metric)
+{
+    static const char *const names[] = {"l2", "ip", "cosine", NULL};
+    static const int numbers[] = {POMAI_METRIC_L2, POMAI_METRIC_IP, POMAI_METRIC_COSINE};
+    int number = (int)*metric;
+    int status = pick(args, OPT_METRIC, names, numbers, &number);
+    *metric = (pomai_metric)number;
+    return status;
+}
+
+int args_id_kind(const struct args *args, pomai_id_kind *kind)
+{
+    static const char *const names[] = {"u64", "string", NULL};
+    static const int numbers[] = {POMAI_ID_U64, POMAI_ID_STRING};
+    int number = (int)*kind;
+    int status = pick(args, OPT_ID_KIND, names, numbers, &number);
+    *kind = (pomai_id_kind)number;
+    return status;
+}
+
+int args_durability(const struct args *args, pomai_durability *level)
+{
+    static const char *const names[] = {"sync", "group", "os", NULL};
+    static const int numbers[] = {POMAI_DURABILITY_SYNC, POMAI_DURABILITY_GROUP, POMAI_DURABILITY_OS};
+    int number = (int)*level;
+    int status = pick(args, OPT_DURABILITY, names, numbers, &number);
+    *level = (pomai_durability)number;
+    return status;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* .fvecs: each row is its dimension (int32, little-endian) and that many float32. All rows must agree. */
+#include "read.h"
+
+#include <string.h>
+
+static uint32_t little32(const unsigned char bytes[4])
+{
+    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+static int fvecs_next(struct reader *reader, struct chunk *chunk)
+{
+    struct input *in = &reader->in;
+    uint64_t at = in->offset;
+    unsigned char bytes[4];
+    size_t got;
+    /* The dimension of row 0 was read at the opening. */
+    if (reader->row == 0) {
+        at -= 4;
+    } else {
+        if (input_read(in, bytes, 4, &got) != 0) return -1;
+        if (got == 0) return 0;
+        if (got < 4) {
+            complain("%s ends inside row %llu, which begins at offset %llu; the file is cut short, fetch it again",
+                     in->path, (unsigned long long)reader->row, (unsigned long long)at);
+            return -1;
+        }
+        if (little32(bytes) != reader->dim) {
+            complain(
+                "%s row %llu at offset %llu has %u dimensions, the rows before it have %llu; the file is damaged or "
+                "mixes vectors, which belong in collections of their own",
+                in->path, (unsigned long long)reader->row, (unsigned long long)at, little32(bytes),
+                (unsigned long long)reader->dim);
+            return -1;
+        }
+    }
+    size_t row = chunk->rows;
+    float *vector = chunk_add(chunk, 1);
+    chunk->place[row] = at;
+    return input_need(in, vector, (size_t)reader->dim * sizeof(float), "the numbers of a row");
+}
+
+int fvecs_open(struct reader *reader)
+{
+    struct input *in = &reader->in;
+    unsigned char bytes[4];
+    if (input_need(in, bytes, 4, "the dimension of the first row") != 0) return -1;
+    uint32_t dim = little32(bytes);
+    if (dim < 1 || dim > POMAI_MAX_DIM) {
+        complain("%s row 0 has %u dimensions; 1 to %u can be stored. Is it an .fvecs file?", in->path, dim,
+                 POMAI_MAX_DIM);
+        return -1;
+    }
+    uint64_t row_bytes = 4 + 4 * (uint64_t)dim;
+    if (in->size_is_exact && in->size % row_bytes != 0) {
+        complain(
+            "%s has %llu bytes, which is no whole number of rows of %u dimensions (%llu bytes each); the file is cut "
+            "short or damaged, fetch it again",
+            in->path, (unsigned long long)in->size, dim, (unsigned long long)row_bytes);
+        return -1;
+    }
+    if (in->size_is_exact) reader->rows = in->size / row_bytes;
+    reader->dim = dim;
+    reader->next = fvecs_next;
+    return 0;
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What goes to stdout: JSON for machines, text for people. Ids and documents are opaque bytes to the engine, so both
+ * must survive anything: bytes that are no UTF-8, control characters, JSON spread over lines.
+ */
+#include "cli.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void text_add(struct text *text, const void *bytes, size_t size)
+{
+    text->data = must_grow(text->data, &text->capacity, text->size + size + 1, 1);
+    if (size) memcpy(text->data + text->size, bytes, size);
+    text->size += size;
+    text->data[text->size] = 0;
+}
+
+void text_free(struct text *text)
+{
+    free(text->data);
+    memset(text, 0, sizeof *text);
+}
+
+static void text_add_string(struct text *text, const char *string)
+{
+    text_add(text, string, strlen(string));
+}
+
+/* 0.1 must not become 0.10000000000000001: tries fewer digits first. */
+static void format_double(double number, char buffer[40])
+{
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(buffer, 40, "%.*g", digits, number);
+        if (strtod(buffer, NULL) == number) return;
+    }
+}
+
+static void format_float(float number, char buffer[40])
+{
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(buffer, 40, "%.*g", digits, (double)number);
+        if (strtof(buffer, NULL) == number) return;
+    }
+}
+
+void text_add_double(struct text *text, double number)
+{
+    char buffer[40];
+    format_double(number, buffer);
+    text_add_string(text, buffer);
+    if (!strpbrk(buffer, ".eEn")) text_add_string(text, ".0");
+}
+
+static void text_add_json_string(struct text *text, const char *string, size_t size)
+{
+    json_t *value = json_stringn(string, size);
+    char *quoted = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    text_add_string(text, quoted ? quoted : "null");
+    free(quoted);
+    json_decref(value);
+}
+
+void text_add_json(struct text *text, const json_t *value)
+{
+    size_t i;
+    const char *key;
+    json_t *entry;
+    char buffer[40];
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        text_add(text, "{", 1);
+        json_object_foreach((json_t *)value, key, entry)
+        {
+            if (text->data[text->size - 1] != '{') text_add(text, ",", 1);
+            text_add_json_string(text, key, strlen(key));
+            text_add(text, ":", 1);
+            text_add_json(text, entry);
+        }
+        text_add(text, "}", 1);
+        break;
+    case JSON_ARRAY:
+        text_add(text, "[", 1);
+        json_array_foreach((json_t *)value, i, entry)
+        {
+            if (i) text_add(text, ",", 1);
+            text_add_json(text, entry);
+        }
+        text_add(text, "]", 1);
+        break;
+    case JSON_STRING:
+        text_add_json_string(text, json_string_value(value), json_string_length(value));
+        break;
+    case JSON_INTEGER:
+        snprintf(buffer, sizeof buffer, "%lld", (long long)json_integer_value(value));
+        text_add_string(text, buffer);
+        break;
+    case JSON_REAL:
+        text_add_double(text, json_real_value(value));
+        break;
+    case JSON_TRUE:
+        text_add_string(text, "true");
+        break;
+    case JSON_FALSE:
+        text_add_string(text, "false");
+        break;
+    case JSON_NULL:
+        text_add_string(text, "null");
+        break;
+    }
+}
+
+void print_json_string(const char *string)
+{
+    struct text text = {0};
+    json_t *value = json_string(string);
+    if (value)
+        text_add_json(&text, value);
+    else
+        text_add_string(&text, "null");
+    fwrite(text.data, 1, text.size, stdout);
+    json_decref(value);
+    text_free(&text);
+}
+
+static void print_hex(const char *key, pomai_bytes bytes)
+{
+    printf(",\"%s_hex\":\"", key);
+    for (size_t i = 0; i < bytes.size; i++)
+        printf("%02x", ((const unsigned char *)bytes.data)[i]);
+    putchar('"');
+}
+
+static void print_value(const char *key, const json_t *value)
+{
+    struct text text = {0};
+    text_add_json(&text, value);
+    printf(",\"%s\":", key);
+    fwrite(text.data, 1, text.size, stdout);
+    text_free(&text);
+}
+
+void print_json_id(const char *key, pomai_bytes id)
+{
+    json_t *value = json_stringn(id.data, id.size);
+    if (value)
+        print_value(key, value);
+    else
+        print_hex(key, id);
+    json_decref(value);
+}
+
+void print_json_document(const char *key, pomai_bytes document)
+{
+    if (!document.data) return;
+    json_t *value = json_loadb(document.data, document.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (!value) value = json_stringn(document.data, document.size);
+    if (value)
+        print_value(key, value);
+    else
+        print_hex(key, document);
+    json_decref(value);
+}
+
+void print_double(double number)
+{
+    char buffer[40];
+    format_double(number, buffer);
+    fputs(isfinite(number) ? buffer : "null", stdout);
+}
+
+void print_float(float number)
+{
+    char buffer[40];
+    format_float(number, buffer);
+    fputs(buffer, stdout);
+}
+
+/* Bytes of the UTF-8 character at `at`; 0 if it is none. */
+static size_t utf8_size(const unsigned char *at, size_t left)
+{
+    size_t size = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
+    if (size > left) return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((at[i] & 0xc0) != 0x80) return 0;
+    return size;
+}
+
+void print_safe(pomai_bytes bytes, size_t limit)
+{
+    const unsigned char *data = bytes.data;
+    size_t end = bytes.size < limit ? bytes.size : limit;
+    for (size_t i = 0; i < end;) {
+        size_t size = utf8_size(data + i, bytes.size - i);
+        /* U+0080 to U+009f are control characters as well. */
+        bool control = data[i] < 0x20 || data[i] == 0x7f || (size == 2 && data[i] == 0xc2 && data[i + 1] < 0xa0);
+        if (size == 0 || control) {
+            printf("\\x%02x", data[i]);
+            i++;
+        } else {
+            fwrite(data + i, 1, size, stdout);
+            i += size;
+        }
+    }
+    if (bytes.size > limit) printf("... (%zu bytes)", bytes.size);
+}
+
+void print_stamp(uint64_t stamp_ns)
+{
+    time_t seconds = (time_t)(stamp_ns / 1000000000);
+    struct tm tm;
+    char buffer[64];
+    gmtime_r(&seconds, &tm);
+    strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%S", &tm);
+    printf("%s.%09lluZ", buffer, (unsigned long long)(stamp_ns % 1000000000));
+}
+
+/* ---- any JSON for people ---- */
+
+static bool is_flat(const json_t *value)
+{
+    return !json_is_object(value) && !json_is_array(value);
+}
+
+static bool is_flat_object(const json_t *value)
+{
+    const char *key;
+    json_t *entry;
+    if (!json_is_object(value) || json_object_size(value) == 0) return false;
+    json_object_foreach((json_t *)value, key, entry) if (!is_flat(entry)) return false;
+    return true;
+}
+
+static bool ends_with(const char *key, const char *end)
+{
+    size_t size = strlen(key), end_size = strlen(end);
+    return size >= end_size && strcmp(key + size - end_size, end) == 0;
+}
+
+/* The unit is the end of the name: 12345678 as bytes or nanoseconds reads badly. */
+static void format_flat(const char *key, const json_t *value, struct text *out)
+{
+    char buffer[40];
+    out->size = 0;
+    if (json_is_string(value)) {
+        text_add(out, json_string_value(value), json_string_length(value));
+    } else if (json_is_integer(value) && json_integer_value(value) >= 0) {
+        uint64_t number = (uint64_t)json_integer_value(value);
+        text_add_string(out, grouped(number, buffer));
+        if (ends_with(key, "bytes") && number >= 1000) {
+            text_add_string(out, " (");
+            text_add_string(out, byte_text((double)number, buffer));
+            text_add_string(out, ")");
+        }
+    } else {
+        text_add_json(out, value);
+    }
+}
+
+static void print_indent(size_t depth)
+{
+    printf("%*s", (int)(depth * 2), "");
+}
+
+static void print_cell(const struct text *cell, size_t width)
+{
+    print_safe((pomai_bytes){cell->data, cell->size}, 200);
+    if (cell->size < width) printf("%*s", (int)(width - cell->size), "");
+}
+
+/* Rows may differ in their keys; the columns are those of the first. Others are shown as key=value at the end. */
+static void print_table(const json_t *rows, size_t depth)
+{
+    struct text cell = {0};
+    json_t *head = json_array_get(rows, 0), *row, *entry;
+    const char *key;
+    size_t i;
+    for (int line = -1; line < (int)json_array_size(rows); line++) {
+        row = line < 0 ? head : json_array_get(rows, (size_t)line);
+        print_indent(depth);
+        json_object_foreach(head, key, entry)
+        {
+            size_t width = strlen(key);
+            json_array_foreach(rows, i, entry)
+            {
+                if (!json_object_get(entry, key)) continue;
+                format_flat(key, json_object_get(entry, key), &cell);
+                width = cell.size > width ? cell.size : width;
+            }
+            cell.size = 0;
+            if (line < 0)
+                text_add_string(&cell, key);
+            else if (json_object_get(row, key))
+                format_flat(key, json_object_get(row, key), &cell);
+            print_cell(&cell, width + 2);
+        }
+        json_object_foreach(row, key, entry)
+        {
+            if (json_object_get(head, key)) continue;
+            format_flat(key, entry, &cell);
+            printf("%s=", key);
+            print_cell(&cell, cell.size + 1);
+        }
+        putchar('\n');
+    }
+    text_free(&cell);
+}
+
+static void print_tree(const char *key, const json_t *value, size_t depth);
+
+static void print_list(const json_t *list, size_t depth)
+{
+    bool all_flat = true, all_objects = json_array_size(list) > 0;
+    size_t i;
+    json_t *entry;
+    json_array_foreach((json_t *)list, i, entry)
+    {
+        all_flat = all_flat && is_flat(entry);
+        all_objects = all_objects && is_flat_object(entry);
+    }
+    if (all_objects) {
+        print_table(list, depth);
+        return;
+    }
+    json_array_foreach((json_t *)list, i, entry)
+    {
+        char name[24];
+        snprintf(name, sizeof name, "%zu", i);
+        print_tree(all_flat ? "-" : name, entry, depth);
+    }
+}
+
+static void print_tree(const char *key, const json_t *value, size_t depth)
+{
+    const char *name;
+    json_t *entry;
+    print_indent(depth);
+    print_safe((pomai_bytes){key, strlen(key)}, 200);
+    if (is_flat(value)) {
+        struct text text = {0};
+        format_flat(key, value, &text);
+        printf("%*s", strlen(key) < 24 ? (int)(25 - strlen(key)) : 1, "");
+        print_safe((pomai_bytes){text.data, text.size}, 4000);
+        putchar('\n');
+        text_free(&text);
+    } else if (json_is_array(value)) {
+        puts(json_array_size(value) ? "" : "  none");
+        print_list(value, depth + 1);
+    } else {
+        putchar('\n');
+        json_object_foreach((json_t *)value, name, entry) print_tree(name, entry, depth + 1);
+    }
+}
+
+bool print_readable(const char *json)
+{
+    json_t *value = json_loads(json, JSON_DECODE_ANY, NULL), *entry;
+    const char *key;
+    if (!value) return false;
+    if (json_is_object(value)) {
+        json_object_foreach(value, key, entry) print_tree(key, entry, 0);
+    } else {
+        print_tree("value", value, 0);
+    }
+    json_decref(value);
+    return true;
+}
