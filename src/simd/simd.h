@@ -14,12 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The most rows of one dot_tile, and the distance between its rows of results. */
+/* The most rows of one dot_tile. */
 #define PM_SIMD_TILE 64
 
 /*
- * The kernels of one instruction set. Vectors have dim >= 1 elements and any alignment; nothing past
- * their ends is read.
+ * The kernels of one instruction set. Vectors have dim >= 1 elements and any alignment; nothing past their
+ * ends is read.
  */
 typedef struct pm_simd {
     const char *name; /* "scalar", "avx2", "avx512" */
@@ -37,11 +37,18 @@ typedef struct pm_simd {
     void (*norm2_rows)(const float *const *rows, size_t n, size_t dim, float *out);
 
     /*
-     * out[j * PM_SIMD_TILE + i] = float approximation of sum_d queries[j][d]*rows[i][d], n <= PM_SIMD_TILE. A blocked
-     * matrix product: worth its packing from some eight queries on. Results i >= n of a row are scratch.
+     * out[j][i] = float approximation of sum_d queries[j][d]*rows[i][d], n <= PM_SIMD_TILE. A blocked matrix product:
+     * worth its packing from some eight queries on. Each out[j] has room for PM_SIMD_TILE; those from n on are scratch.
      */
     void (*dot_tile)(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
-                     float *out);
+                     float *const *out);
+
+    /*
+     * Bit i < n is set unless dot[i] is finite and dot[i] < (a + plus[i]) + b * length[i], as rounded to float; so it
+     * is set when either side is no number. a + plus[i] must not overflow upwards. 1 <= n <= PM_SIMD_TILE, and all
+     * three arrays have PM_SIMD_TILE elements.
+     */
+    uint64_t (*not_below)(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
 } pm_simd;
 
 /*

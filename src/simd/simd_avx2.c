@@ -13,6 +13,7 @@
 #error "simd_avx2.c needs -mavx2 -mfma -mf16c"
 #endif
 
+#include <float.h>
 #include <immintrin.h>
 
 #define W 8 /* floats in a register */
@@ -152,16 +153,17 @@ static void pack(const float *const *rows, size_t n, size_t wide, size_t from, s
     }
 }
 
-/* Adds (first: sets) the products of Q queries and 2 * W rows over one run to out. */
-INLINE void product(const float *const *queries, size_t from, size_t run, const float *panel, int first, float *out,
-                    size_t Q)
+/* Adds (in the first run: sets) the products of Q queries and the 2 * W rows from `at` on over one run to out. */
+INLINE void product(const float *const *queries, size_t from, size_t run, const float *panel, float *const *out,
+                    size_t at, size_t Q)
 {
     __m256 sum[12];
     UNROLL
     for (size_t c = 0; c < Q * 2; c++)
         sum[c] = _mm256_setzero_ps();
     for (size_t d = 0; d < run; d++) {
-        __m256 x0 = _mm256_load_ps(panel + d * PM_SIMD_TILE), x1 = _mm256_load_ps(panel + d * PM_SIMD_TILE + W);
+        const float *x = panel + d * PM_SIMD_TILE + at;
+        __m256 x0 = _mm256_load_ps(x), x1 = _mm256_load_ps(x + W);
         UNROLL
         for (size_t j = 0; j < Q; j++) {
             __m256 q = _mm256_broadcast_ss(queries[j] + from + d);
@@ -171,34 +173,47 @@ INLINE void product(const float *const *queries, size_t from, size_t run, const 
     }
     UNROLL
     for (size_t c = 0; c < Q * 2; c++) {
-        float *to = out + c / 2 * PM_SIMD_TILE + c % 2 * W;
-        __m256 before = first ? _mm256_setzero_ps() : _mm256_loadu_ps(to);
+        float *to = out[c / 2] + at + c % 2 * W;
+        __m256 before = from == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(to);
         _mm256_storeu_ps(to, _mm256_add_ps(before, sum[c]));
     }
 }
 
 static void products(const float *const *queries, size_t nqueries, size_t from, size_t run, const float *panel,
-                     float *out)
+                     float *const *out, size_t at)
 {
     size_t j = 0;
     for (; j + 6 <= nqueries; j += 6)
-        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 6);
+        product(queries + j, from, run, panel, out + j, at, 6);
     for (; j + 2 <= nqueries; j += 2)
-        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 2);
-    if (j < nqueries) product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 1);
+        product(queries + j, from, run, panel, out + j, at, 2);
+    if (j < nqueries) product(queries + j, from, run, panel, out + j, at, 1);
 }
 
 static void dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
-                     float *out)
+                     float *const *out)
 {
     _Alignas(64) float panel[PM_SIMD_RUN * PM_SIMD_TILE];
     size_t wide = (n + 2 * W - 1) / (2 * W) * (2 * W);
     for (size_t from = 0; from < dim; from += PM_SIMD_RUN) {
         size_t run = dim - from < PM_SIMD_RUN ? dim - from : PM_SIMD_RUN;
         pack(rows, n, wide, from, run, panel);
-        for (size_t i = 0; i < wide; i += 2 * W)
-            products(queries, nqueries, from, run, panel + i, out + i);
+        for (size_t at = 0; at < wide; at += 2 * W)
+            products(queries, nqueries, from, run, panel, out, at);
     }
+}
+
+static uint64_t not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b)
+{
+    const __m256 least = _mm256_set1_ps(-FLT_MAX), as = _mm256_set1_ps(a), bs = _mm256_set1_ps(b);
+    uint64_t below = 0;
+    for (size_t i = 0; i < n; i += W) {
+        __m256 x = _mm256_loadu_ps(dot + i), limit = _mm256_add_ps(as, _mm256_loadu_ps(plus + i));
+        limit = _mm256_fmadd_ps(bs, _mm256_loadu_ps(length + i), limit);
+        __m256 yes = _mm256_and_ps(_mm256_cmp_ps(x, least, _CMP_GE_OQ), _mm256_cmp_ps(x, limit, _CMP_LT_OQ));
+        below |= (uint64_t)(unsigned)_mm256_movemask_ps(yes) << i;
+    }
+    return ~below & (~(uint64_t)0 >> (PM_SIMD_TILE - n));
 }
 
 static size_t first_not_finite(const float *x, size_t n)
@@ -220,6 +235,7 @@ const pm_simd pm_simd_avx2 = {
     .first_not_finite = first_not_finite,
     .norm2_rows = norm2_rows,
     .dot_tile = dot_tile,
+    .not_below = not_below,
 };
 
 #endif

@@ -15,6 +15,7 @@
 #error "simd_avx512.c needs -mavx512f -mavx512bw -mavx512dq -mavx512vl"
 #endif
 
+#include <float.h>
 #include <immintrin.h>
 
 #define W          16   /* floats in a register */
@@ -168,8 +169,8 @@ static void pack(const float *const *rows, size_t n, size_t wide, size_t from, s
     }
 }
 
-/* Adds (first: sets) the products of Q queries and V vectors of rows over one run to out. */
-INLINE void product(const float *const *queries, size_t from, size_t run, const float *panel, int first, float *out,
+/* Adds (in the first run: sets) the products of Q queries and V vectors of rows over one run to out. */
+INLINE void product(const float *const *queries, size_t from, size_t run, const float *panel, float *const *out,
                     size_t Q, size_t V)
 {
     __m512 sum[16];
@@ -190,28 +191,25 @@ INLINE void product(const float *const *queries, size_t from, size_t run, const 
         }
     }
     UNROLL
-    for (size_t j = 0; j < Q; j++) {
-        UNROLL
-        for (size_t v = 0; v < V; v++) {
-            float *to = out + j * PM_SIMD_TILE + v * W;
-            __m512 before = first ? _mm512_setzero_ps() : _mm512_loadu_ps(to);
-            _mm512_storeu_ps(to, _mm512_add_ps(before, sum[j * V + v]));
-        }
+    for (size_t c = 0; c < Q * V; c++) {
+        float *to = out[c / V] + c % V * W;
+        __m512 before = from == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(to);
+        _mm512_storeu_ps(to, _mm512_add_ps(before, sum[c]));
     }
 }
 
 INLINE void products(const float *const *queries, size_t nqueries, size_t from, size_t run, const float *panel,
-                     float *out, size_t V)
+                     float *const *out, size_t V)
 {
     size_t j = 0;
     for (; j + 4 <= nqueries; j += 4)
-        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 4, V);
+        product(queries + j, from, run, panel, out + j, 4, V);
     for (; j < nqueries; j++)
-        product(queries + j, from, run, panel, from == 0, out + j * PM_SIMD_TILE, 1, V);
+        product(queries + j, from, run, panel, out + j, 1, V);
 }
 
 static void dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
-                     float *out)
+                     float *const *out)
 {
     _Alignas(64) float panel[PM_SIMD_RUN * PM_SIMD_TILE];
     size_t wide = n > 2 * W ? 4 * W : 2 * W;
@@ -223,6 +221,19 @@ static void dot_tile(const float *const *queries, size_t nqueries, const float *
         else
             products(queries, nqueries, from, run, panel, out, 2);
     }
+}
+
+static uint64_t not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b)
+{
+    const __m512 least = _mm512_set1_ps(-FLT_MAX), as = _mm512_set1_ps(a), bs = _mm512_set1_ps(b);
+    uint64_t below = 0;
+    for (size_t i = 0; i < n; i += W) {
+        __m512 x = _mm512_loadu_ps(dot + i), limit = _mm512_add_ps(as, _mm512_loadu_ps(plus + i));
+        limit = _mm512_fmadd_ps(bs, _mm512_loadu_ps(length + i), limit);
+        __mmask16 finite = _mm512_cmp_ps_mask(x, least, _CMP_GE_OQ);
+        below |= (uint64_t)_mm512_mask_cmp_ps_mask(finite, x, limit, _CMP_LT_OQ) << i;
+    }
+    return ~below & (~(uint64_t)0 >> (PM_SIMD_TILE - n));
 }
 
 static size_t first_not_finite(const float *x, size_t n)
@@ -242,6 +253,7 @@ const pm_simd pm_simd_avx512 = {
     .first_not_finite = first_not_finite,
     .norm2_rows = norm2_rows,
     .dot_tile = dot_tile,
+    .not_below = not_below,
 };
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "simd_int.h"
 
+#include <float.h>
 #include <string.h>
 
 #define LANES 8
@@ -63,10 +64,20 @@ static void norm2_rows(const float *const *rows, size_t n, size_t dim, float *ou
 }
 
 static void dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
-                     float *out)
+                     float *const *out)
 {
     for (size_t j = 0; j < nqueries; j++)
-        dot_rows(queries[j], rows, n, dim, out + j * PM_SIMD_TILE);
+        dot_rows(queries[j], rows, n, dim, out[j]);
+}
+
+static uint64_t not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        int below = dot[i] >= -FLT_MAX && dot[i] < (a + plus[i]) + b * length[i];
+        bits |= (uint64_t)!below << i;
+    }
+    return bits;
 }
 
 static size_t first_not_finite(const float *x, size_t n)
@@ -86,4 +97,5 @@ const pm_simd pm_simd_scalar = {
     .first_not_finite = first_not_finite,
     .norm2_rows = norm2_rows,
     .dot_tile = dot_tile,
+    .not_below = not_below,
 };

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Flat search against a naive sort of canonical distances, bit for bit: every level, metric and size of group, rows in
+ * any order, tiles and merges split anywhere, over data made to defeat float arithmetic.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fenv.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/flat/flat.h"
+
+#define MAX_ROWS    700
+#define MAX_QUERIES 140
+#define MAX_DIM     900
+#define MAX_PARTS   4
+
+static uint64_t seed = 1, state, cases, failures;
+
+static uint64_t draw(void)
+{
+    uint64_t x = state += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static size_t below(size_t n)
+{
+    return (size_t)(draw() % n);
+}
+
+static float uniform(void)
+{
+    return (float)((double)(draw() >> 11) * 0x1p-52 - 1);
+}
+
+static void begin(void)
+{
+    state = seed;
+    cases = failures = 0;
+}
+
+static void end(const char *name)
+{
+    printf("%s: %llu cases, %llu failures, seed %llu\n", name, (unsigned long long)cases, (unsigned long long)failures,
+           (unsigned long long)seed);
+    assert_true(cases > 0);
+    assert_true(failures == 0);
+}
+
+static const pm_simd *levels[8];
+static size_t nlevels;
+
+/* ---- rows ---- */
+
+enum kind {
+    TAME,      /* uniform in -1..1 */
+    FEW,       /* few different values: duplicates and ties everywhere */
+    OFFSET,    /* far from the origin, near each other */
+    SHELL,     /* the same distance from every query, but for the last bits */
+    SHUFFLED,  /* permutations of one vector against constant queries: equal dot products, different float sums */
+    SCALED,    /* lengths from 1e-15 to 1e15 */
+    HUGE_ROWS, /* squares overflow a float */
+    TINY,      /* squares underflow a float */
+    DENORMAL,
+    MIXED,   /* any exponent */
+    OPPOSED, /* nearly parallel and nearly opposite vectors */
+    KINDS
+};
+
+typedef struct row {
+    float vector[MAX_DIM];
+    pm_flat_id id;
+    uint8_t text[12];
+} row;
+
+static row rows[MAX_ROWS];
+static float queries[MAX_QUERIES][MAX_DIM];
+static size_t nrows, nqueries, dim, k;
+static pomai_metric metric;
+
+static void make_vector(float *x, enum kind kind, const float *base)
+{
+    float scale = ldexpf(1, (int)below(100) - 50);
+    for (size_t d = 0; d < dim; d++) {
+        float u = uniform();
+        switch (kind) {
+        case FEW:
+            x[d] = (float)below(3);
+            break;
+        case OFFSET:
+            x[d] = 1000 + u;
+            break;
+        case SHELL:
+            x[d] = base[d] + (below(2) == 0 ? 1.0f : -1.0f) + (below(20) == 0 ? u * 0x1p-22f : 0);
+            break;
+        case SCALED:
+            x[d] = u * scale;
+            break;
+        case HUGE_ROWS:
+            x[d] = u * 3e38f;
+            break;
+        case TINY:
+            x[d] = u * 1e-30f;
+            break;
+        case DENORMAL:
+            x[d] = (float)below(50) * FLT_TRUE_MIN;
+            break;
+        case MIXED:
+            x[d] = ldexpf(u, (int)below(250) - 125);
+            break;
+        case OPPOSED:
+            x[d] = base[d] * scale * (1 + u * 0x1p-20f) * (scale > 1 ? 1.0f : -1.0f);
+            break;
+        default:
+            x[d] = u;
+        }
+    }
+}
+
+static void shuffle_floats(float *x, size_t n)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = below(i);
+        float t = x[i - 1];
+        x[i - 1] = x[j];
+        x[j] = t;
+    }
+}
+
+static int is_zero(const float *x)
+{
+    for (size_t d = 0; d < dim; d++) {
+        if (x[d] != 0) return 0;
+    }
+    return 1;
+}
+
+static void make_ids(int strings)
+{
+    for (size_t i = 0; i < nrows; i++) {
+        row *r = &rows[i];
+        r->id = (pm_flat_id){.u64 = i * 0x9e3779b97f4a7c15u}; /* odd multiplier: all different, in no order */
+        if (!strings) continue;
+        int digits = snprintf((char *)r->text, sizeof r->text, "%zx", (i * 2654435761u) % 65536);
+        r->id.bytes = r->text; /* different lengths, one often the beginning of another */
+        r->id.size = (uint32_t)digits;
+    }
+}
+
+static void make_case(enum kind kind)
+{
+    static float base[MAX_DIM];
+    for (size_t d = 0; d < dim; d++)
+        base[d] = uniform();
+    for (size_t i = 0; i < nrows; i++) {
+        make_vector(rows[i].vector, kind, base);
+        if (kind == SHUFFLED) {
+            memcpy(rows[i].vector, base, dim * sizeof *base);
+            shuffle_floats(rows[i].vector, dim);
+        }
+        if (i > 0 && below(10) == 0) memcpy(rows[i].vector, rows[below(i)].vector, dim * sizeof(float));
+    }
+    for (size_t j = 0; j < nqueries; j++) {
+        make_vector(queries[j], kind, base);
+        if (kind == SHELL || kind == OPPOSED) memcpy(queries[j], base, dim * sizeof *base);
+        for (size_t d = 0; kind == SHUFFLED && d < dim; d++)
+            queries[j][d] = (float)(j + 1);
+        if (below(4) == 0) memcpy(queries[j], rows[below(nrows)].vector, dim * sizeof(float));
+    }
+    make_ids(below(2) == 0);
+}
+
+/* ---- the naive answer ---- */
+
+static int compare_naive(const void *left, const void *right)
+{
+    const pm_flat_hit *a = left, *b = right;
+    if (a->distance != b->distance) return a->distance < b->distance ? -1 : 1;
+    if (a->id.bytes == NULL) return a->id.u64 < b->id.u64 ? -1 : a->id.u64 > b->id.u64;
+    /* string ids here are NUL-terminated, and strcmp is the order wanted of them */
+    return strcmp((const char *)a->id.bytes, (const char *)b->id.bytes);
+}
+
+static double naive_distance(const float *q, const float *x)
+{
+    if (metric == POMAI_METRIC_L2) return pm_exact_l2(q, x, dim);
+    double dot = pm_exact_dot(q, x, dim);
+    if (metric == POMAI_METRIC_IP) return 1 - dot;
+    if (is_zero(q) || is_zero(x)) return 1;
+    return 1 - dot / sqrt(pm_exact_dot(q, q, dim) * pm_exact_dot(x, x, dim));
+}
+
+static size_t naive(const float *q, pm_flat_hit *hits)
+{
+    for (size_t i = 0; i < nrows; i++)
+        hits[i] = (pm_flat_hit){naive_distance(q, rows[i].vector), rows[i].id, &rows[i], (uint32_t)i};
+    qsort(hits, nrows, sizeof *hits, compare_naive);
+    return nrows < k ? nrows : k;
+}
+
+/* ---- the search ---- */
+
+static void id_of(const void *owner, uint32_t number, pm_flat_id *id)
+{
+    const row *r = owner;
+    assert_true(r == &rows[number]);
+    *id = r->id;
+}
+
+static pm_flat_query *new_query(const pm_simd *simd, const float *vector)
+{
+    size_t size = pm_flat_query_size(k, dim);
+    assert_true(size > 0 && size % 64 == 0);
+    void *memory = aligned_alloc(64, size);
+    assert_non_null(memory);
+    memset(memory, 0xa5, size);
+    return pm_flat_query_init(memory, simd, metric, vector, dim, k, id_of);
+}
+
+/* Offers all rows, in any order, in tiles of any size, each tile to one of the parts; then merges the parts into 0. */
+static void search(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts, size_t group)
+{
+    static uint32_t order[MAX_ROWS];
+    for (size_t i = 0; i < nrows; i++) {
+        size_t j = below(i + 1);
+        order[i] = order[j];
+        order[j] = (uint32_t)i;
+    }
+    size_t most = below(3) == 0 ? 1 + below(PM_FLAT_TILE) : PM_FLAT_TILE;
+    for (size_t i = 0; i < nrows;) {
+        pm_flat_tile tile = {.n = 1 + below(most)};
+        if (below(2) == 0) tile.n = most;
+        if (tile.n > nrows - i) tile.n = nrows - i;
+        for (size_t t = 0; t < tile.n; t++, i++) {
+            tile.vector[t] = rows[order[i]].vector;
+            tile.owner[t] = &rows[order[i]];
+            tile.row[t] = order[i];
+        }
+        size_t part = below(parts);
+        for (size_t j = 0; j < nqueries; j += group)
+            pm_flat_offer(&q[part][j], nqueries - j < group ? nqueries - j : group, &tile);
+    }
+    for (size_t part = parts - 1; part > 0; part--) {
+        for (size_t j = 0; j < nqueries; j++)
+            pm_flat_merge(q[part - 1][j], q[part][j]);
+    }
+}
+
+static void compare(const pm_flat_hit *got, size_t n, const pm_flat_hit *want, size_t nwant, const char *level,
+                    int kind, size_t group)
+{
+    int ok = n == nwant;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = memcmp(&got[i].distance, &want[i].distance, sizeof(double)) == 0 && got[i].owner == want[i].owner &&
+             got[i].row == want[i].row && got[i].id.u64 == want[i].id.u64 && got[i].id.bytes == want[i].id.bytes &&
+             got[i].id.size == want[i].id.size;
+    cases++;
+    if (!ok && failures++ < 10)
+        printf("  level %s, metric %d, kind %d, %zu rows, dim %zu, k %zu, %zu queries by %zu\n", level, (int)metric,
+               kind, nrows, dim, k, nqueries, group);
+}
+
+static void check_search(const pm_simd *simd, int kind)
+{
+    static const size_t groups[] = {1, 2, 7, 8, 9, MAX_QUERIES};
+    static pm_flat_hit want[MAX_ROWS];
+    static pm_flat_query *q[MAX_PARTS][MAX_QUERIES];
+    size_t parts = 1 + below(MAX_PARTS), group = groups[below(sizeof groups / sizeof *groups)];
+    for (size_t p = 0; p < parts; p++) {
+        for (size_t j = 0; j < nqueries; j++)
+            q[p][j] = new_query(simd, queries[j]);
+    }
+    search(q, parts, group);
+    for (size_t j = 0; j < nqueries; j++) {
+        const pm_flat_hit *got;
+        size_t n = pm_flat_finish(q[0][j], &got);
+        compare(got, n, want, naive(queries[j], want), simd->name, kind, group);
+    }
+    for (size_t p = 0; p < parts; p++) {
+        for (size_t j = 0; j < nqueries; j++)
+            free(q[p][j]);
+    }
+}
+
+static void draw_sizes(void)
+{
+    static const pomai_metric metrics[] = {POMAI_METRIC_L2, POMAI_METRIC_IP, POMAI_METRIC_COSINE};
+    metric = metrics[below(3)];
+    nrows = 1 + below(below(3) == 0 ? MAX_ROWS : 150);
+    nqueries = below(8) == 0 ? MAX_QUERIES : 1 + below(20);
+    dim = 1 + below(below(8) == 0 ? MAX_DIM : 70);
+    k = below(10) == 0 ? nrows + below(4) : 1 + below(20);
+    if (below(50) == 0) k = 0;
+}
+
+static void answers_equal_a_naive_sort(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t round = 0; round < 550; round++) {
+        enum kind kind = (enum kind)(round % KINDS);
+        draw_sizes();
+        make_case(kind);
+        for (size_t l = 0; l < nlevels; l++)
+            check_search(levels[l], kind);
+    }
+    end("answers_equal_a_naive_sort");
+}
+
+static void the_callers_rounding_does_not_matter(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t round = 0; round < 60; round++) {
+        static pm_flat_hit want[MAX_ROWS];
+        draw_sizes();
+        nqueries = 1 + below(10);
+        make_case((enum kind)(round % KINDS));
+        for (size_t l = 0; l < nlevels; l++) {
+            static pm_flat_query *q[MAX_PARTS][MAX_QUERIES];
+            assert_int_equal(fesetround(FE_UPWARD), 0);
+            for (size_t j = 0; j < nqueries; j++)
+                q[0][j] = new_query(levels[l], queries[j]);
+            search(q, 1, nqueries);
+            assert_int_equal(fesetround(FE_TONEAREST), 0);
+            for (size_t j = 0; j < nqueries; j++) {
+                const pm_flat_hit *got;
+                size_t n = pm_flat_finish(q[0][j], &got);
+                compare(got, n, want, naive(queries[j], want), levels[l]->name, (int)(round % KINDS), nqueries);
+                free(q[0][j]);
+            }
+        }
+    }
+    end("the_callers_rounding_does_not_matter");
+}
+
+/* ---- how little is computed exactly ---- */
+
+static size_t ids_asked;
+
+static void count_id(const void *owner, uint32_t number, pm_flat_id *id)
+{
+    ids_asked++;
+    id_of(owner, number, id);
+}
+
+/* Ids may be costly to look up: they are asked for rows that enter the answer, not for all. */
+static void ids_are_asked_for_few_rows(void **unused)
+{
+    (void)unused;
+    begin();
+    metric = POMAI_METRIC_L2;
+    nrows = MAX_ROWS;
+    nqueries = 1;
+    dim = 32;
+    k = 5;
+    make_case(TAME);
+    for (size_t l = 0; l < nlevels; l++) {
+        void *memory = aligned_alloc(64, pm_flat_query_size(k, dim));
+        assert_non_null(memory);
+        pm_flat_query *q = pm_flat_query_init(memory, levels[l], metric, queries[0], dim, k, count_id);
+        ids_asked = 0;
+        for (uint32_t i = 0; i < nrows; i++) {
+            pm_flat_tile tile = {.n = 1, .vector = {rows[i].vector}, .owner = {&rows[i]}, .row = {i}};
+            pm_flat_offer(&q, 1, &tile);
+        }
+        cases++;
+        failures += ids_asked < k || ids_asked > nrows / 4;
+        free(memory);
+    }
+    end("ids_are_asked_for_few_rows");
+}
+
+static void sizes_that_overflow_are_refused(void **unused)
+{
+    (void)unused;
+    const size_t all = SIZE_MAX;
+    const size_t bad[][2] = {{all, 1},     {all / 48, 1}, {all / 48 + 1, 1},       {1, all},
+                             {1, all / 4}, {all, all},    {all / 96, all / 8 + 1}, {all / sizeof(pm_flat_hit), 3},
+                             {0, all / 4}};
+    begin();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cases++;
+        if (pm_flat_query_size(bad[i][0], bad[i][1]) != 0 && failures++ < 10)
+            printf("  k %zu, dim %zu\n", bad[i][0], bad[i][1]);
+    }
+    for (size_t n = 0; n < 200; n++) {
+        size_t size = pm_flat_query_size(n, 200 - n);
+        cases++;
+        failures += size % 64 != 0 || size < n * sizeof(pm_flat_hit) + (200 - n) * sizeof(float);
+    }
+    end("sizes_that_overflow_are_refused");
+}
+
+/* Ids of one query's equal distances: shorter first when one begins the other, bytes unsigned, NUL bytes counted. */
+static void string_ids_are_ordered_by_byte_then_length(void **unused)
+{
+    (void)unused;
+    static const uint8_t texts[][3] = {{0}, {0, 0}, {0, 1}, {1}, {'a'}, {'a', 0}, {'a', 'b'}, {0x7f}, {0x80}, {0xff}};
+    static const uint32_t sizes[] = {1, 2, 2, 1, 1, 2, 2, 1, 1, 1};
+    const size_t n = sizeof sizes / sizeof *sizes;
+    begin();
+    metric = POMAI_METRIC_L2;
+    dim = 3;
+    nrows = n;
+    for (size_t round = 0; round < 200; round++) {
+        uint32_t order[16];
+        k = 1 + below(n);
+        pm_flat_query *q = new_query(levels[below(nlevels)], (float[]){1, 2, 3});
+        for (uint32_t i = 0; i < n; i++) {
+            size_t j = below(i + 1);
+            order[i] = order[j];
+            order[j] = i;
+            rows[i].id = (pm_flat_id){.bytes = texts[i], .size = sizes[i]};
+            memset(rows[i].vector, 0, 3 * sizeof(float));
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            row *r = &rows[order[i]];
+            pm_flat_tile tile = {.n = 1, .vector = {r->vector}, .owner = {r}, .row = {order[i]}};
+            pm_flat_offer(&q, 1, &tile);
+        }
+        const pm_flat_hit *hits;
+        int ok = pm_flat_finish(q, &hits) == k;
+        for (size_t i = 0; ok && i < k; i++)
+            ok = hits[i].row == i && hits[i].distance == 14;
+        cases++;
+        failures += !ok;
+        free(q);
+    }
+    end("string_ids_are_ordered_by_byte_then_length");
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i++) {
+        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 0);
+    }
+    nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_equal_a_naive_sort),
+        cmocka_unit_test(the_callers_rounding_does_not_matter),
+        cmocka_unit_test(ids_are_asked_for_few_rows),
+        cmocka_unit_test(sizes_that_overflow_are_refused),
+        cmocka_unit_test(string_ids_are_ordered_by_byte_then_length),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernels of every level against long double sums; the canonical sums against their definition, bit for bit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fenv.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "simd/simd.h"
+
+#define MAX_DIM  4100
+#define MAX_ROWS PM_SIMD_TILE
+#define DIGEST   0x9a85dcfec2eb683du /* of canonical sums; never changes */
+
+static uint64_t seed = 1, state, cases, failures;
+
+static uint64_t draw(void)
+{
+    uint64_t x = state += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static size_t below(size_t n)
+{
+    return (size_t)(draw() % n);
+}
+
+static float uniform(void)
+{
+    return (float)((double)(draw() >> 11) * 0x1p-52 - 1);
+}
+
+static void begin(void)
+{
+    state = seed;
+    cases = failures = 0;
+}
+
+static void end(const char *name)
+{
+    printf("%s: %llu cases, %llu failures, seed %llu\n", name, (unsigned long long)cases, (unsigned long long)failures,
+           (unsigned long long)seed);
+    assert_true(cases > 0);
+    assert_true(failures == 0);
+}
+
+static int check(int ok, const char *what, const char *level, size_t dim, size_t i)
+{
+    cases++;
+    if (!ok && failures++ < 10) printf("  %s: level %s, dim %zu, element %zu\n", what, level, dim, i);
+    return ok;
+}
+
+static const pm_simd *levels[8];
+static size_t nlevels;
+
+/* ---- values ---- */
+
+enum kind { TAME, INTEGERS, OFFSET, HUGE_VALUES, TINY, DENORMAL, MIXED, KINDS };
+
+static float value(enum kind kind)
+{
+    switch (kind) {
+    case INTEGERS:
+        return (float)below(256);
+    case OFFSET:
+        return 1000 + uniform();
+    case HUGE_VALUES:
+        return uniform() * 3e38f;
+    case TINY:
+        return uniform() * 1e-19f;
+    case DENORMAL:
+        return (float)below(100) * FLT_TRUE_MIN;
+    case MIXED:
+        return ldexpf(uniform(), (int)below(250) - 125);
+    default:
+        return uniform();
+    }
+}
+
+/* MAX_ROWS rows and one query, each at its own odd address. */
+static float *pool;
+static const float *query, *rows[MAX_ROWS];
+
+static void fill(size_t n, size_t dim, enum kind kind)
+{
+    float *at = pool;
+    for (size_t i = 0; i <= n; i++) {
+        at += below(16);
+        for (size_t d = 0; d < dim; d++)
+            at[d] = value(kind);
+        if (i < n)
+            rows[i] = at;
+        else
+            query = at;
+        at += dim;
+    }
+}
+
+/* ---- levels ---- */
+
+static void levels_are_found_by_name(void **unused)
+{
+    (void)unused;
+    begin();
+    check(nlevels >= 1 && strcmp(levels[0]->name, "scalar") == 0, "scalar is first", "-", 0, 0);
+    for (size_t l = 0; l < nlevels; l++) {
+        check(pm_simd_level(levels[l]->name) == levels[l], "level", levels[l]->name, 0, l);
+        check(pm_simd_best(levels[l]->name) == levels[l], "best", levels[l]->name, 0, l);
+    }
+    check(pm_simd_level("none") == NULL && pm_simd_level("") == NULL && pm_simd_level(NULL) == NULL, "unknown", "-", 0,
+          0);
+    check(pm_simd_best(NULL) == levels[nlevels - 1], "best of NULL", "-", 0, 0);
+    check(pm_simd_best("none") == levels[nlevels - 1], "best of unknown", "-", 0, 0);
+    const pm_simd *one[1] = {NULL};
+    check(pm_simd_levels(one, 1) == 1 && one[0] == levels[0], "max", "-", 0, 0);
+    printf("  levels:");
+    for (size_t l = 0; l < nlevels; l++)
+        printf(" %s", levels[l]->name);
+    printf("\n");
+    end("levels_are_found_by_name");
+}
+
+/* ---- the error bound ---- */
+
+static void check_bound(float approx, long double truth, long double terms, const char *what, const char *level,
+                        size_t dim, size_t i)
+{
+    long double bound = (long double)pm_simd_rel_error(dim) * terms + (long double)pm_simd_abs_error(dim);
+    int ok = !isfinite(approx) || fabsl((long double)approx - truth) <= bound;
+    if (terms < 1e38L) ok = ok && isfinite(approx); /* a bound that says nothing is no bound */
+    if (!check(ok, what, level, dim, i) && failures < 10)
+        printf("    approx %.9g, true %.9Lg, terms %.9Lg, bound %.3Lg\n", (double)approx, truth, terms, bound);
+}
+
+static void check_sums(const pm_simd *simd, size_t n, size_t dim)
+{
+    float l2[MAX_ROWS + 1], dot[MAX_ROWS + 1], norm2[MAX_ROWS + 1], tile[7][PM_SIMD_TILE];
+    const float *queries[7];
+    float *out[7];
+    size_t nqueries = 1 + below(7);
+    for (size_t j = 0; j < nqueries; j++) {
+        queries[j] = j == 0 ? query : rows[below(n)];
+        out[j] = tile[j];
+    }
+    l2[n] = dot[n] = norm2[n] = 12345;
+    simd->l2_rows(query, rows, n, dim, l2);
+    simd->dot_rows(query, rows, n, dim, dot);
+    simd->norm2_rows(rows, n, dim, norm2);
+    simd->dot_tile(queries, nqueries, rows, n, dim, out);
+    check(l2[n] == 12345 && dot[n] == 12345 && norm2[n] == 12345, "write past the results", simd->name, dim, n);
+
+    for (size_t i = 0; i < n; i++) {
+        long double sum = 0, product = 0, products = 0, norm = 0;
+        for (size_t d = 0; d < dim; d++) {
+            long double q = (long double)query[d], x = (long double)rows[i][d];
+            sum += (q - x) * (q - x);
+            product += q * x;
+            products += fabsl(q * x);
+            norm += x * x;
+        }
+        check_bound(l2[i], sum, sum, "l2_rows", simd->name, dim, i);
+        check_bound(dot[i], product, products, "dot_rows", simd->name, dim, i);
+        check_bound(norm2[i], norm, norm, "norm2_rows", simd->name, dim, i);
+        check_bound(tile[0][i], product, products, "dot_tile", simd->name, dim, i);
+        long double exact_error = (long double)dim * 0x1p-52L;
+        check(fabsl((long double)pm_exact_l2(query, rows[i], dim) - sum) <= exact_error * sum, "pm_exact_l2", "-", dim,
+              i);
+        check(fabsl((long double)pm_exact_dot(query, rows[i], dim) - product) <= exact_error * products, "pm_exact_dot",
+              "-", dim, i);
+    }
+    for (size_t j = 1; j < nqueries; j++) {
+        size_t i = below(n);
+        long double product = 0, products = 0;
+        for (size_t d = 0; d < dim; d++) {
+            product += (long double)queries[j][d] * (long double)rows[i][d];
+            products += fabsl((long double)queries[j][d] * (long double)rows[i][d]);
+        }
+        check_bound(tile[j][i], product, products, "dot_tile", simd->name, dim, i);
+    }
+}
+
+static void sums_are_within_their_bound(void **unused)
+{
+    (void)unused;
+    static const size_t more[] = {384, 511, 512, 513, 784, 960, 1000, 1024, 1536, 2049, 3072, 4096, 4100};
+    begin();
+    for (size_t i = 1; i <= 300 + sizeof more / sizeof *more; i++) {
+        size_t dim = i <= 300 ? i : more[i - 301];
+        for (size_t l = 0; l < nlevels; l++) {
+            size_t n = dim > 300 ? 1 + below(20) : 1 + below(MAX_ROWS);
+            enum kind kind = (enum kind)below(KINDS);
+            fill(n, dim, kind);
+            check_sums(levels[l], n, dim);
+            fill(n = 1 + below(9), dim, TAME);
+            check_sums(levels[l], n, dim);
+        }
+    }
+    end("sums_are_within_their_bound");
+}
+
+/*
+ * The worst there is for a float sum: a large term first and then terms that each lose half a unit to rounding, for
+ * whatever way the dimensions are dealt to partial sums. `lead` dimensions of every `period` are large.
+ */
+static void fill_stuck(size_t n, size_t dim, size_t lead, size_t period, int l2)
+{
+    fill(n, dim, TAME);
+    for (size_t d = 0; d < dim; d++) {
+        ((float *)(uintptr_t)query)[d] = l2 ? 0 : 1;
+        for (size_t i = 0; i < n; i++)
+            ((float *)(uintptr_t)rows[i])[d] = d % period >= lead ? 1 : l2 ? 0x1p12f : 0x1p24f;
+    }
+}
+
+static void rounding_that_adds_up_is_within_the_bound(void **unused)
+{
+    (void)unused;
+    static const size_t leads[] = {1, 2, 4, 8, 16, 32, 64};
+    begin();
+    for (size_t dim = 1; dim < MAX_DIM; dim += 1 + dim / 8) {
+        for (size_t i = 0; i < sizeof leads / sizeof *leads; i++) {
+            for (size_t period = 64; period <= 8192; period *= period < 256 ? 2 : 32) {
+                size_t n = 1 + below(9);
+                fill_stuck(n, dim, leads[i], period, below(2) == 0);
+                for (size_t l = 0; l < nlevels; l++)
+                    check_sums(levels[l], n, dim);
+            }
+        }
+    }
+    end("rounding_that_adds_up_is_within_the_bound");
+}
+
+/* One row count after another, so that every shape of a block is met. */
+static void every_row_count_is_served(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t n = 1; n <= MAX_ROWS; n++) {
+        for (size_t l = 0; l < nlevels; l++) {
+            size_t dim = 1 + below(150);
+            fill(n, dim, TAME);
+            check_sums(levels[l], n, dim);
+        }
+    }
+    end("every_row_count_is_served");
+}
+
+static void overflow_is_never_a_number(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t dim = 1; dim <= 64; dim++) {
+        fill(9, dim, TAME);
+        float *q = (float *)(uintptr_t)query, *x = (float *)(uintptr_t)rows[4];
+        q[below(dim)] = 3e38f;
+        memcpy(x, q, dim * sizeof *x);
+        for (size_t d = 0; d < dim; d++)
+            x[d] = -x[d];
+        for (size_t l = 0; l < nlevels; l++) {
+            float out[9], tile[PM_SIMD_TILE], *to = tile;
+            levels[l]->l2_rows(query, rows, 9, dim, out);
+            check(!isfinite(out[4]), "l2_rows", levels[l]->name, dim, 4);
+            levels[l]->dot_rows(query, rows, 9, dim, out);
+            check(!isfinite(out[4]), "dot_rows", levels[l]->name, dim, 4);
+            levels[l]->norm2_rows(rows, 9, dim, out);
+            check(!isfinite(out[4]), "norm2_rows", levels[l]->name, dim, 4);
+            levels[l]->dot_tile(&query, 1, rows, 9, dim, &to);
+            check(!isfinite(tile[4]), "dot_tile", levels[l]->name, dim, 4);
+        }
+        check(isfinite(pm_exact_l2(query, rows[4], dim)), "pm_exact_l2", "-", dim, 4);
+        check(isfinite(pm_exact_dot(query, rows[4], dim)), "pm_exact_dot", "-", dim, 4);
+    }
+    end("overflow_is_never_a_number");
+}
+
+/* ---- canonical sums ---- */
+
+/* The definition, with every intermediate forced into memory so that no compiler can fuse or reorder. */
+static double defined_sum(const float *a, const float *b, size_t dim, int l2)
+{
+    volatile double lane[8] = {0}, left, right, term;
+    for (size_t d = 0; d < dim; d++) {
+        left = l2 ? (double)a[d] - (double)b[d] : (double)a[d];
+        right = l2 ? left : (double)b[d];
+        term = left * right;
+        lane[d % 8] = lane[d % 8] + term;
+    }
+    volatile double h0 = lane[0] + lane[4], h1 = lane[1] + lane[5], h2 = lane[2] + lane[6], h3 = lane[3] + lane[7];
+    volatile double even = h0 + h2, odd = h1 + h3;
+    return even + odd;
+}
+
+static uint64_t bits_of(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static void canonical_sums_follow_their_definition(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 1; i <= 400; i++) {
+        size_t dim = i <= 300 ? i : 301 + below(MAX_DIM - 300);
+        fill(8, dim, (enum kind)below(KINDS));
+        for (size_t r = 0; r < 8; r++) {
+            check(bits_of(pm_exact_l2(query, rows[r], dim)) == bits_of(defined_sum(query, rows[r], dim, 1)),
+                  "pm_exact_l2", "-", dim, r);
+            check(bits_of(pm_exact_dot(query, rows[r], dim)) == bits_of(defined_sum(query, rows[r], dim, 0)),
+                  "pm_exact_dot", "-", dim, r);
+        }
+    }
+    end("canonical_sums_follow_their_definition");
+}
+
+/* The same bits with every compiler, flag and machine: a digest that must never change. */
+static void canonical_sums_are_fixed_for_ever(void **unused)
+{
+    (void)unused;
+    static float a[1000], b[1000];
+    uint64_t digest = 0, given = seed;
+    seed = 1;
+    begin();
+    for (size_t d = 0; d < 1000; d++) {
+        a[d] = uniform();
+        b[d] = uniform();
+    }
+    for (size_t dim = 1; dim <= 1000; dim++) {
+        digest = (digest ^ bits_of(pm_exact_l2(a, b, dim))) * 0x9e3779b97f4a7c15u;
+        digest = (digest ^ bits_of(pm_exact_dot(a, b, dim))) * 0x9e3779b97f4a7c15u;
+    }
+    if (!check(digest == DIGEST, "digest", "-", 0, 0)) printf("    digest %#llx\n", (unsigned long long)digest);
+    end("canonical_sums_are_fixed_for_ever");
+    seed = given;
+}
+
+/* ---- memory ---- */
+
+/* `n` floats that end (or begin) at a page that may not be touched. */
+typedef struct guarded {
+    char *map;
+    size_t size, page;
+} guarded;
+
+static guarded guard(size_t n)
+{
+    guarded g = {.page = (size_t)sysconf(_SC_PAGESIZE)};
+    g.size = (n * sizeof(float) + g.page - 1) / g.page * g.page;
+    g.map = mmap(NULL, g.size + 2 * g.page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(g.map != MAP_FAILED);
+    assert_int_equal(mprotect(g.map + g.page, g.size, PROT_READ | PROT_WRITE), 0);
+    return g;
+}
+
+static float *guarded_floats(const guarded *g, size_t n, int at_end)
+{
+    char *at = g->map + g->page + (at_end ? g->size - n * sizeof(float) : 0);
+    return (float *)(void *)at;
+}
+
+static void nothing_outside_a_vector_is_touched(void **unused)
+{
+    (void)unused;
+    guarded maps[10];
+    begin();
+    for (size_t i = 0; i < 10; i++)
+        maps[i] = guard(1100);
+    for (size_t dim = 1; dim <= 1100; dim += dim < 300 ? 1 : 53) {
+        for (int at_end = 0; at_end < 2; at_end++) {
+            float *q = guarded_floats(&maps[0], dim, at_end);
+            for (size_t i = 0; i < 9; i++)
+                rows[i] = guarded_floats(&maps[i + 1], dim, at_end);
+            for (size_t d = 0; d < dim; d++) {
+                q[d] = uniform();
+                for (size_t i = 0; i < 9; i++)
+                    ((float *)(uintptr_t)rows[i])[d] = uniform();
+            }
+            query = q;
+            size_t n = 1 + below(9);
+            for (size_t l = 0; l < nlevels; l++) {
+                check_sums(levels[l], n, dim);
+                check(levels[l]->first_not_finite(q, dim) == dim, "first_not_finite", levels[l]->name, dim, 0);
+            }
+        }
+    }
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(munmap(maps[i].map, maps[i].size + 2 * maps[i].page), 0);
+    end("nothing_outside_a_vector_is_touched");
+}
+
+/* ---- first_not_finite, not_below ---- */
+
+static void first_not_finite_finds_each_kind_everywhere(void **unused)
+{
+    (void)unused;
+    const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
+    const float good[] = {0, -0.0f, FLT_MAX, -FLT_MAX, FLT_MIN, FLT_TRUE_MIN, -FLT_TRUE_MIN, 1};
+    float x[150];
+    begin();
+    for (size_t n = 0; n <= 140; n++) {
+        for (size_t l = 0; l < nlevels; l++) {
+            size_t shift = below(8);
+            for (size_t d = 0; d < 150; d++)
+                x[d] = d >= shift && d < shift + n ? good[below(8)] : NAN;
+            check(levels[l]->first_not_finite(x + shift, n) == n, "all finite", levels[l]->name, n, n);
+            for (size_t at = 0; at < n; at++) {
+                float before = x[shift + at];
+                uint32_t signalling = 0x7fa00000u | (uint32_t)(draw() << 31);
+                if (below(5) == 0)
+                    memcpy(&x[shift + at], &signalling, 4);
+                else
+                    x[shift + at] = bad[below(4)];
+                check(levels[l]->first_not_finite(x + shift, n) == at, "one", levels[l]->name, n, at);
+                memcpy(&x[shift + at], &before, 4);
+            }
+            if (n < 2) continue;
+            size_t first = below(n - 1);
+            x[shift + first] = NAN;
+            x[shift + first + 1 + below(n - first - 1)] = INFINITY;
+            check(levels[l]->first_not_finite(x + shift, n) == first, "the first", levels[l]->name, n, first);
+        }
+    }
+    end("first_not_finite_finds_each_kind_everywhere");
+}
+
+static float odd_value(void)
+{
+    const float odd[] = {INFINITY, -INFINITY, NAN, 0};
+    return below(8) == 0 ? odd[below(4)] : (float)below(9) - 4;
+}
+
+static void not_below_agrees_with_plain_comparison(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t round = 0; round < 4000; round++) {
+        float dot[64], plus[64], length[64], a = odd_value(), b = odd_value();
+        size_t n = 1 + below(64);
+        for (size_t i = 0; i < 64; i++) {
+            dot[i] = below(50) == 0 ? FLT_MAX : below(50) == 0 ? -FLT_MAX : odd_value();
+            plus[i] = odd_value();
+            length[i] = odd_value();
+        }
+        uint64_t want = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (!isfinite(dot[i]) || !(dot[i] < (a + plus[i]) + b * length[i])) want |= (uint64_t)1 << i;
+        }
+        for (size_t l = 0; l < nlevels; l++)
+            check(levels[l]->not_below(dot, plus, length, n, a, b) == want, "not_below", levels[l]->name, 0, n);
+    }
+    end("not_below_agrees_with_plain_comparison");
+}
+
+/* ---- floating-point control ---- */
+
+static void the_callers_floating_point_control_is_set_aside(void **unused)
+{
+    (void)unused;
+    float tiny[8] = {FLT_TRUE_MIN, 0, 0, 0, 0, 0, 0, 0}, zero[8] = {0};
+    begin();
+    double before = pm_exact_l2(tiny, zero, 8);
+    assert_int_equal(fesetround(FE_UPWARD), 0);
+#if defined(__x86_64__)
+    unsigned control = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(control | 0x8040); /* flush to zero, denormals are zero */
+#endif
+    unsigned fp = pm_simd_fp_enter();
+    double inside = pm_exact_l2(tiny, zero, 8);
+    volatile double one = 1, small = 0x1p-60;
+    int nearest = one + small == 1;
+    pm_simd_fp_leave(fp);
+#if defined(__x86_64__)
+    check((__builtin_ia32_stmxcsr() & 0xe040) == 0xc040, "restored", "-", 0, 0);
+    __builtin_ia32_ldmxcsr(control);
+    check(bits_of(inside) == bits_of(before) && before > 0, "denormals kept", "-", 8, 0);
+    check(nearest, "round to nearest", "-", 0, 0);
+#else
+    check(inside >= 0 && nearest >= 0, "ran", "-", 0, 0);
+#endif
+    assert_int_equal(fesetround(FE_TONEAREST), 0);
+    check(bits_of(pm_exact_l2(tiny, zero, 8)) == bits_of(before), "after", "-", 8, 0);
+    end("the_callers_floating_point_control_is_set_aside");
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i++) {
+        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 0);
+    }
+    nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
+    pool = malloc((MAX_ROWS + 1) * (MAX_DIM + 16) * sizeof *pool);
+    if (pool == NULL) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(levels_are_found_by_name),
+        cmocka_unit_test(sums_are_within_their_bound),
+        cmocka_unit_test(rounding_that_adds_up_is_within_the_bound),
+        cmocka_unit_test(every_row_count_is_served),
+        cmocka_unit_test(overflow_is_never_a_number),
+        cmocka_unit_test(canonical_sums_follow_their_definition),
+        cmocka_unit_test(canonical_sums_are_fixed_for_ever),
+        cmocka_unit_test(nothing_outside_a_vector_is_touched),
+        cmocka_unit_test(first_not_finite_finds_each_kind_everywhere),
+        cmocka_unit_test(not_below_agrees_with_plain_comparison),
+        cmocka_unit_test(the_callers_floating_point_control_is_set_aside),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(pool);
+    return failed;
+}
