@@ -6,6 +6,7 @@
 #ifndef T_RNG_H
 #define T_RNG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/random.h>
 #include <time.h>
@@ -52,7 +53,7 @@ static inline uint64_t t_range(struct t_rng *rng, uint64_t low, uint64_t high)
     return low + t_below(rng, high - low + 1);
 }
 
-static inline int t_chance(struct t_rng *rng, unsigned percent)
+static inline bool t_chance(struct t_rng *rng, unsigned percent)
 {
     return t_below(rng, 100) < percent;
 }
