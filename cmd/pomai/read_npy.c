@@ -23,7 +23,7 @@ struct cursor {
 
 static void skip_blanks(struct cursor *c)
 {
-    while (c->at < c->end && strchr(" \t\r\n", *c->at))
+    while (c->at < c->end && memchr(" \t\r\n", *c->at, 4))
         c->at++;
 }
 
@@ -43,7 +43,7 @@ static bool take_quoted(struct cursor *c, char *text, size_t size)
     char quote = *c->at++;
     size_t used = 0;
     while (c->at < c->end && *c->at != quote) {
-        if (used + 1 >= size) return false;
+        if (used + 1 >= size || *c->at == 0) return false;
         text[used++] = *c->at++;
     }
     text[used] = 0;

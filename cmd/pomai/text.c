@@ -41,6 +41,11 @@ static void format_double(double number, char buffer[40])
 
 static void format_float(float number, char buffer[40])
 {
+    /* Many a JSON reader takes -0 for a whole number, which has no sign. */
+    if (number == 0) {
+        snprintf(buffer, 40, signbit(number) ? "-0.0" : "0");
+        return;
+    }
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(buffer, 40, "%.*g", digits, (double)number);
         if (strtof(buffer, NULL) == number) return;

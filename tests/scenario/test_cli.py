@@ -1,0 +1,942 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The program `pomai`: every verb, and every bad input that its import formats can bring.
+
+usage: test_cli.py PROGRAM [--seed S] [--only WORD] [--completion FILE]
+
+Each function case_* is one case, run in a directory of its own. A refusal must exit with 1 or 2, say `pomai: ...` on
+stderr with what is named in the case, and leave every row count as it was.
+"""
+import argparse
+import gzip
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM = ""
+COMPLETION = ""
+RANDOM = random.Random()
+
+
+class Failure(Exception):
+    pass
+
+
+def expect(condition, what):
+    if not condition:
+        raise Failure(what)
+
+
+class Outcome:
+    def __init__(self, process, words):
+        self.code = process.returncode
+        self.out = process.stdout.decode("utf-8", "replace")
+        self.err = process.stderr.decode("utf-8", "replace")
+        self.words = words
+
+    def json(self):
+        return [json.loads(line) for line in self.out.split("\n") if line]
+
+    def __str__(self):
+        return f"{' '.join(map(str, self.words))[:300]}: exit {self.code}\n  out: {self.out[:600]}\n  err: {self.err[:900]}"
+
+
+def pomai(*words, code=0, stdin=None, env=None):
+    """Runs the program; it must exit with `code`. Failures must say why, successes nothing that is no note."""
+    process = subprocess.run([PROGRAM, *map(str, words)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env={**os.environ, **(env or {})}, timeout=120)
+    outcome = Outcome(process, words)
+    expect(outcome.code == code, f"wanted exit {code}: {outcome}")
+    if code in (1, 2) and "get" not in words[:1]:
+        expect("pomai: " in outcome.err, f"no sentence on stderr: {outcome}")
+    if code == 0:
+        expect("pomai: " not in outcome.err, f"complaint on success: {outcome}")
+    expect("\x1b" not in outcome.out + outcome.err, f"escape sequence without a terminal: {outcome}")
+    return outcome
+
+
+def refused(*words, says=(), code=1, **more):
+    outcome = pomai(*words, code=code, **more)
+    for word in [says] if isinstance(says, str) else says:
+        expect(word in outcome.err, f"stderr lacks {word!r}: {outcome}")
+    return outcome
+
+
+def counts(db):
+    if not os.path.exists(db):
+        return {}
+    return {c["collection"]: c["rows"] for c in pomai("collections", db, "--json").json()}
+
+
+def vectors(rows, dim):
+    return [[struct.unpack("<f", struct.pack("<f", RANDOM.uniform(-1, 1)))[0] for _ in range(dim)] for _ in range(rows)]
+
+
+def flat(rows, code="f"):
+    values = [x for row in rows for x in row]
+    return struct.pack(f"<{len(values)}{code}", *values)
+
+
+def npy_bytes(shape, data, descr="<f4", version=1, fortran=False, header=None):
+    text = header if header is not None else (
+        f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}")
+    raw = text.encode() if isinstance(text, str) else text
+    prefix = 10 if version == 1 else 12
+    raw += b" " * (-(prefix + len(raw) + 1) % 64) + b"\n"
+    size = struct.pack("<H" if version == 1 else "<I", len(raw))
+    return b"\x93NUMPY" + bytes([version, 0]) + size + raw + data
+
+
+def write(path, data):
+    with open(path, "wb") as file:
+        file.write(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def npy(path, rows, **more):
+    return write(path, npy_bytes((len(rows), len(rows[0])), flat(rows), **more))
+
+
+def fvecs_bytes(rows):
+    return b"".join(struct.pack("<i", len(row)) + struct.pack(f"<{len(row)}f", *row) for row in rows)
+
+
+def idx_bytes(images, height, width, magic=0x803, rows=None):
+    return struct.pack(">IIII", magic, len(images) if rows is None else rows, height, width) + b"".join(images)
+
+
+def jsonl(path, objects):
+    return write(path, "".join(json.dumps(o) + "\n" for o in objects))
+
+
+def get(db, *ids, collection="default", code=0):
+    return pomai("get", db, "-c", collection, "--json", "--", *ids, code=code).json()
+
+
+def same_rows(db, ids, rows, collection="default"):
+    for at in range(0, len(ids), 500):
+        for found, row in zip(get(db, *ids[at:at + 500], collection=collection), rows[at:at + 500]):
+            expect(found["found"] and found["vector"] == row or
+                   [struct.pack("<f", x) for x in found["vector"]] == [struct.pack("<f", x) for x in row],
+                   f"id {found['id']} holds {str(found)[:200]}, not {str(row)[:200]}")
+
+
+def nothing_stored(db, *words, says=(), code=1, **more):
+    """The refusal of an import leaves the row counts of the database, and its absence, alone."""
+    before = counts(db)
+    outcome = refused("import", db, *words, says=says, code=code, **more)
+    after = counts(db)
+    expect(before == after, f"row counts went from {before} to {after}: {outcome}")
+    return outcome
+
+
+# ---- usage ----
+
+VERBS = ["create", "import", "search", "get", "delete", "collections", "drop", "stats", "verify", "dump-wal", "version",
+         "help"]
+
+
+def case_help_of_every_verb():
+    listed = pomai("help", "--words").out.split()
+    expect(listed == VERBS, f"verbs are {listed}")
+    for verb in listed:
+        text = pomai(verb, "--help").out
+        expect(text.startswith(f"usage: pomai {verb} ") and "Example:" in text, f"help of {verb}: {text}")
+        expect(pomai("help", verb).out == text, f"help {verb} differs from {verb} --help")
+        expect(verb in pomai("help").out and verb in pomai("--help").out, f"{verb} is not in the list")
+        for option in pomai("help", "--words", verb).out.split():
+            expect(option in text, f"{option} is not in the help of {verb}")
+
+
+def case_version():
+    expect(pomai("version").out.startswith("pomai "), "version")
+    expect(pomai("--version").out == pomai("version").out, "--version")
+    expect("version" in pomai("version", "--json").json()[0], "version --json")
+
+
+def case_usage_errors():
+    pomai_alone = subprocess.run([PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    expect(pomai_alone.returncode == 2 and b"usage" in pomai_alone.stderr, "no arguments")
+    refused("frobnicate", "x.db", code=2, says="frobnicate")
+    refused("help", "frobnicate", code=2, says="frobnicate")
+    npy("x.npy", vectors(2, 3))
+    for words in (["import", "x.db"], ["import"], ["search"], ["get", "x.db"], ["delete", "x.db"], ["stats"],
+                  ["verify", "a", "b"], ["create"], ["drop", "x.db"], ["dump-wal"], ["collections"],
+                  ["import", "x.db", "x.npy", "--no-such"], ["import", "x.db", "x.npy", "-Z"],
+                  ["import", "x.db", "x.npy", "--batch"], ["import", "x.db", "x.npy", "--batch", "0"],
+                  ["import", "x.db", "x.npy", "--batch", "-3"], ["import", "x.db", "x.npy", "--batch", "1e3"],
+                  ["import", "x.db", "x.npy", "--limit", "99999999999999999999"],
+                  ["import", "x.db", "x.npy", "--metric", "l3"], ["import", "x.db", "x.npy", "--durability", "none"],
+                  ["import", "x.db", "x.npy", "--format", "parquet"], ["import", "x.db", "x.npy", "--json=yes"],
+                  ["import", "x.db", "x.npy", "--shards", "257"], ["import", "x.db", "x.bin"],
+                  ["create", "x.db", "--dim", "0"], ["create", "x.db", "--dim", "4294967296"],
+                  ["create", "x.db", "--dim", "65537"], ["create", "x.db", "--metric", "l2"],
+                  ["create", "x.db", "--dim", "3", "--ids", "uuid"], ["search", "x.db"],
+                  ["search", "x.db", "--vector", "[1]", "--queries", "x.npy"],
+                  ["search", "x.db", "--vector", "[1]", "-k", "0"],
+                  ["search", "x.db", "--vector", "[1]", "-k", "1000001"],
+                  ["search", "x.db", "--vector", "[1]", "--deadline-ms", "soon"],
+                  ["search", "x.db", "--vector", "[1]", "--deadline-ms", "nan"]):
+        refused(*words, code=2, says="pomai help")
+        expect(not os.path.exists("x.db"), f"{words} made a database")
+
+
+def case_output_that_cannot_be_written():
+    if not os.path.exists("/dev/full"):
+        return
+    with open("/dev/full", "wb") as full:
+        process = subprocess.run([PROGRAM, "help"], stdout=full, stderr=subprocess.PIPE)
+    expect(process.returncode == 1 and b"pomai: the output" in process.stderr, f"{process}")
+
+
+def case_completion():
+    if not COMPLETION:
+        return
+    script = f"""source {COMPLETION}
+    pomai() {{ {PROGRAM} "$@"; }}
+    COMP_WORDS=(pomai imp); COMP_CWORD=1; _pomai; echo "${{COMPREPLY[*]}}"
+    COMP_WORDS=(pomai import x.db y.npy --dur); COMP_CWORD=4; _pomai; echo "${{COMPREPLY[*]}}"
+    COMP_WORDS=(pomai import x.db --metric c); COMP_CWORD=4; _pomai; echo "${{COMPREPLY[*]}}" """
+    out = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode()
+    expect(out.split() == ["import", "--durability", "cosine"], f"completion gave {out}")
+
+
+# ---- create, collections, drop ----
+
+def case_create_and_drop():
+    expect("made the database" in pomai("create", "x.db").out, "create")
+    refused("create", "x.db", says="exists already")
+    refused("create", "x.db", "--shards", 2, "--dim", 3, says="shards")
+    pomai("create", "x.db", "-c", "docs", "--dim", 3, "--metric", "cosine", "--ids", "string")
+    refused("create", "x.db", "-c", "docs", "--dim", 3, says="POMAI_EEXISTS")
+    refused("create", "x.db", "-c", "../docs", "--dim", 3, says="POMAI_EINVAL")
+    made = pomai("create", "y.db", "--dim", 65536, "--shards", 3, "--json").json()[0]
+    expect(made["created_database"] and made["collection"] == "default" and made["dim"] == 65536, f"{made}")
+    listed = [c for c in pomai("collections", "x.db", "--json").json() if c["collection"] == "docs"]
+    expect(listed == [{"collection": "docs", "rows": 0, "dim": 3, "metric": "cosine", "ids": "string"}], f"{listed}")
+    expect("cosine" in pomai("collections", "x.db").out, "collections as text")
+    pomai("drop", "x.db", "docs")
+    expect("docs" not in counts("x.db"), "dropped")
+    refused("drop", "x.db", "docs", says="POMAI_ENOTFOUND")
+
+
+def case_no_database():
+    npy("x.npy", vectors(2, 3))
+    for words in (["search", "x.db", "--vector", "[1,2,3]"], ["get", "x.db", "1"], ["delete", "x.db", "1"],
+                  ["stats", "x.db"], ["collections", "x.db"], ["verify", "x.db"], ["dump-wal", "x.db"],
+                  ["drop", "x.db", "a"]):
+        outcome = pomai(*words, code=1)
+        expect("pomai: " in outcome.err and "POMAI_" in outcome.err, f"{outcome}")
+        expect(not os.path.exists("x.db"), f"{words} made a database")
+    refused("import", "no/such/x.db", "x.npy", says="POMAI_")
+    write("file", "text")
+    refused("import", "file", "x.npy", says="POMAI_")
+    os.mkdir("other")
+    write("other/precious", "text")
+    refused("import", "other", "x.npy", says="POMAI_")
+    expect(os.listdir("other") == ["precious"], "a directory of other things was changed")
+
+
+# ---- import ----
+
+def case_npy_versions_and_types():
+    rows = [[0.0, 1.0, -2.0], [3.5, 100.0, 7.0], [1.0, 2.0, 3.0]]
+    for version in (1, 2, 3):
+        npy("x.npy", rows, version=version)
+        got = pomai("import", f"v{version}.db", "x.npy", "--ids", "rows", "--json").json()[0]
+        expect(got["rows"] == 3 and got["dim"] == 3 and got["created"] and got["ok"], f"{got}")
+        same_rows(f"v{version}.db", [0, 1, 2], rows)
+    whole = [[0, 1, 2], [3, 100, 7], [1, 2, 3]]
+    for descr, code, data in (("<f8", "d", rows), ("<f2", "e", rows), ("|u1", "B", whole), ("|i1", "b", whole),
+                              ("<u2", "H", whole), ("<i2", "h", whole), ("<u4", "I", whole), ("<i4", "i", whole),
+                              ("<u8", "Q", whole), ("<i8", "q", whole)):
+        db = "t" + descr[1:] + ".db"
+        write("x.npy", npy_bytes((3, 3), flat(data, code), descr=descr))
+        outcome = pomai("import", db, "x.npy", "--ids", "rows")
+        expect("note: " in outcome.err and "converted to float32" in outcome.err, f"{outcome}")
+        same_rows(db, [0, 1, 2], [[float(x) for x in row] for row in data])
+        expect(pomai("import", db, "x.npy", "--ids", "rows", "-q").err == "", "--quiet speaks")
+    halves = [0x0001, 0x03ff, 0x0400, 0x7bff, 0x8000, 0xfbff, 0x3555]
+    write("x.npy", npy_bytes((1, 7), struct.pack("<7H", *halves), descr="<f2"))
+    pomai("import", "half.db", "x.npy", "--ids", "rows")
+    same_rows("half.db", [0], [[struct.unpack("<e", struct.pack("<H", h))[0] for h in halves]])
+
+
+def case_npy_refusals():
+    good = vectors(4, 3)
+    npy("good.npy", good)
+    pomai("import", "x.db", "good.npy")
+    body = flat(good)
+    bad = {
+        "empty": (b"", "is empty"),
+        "short_magic": (b"\x93NUM", "ends after 4 bytes"),
+        "magic": (b"\x93NUMPX\x01\x00" + npy_bytes((4, 3), body)[8:], "magic"),
+        "text": (b"hello, this is no numpy file at all", "--format"),
+        "version": (b"\x93NUMPY\x04\x00" + npy_bytes((4, 3), body)[8:], "version 4"),
+        "no_length": (b"\x93NUMPY\x01\x00\x01", "length of the .npy header"),
+        "header_cut": (npy_bytes((4, 3), b"")[:40], "inside the .npy header"),
+        "header_huge": (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{", "4294967295"),
+        "header_65536": (b"\x93NUMPY\x02\x00\x00\x00\x01\x00{", "inside the .npy header"),
+        "no_dict": (npy_bytes(None, body, header="hello"), "dictionary"),
+        "unclosed": (npy_bytes(None, body, header="{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3)"), "header"),
+        "after": (npy_bytes(None, body, header="{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3)} 1"), "header"),
+        "no_shape": (npy_bytes(None, body, header="{'descr': '<f4', 'fortran_order': False}"), "lacks one of"),
+        "extra_key": (npy_bytes(None, body, header="{'descr': '<f4', 'evil': False, 'shape': (4, 3)}"), "key other"),
+        "bad_shape": (npy_bytes(None, body, header="{'descr': '<f4', 'fortran_order': False, 'shape': (4, x)}"), "shape"),
+        "neg_shape": (npy_bytes((-4, 3), body), "shape"),
+        "big_shape": (npy_bytes((99999999999999999999999, 3), body), "shape"),
+        "shape_2^63": (npy_bytes((2**63, 3), body), "more than any file can"),
+        "shape_2^62": (npy_bytes((2**62, 1), body), "more than any file can"),
+        "dim_2^31": (npy_bytes((4, 2**31), body), "2147483648 dimensions"),
+        "dim_65537": (npy_bytes((1, 65537), b"\0" * 4 * 65537), "65537 dimensions"),
+        "dim_0": (npy_bytes((4, 0), b""), "0 dimensions"),
+        "axes_1": (npy_bytes("(12,)", body), "1 axes"),
+        "axes_3": (npy_bytes((2, 2, 3), body), "3 axes"),
+        "axes_0": (npy_bytes("()", body[:4]), "0 axes"),
+        "fortran": (npy_bytes((4, 3), body, fortran=True), "ascontiguousarray"),
+        "big_endian": (npy_bytes((4, 3), body, descr=">f4"), "big-endian"),
+        "object": (npy_bytes((4, 3), body, descr="|O"), "Python objects"),
+        "complex": (npy_bytes((4, 3), body + body, descr="<c8"), "<c8"),
+        "bool": (npy_bytes((4, 3), body[:12], descr="|b1"), "|b1"),
+        "long_descr": (npy_bytes((4, 3), body, descr="<" + "f" * 200), "type of numbers"),
+        "fields": (npy_bytes(None, body, header="{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (4,)}"),
+                   "several fields"),
+        "cut": (npy_bytes((4, 3), body[:-1]), "cut short"),
+        "no_rows_there": (npy_bytes((4, 3), b""), "cut short"),
+        "longer": (npy_bytes((4, 3), body + b"\0"), "longer than its header"),
+        "no_rows": (npy_bytes((0, 3), b""), "no rows"),
+        "nul_header": (npy_bytes(None, body, header=b"{'descr': '<f4\0', 'fortran_order': False, 'shape': (4, 3)}"), ""),
+    }
+    for name, (data, says) in bad.items():
+        path = write(f"{name}.npy", data)
+        nothing_stored("x.db", path, says=[says, path])
+        nothing_stored("new.db", path)
+        expect(not os.path.exists("new.db"), f"{name} made a database")
+        # The same through gzip, where the size is not known beforehand.
+        write(f"{name}.npy.gz", gzip.compress(data))
+        nothing_stored("x.db", f"{name}.npy.gz")
+    expect(counts("x.db") == {"default": 4}, "rows at the end")
+
+
+def case_npy_values():
+    pomai("create", "x.db", "--dim", 3)
+    for value, place in ((math.nan, "row 5 "), (math.inf, "row 5 "), (-math.inf, "row 5 ")):
+        rows = vectors(8, 3)
+        rows[5][1] = value
+        npy("bad.npy", rows)
+        outcome = nothing_stored("x.db", "bad.npy", says=["POMAI_ENOTFINITE", "bad.npy, " + place, "no row"])
+        nothing_stored("new.db", "bad.npy")
+    write("big.npy", npy_bytes((1, 2), struct.pack("<2d", 1.0, 1e300), descr="<f8"))
+    nothing_stored("new.db", "big.npy", says=["row 0 column 1", "1e+300", "float32"])
+    rows = vectors(8, 3)
+    rows[6] = [0.0, 0.0, 0.0]
+    npy("zero.npy", rows)
+    nothing_stored("cos.db", "zero.npy", "--metric", "cosine", says=["POMAI_EZEROVEC", "row 6 "])
+    expect("default" not in counts("cos.db") or counts("cos.db")["default"] == 0, "an empty collection is left")
+    pomai("import", "l2.db", "zero.npy")
+    nothing_stored("x.db", npy("dim.npy", vectors(2, 4)), says=["4 dimensions", "has 3"])
+    nothing_stored("l2.db", "zero.npy", "--metric", "ip", says=["has the metric l2"])
+
+
+def case_rows_before_a_bad_one_stay():
+    rows = vectors(50, 3)
+    rows[33][0] = math.nan
+    npy("bad.npy", rows)
+    outcome = refused("import", "x.db", "bad.npy", "--ids", "rows", "--batch", 10, "--ledger", "ledger", "--json",
+                      says=["row 33 ", "30 rows", "--skip 30"])
+    summary = outcome.json()[0]
+    expect(not summary["ok"] and summary["rows"] == 30 and "error" in summary, f"{summary}")
+    expect(counts("x.db") == {"default": 30}, f"{counts('x.db')}")
+    same_rows("x.db", list(range(30)), rows[:30])
+    ledger = [tuple(map(int, line.split())) for line in open("ledger")]
+    expect(ledger == [(0, 10, 0), (10, 10, 10), (20, 10, 20)], f"{ledger}")
+    rows[33][0] = 1.0
+    npy("bad.npy", rows)
+    got = pomai("import", "x.db", "bad.npy", "--ids", "rows", "--skip", 30, "--json").json()[0]
+    expect(got["rows"] == 20 and not got["created"], f"{got}")
+    same_rows("x.db", list(range(50)), rows)
+
+
+def case_batches_limits_ledger():
+    rows = vectors(1000, 5)
+    npy("x.npy", rows)
+    got = pomai("import", "x.db", "x.npy", "--batch", 64, "--ledger", "ledger", "--limit", 700, "--skip", 100,
+                "--durability", "os", "--json").json()[0]
+    expect(got["rows"] == 700 and got["batches"] == 11, f"{got}")
+    at = 100
+    for line in open("ledger"):
+        first, count, row = map(int, line.split())
+        expect(row == at, f"ledger says row {row}, not {at}")
+        same_rows("x.db", list(range(first, first + count)), rows[at:at + count])
+        at += count
+    expect(at == 800, f"the ledger ends at {at}")
+    nothing_stored("x.db", "x.npy", "--skip", 1000, says="no rows left")
+    nothing_stored("x.db", "x.npy", "--skip", 1001, says="1000 rows")
+    nothing_stored("x.db", "x.npy", "--ledger", "no/such/ledger", says="no/such/ledger")
+    for level in ("sync", "group", "os"):
+        got = pomai("import", "x.db", "x.npy", "--durability", level, "--json", "--limit", 10).json()[0]
+        expect(["os", "group", "sync"].index(got["durability"]) >= ["os", "group", "sync"].index(level), f"{got}")
+    outcome = pomai("import", "x.db", "x.npy", "--batch", 4000000000)
+    expect("48 MB" in outcome.err, f"{outcome}")
+
+
+def case_fvecs():
+    rows = vectors(100, 7)
+    good = fvecs_bytes(rows)
+    write("x.fvecs", good)
+    pomai("import", "x.db", "x.fvecs", "--ids", "rows")
+    write("x.fvecs.gz", gzip.compress(good))
+    pomai("import", "gz.db", "x.fvecs.gz", "--ids", "rows")
+    pomai("import", "in.db", "-", "--format", "fvecs", "--ids", "rows", stdin=good)
+    for db in ("x.db", "gz.db", "in.db"):
+        same_rows(db, list(range(100)), rows)
+    changed = fvecs_bytes(rows[:50]) + fvecs_bytes(vectors(50, 6))
+    while len(changed) % 32:
+        changed += fvecs_bytes(vectors(1, 6))
+    bad = {
+        "empty": (b"", "is empty"),
+        "three": (b"\1\0\0", "ends after 3 bytes"),
+        "dim_0": (struct.pack("<i", 0), "0 dimensions"),
+        "dim_-1": (struct.pack("<i", -1), "4294967295 dimensions"),
+        "dim_2^31-1": (struct.pack("<i", 2**31 - 1) + b"\0" * 64, "2147483647 dimensions"),
+        "dim_65537": (struct.pack("<i", 65537) + b"\0" * 64, "65537 dimensions"),
+        "cut": (good[:-1], "no whole number of rows"),
+        "cut_row": (good[:-30], "no whole number of rows"),
+        "trailing": (good + b"\1\2\3", "no whole number of rows"),
+        "changed": (changed, "row 50 at offset 1600 has 6 dimensions"),
+    }
+    for name, (data, says) in bad.items():
+        nothing_stored("x.db", write(f"{name}.fvecs", data), says=[says, f"{name}.fvecs"])
+        nothing_stored("x.db", write(f"{name}.fvecs.gz", gzip.compress(data)))
+        refused("import", "in.db", "-", "--format", "fvecs", stdin=data, says="standard input")
+    # 35,615 dimensions begin with the two bytes of gzip.
+    wide = vectors(1, 35615)
+    pomai("import", "wide.db", write("wide.fvecs", fvecs_bytes(wide)), "--ids", "rows")
+    same_rows("wide.db", [0], wide)
+
+
+def case_idx():
+    images = [bytes(RANDOM.randrange(256) for _ in range(12)) for _ in range(50)]
+    good = idx_bytes(images, 3, 4)
+    rows = [[float(x) for x in image] for image in images]
+    for name, data in (("x-idx3-ubyte", good), ("x-idx3-ubyte.gz", gzip.compress(good)), ("x.idx", good)):
+        pomai("import", name + ".db", write(name, data), "--ids", "rows")
+        same_rows(name + ".db", list(range(50)), rows)
+    db = "x.idx.db"
+    bad = {
+        "empty": (b"", "is empty"),
+        "labels": (struct.pack(">II", 0x801, 50) + bytes(50), "labels"),
+        "magic": (struct.pack(">I", 0x802) + good[4:], "0x00000802"),
+        "head": (good[:10], "idx header"),
+        "zero": (idx_bytes([], 0, 4), "0 x 4"),
+        "huge": (idx_bytes(images, 2**31, 2**31), "2147483648 x 2147483648"),
+        "wrap": (idx_bytes(images, 2**16, 2**16), "65536 x 65536"),
+        "rows": (idx_bytes(images, 3, 4, rows=2**32 - 1), "cut short"),
+        "cut": (good[:-1], "cut short"),
+        "longer": (good + b"\0", "longer"),
+        "none": (idx_bytes([], 3, 4), "no rows"),
+    }
+    for name, (data, says) in bad.items():
+        nothing_stored(db, write(f"{name}-idx3-ubyte", data), says=[says, f"{name}-idx3-ubyte"])
+        nothing_stored(db, write(f"{name}-idx3-ubyte.gz", gzip.compress(data)))
+        nothing_stored("new.db", f"{name}-idx3-ubyte.gz")
+        expect(not os.path.exists("new.db"), f"{name} made a database")
+
+
+def case_gzip():
+    rows = vectors(2000, 16)
+    whole = gzip.compress(npy_bytes((2000, 16), flat(rows)))
+    pomai("import", "x.db", write("x.npy.gz", whole), "--ids", "rows")
+    same_rows("x.db", [0, 1999], [rows[0], rows[1999]])
+    for size in (3, 10, 11, 20, len(whole) // 2, len(whole) - 9, len(whole) - 8, len(whole) - 1):
+        nothing_stored("x.db", write("cut.npy.gz", whole[:size]), says="cut.npy.gz")
+    for at in (12, len(whole) // 2, len(whole) - 8, len(whole) - 4):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x55
+        nothing_stored("damaged.db", write("bad.npy.gz", bytes(damaged)), says="bad.npy.gz")
+        expect(not os.path.exists("damaged.db"), f"gzip damaged at {at} made a database")
+    # Two members one after the other are one file.
+    body = npy_bytes((2000, 16), flat(rows))
+    pomai("import", "two.db", write("two.npy.gz", gzip.compress(body[:999]) + gzip.compress(body[999:])))
+    # A bomb: little in, much out. It is refused by what comes out, not by running out of memory.
+    bomb = gzip.compress(b"\0" * 100_000_000, 9)
+    limit = "ulimit -v 1500000; exec \"$0\" \"$@\""
+    for name, words in (("bomb.jsonl.gz", "longer than"), ("bomb.fvecs.gz", "0 dimensions"), ("bomb.npy.gz", "magic"),
+                        ("bomb-idx3-ubyte.gz", "0x00000000")):
+        write(name, bomb)
+        if "ASAN_OPTIONS" in os.environ:
+            nothing_stored("x.db", name, says=words)
+            continue
+        process = subprocess.run(["bash", "-c", limit, PROGRAM, "import", "x.db", name], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
+        expect(process.returncode == 1 and words.encode() in process.stderr, f"{name}: {process}")
+    header = npy_bytes((1, 3), struct.pack("<3f", 1, 2, 3))
+    write("tail.npy.gz", gzip.compress(header + b"\0" * 50_000_000))
+    nothing_stored("x.db", "tail.npy.gz", says="after its last row")
+
+
+def case_jsonl():
+    objects = [
+        {"id": 7, "vector": [1, 2.5, -3], "colour": "rot", "n": 0.1},
+        {"id": 2**63 - 1, "vector": [0.1, 1e-3, 3], "metadata": {"a": [1, {"b": None}], "ü": "\u2028\u0000\""}},
+        {"vector": [4, 5, 6], "id": 0},
+        {"id": 9, "vector": [4, 5, 7], "metadata": None},
+        {"id": 10, "vector": [4, 5, 8], "metadata": {}},
+    ]
+    text = "".join(json.dumps(o) + "\n" for o in objects)
+    write("x.jsonl", "\ufeff" + text.replace("\n", "\r\n", 1) + "\n  \n")
+    pomai("import", "x.db", "x.jsonl")
+    rows = get("x.db", 7, 2**63 - 1, 0, 9, 10)
+    expect([r.get("document") for r in rows] ==
+           [{"colour": "rot", "n": 0.1}, objects[1]["metadata"], None, None, {}], f"{rows}")
+    same_rows("x.db", [7], [[1, 2.5, -3]])
+    raw = pomai("get", "x.db", 7, "--json").out
+    expect('"document":{"colour":"rot","n":0.1}' in raw, f"not compact, or digits changed: {raw}")
+    write("nl.jsonl", text.rstrip("\n"))
+    pomai("import", "nl.db", "nl.jsonl")
+    expect(counts("nl.db")["default"] == 5, "without the last line feed")
+    jsonl("s.jsonl", [{"id": "a", "vector": [1, 2]}, {"id": "b" * 512, "vector": [3, 4]},
+                      {"id": "tab\tü\x1b[31m", "vector": [5, 6], "x": "\x1b[31m"}])
+    got = pomai("import", "s.db", "s.jsonl", "-c", "docs", "--metric", "ip", "--json").json()[0]
+    expect(got["created"] and got["collection"] == "docs", f"{got}")
+    expect(pomai("collections", "s.db", "--json").json()[-1]["ids"] == "string", "string ids")
+    same_rows("s.db", ["a", "b" * 512, "tab\tü\x1b[31m"], [[1, 2], [3, 4], [5, 6]], collection="docs")
+    out = pomai("get", "s.db", "-c", "docs", "tab\tü\x1b[31m").out
+    expect("\\x09ü\\x1b[31m" in out, f"control characters reach the terminal: {out!r}")
+    jsonl("none.jsonl", [{"vector": [1, 2]}, {"vector": [3, 4]}])
+    first = pomai("import", "none.db", "none.jsonl", "--json").json()[0]["first_id"]
+    same_rows("none.db", [first, first + 1], [[1, 2], [3, 4]])
+
+
+def case_jsonl_refusals():
+    jsonl("good.jsonl", [{"id": 1, "vector": [1, 2, 3]}, {"id": 2, "vector": [4, 5, 6]}])
+    pomai("import", "x.db", "good.jsonl")
+    ok = '{"id": 5, "vector": [1, 2, 3]}\n'
+    bad = {
+        "no_json": (ok + "hello\n", "line 2 is no JSON"),
+        "cut": (ok + '{"id": 6, "vector": [1, 2', "line 2 is no JSON"),
+        "nan": (ok + '{"id": 6, "vector": [1, 2, NaN]}\n', "line 2"),
+        "overflow": (ok + '{"id": 6, "vector": [1, 2, 1e999]}\n', "line 2"),
+        "range": (ok + '{"id": 6, "vector": [1, 2, 1e39]}\n', "line 2: element 2 of the vector is 1e+39"),
+        "string": (ok + '{"id": 6, "vector": [1, "2", 3]}\n', "element 1 of the vector is no number"),
+        "nested": (ok + '{"id": 6, "vector": [[1, 2, 3]]}\n', "line 2"),
+        "array": (ok + "[1, 2, 3]\n", "line 2 is no JSON object"),
+        "number": (ok + "3\n", "line 2"),
+        "no_vector": (ok + '{"id": 6}\n', "line 2 has no \"vector\""),
+        "empty_vector": (ok + '{"id": 6, "vector": []}\n', "0 dimensions"),
+        "dim": (ok + '{"id": 6, "vector": [1, 2]}\n', "line 2 has a vector of 2 dimensions"),
+        "wide": ('{"id": 6, "vector": [' + "1," * 65536 + "1]}\n", "65537 dimensions"),
+        "id_neg": (ok + '{"id": -1, "vector": [1, 2, 3]}\n', "line 2 has an \"id\""),
+        "id_real": (ok + '{"id": 1.5, "vector": [1, 2, 3]}\n', "line 2 has an \"id\""),
+        "id_big": (ok + '{"id": 99999999999999999999, "vector": [1, 2, 3]}\n', "line 2"),
+        "id_null": (ok + '{"id": null, "vector": [1, 2, 3]}\n', "line 2"),
+        "id_object": (ok + '{"id": {}, "vector": [1, 2, 3]}\n', "line 2"),
+        "id_missing": (ok + '{"vector": [1, 2, 3]}\n', "line 2 has no \"id\""),
+        "id_kind": (ok + '{"id": "a", "vector": [1, 2, 3]}\n', "line 2 has an \"id\" of another kind"),
+        "id_empty": ('{"id": "", "vector": [1, 2, 3]}\n', "0 bytes"),
+        "id_long": ('{"id": "%s", "vector": [1, 2, 3]}\n' % ("x" * 513), "513 bytes"),
+        "id_million": ('{"id": "%s", "vector": [1, 2, 3]}\n' % ("x" * 10**6), "1000000 bytes"),
+        "id_string": ('{"id": "a", "vector": [1, 2, 3]}\n', "has ids that are numbers"),
+        "dup": (ok + '{"id": 6, "vector": [1, 2, 3]}\n\n' + ok, ["POMAI_EDUPID", "line 1, and again in line 4"]),
+        "dup_key": (ok + '{"id": 6, "id": 7, "vector": [1, 2, 3]}\n', "line 2"),
+        "both": (ok + '{"id": 6, "vector": [1, 2, 3], "metadata": {}, "x": 1}\n', "metadata"),
+        "meta": (ok + '{"id": 6, "vector": [1, 2, 3], "metadata": 5}\n', "metadata"),
+        "deep": (ok + '{"id": 6, "vector": [1, 2, 3], "x": ' + "[" * 100000 + "]" * 100000 + "}\n", "line 2"),
+        "deep_objects": (ok + '{"x":' * 100000 + "\n", "line 2"),
+        "utf8": ((ok + '{"id": 6, "vector": [1, 2, 3], "x": "').encode() + b'\xff\xfe"}\n', "line 2"),
+        "nul": (b"\0" * 1000, "line 1"),
+        "trailing": (ok + '{"id": 6, "vector": [1, 2, 3]} x\n', "line 2"),
+        "long": (ok + '{"id": 6, "x": "' + "y" * 9_000_000 + '"}\n', "line 2 is longer than 8388608 bytes"),
+        "empty": (b"", "no rows"),
+        "blank": ("\n\n \n", "no rows"),
+    }
+    for name, (data, says) in bad.items():
+        path = write(f"{name}.jsonl", data)
+        nothing_stored("x.db", path, says=says)
+        if name in ("id_string",):
+            continue
+        nothing_stored("new.db", path)
+        if name == "dup":  # found by the engine, so by a database
+            shutil.rmtree("new.db")
+        expect(not os.path.exists("new.db"), f"{name} made a database")
+    jsonl("str.jsonl", [{"id": "a", "vector": [1, 2]}, {"id": "b", "vector": [1, 2]}, {"id": "a", "vector": [1, 2]}])
+    nothing_stored("str.db", "str.jsonl", says=["POMAI_EDUPID", "line 1, and again in line 3"])
+    jsonl("str.jsonl", [{"id": "a", "vector": [1, 2]}])
+    pomai("import", "str.db", "str.jsonl")
+    nothing_stored("str.db", jsonl("none.jsonl", [{"vector": [1, 2]}]), says="string ids")
+    nothing_stored("str.db", npy("v.npy", vectors(2, 2)), says="string ids")
+    same_rows("x.db", [1, 2], [[1, 2, 3], [4, 5, 6]])
+
+
+def case_ids_files():
+    rows = vectors(6, 3)
+    npy("x.npy", rows)
+    top = 2**64 - 2
+    for descr, code, ids in (("<u8", "Q", [5, 4, 3, 2, 1, top]), ("<i8", "q", [5, 4, 3, 2, 1, 0]),
+                             ("<u4", "I", [9, 8, 7, 6, 5, 4]), ("<i4", "i", [9, 8, 7, 6, 5, 1]),
+                             ("|u1", "B", [255, 8, 7, 6, 5, 1])):
+        write("ids.npy", npy_bytes("(6,)", struct.pack(f"<6{code}", *ids), descr=descr))
+        db = "n" + descr[1:] + ".db"
+        pomai("import", db, "x.npy", "--ids", "ids.npy", "--batch", 4)
+        same_rows(db, ids, rows)
+    write("ids.txt", "one\ntwo\r\n3\nfour\n5\nsix")
+    pomai("import", "s.db", "x.npy", "--ids", "ids.txt")
+    same_rows("s.db", ["one", "two", "3", "four", "5", "six"], rows)
+    write("num.txt", "1\n2\n3\n4\n5\n18446744073709551614\n")
+    pomai("import", "t.db", "x.npy", "--ids", "num.txt")
+    same_rows("t.db", [1, 2, 3, 4, 5, top], rows)
+    pomai("import", "s.db", "x.npy", "--ids", "num.txt")
+    same_rows("s.db", ["1", "5", str(top)], [rows[0], rows[4], rows[5]])
+    db = "t.db"
+    nothing_stored(db, "x.npy", "--ids", "ids.txt", says=["ids.txt line 1", "'one'"])
+    nothing_stored("new.db", "x.npy", "--ids", write("mixed.txt", "1\n2\nx\n4\n5\n6\n"), says=["mixed.txt line 3"])
+    nothing_stored(db, "x.npy", "--ids", write("few.txt", "1\n2\n"), says="only 2 ids")
+    nothing_stored(db, "x.npy", "--ids", write("many.txt", "1\n2\n3\n4\n5\n6\n7\n"), says="more than the 6 ids")
+    nothing_stored(db, "x.npy", "--ids", write("gap.txt", "1\n\n3\n4\n5\n6\n"), says="line 2 is an id of 0 bytes")
+    nothing_stored(db, "x.npy", "--ids", write("long.txt", "1" * 513 + "\n"), says="513 bytes")
+    nothing_stored(db, "x.npy", "--ids", write("dup.txt", "1\n2\n3\n2\n5\n6\n"), says=["POMAI_EDUPID", "row 1 ", "row 3 "])
+    nothing_stored(db, "x.npy", "--ids", write("n5.npy", npy_bytes("(5,)", bytes(40), descr="<u8")), says="5 ids")
+    nothing_stored(db, "x.npy", "--ids", write("f.npy", npy_bytes("(6,)", bytes(24))), says="floats")
+    nothing_stored(db, "x.npy", "--ids", write("a2.npy", npy_bytes((6, 1), bytes(48), descr="<u8")), says="2 axes")
+    nothing_stored(db, "x.npy", "--ids", write("neg.npy", npy_bytes("(6,)", struct.pack("<6q", 1, 2, -3, 4, 5, 6),
+                                                                  descr="<i8")), says="id 2 is negative")
+    nothing_stored(db, "x.npy", "--ids", "missing.txt", says="missing.txt")
+    jsonl("x.jsonl", [{"id": 1, "vector": [1, 2, 3]}])
+    nothing_stored(db, "x.jsonl", "--ids", "rows", says="--ids gives others")
+
+
+def case_other_files():
+    npy("good.npy", vectors(3, 3))
+    pomai("import", "x.db", "good.npy")
+    nothing_stored("x.db", "missing.npy", says=["missing.npy", "No such file"])
+    os.mkdir("dir.npy")
+    nothing_stored("x.db", "dir.npy", says="is a directory")
+    nothing_stored("x.db", "good.npy", "--format", "idx", says="idx magic")
+    nothing_stored("x.db", "good.npy", "--format", "fvecs", says="dimensions")
+    nothing_stored("x.db", "good.npy", "--format", "jsonl", says="line 1")
+    nothing_stored("x.db", write("a\x1b[2J\nb.npy", b"xx"))
+    with open("pipe.npy", "wb"):
+        pass
+    os.unlink("pipe.npy")
+    os.mkfifo("pipe.npy")
+    with subprocess.Popen(["cp", "good.npy", "pipe.npy"]):
+        pomai("import", "x.db", "pipe.npy")
+    expect(counts("x.db") == {"default": 6}, "through a pipe")
+
+
+def case_mutated_files():
+    """Random damage to files of every format: refused or imported, never a crash, never a half batch."""
+    rows = vectors(12, 5)
+    files = {
+        "m.npy": npy_bytes((12, 5), flat(rows)),
+        "m2.npy": npy_bytes((12, 5), flat(rows, "d"), descr="<f8", version=2),
+        "m.fvecs": fvecs_bytes(rows),
+        "m.jsonl": "".join(json.dumps({"id": i, "vector": [round(x, 3) for x in row], "t": [i, {"a": "b"}]}) + "\n"
+                           for i, row in enumerate(rows)).encode(),
+        "m.idx": idx_bytes([bytes(range(i, i + 6)) for i in range(12)], 2, 3),
+    }
+    for name, data in list(files.items()):
+        files[name + ".gz"] = gzip.compress(data)
+    for name, data in files.items():
+        for turn in range(40):
+            bad = bytearray(data)
+            for _ in range(RANDOM.choice([1, 1, 2, 8])):
+                at = RANDOM.randrange(len(bad))
+                kind = RANDOM.randrange(5)
+                if kind == 0:
+                    bad[at] ^= 1 << RANDOM.randrange(8)
+                elif kind == 1:
+                    bad[at] = RANDOM.choice([0, 1, 0x7f, 0x80, 0xff])
+                elif kind == 2:
+                    del bad[at:at + RANDOM.randrange(1, 20)]
+                elif kind == 3:
+                    bad[at:at] = bytes(RANDOM.randrange(256) for _ in range(RANDOM.randrange(1, 20)))
+                else:
+                    bad[min(at, 24):min(at, 24) + 4] = struct.pack("<I", RANDOM.choice([0, 2**31, 2**32 - 1, 2**16]))
+                if not bad:
+                    bad = bytearray(b"x")
+            write(name, bytes(bad))
+            process = subprocess.run([PROGRAM, "import", "m.db", name, "--json", "-q"], stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, timeout=60)
+            expect(process.returncode in (0, 1), f"{name} turn {turn}: {process} {bytes(bad)!r}"[:3000])
+            expect(process.returncode == 0 or b"pomai: " in process.stderr, f"{name} turn {turn}: {process}")
+            if process.returncode == 0:
+                shutil.rmtree("m.db")
+            else:
+                stored = sum(counts("m.db").values())
+                expect(stored == 0, f"{name} turn {turn}: {stored} rows of one refused batch are there: {process}")
+
+
+# ---- search, get, delete ----
+
+def distance(metric, a, b):
+    dot = sum(x * y for x, y in zip(a, b))
+    if metric == "l2":
+        return sum((x - y) ** 2 for x, y in zip(a, b))
+    if metric == "ip":
+        return 1 - dot
+    return 1 - dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+def case_search_against_brute_force():
+    rows, queries = vectors(300, 8), vectors(25, 8)
+    npy("x.npy", rows)
+    npy("q.npy", queries)
+    write("q.fvecs", fvecs_bytes(queries))
+    jsonl("q.jsonl", [{"vector": q} for q in queries])
+    for metric in ("l2", "ip", "cosine"):
+        db = metric + ".db"
+        pomai("import", db, "x.npy", "--metric", metric, "--ids", "rows")
+        truth = [sorted((distance(metric, q, row), i) for i, row in enumerate(rows))[:7] for q in queries]
+        for file in ("q.npy", "q.fvecs", "q.jsonl"):
+            for batch in (1000, 1, 10):
+                answers = pomai("search", db, "--queries", file, "-k", 7, "--json", "-b", batch).json()
+                expect([a["query"] for a in answers] == list(range(25)), "query numbers")
+                for answer, best in zip(answers, truth):
+                    hits = answer["hits"]
+                    expect([h["id"] for h in hits] == [i for _, i in best], f"{metric}: {hits} {best}")
+                    expect(all(abs(h["distance"] - d) < 1e-9 for h, (d, _) in zip(hits, best)), f"{hits} {best}")
+                    expect(answer["verdict"] == {"completeness": "exact", "fewer": "no", "expected_recall": 1,
+                                                 "rows_scanned": 300, "rows_visible": 300}, f"{answer}")
+        write("truth.ivecs", b"".join(struct.pack("<i7i", 7, *(i for _, i in t)) for t in truth[:10]))
+        got = pomai("search", db, "--queries", "q.npy", "-k", 7, "-q", "--json", "--truth", "truth.ivecs").json()[0]
+        expect(got["recall"] == 1 and got["recall_queries"] == 10 and got["queries"] == 25, f"{got}")
+        got = pomai("search", db, "--queries", "q.npy", "-k", 7, "--limit", 5, "--skip", 20, "-q", "--json", "-t", 1)
+        expect(got.json()[0]["queries"] == 5, f"{got}")
+    write("wrong.ivecs", b"".join(struct.pack("<i7i", 7, *range(1000, 1007)) for _ in range(25)))
+    got = pomai("search", "l2.db", "--queries", "q.npy", "-k", 7, "-q", "--json", "--truth", "wrong.ivecs").json()[0]
+    expect(got["recall"] == 0, f"{got}")
+    for name, data in (("cut", struct.pack("<i3i", 7, 1, 2, 3)), ("neg", struct.pack("<i", -1)), ("two", b"ab"),
+                       ("few", struct.pack("<i3i", 3, 1, 2, 3))):
+        refused("search", "l2.db", "--queries", "q.npy", "-k", 7, "--truth", write(name, data), says=name)
+
+
+def case_search_text_and_verdict():
+    jsonl("x.jsonl", [{"id": i, "vector": [i, 0], "name": f"row {i}"} for i in range(1, 5)])
+    pomai("import", "x.db", "x.jsonl")
+    out = pomai("search", "x.db", "--vector", "[1, 0]", "-k", 3, "--documents").out
+    expect("query 0: 3 found, exact (4 of 4 rows compared)\n" in out and 'row 2' in out, out)
+    out = pomai("search", "x.db", "-v", "[1, 0]", "-k10").out
+    expect("4 found" in out and "no more rows" in out, out)
+    answer = pomai("search", "x.db", "-v[2, 0]", "-k", 10, "--json", "--documents").json()[0]
+    expect(answer["verdict"]["fewer"] == "rows" and answer["hits"][0] ==
+           {"distance": 0, "id": 2, "document": {"name": "row 2"}}, f"{answer}")
+    expect("queries/s" in pomai("search", "x.db", "-v", "[1, 0]", "--quiet").out, "--quiet")
+    got = pomai("search", "x.db", "-v", "[1,0]", "--deadline-ms", "60000.5", "--json").json()[0]
+    expect(got["verdict"]["completeness"] == "exact", f"{got}")
+    cut = pomai("search", "x.db", "-v", "[1,0]", "--deadline-ms", "0", "--json").json()[0]
+    expect(cut["verdict"]["completeness"] in ("exact", "cut"), f"{cut}")
+    refused("search", "x.db", "--vector", "[1, 2, 3]", says="POMAI_EDIM")
+    refused("search", "x.db", "--vector", "[1, 1e300]", says="float32")
+    refused("search", "x.db", "--vector", "[1, null]", says="no number")
+    for text in ("", "1", "[1", "{}", "[1,2] 3", "[" * 5000):
+        refused("search", "x.db", "--vector", text, code=2, says="JSON array")
+    refused("search", "x.db", "--vector", "[]", says="POMAI_")
+    refused("search", "x.db", "--vector", "[1, 2]", "-c", "none", says="POMAI_ENOTFOUND")
+    nan = vectors(5, 2)
+    nan[3][0] = math.nan
+    refused("search", "x.db", "--queries", npy("nan.npy", nan), says=["POMAI_ENOTFINITE", "nan.npy"])
+    refused("search", "x.db", "--queries", npy("dim.npy", vectors(5, 3)), says=["POMAI_EDIM"])
+    refused("search", "x.db", "--queries", write("none.npy", npy_bytes((0, 2), b"")), says="no rows")
+    expect(counts("x.db") == {"default": 4}, "a search changed rows")
+
+
+def case_get_and_delete():
+    rows = vectors(10, 4)
+    npy("x.npy", rows)
+    pomai("import", "x.db", "x.npy", "--ids", "rows")
+    outcome = pomai("get", "x.db", 3, 77, "--json", code=1)
+    found = outcome.json()
+    expect([f["found"] for f in found] == [True, False] and found[1]["id"] == 77, f"{found}")
+    expect("not found" in pomai("get", "x.db", 77, code=1).out, "not found")
+    expect("stamp" in pomai("get", "x.db", 3).out, "as text")
+    for bad in ("abc", "1.5", "+1", "", "99999999999999999999", " 1"):
+        expect("u64" in pomai("get", "x.db", bad, code=1).err, f"id {bad!r}")
+    refused("get", "x.db", "-1", code=2, says="-1")
+    expect("u64" in pomai("get", "x.db", "--", "-1", code=1).err, "id -1")
+    got = pomai("delete", "x.db", 3, 77, 4, "--json").json()[0]
+    expect(got["asked"] == 3 and got["deleted"] == 2, f"{got}")
+    expect(counts("x.db") == {"default": 8}, "rows after delete")
+    get("x.db", 3, code=1)
+    expect(pomai("delete", "x.db", 3).out == "deleted 0 of 1\n", "again")
+    refused("delete", "x.db", "abc", says="abc")
+    hits = pomai("search", "x.db", "--vector", json.dumps(rows[3]), "-k", 10, "--json").json()[0]["hits"]
+    expect(sorted(h["id"] for h in hits) == [0, 1, 2, 5, 6, 7, 8, 9], f"{hits}")
+    pomai("import", "x.db", "x.npy", "--ids", "rows")
+    expect(counts("x.db") == {"default": 10}, "upsert")
+    same_rows("x.db", list(range(10)), rows)
+    jsonl("s.jsonl", [{"id": "-x", "vector": [1, 2]}])
+    pomai("import", "s.db", "s.jsonl")
+    expect(pomai("delete", "s.db", "--", "-x").out == "deleted 1 of 1\n", "an id with a dash")
+
+
+# ---- stats, verify, dump-wal ----
+
+def case_inspecting():
+    npy("x.npy", vectors(100, 4))
+    pomai("import", "x.db", "x.npy", "--batch", 25)
+    stats = json.loads(pomai("stats", "x.db", "--json").out)
+    expect(isinstance(stats, dict) and stats, f"{stats}")
+    text = pomai("stats", "x.db").out
+    for key in stats:
+        expect(key in text, f"{key} is not in the readable stats")
+    expect("no damage found" in pomai("verify", "x.db").out, "verify")
+    json.loads(pomai("verify", "x.db", "--json").out)
+    expect(pomai("verify", "x.db", "-q").out == "", "verify --quiet")
+    lines = pomai("dump-wal", "x.db").out.splitlines()
+    objects = pomai("dump-wal", "x.db", "--json").json()
+    expect(lines and len(lines) == len(objects), f"{lines} {objects}")
+    before = {path: open(path, "rb").read() for path in files_of("x.db")}
+    for words in (["stats", "x.db"], ["verify", "x.db"], ["dump-wal", "x.db"], ["collections", "x.db"],
+                  ["get", "x.db", "99999"], ["search", "x.db", "--vector", "[1,2,3,4]"]):
+        pomai(*words, code=1 if words[0] == "get" else 0)
+        expect({path: open(path, "rb").read() for path in files_of("x.db")} == before, f"{words} changed a file")
+
+
+def files_of(directory):
+    return sorted(os.path.join(at, name) for at, _, names in os.walk(directory) for name in names)
+
+
+def case_damage_is_reported():
+    npy("x.npy", vectors(3000, 4))
+    pomai("import", "x.db", "x.npy", "--batch", 100, "--shards", 1)
+    logs = [path for path in files_of("x.db") if path.endswith(".wal")]
+    if not logs:
+        return
+    path = max(logs, key=os.path.getsize)
+    data = bytearray(open(path, "rb").read())
+    data[12000] ^= 0xff
+    write(path, bytes(data))
+    outcome = refused("verify", "x.db", says="POMAI_ECORRUPT", code=1)
+    refused("verify", "x.db", "--json", says="POMAI_ECORRUPT")
+    refused("get", "x.db", 1, says="POMAI_ECORRUPT")
+    refused("search", "x.db", "--vector", "[1,2,3,4]", says="POMAI_ECORRUPT")
+    outcome = refused("import", "x.db", "x.npy", says="POMAI_ECORRUPT")
+    seen = pomai("collections", "x.db", "--accept-damage", "--json").json()
+    expect(all(c["rows"] <= 3000 for c in seen), f"{seen}")
+    # Readers may only look; the bytes are as they were.
+    expect(open(path, "rb").read() == bytes(data), "a damaged log was changed")
+
+
+# ---- processes ----
+
+def start_import(db, *words):
+    return subprocess.Popen([PROGRAM, "import", db, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_lines(path, count, process):
+    for _ in range(3000):
+        if os.path.exists(path) and open(path, "rb").read().count(b"\n") >= count:
+            return
+        if process.poll() is not None:
+            return
+        time.sleep(0.002)
+    raise Failure("the importer makes no progress")
+
+
+def check_ledger(db, ledger, rows):
+    acknowledged = 0
+    for line in open(ledger):
+        if not line.endswith("\n"):
+            break
+        first, count, row = map(int, line.split())
+        same_rows(db, list(range(first, first + count)), rows[row:row + count])
+        acknowledged += count
+    return acknowledged
+
+
+def case_kill_9_keeps_what_the_ledger_says():
+    rows = vectors(4000, 16)
+    npy("x.npy", rows)
+    for turn, level in enumerate(("sync", "os", "group")):
+        db, ledger = f"{turn}.db", f"ledger{turn}"
+        process = start_import(db, "x.npy", "--batch", 5, "--ledger", ledger, "--durability", level)
+        wait_for_lines(ledger, RANDOM.randrange(1, 200), process)
+        process.kill()
+        process.communicate()
+        acknowledged = check_ledger(db, ledger, rows)
+        stored = counts(db)["default"]
+        expect(acknowledged <= stored <= acknowledged + 15 and stored % 5 == 0,
+               f"{level}: {acknowledged} rows acknowledged, {stored} there")
+        pomai("import", db, "x.npy", "--limit", 10)
+
+
+def case_interrupt():
+    rows = vectors(20000, 16)
+    npy("x.npy", rows)
+    process = start_import("x.db", "x.npy", "--batch", 2, "--ledger", "ledger")
+    wait_for_lines("ledger", 20, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    expect(process.returncode == 130 and b"interrupted" in err, f"{process.returncode} {out} {err}")
+    expect(check_ledger("x.db", "ledger", rows) == counts("x.db")["default"], "rows after an interrupt")
+
+
+def case_two_processes():
+    npy("x.npy", vectors(20000, 16))
+    npy("y.npy", vectors(2, 16))
+    process = start_import("x.db", "x.npy", "--batch", 1, "--ledger", "ledger")
+    wait_for_lines("ledger", 3, process)
+    refused("import", "x.db", "y.npy", says="POMAI_ELOCKED")
+    refused("delete", "x.db", "1", says="POMAI_ELOCKED")
+    process.kill()
+    process.communicate()
+    pomai("import", "x.db", "y.npy")
+
+
+def case_read_only_directory():
+    npy("x.npy", vectors(5, 3))
+    pomai("import", "x.db", "x.npy", "--ids", "rows")
+    if os.geteuid() == 0:
+        return
+    for at, directories, names in os.walk("x.db"):
+        for name in directories + names:
+            os.chmod(os.path.join(at, name), 0o555 if name in directories else 0o444)
+    os.chmod("x.db", 0o555)
+    try:
+        get("x.db", 1)
+        refused("import", "x.db", "x.npy", says="POMAI_EACCESS")
+    finally:
+        subprocess.run(["chmod", "-R", "u+w", "x.db"], check=True)
+
+
+def main():
+    global PROGRAM, COMPLETION
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--completion", default="")
+    options = parser.parse_args()
+    PROGRAM = os.path.abspath(options.program)
+    COMPLETION = os.path.abspath(options.completion) if options.completion else ""
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
+    cases = [(name[5:], case) for name, case in globals().items() if name.startswith("case_") and options.only in name]
+    failures = 0
+    home = os.getcwd()
+    for name, case in cases:
+        RANDOM.seed(f"{seed} {name}")
+        directory = tempfile.mkdtemp(prefix="pomai-cli-")
+        os.chdir(directory)
+        try:
+            case()
+        except (Failure, json.JSONDecodeError, KeyError, IndexError, subprocess.TimeoutExpired) as failure:
+            failures += 1
+            print(f"FAIL {name}: {type(failure).__name__}: {failure}", flush=True)
+        finally:
+            os.chdir(home)
+            shutil.rmtree(directory, ignore_errors=True)
+    print(f"cli: {len(cases)} cases, {failures} failures, seed {seed}")
+    return 1 if failures or not cases else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
