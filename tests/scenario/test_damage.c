@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Damage to a closed database: every byte of every file flipped, files cut, emptied, removed, exchanged, runs of bytes
+ * overwritten. Nothing may be silent: opening and verifying refuse and say why, or what is shown is what was there.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include <ftw.h>
+
+#include "../support/args.h"
+#include "../support/scenario.h"
+#include "base/base.h"
+#include "storage/format.h"
+
+/* ---- the image ---- */
+
+struct file {
+    char path[T_PATH_MAX];
+    uint8_t *bytes;
+    size_t size;
+};
+
+static struct file files[64];
+static unsigned file_count;
+static uint64_t run_seed; /* --seed S */
+
+static int collect_file(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st;
+    if (kind != FTW_F || strcmp(path + where->base, "LOCK") == 0) return 0; /* the text of LOCK is for people only */
+    assert_true(file_count < sizeof files / sizeof files[0]);
+    struct file *file = &files[file_count++];
+    memset(file, 0, sizeof *file);
+    snprintf(file->path, sizeof file->path, "%s", path);
+    file->bytes = t_read_file(path, &file->size);
+    return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct file *)a)->path, ((const struct file *)b)->path);
+}
+
+static void collect_files(const char *db)
+{
+    for (unsigned i = 0; i < file_count; i++)
+        free(files[i].bytes);
+    file_count = 0;
+    assert_int_equal(nftw(db, collect_file, 16, FTW_PHYS), 0);
+    qsort(files, file_count, sizeof files[0], by_path); /* so that a seed means the same everywhere */
+}
+
+static struct file *find_file(const char *part)
+{
+    for (unsigned i = 0; i < file_count; i++) {
+        if (strstr(files[i].path, part) != NULL) return &files[i];
+    }
+    fail_msg("no file like %s", part);
+    return NULL;
+}
+
+static void restore(const struct file *file)
+{
+    t_write_file(file->path, file->bytes, file->size);
+}
+
+/* Two shards; one collection of u64 and one of string ids; upserts, deletes, documents; a batch over both shards;
+ * several opens, so several log files. */
+static void make_image(const struct box *box)
+{
+    pomai_error err;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.shards = 2;
+    options.wal_file_bytes = 65536;
+    for (unsigned round = 0; round < 2; round++) {
+        pomai_db *db = open_db(box, &options);
+        pomai_collection *coll = pomai_default(db), *strings;
+        put_rows(coll, 1, 3, 3);
+        uint64_t spread[6];
+        for (unsigned i = 0; i < 6; i++)
+            spread[i] = (uint64_t)i * 4096 + round;
+        assert_ok(try_put_batch(coll, spread, round, 6, 3, NULL, &err));
+        pomai_ids dead = {2, spread, NULL};
+        assert_ok(pomai_delete(coll, &dead, NULL, NULL, &err));
+        if (round == 0) {
+            strings = create(db, "strings", 2, POMAI_METRIC_COSINE, POMAI_ID_STRING);
+        } else {
+            assert_ok(pomai_collection_open(db, "strings", &strings, &err));
+        }
+        pomai_bytes ids[] = {{"one", 3}, {"two", 3}, {"three", 5}};
+        pomai_bytes documents[] = {{"{\"n\":1}", 7}, {NULL, 0}, {"x", 1}};
+        float vectors[] = {1, 2, 3, (float)round, 5, 6};
+        pomai_batch batch = POMAI_BATCH_INIT;
+        batch.rows = 3;
+        batch.dim = 2;
+        batch.vectors = vectors;
+        batch.string_ids = ids;
+        batch.documents = documents;
+        assert_ok(pomai_put(strings, &batch, NULL, NULL, &err));
+        pomai_collection_close(strings);
+        close_db(db);
+    }
+}
+
+/* A number that says everything a user can see: collections, ids, vectors, documents. */
+static uint64_t digest_collection(pomai_collection *coll)
+{
+    pomai_error err;
+    pomai_collection_info info;
+    pomai_result *result;
+    float query[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    assert_ok(pomai_collection_get_info(coll, &info, &err));
+    uint64_t h = t_mix2(info.rows, info.dim * 16 + info.metric * 4 + info.id_kind);
+    if (info.dim == 0) return h;
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    options.include = POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS;
+    assert_true(info.dim <= 8);
+    assert_ok(pomai_search(coll, query, 1, info.dim, 1000, &options, &result, &err));
+    for (size_t i = 0; i < pomai_result_count(result, 0); i++) {
+        pomai_bytes id = pomai_result_string_id(result, 0, i), document = pomai_result_document(result, 0, i);
+        uint64_t number = id.data == NULL ? pomai_result_ids(result, 0)[i] : pm_crc32c(0, id.data, id.size);
+        h = t_mix2(h, number);
+        h = t_mix2(h, pm_crc32c(1, pomai_result_vector(result, 0, i), info.dim * sizeof(float)));
+        h = t_mix2(h, document.size == 0 ? 0 : pm_crc32c(2, document.data, document.size) + document.size);
+    }
+    pomai_result_free(result);
+    return h;
+}
+
+static uint64_t digest_db(pomai_db *db)
+{
+    pomai_error err;
+    char **names;
+    size_t count;
+    uint64_t h = 0;
+    assert_ok(pomai_collection_list(db, &names, &count, &err));
+    for (size_t i = 0; i < count; i++) {
+        pomai_collection *coll;
+        assert_ok(pomai_collection_open(db, names[i], &coll, &err));
+        h = t_mix2(h, pm_crc32c(0, names[i], strlen(names[i])));
+        h = t_mix2(h, digest_collection(coll));
+        pomai_collection_close(coll);
+    }
+    pomai_free(names);
+    return h;
+}
+
+static uint64_t digest_path(const struct box *box)
+{
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.flags = POMAI_OPEN_READONLY;
+    pomai_db *db = open_db(box, &options);
+    uint64_t h = digest_db(db);
+    close_db(db);
+    return h;
+}
+
+/* ---- one damage ---- */
+
+static bool is_said(const pomai_error *err, pomai_status status)
+{
+    return err->status == status && memchr(err->message, 0, sizeof err->message) != NULL && strlen(err->message) > 10;
+}
+
+/* 1 if a damage was silent: something else is shown, and nothing is said. */
+static unsigned damage_is_silent(const struct box *box, uint64_t before, uint32_t flags, const char *what, size_t at)
+{
+    pomai_error err = {0};
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.flags = flags;
+    options.search_threads = UINT32_MAX;
+    options.wal_file_bytes = 65536;
+    pomai_db *db = NULL;
+    pomai_status status = pomai_open(box->db, &options, &db, &err);
+    if (status != POMAI_OK) {
+        if (is_said(&err, status) && status != POMAI_EINTERNAL && status != POMAI_ENOMEM) return 0;
+        print_error("%s at %zu: %s, \"%s\"\n", what, at, pomai_status_name(status), err.message);
+        return 1;
+    }
+    pomai_open_report report;
+    pomai_get_open_report(db, &report);
+    bool same = digest_db(db) == before, torn = report.torn_tails > 0;
+    close_db(db);
+    char *json = NULL;
+    status = pomai_verify_path(box->db, NULL, NULL, &json, &err);
+    pomai_free(json);
+    if (same && !torn) return 0;
+    print_error("%s at %zu: silent: the state is %s, torn %d; verify says %s\n", what, at,
+                same ? "the same" : "ANOTHER", torn, pomai_status_name(status));
+    return 1;
+}
+
+/* verify must see damage wherever opening does. */
+static unsigned verify_is_silent(const struct box *box, const char *what, size_t at)
+{
+    pomai_error err = {0}, open_err = {0};
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.flags = POMAI_OPEN_READONLY;
+    options.search_threads = UINT32_MAX;
+    pomai_db *db;
+    char *json = NULL;
+    pomai_status status = pomai_verify_path(box->db, NULL, NULL, &json, &err),
+                 opened = pomai_open(box->db, &options, &db, &open_err);
+    pomai_free(json);
+    if (opened == POMAI_OK) {
+        close_db(db);
+        return 0;
+    }
+    if (status != POMAI_OK && is_said(&err, status)) return 0;
+    print_error("%s at %zu: open says %s, verify says %s\n", what, at, pomai_status_name(opened),
+                pomai_status_name(status));
+    return 1;
+}
+
+static void conclude(const char *name, uint64_t cases, uint64_t failures, uint64_t seed)
+{
+    print_message("%s: %llu cases, %llu failures, seed %llu\n", name, (unsigned long long)cases,
+                  (unsigned long long)failures, (unsigned long long)seed);
+    assert_int_equal(failures, 0);
+}
+
+/* ---- the tests ---- */
+
+static void test_every_byte_flipped(void **state)
+{
+    struct box *box = *state;
+    uint64_t cases = 0, failures = 0, seed = 1;
+    struct t_rng rng = t_rng_from(seed);
+    make_image(box);
+    uint64_t before = digest_path(box);
+    collect_files(box->db);
+    assert_true(file_count >= 6);
+    for (unsigned f = 0; f < file_count; f++) {
+        struct file *file = &files[f];
+        for (size_t at = 0; at < file->size; at++) {
+            uint8_t good = file->bytes[at];
+            file->bytes[at] ^= (uint8_t)(1u << t_below(&rng, 8));
+            restore(file);
+            failures += damage_is_silent(box, before, POMAI_OPEN_READONLY, file->path, at);
+            if (at % 16 == 0) failures += verify_is_silent(box, file->path, at);
+            cases++;
+            file->bytes[at] = good;
+        }
+        restore(file);
+        if (failures > 20) break;
+    }
+    assert_true(digest_path(box) == before);
+    conclude("flips", cases, failures, seed);
+}
+
+/* Draws a damage of many bytes and applies it to a copy of the file's bytes. Returns its name. */
+static const char *draw_damage(struct t_rng *rng, const struct file *file)
+{
+    size_t at = t_below(rng, file->size), length = (size_t)t_skewed(rng, 1, file->size - at);
+    uint8_t *bytes = malloc(file->size + 4096);
+    const char *what = "";
+    size_t size = file->size;
+    memcpy(bytes, file->bytes, size);
+    memset(bytes + size, 0, 4096);
+    switch (t_below(rng, 6)) {
+    case 0:
+        what = "zeroed run";
+        memset(bytes + at, 0, length);
+        break;
+    case 1:
+        what = "random run";
+        for (size_t i = 0; i < length; i++)
+            bytes[at + i] = (uint8_t)t_next(rng);
+        break;
+    case 2:
+        what = "cut";
+        size = at;
+        break;
+    case 3:
+        what = "cut, then zeros";
+        memset(bytes + at, 0, size - at);
+        size += t_below(rng, 4096);
+        break;
+    case 4:
+        what = "run copied over another";
+        memmove(bytes + t_below(rng, size - length + 1), file->bytes + at, length);
+        break;
+    default:
+        what = "run taken out";
+        memmove(bytes + at, bytes + at + length, size - at - length);
+        size -= length;
+        break;
+    }
+    t_write_file(file->path, bytes, size);
+    free(bytes);
+    return what;
+}
+
+static void test_damage_of_many_bytes(void **state)
+{
+    struct box *box = *state;
+    uint64_t failures = 0, seed = run_seed, cases = 1500;
+    struct t_rng rng = t_rng_from(seed);
+    char copy[T_PATH_MAX];
+    make_image(box);
+    uint64_t before = digest_path(box);
+    collect_files(box->db);
+    t_join(copy, box->dir, "copy");
+    for (uint64_t i = 0; i < cases && failures < 20; i++) {
+        struct file *file = &files[t_below(&rng, file_count)];
+        const char *what = draw_damage(&rng, file);
+        failures += damage_is_silent(box, before, POMAI_OPEN_READONLY, what, i);
+        if (i % 8 == 0) failures += verify_is_silent(box, what, i);
+        if (i % 4 == 0) { /* a writer must not take it for a torn tail either */
+            struct box other = *box;
+            memcpy(other.db, copy, sizeof copy);
+            t_copy_tree(box->db, copy);
+            failures += damage_is_silent(&other, before, 0, what, i);
+            t_remove(copy);
+        }
+        restore(file);
+    }
+    conclude("damage", cases, failures, seed);
+}
+
+static void test_missing_files(void **state)
+{
+    struct box *box = *state;
+    uint64_t failures = 0;
+    make_image(box);
+    uint64_t before = digest_path(box);
+    collect_files(box->db);
+    for (unsigned f = 0; f < file_count; f++) {
+        assert_int_equal(remove(files[f].path), 0);
+        failures += damage_is_silent(box, before, POMAI_OPEN_READONLY, files[f].path, 0);
+        failures += damage_is_silent(box, before, 0, files[f].path, 1);
+        failures += verify_is_silent(box, files[f].path, 2);
+        t_remove(box->db);
+        make_image(box);
+        before = digest_path(box);
+        collect_files(box->db);
+        t_write_file(files[f].path, "", 0);
+        failures += damage_is_silent(box, before, POMAI_OPEN_READONLY, files[f].path, 3);
+        failures += damage_is_silent(box, before, 0, files[f].path, 4);
+        t_remove(box->db);
+        make_image(box);
+        before = digest_path(box);
+        collect_files(box->db);
+    }
+    conclude("missing", file_count * 5, failures, 0);
+}
+
+static void assert_open_gives(const struct box *box, pomai_status wanted)
+{
+    pomai_error err = {0};
+    pomai_db *db = NULL;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    for (unsigned i = 0; i < 2; i++) {
+        options.flags = i == 0 ? POMAI_OPEN_READONLY : 0;
+        pomai_status status = pomai_open(box->db, &options, &db, &err);
+        if (status == POMAI_OK && wanted == POMAI_OK) {
+            close_db(db);
+        } else {
+            refused_as(status, wanted, &err, NULL, "pomai_open", __LINE__);
+        }
+    }
+}
+
+/* Recomputes the checksum over bytes 12 and on, which every file but a log's records has at offset 8. */
+static void seal(uint8_t *bytes, size_t size)
+{
+    uint32_t crc = pm_crc32c(0, bytes + 12, size - 12);
+    memcpy(bytes + 8, &crc, sizeof crc);
+}
+
+static void set_u32(uint8_t *at, uint32_t value)
+{
+    memcpy(at, &value, sizeof value);
+}
+
+static void test_newer_format(void **state)
+{
+    struct box *box = *state;
+    make_image(box);
+    collect_files(box->db);
+    static const char *const names[] = {"/CURRENT", "/MANIFEST-", "/WATERMARK", ".wal"};
+    for (unsigned i = 0; i < 4; i++) {
+        struct file *file = find_file(names[i]);
+        uint8_t *bytes = malloc(file->size);
+        memcpy(bytes, file->bytes, file->size);
+        set_u32(bytes + 12, PM_FORMAT + 1);
+        seal(bytes, i < 2 ? file->size : 512);
+        if (i == 2) { /* both slots */
+            memcpy(bytes + 512, bytes, 512);
+            bytes[512 + 40]++;
+            seal(bytes + 512, 512);
+        }
+        t_write_file(file->path, bytes, file->size);
+        assert_open_gives(box, POMAI_EFORMAT);
+        free(bytes);
+        restore(file);
+        assert_open_gives(box, POMAI_OK);
+        t_remove(box->db);
+        make_image(box);
+        collect_files(box->db);
+    }
+    /* A feature that a reader must know, and one that it may pass over. */
+    struct file *manifest = find_file("/MANIFEST-");
+    manifest->bytes[offsetof(pm_manifest_header, incompatible)] = 1;
+    seal(manifest->bytes, manifest->size);
+    restore(manifest);
+    assert_open_gives(box, POMAI_EFORMAT);
+    manifest->bytes[offsetof(pm_manifest_header, incompatible)] = 0;
+    manifest->bytes[offsetof(pm_manifest_header, compatible) + 5] = 1;
+    seal(manifest->bytes, manifest->size);
+    restore(manifest);
+    assert_open_gives(box, POMAI_OK);
+}
+
+static void test_files_of_another_database(void **state)
+{
+    struct box *box = *state;
+    struct box other = *box;
+    make_image(box);
+    t_join(other.db, box->dir, "other");
+    make_image(&other);
+    collect_files(other.db);
+    static const char *const names[] = {".wal", "/WATERMARK", "/MANIFEST-"};
+    for (unsigned i = 0; i < 3; i++) {
+        struct file *file = find_file(names[i]);
+        char path[T_PATH_MAX];
+        size_t size;
+        assert_true(snprintf(path, sizeof path, "%s%s", box->db, file->path + strlen(other.db)) < T_PATH_MAX);
+        uint8_t *own = t_read_file(path, &size);
+        t_write_file(path, file->bytes, file->size);
+        assert_open_gives(box, POMAI_EFOREIGN);
+        t_write_file(path, own, size);
+        free(own);
+        uint64_t before = digest_path(box);
+        assert_true(before != 0);
+    }
+}
+
+/* What is left of an interrupted edit is no damage. */
+static void test_leftovers(void **state)
+{
+    struct box *box = *state;
+    char path[T_PATH_MAX];
+    make_image(box);
+    uint64_t before = digest_path(box);
+    collect_files(box->db);
+    struct file *manifest = find_file("/MANIFEST-");
+    pm_manifest_header header;
+    memcpy(&header, manifest->bytes, sizeof header);
+    assert_true(snprintf(path, sizeof path, "%s/manifest/MANIFEST-%010llu", box->db,
+                         (unsigned long long)header.number + 1) < T_PATH_MAX);
+    t_write_file(path, manifest->bytes, manifest->size / 2);
+    t_join(path, box->db, "manifest/CURRENT.tmp");
+    t_write_file(path, "half", 4);
+    t_join(path, box->db, "shards/1/0/wal/0000000099.wal.tmp");
+    t_write_file(path, "half", 4);
+    assert_true(digest_path(box) == before);
+    pomai_db *db = open_db(box, NULL);
+    assert_true(digest_db(db) == before);
+    pomai_collection *made = create(db, "later", 3, POMAI_METRIC_L2, POMAI_ID_U64); /* replaces the leftover manifest */
+    pomai_collection_close(made);
+    close_db(db);
+    assert_int_equal(access(path, F_OK), -1);
+    db = open_db(box, NULL);
+    pomai_error err;
+    assert_ok(pomai_collection_open(db, "later", &made, &err));
+    pomai_collection_close(made);
+    close_db(db);
+}
+
+/* On request a damaged database shows what lies before the damage, and says that there is some. */
+static void test_accepting_damage(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    make_image(box);
+    collect_files(box->db);
+    struct file *log = find_file(".wal");
+    assert_true(log->size > PM_WAL_HEADER + PM_REC_HEADER);
+    log->bytes[log->size - 80] ^= 4; /* in its last record */
+    restore(log);
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    pomai_db *db;
+    assert_refused(pomai_open(box->db, &options, &db, &err), POMAI_ECORRUPT, log->path + strlen(box->db));
+    options.flags = POMAI_OPEN_ACCEPT_DAMAGE;
+    assert_refused(pomai_open(box->db, &options, &db, &err), POMAI_EINVAL, NULL); /* only with READONLY */
+    options.flags |= POMAI_OPEN_READONLY;
+    db = open_db(box, &options);
+    pomai_open_report report;
+    pomai_get_open_report(db, &report);
+    assert_int_equal(report.damaged, 1);
+    assert_true(strlen(report.notes) > 0);
+    assert_true(count_rows(pomai_default(db)) > 0);
+    close_db(db);
+    char *json = NULL;
+    assert_refused(pomai_verify_path(box->db, NULL, NULL, &json, &err), POMAI_ECORRUPT, NULL);
+    assert_non_null(json);
+    pomai_free(json);
+}
+
+static int forget_files(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < file_count; i++)
+        free(files[i].bytes);
+    file_count = 0;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    run_seed = argc == 3 && strcmp(argv[1], "--seed") == 0 ? strtoull(argv[2], NULL, 0) : t_fresh_seed();
+    const struct CMUnitTest tests[] = {
+        BOXED(test_every_byte_flipped), BOXED(test_damage_of_many_bytes),      BOXED(test_missing_files),
+        BOXED(test_newer_format),       BOXED(test_files_of_another_database), BOXED(test_leftovers),
+        BOXED(test_accepting_damage),
+    };
+    return cmocka_run_group_tests_name("damage", tests, NULL, forget_files);
+}
