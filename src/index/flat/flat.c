@@ -205,7 +205,7 @@ static void row_facts_init(row_facts *facts, const pm_flat_query *q, const pm_fl
 static uint64_t dot_undecided(const pm_flat_query *q, const pm_flat_tile *tile, const row_facts *facts)
 {
     double c = q->heap[0].distance, length = sqrt(q->norm2), a, b;
-    if (q->rel > 0.01) return first_bits(tile->n); /* the factors 1 +- 2g stand for (1 +- g) / (1 -+ g) */
+    if (q->rel > REL_MAX) return first_bits(tile->n);
     if (q->metric == POMAI_METRIC_L2) {
         /* c < |q|^2 + |x|^2 - 2 (dot + g|q||x| + e) */
         a = (q->norm2 - c) / 2 - SLACK * (q->norm2 + c);
