@@ -60,6 +60,18 @@ static void check_batch(struct check *check, uint64_t first, uint64_t count, uin
     free(list);
 }
 
+/* The three numbers of a line of the ledger. */
+static int parse_line(const char *line, uint64_t numbers[3])
+{
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        numbers[i] = strtoull(line, &end, 10);
+        if (end == line) return 0;
+        line = end;
+    }
+    return numbers[1] <= 1000000;
+}
+
 int main(int argc, char **argv)
 {
     struct check check = {0};
@@ -68,7 +80,7 @@ int main(int argc, char **argv)
     pomai_open_report report;
     pomai_collection_info info;
     char line[128];
-    uint64_t first, count, file_row, batches = 0;
+    uint64_t numbers[3], batches = 0;
     if (argc != 4) die("usage", "DB IMAGES LEDGER");
     FILE *ledger = fopen(argv[3], "r");
     check.images = fopen(argv[2], "rb");
@@ -78,9 +90,8 @@ int main(int argc, char **argv)
     check.collection = pomai_default(db);
     /* A last line without its line feed was being written when the importer was killed. */
     while (fgets(line, sizeof line, ledger) && strchr(line, '\n')) {
-        if (sscanf(line, "%" SCNu64 " %" SCNu64 " %" SCNu64, &first, &count, &file_row) != 3 || count > 1000000)
-            die(argv[3], "is no ledger");
-        check_batch(&check, first, count, file_row);
+        if (!parse_line(line, numbers)) die(argv[3], "is no ledger");
+        check_batch(&check, numbers[0], numbers[1], numbers[2]);
         batches++;
     }
     if (pomai_collection_get_info(check.collection, &info, &err) != POMAI_OK) die(argv[1], err.message);

@@ -181,7 +181,7 @@ struct id_words {
     uint64_t *u64;
     pomai_bytes *string;
 };
-int id_words_parse(const struct args *args, size_t first, pomai_id_kind kind, struct id_words *words);
+int id_words_parse(const struct args *args, size_t from, pomai_id_kind kind, struct id_words *words);
 void id_words_free(struct id_words *words);
 
 #endif

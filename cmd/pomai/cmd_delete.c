@@ -9,7 +9,7 @@ static int run(const struct args *args)
     pomai_db *db = NULL;
     pomai_collection *collection = NULL;
     pomai_collection_info info;
-    pomai_ack ack;
+    pomai_ack ack = {0};
     pomai_error err;
     struct id_words words = {0};
     int status = db_open(args, true, false, &db);

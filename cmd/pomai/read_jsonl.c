@@ -14,10 +14,8 @@ enum { MAX_LINE = 8 * 1024 * 1024 };
 
 int parse_vector(const json_t *array, const char *where, float *vector)
 {
-    size_t i;
-    json_t *entry;
-    json_array_foreach((json_t *)array, i, entry)
-    {
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *entry = json_array_get(array, i);
         if (!json_is_number(entry)) {
             complain("%s: element %zu of the vector is no number; a vector is an array of numbers", where, i);
             return -1;

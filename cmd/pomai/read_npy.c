@@ -23,7 +23,7 @@ struct cursor {
 
 static void skip_blanks(struct cursor *c)
 {
-    while (c->at < c->end && memchr(" \t\r\n", *c->at, 4))
+    while (c->at < c->end && (*c->at == ' ' || *c->at == '\t' || *c->at == '\r' || *c->at == '\n'))
         c->at++;
 }
 
@@ -105,7 +105,7 @@ static int bad_header(const struct input *in, const char *what)
 static int parse_header(const struct input *in, const char *text, size_t size, struct npy *npy)
 {
     struct cursor c = {text, text + size};
-    char key[32], descr[32] = "", order[8] = "";
+    char key[32], descr[32] = "", order = 0;
     bool have_shape = false;
     if (!take(&c, "{")) return bad_header(in, "is no Python dictionary");
     while (!take(&c, "}")) {
@@ -115,7 +115,7 @@ static int parse_header(const struct input *in, const char *text, size_t size, s
             if (take(&c, "[")) return bad_header(in, "describes records of several fields; save one array of float32");
             if (!take_quoted(&c, descr, sizeof descr)) return bad_header(in, "has no type of numbers in 'descr'");
         } else if (strcmp(key, "fortran_order") == 0) {
-            strcpy(order, take(&c, "True") ? "F" : take(&c, "False") ? "C" : "");
+            order = take(&c, "True") ? 'F' : take(&c, "False") ? 'C' : 0;
         } else if (strcmp(key, "shape") == 0) {
             if (!(have_shape = take_shape(&c, npy, &npy->axes)))
                 return bad_header(in, "has a 'shape' that is no list of sizes below 2^64");
@@ -126,9 +126,9 @@ static int parse_header(const struct input *in, const char *text, size_t size, s
             return bad_header(in, "has no comma between its entries");
     }
     skip_blanks(&c);
-    if (c.at != c.end || !descr[0] || !order[0] || !have_shape)
+    if (c.at != c.end || !descr[0] || !order || !have_shape)
         return bad_header(in, "lacks one of descr, fortran_order and shape, or has more after them");
-    if (order[0] == 'F') {
+    if (order == 'F') {
         complain("%s is in Fortran order (columns first); write it in C order: numpy.save(file, "
                  "numpy.ascontiguousarray(x))",
                  in->path);

@@ -69,30 +69,36 @@ static void text_add_json_string(struct text *text, const char *string, size_t s
     json_decref(value);
 }
 
+/* Jansson walks only objects that may be changed. */
+static void *first_member(const json_t *object)
+{
+    return json_object_iter((json_t *)object);
+}
+
+static void *next_member(const json_t *object, void *at)
+{
+    return json_object_iter_next((json_t *)object, at);
+}
+
 void text_add_json(struct text *text, const json_t *value)
 {
-    size_t i;
-    const char *key;
-    json_t *entry;
     char buffer[40];
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         text_add(text, "{", 1);
-        json_object_foreach((json_t *)value, key, entry)
-        {
+        for (void *at = first_member(value); at; at = next_member(value, at)) {
             if (text->data[text->size - 1] != '{') text_add(text, ",", 1);
-            text_add_json_string(text, key, strlen(key));
+            text_add_json_string(text, json_object_iter_key(at), strlen(json_object_iter_key(at)));
             text_add(text, ":", 1);
-            text_add_json(text, entry);
+            text_add_json(text, json_object_iter_value(at));
         }
         text_add(text, "}", 1);
         break;
     case JSON_ARRAY:
         text_add(text, "[", 1);
-        json_array_foreach((json_t *)value, i, entry)
-        {
+        for (size_t i = 0; i < json_array_size(value); i++) {
             if (i) text_add(text, ",", 1);
-            text_add_json(text, entry);
+            text_add_json(text, json_array_get(value, i));
         }
         text_add(text, "]", 1);
         break;
@@ -232,10 +238,9 @@ static bool is_flat(const json_t *value)
 
 static bool is_flat_object(const json_t *value)
 {
-    const char *key;
-    json_t *entry;
     if (!json_is_object(value) || json_object_size(value) == 0) return false;
-    json_object_foreach((json_t *)value, key, entry) if (!is_flat(entry)) return false;
+    for (void *at = first_member(value); at; at = next_member(value, at))
+        if (!is_flat(json_object_iter_value(at))) return false;
     return true;
 }
 
@@ -276,36 +281,40 @@ static void print_cell(const struct text *cell, size_t width)
     if (cell->size < width) printf("%*s", (int)(width - cell->size), "");
 }
 
+static size_t column_width(const json_t *rows, const char *key, struct text *cell)
+{
+    size_t width = strlen(key);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *value = json_object_get(json_array_get(rows, i), key);
+        if (!value) continue;
+        format_flat(key, value, cell);
+        width = cell->size > width ? cell->size : width;
+    }
+    return width;
+}
+
 /* Rows may differ in their keys; the columns are those of the first. Others are shown as key=value at the end. */
 static void print_table(const json_t *rows, size_t depth)
 {
     struct text cell = {0};
-    json_t *head = json_array_get(rows, 0), *row, *entry;
-    const char *key;
-    size_t i;
-    for (int line = -1; line < (int)json_array_size(rows); line++) {
-        row = line < 0 ? head : json_array_get(rows, (size_t)line);
+    const json_t *head = json_array_get(rows, 0);
+    for (size_t line = 0; line <= json_array_size(rows); line++) {
+        const json_t *row = line == 0 ? head : json_array_get(rows, line - 1);
         print_indent(depth);
-        json_object_foreach(head, key, entry)
-        {
-            size_t width = strlen(key);
-            json_array_foreach(rows, i, entry)
-            {
-                if (!json_object_get(entry, key)) continue;
-                format_flat(key, json_object_get(entry, key), &cell);
-                width = cell.size > width ? cell.size : width;
-            }
+        for (void *at = first_member(head); at; at = next_member(head, at)) {
+            const char *key = json_object_iter_key(at);
+            size_t width = column_width(rows, key, &cell);
             cell.size = 0;
-            if (line < 0)
+            if (line == 0)
                 text_add_string(&cell, key);
             else if (json_object_get(row, key))
                 format_flat(key, json_object_get(row, key), &cell);
             print_cell(&cell, width + 2);
         }
-        json_object_foreach(row, key, entry)
-        {
+        for (void *at = first_member(row); at; at = next_member(row, at)) {
+            const char *key = json_object_iter_key(at);
             if (json_object_get(head, key)) continue;
-            format_flat(key, entry, &cell);
+            format_flat(key, json_object_iter_value(at), &cell);
             printf("%s=", key);
             print_cell(&cell, cell.size + 1);
         }
@@ -316,32 +325,32 @@ static void print_table(const json_t *rows, size_t depth)
 
 static void print_tree(const char *key, const json_t *value, size_t depth);
 
+static void print_members(const json_t *object, size_t depth)
+{
+    for (void *at = first_member(object); at; at = next_member(object, at))
+        print_tree(json_object_iter_key(at), json_object_iter_value(at), depth);
+}
+
 static void print_list(const json_t *list, size_t depth)
 {
     bool all_flat = true, all_objects = json_array_size(list) > 0;
-    size_t i;
-    json_t *entry;
-    json_array_foreach((json_t *)list, i, entry)
-    {
-        all_flat = all_flat && is_flat(entry);
-        all_objects = all_objects && is_flat_object(entry);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        all_flat = all_flat && is_flat(json_array_get(list, i));
+        all_objects = all_objects && is_flat_object(json_array_get(list, i));
     }
     if (all_objects) {
         print_table(list, depth);
         return;
     }
-    json_array_foreach((json_t *)list, i, entry)
-    {
+    for (size_t i = 0; i < json_array_size(list); i++) {
         char name[24];
         snprintf(name, sizeof name, "%zu", i);
-        print_tree(all_flat ? "-" : name, entry, depth);
+        print_tree(all_flat ? "-" : name, json_array_get(list, i), depth);
     }
 }
 
 static void print_tree(const char *key, const json_t *value, size_t depth)
 {
-    const char *name;
-    json_t *entry;
     print_indent(depth);
     print_safe((pomai_bytes){key, strlen(key)}, 200);
     if (is_flat(value)) {
@@ -356,20 +365,18 @@ static void print_tree(const char *key, const json_t *value, size_t depth)
         print_list(value, depth + 1);
     } else {
         putchar('\n');
-        json_object_foreach((json_t *)value, name, entry) print_tree(name, entry, depth + 1);
+        print_members(value, depth + 1);
     }
 }
 
 bool print_readable(const char *json)
 {
-    json_t *value = json_loads(json, JSON_DECODE_ANY, NULL), *entry;
-    const char *key;
+    json_t *value = json_loads(json, JSON_DECODE_ANY, NULL);
     if (!value) return false;
-    if (json_is_object(value)) {
-        json_object_foreach(value, key, entry) print_tree(key, entry, 0);
-    } else {
+    if (json_is_object(value))
+        print_members(value, 0);
+    else
         print_tree("value", value, 0);
-    }
     json_decref(value);
     return true;
 }
