@@ -880,6 +880,27 @@ def case_interrupt():
     expect(check_ledger("x.db", "ledger", rows) == counts("x.db")["default"], "rows after an interrupt")
 
 
+def case_progress_on_a_terminal():
+    npy("x.npy", vectors(20000, 16))
+    master, terminal = os.openpty()
+    process = subprocess.Popen([PROGRAM, "import", "x.db", "x.npy", "--batch", "1", "--ledger", "ledger"],
+                               stdout=subprocess.DEVNULL, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    while b"ETA" not in seen:
+        try:
+            some = os.read(master, 4096)
+        except OSError:
+            break
+        if not some:
+            break
+        seen += some
+    process.kill()
+    process.communicate()
+    os.close(master)
+    expect(b"\rimport [" in seen and b" rows  " in seen and b"/s  ETA " in seen, f"no progress bar: {seen}")
+
+
 def case_two_processes():
     npy("x.npy", vectors(20000, 16))
     npy("y.npy", vectors(2, 16))
