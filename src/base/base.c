@@ -61,10 +61,34 @@ pomai_status pm_fail_os(pomai_error *err, int os_errno, const char *format, ...)
     va_end(args);
     if (n > 0 && (size_t)n < sizeof err->message) {
         char reason[96];
-        const char *text = strerror_r(os_errno, reason, sizeof reason);
+        const char *text = strerror_r(os_errno, reason, sizeof reason); /* the GNU form: may not use the buffer */
         snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", text);
     }
     return status;
+}
+
+const char *pm_status_name(pomai_status status)
+{
+    switch (status) {
+#define NAME_X(name, number, text)                                                                                     \
+    case POMAI_##name:                                                                                                 \
+        return "POMAI_" #name;
+        POMAI_STATUS_TABLE(NAME_X)
+#undef NAME_X
+    }
+    return "POMAI_?";
+}
+
+const char *pm_status_text(pomai_status status)
+{
+    switch (status) {
+#define TEXT_X(name, number, text)                                                                                     \
+    case POMAI_##name:                                                                                                 \
+        return text;
+        POMAI_STATUS_TABLE(TEXT_X)
+#undef TEXT_X
+    }
+    return "unknown status";
 }
 
 void *pm_malloc(size_t size)

@@ -18,6 +18,10 @@ pomai_status pm_fail(pomai_error *err, pomai_status status, const char *format, 
 pomai_status pm_fail_os(pomai_error *err, int os_errno, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* "POMAI_EDIM" and so on, and the short text; static. */
+const char *pm_status_name(pomai_status status);
+const char *pm_status_text(pomai_status status);
+
 /* A broken invariant is a bug: stop, in release builds too. The caller fail-stops whatever it was doing. */
 #define PM_ENSURE(err, condition)                                                                                      \
     do {                                                                                                               \

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public functions: arguments checked, options read, handles wrapped. No logic. */
+#include "pomai/pomai.h"
+
+#include <string.h>
+
+#include "core/engine/engine.h"
+
+/* ---- library ---- */
+
+const char *pomai_version(void)
+{
+    return POMAI_VERSION_STRING;
+}
+
+const char *pomai_status_name(pomai_status status)
+{
+    return pm_status_name(status);
+}
+
+const char *pomai_status_text(pomai_status status)
+{
+    return pm_status_text(status);
+}
+
+const char *pomai_simd_level(void)
+{
+    const pm_os *os = pm_os_posix();
+    return pm_simd_best(os->env(os, "POMAI_SIMD"))->name;
+}
+
+void pomai_free(void *string)
+{
+    pm_free(string);
+}
+
+/* ---- arguments ---- */
+
+#define NEED(pointer)                                                                                                  \
+    do {                                                                                                               \
+        if ((pointer) == NULL) return pm_fail(err, POMAI_EINVAL, "%s: %s is NULL", __func__, #pointer);                \
+    } while (0)
+
+static uint64_t until(const pm_os *os, uint64_t wait_us)
+{
+    if (wait_us == 0 || wait_us == UINT64_MAX) return wait_us;
+    uint64_t ns, at;
+    if (pm_mul_overflows(wait_us, 1000, &ns) || pm_add_overflows(os->now_ns(os), ns, &at)) return PM_FOREVER;
+    return at;
+}
+
+static pomai_status read_write_options(const pm_db *db, const pomai_write_options *o, pm_write *write, pomai_error *err)
+{
+    *write = (pm_write){POMAI_DURABILITY_DEFAULT, PM_FOREVER};
+    if (o == NULL) return POMAI_OK;
+    if (o->struct_size != sizeof *o)
+        return pm_fail(err, POMAI_EINVAL, "pomai_write_options.struct_size is %zu, not %zu: begin with POMAI_WRITE_OPTIONS_INIT",
+                       o->struct_size, sizeof *o);
+    if ((unsigned)o->durability > POMAI_DURABILITY_SYNC)
+        return pm_fail(err, POMAI_EINVAL, "unknown durability %d", (int)o->durability);
+    write->level = o->durability;
+    write->until_ns = until(db->os, o->deadline_us);
+    return POMAI_OK;
+}
+
+/* ---- database ---- */
+
+pomai_status pomai_open(const char *path, const pomai_open_options *options, pomai_db **db, pomai_error *err)
+{
+    NEED(db);
+    return pm_db_open(pm_os_posix(), path, options, db, err);
+}
+
+pomai_status pomai_close(pomai_db *db, pomai_error *err)
+{
+    return db == NULL ? POMAI_OK : pm_db_close(db, err);
+}
+
+void pomai_get_open_report(const pomai_db *db, pomai_open_report *report)
+{
+    if (db != NULL && report != NULL) *report = db->report;
+}
+
+pomai_status pomai_sync(pomai_db *db, pomai_error *err)
+{
+    NEED(db);
+    return pm_db_sync(db, err);
+}
+
+pomai_status pomai_stats(pomai_db *db, char **json, pomai_error *err)
+{
+    NEED(json);
+    *json = NULL;
+    NEED(db);
+    return pm_db_stats(db, json, err);
+}
+
+/* ---- collections ---- */
+
+static pomai_status make_handle(pomai_db *db, pm_coll *coll, pomai_collection **handle, pomai_error *err)
+{
+    pomai_collection *made = pm_calloc(1, sizeof *made);
+    if (made == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a handle");
+    made->db = db;
+    atomic_init(&made->coll, coll);
+    atomic_fetch_add(&db->open_handles, 1);
+    *handle = made;
+    return POMAI_OK;
+}
+
+pomai_status pomai_collection_create(pomai_db *db, const char *name, const pomai_collection_options *options,
+                                     pomai_collection **collection, pomai_error *err)
+{
+    NEED(collection);
+    *collection = NULL;
+    NEED(db);
+    pm_coll *coll = NULL;
+    pomai_status status = pm_db_create(db, name, options, &coll, err);
+    return status != POMAI_OK ? status : make_handle(db, coll, collection, err);
+}
+
+pomai_status pomai_collection_open(pomai_db *db, const char *name, pomai_collection **collection, pomai_error *err)
+{
+    NEED(collection);
+    *collection = NULL;
+    NEED(db);
+    NEED(name);
+    pm_coll *coll = pm_db_find(db, name);
+    if (coll == NULL)
+        return pm_fail(err, POMAI_ENOTFOUND, "there is no collection \"%.80s\"; create it, or list those that are there", name);
+    return make_handle(db, coll, collection, err);
+}
+
+pomai_collection *pomai_default(pomai_db *db)
+{
+    return db == NULL ? NULL : &db->default_handle;
+}
+
+void pomai_collection_close(pomai_collection *collection)
+{
+    if (collection == NULL || collection == &collection->db->default_handle) return;
+    atomic_fetch_sub(&collection->db->open_handles, 1);
+    pm_free(collection);
+}
+
+pomai_status pomai_collection_drop(pomai_db *db, const char *name, pomai_error *err)
+{
+    NEED(db);
+    return pm_db_drop(db, name, err);
+}
+
+pomai_status pomai_collection_list(pomai_db *db, char ***names, size_t *count, pomai_error *err)
+{
+    NEED(names);
+    *names = NULL;
+    NEED(count);
+    *count = 0;
+    NEED(db);
+    return pm_db_list(db, names, count, err);
+}
+
+pomai_status pomai_collection_get_info(pomai_collection *collection, pomai_collection_info *info, pomai_error *err)
+{
+    NEED(info);
+    memset(info, 0, sizeof *info);
+    NEED(collection);
+    pm_coll *coll = NULL;
+    pomai_status status = pm_handle_coll(collection, &coll, err);
+    if (status != POMAI_OK) return status;
+    if (coll == NULL) {
+        memcpy(info->name, "default", sizeof "default");
+        info->metric = POMAI_METRIC_L2;
+        info->id_kind = POMAI_ID_U64;
+        return POMAI_OK;
+    }
+    memcpy(info->name, coll->name, sizeof info->name);
+    info->id = coll->id;
+    info->dim = coll->dim;
+    info->metric = coll->metric;
+    info->id_kind = coll->id_kind;
+    info->rows = pm_coll_live(collection->db, coll);
+    return POMAI_OK;
+}
+
+/* ---- writing ---- */
+
+/* Waits for a sent batch and gives it back. */
+static pomai_status finish(pm_db *db, pm_batch *batch, pomai_ack *ack, pomai_error *err)
+{
+    (void)pm_batch_wait(&db->shared, batch, PM_FOREVER);
+    pomai_status status = pm_batch_result(batch, ack, err);
+    pm_batch_drop(&db->shared, batch);
+    return status;
+}
+
+pomai_status pomai_put(pomai_collection *collection, const pomai_batch *batch, const pomai_write_options *options,
+                       pomai_ack *ack, pomai_error *err)
+{
+    NEED(collection);
+    pm_write write;
+    pm_batch *sent = NULL;
+    pomai_status status = read_write_options(collection->db, options, &write, err);
+    if (status == POMAI_OK) status = pm_db_put(collection, batch, &write, &sent, err);
+    return status != POMAI_OK ? status : finish(collection->db, sent, ack, err);
+}
+
+pomai_status pomai_put_async(pomai_collection *collection, const pomai_batch *batch, const pomai_write_options *options,
+                             pomai_ticket **ticket, pomai_error *err)
+{
+    NEED(ticket);
+    *ticket = NULL;
+    NEED(collection);
+    pm_write write;
+    pomai_status status = read_write_options(collection->db, options, &write, err);
+    if (status != POMAI_OK) return status;
+    pomai_ticket *made = pm_calloc(1, sizeof *made); /* before sending: after that it must not fail */
+    if (made == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a ticket");
+    made->db = collection->db;
+    status = pm_db_put(collection, batch, &write, &made->batch, err);
+    if (status != POMAI_OK) {
+        pm_free(made);
+        return status;
+    }
+    atomic_fetch_add(&made->db->open_handles, 1);
+    *ticket = made;
+    return POMAI_OK;
+}
+
+pomai_status pomai_wait(pomai_ticket *ticket, uint64_t timeout_us, pomai_ack *ack, pomai_error *err)
+{
+    NEED(ticket);
+    if (!pm_batch_wait(&ticket->db->shared, ticket->batch, until(ticket->db->os, timeout_us)))
+        return pm_fail(err, POMAI_EDEADLINE, "the put is not done after %llu microseconds; wait again", (unsigned long long)timeout_us);
+    return pm_batch_result(ticket->batch, ack, err);
+}
+
+void pomai_ticket_free(pomai_ticket *ticket)
+{
+    if (ticket == NULL) return;
+    (void)finish(ticket->db, ticket->batch, NULL, NULL);
+    atomic_fetch_sub(&ticket->db->open_handles, 1);
+    pm_free(ticket);
+}
+
+pomai_status pomai_reserve(pomai_collection *collection, uint64_t rows, uint64_t dim, pomai_block **block, pomai_error *err)
+{
+    NEED(block);
+    *block = NULL;
+    NEED(collection);
+    return pm_db_reserve(collection, rows, dim, block, err);
+}
+
+float *pomai_block_vectors(pomai_block *block)
+{
+    return block == NULL ? NULL : block->vectors;
+}
+
+pomai_status pomai_commit(pomai_block *block, const pomai_bytes *documents, const pomai_write_options *options,
+                          pomai_ack *ack, pomai_error *err)
+{
+    NEED(block);
+    pm_write write;
+    pomai_status status = read_write_options(block->db, options, &write, err);
+    return status != POMAI_OK ? status : pm_db_commit(block, documents, &write, ack, err);
+}
+
+void pomai_block_free(pomai_block *block)
+{
+    pm_db_block_free(block);
+}
+
+pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids, const pomai_write_options *options,
+                          pomai_ack *ack, pomai_error *err)
+{
+    NEED(collection);
+    pm_write write;
+    pm_batch *sent = NULL;
+    pomai_status status = read_write_options(collection->db, options, &write, err);
+    if (status == POMAI_OK) status = pm_db_delete(collection, ids, &write, &sent, err);
+    if (status != POMAI_OK) return status;
+    if (sent != NULL) return finish(collection->db, sent, ack, err);
+    if (ack != NULL) { /* nothing to delete from */
+        memset(ack, 0, sizeof *ack);
+        ack->level = POMAI_DURABILITY_SYNC;
+    }
+    return POMAI_OK;
+}
+
+/* ---- reading ---- */
+
+pomai_status pomai_get(pomai_collection *collection, const pomai_ids *ids, pomai_rows **rows, pomai_error *err)
+{
+    NEED(rows);
+    *rows = NULL;
+    NEED(collection);
+    NEED(ids);
+    return pm_db_get(collection, ids, rows, err);
+}
+
+size_t pomai_rows_count(const pomai_rows *rows)
+{
+    return rows == NULL ? 0 : rows->count;
+}
+
+uint32_t pomai_rows_dim(const pomai_rows *rows)
+{
+    return rows == NULL ? 0 : rows->dim;
+}
+
+int pomai_rows_found(const pomai_rows *rows, size_t i)
+{
+    return rows != NULL && i < rows->count && rows->found[i] != 0;
+}
+
+const float *pomai_rows_vector(const pomai_rows *rows, size_t i)
+{
+    return pomai_rows_found(rows, i) ? rows->vectors + i * rows->dim : NULL;
+}
+
+pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i)
+{
+    pomai_bytes none = {NULL, 0};
+    return pomai_rows_found(rows, i) ? rows->documents[i] : none;
+}
+
+uint64_t pomai_rows_stamp(const pomai_rows *rows, size_t i)
+{
+    return pomai_rows_found(rows, i) ? rows->stamps[i] : 0;
+}
+
+void pomai_rows_free(pomai_rows *rows)
+{
+    pm_rows_free(rows);
+}
+
+pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim, uint64_t k,
+                          const pomai_search_options *options, pomai_result **result, pomai_error *err)
+{
+    NEED(result);
+    *result = NULL;
+    NEED(collection);
+    uint32_t include = 0;
+    uint64_t until_ns = PM_FOREVER;
+    if (options != NULL) {
+        if (options->struct_size != sizeof *options)
+            return pm_fail(err, POMAI_EINVAL, "pomai_search_options.struct_size is %zu, not %zu: begin with POMAI_SEARCH_OPTIONS_INIT",
+                           options->struct_size, sizeof *options);
+        if ((options->include & ~(POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS)) != 0)
+            return pm_fail(err, POMAI_EINVAL, "unknown include bits %#x", options->include);
+        include = options->include;
+        until_ns = until(collection->db->os, options->deadline_us);
+    }
+    return pm_db_search(collection, vectors, queries, dim, k, include, until_ns, result, err);
+}
+
+static bool has_hit(const pomai_result *r, size_t q, size_t i)
+{
+    return r != NULL && q < r->queries && i < r->first[q + 1] - r->first[q];
+}
+
+size_t pomai_result_queries(const pomai_result *result)
+{
+    return result == NULL ? 0 : result->queries;
+}
+
+size_t pomai_result_count(const pomai_result *result, size_t q)
+{
+    return result == NULL || q >= result->queries ? 0 : result->first[q + 1] - result->first[q];
+}
+
+const uint64_t *pomai_result_ids(const pomai_result *result, size_t q)
+{
+    return result == NULL || q >= result->queries || result->u64_ids == NULL ? NULL : result->u64_ids + result->first[q];
+}
+
+pomai_bytes pomai_result_string_id(const pomai_result *result, size_t q, size_t i)
+{
+    pomai_bytes none = {NULL, 0};
+    return has_hit(result, q, i) && result->string_ids != NULL ? result->string_ids[result->first[q] + i] : none;
+}
+
+const double *pomai_result_distances(const pomai_result *result, size_t q)
+{
+    return result == NULL || q >= result->queries ? NULL : result->distances + result->first[q];
+}
+
+pomai_bytes pomai_result_document(const pomai_result *result, size_t q, size_t i)
+{
+    pomai_bytes none = {NULL, 0};
+    return has_hit(result, q, i) && result->documents != NULL ? result->documents[result->first[q] + i] : none;
+}
+
+const float *pomai_result_vector(const pomai_result *result, size_t q, size_t i)
+{
+    if (!has_hit(result, q, i) || result->vectors == NULL) return NULL;
+    return result->vectors + (result->first[q] + i) * result->dim;
+}
+
+void pomai_result_verdict(const pomai_result *result, size_t q, pomai_verdict *verdict)
+{
+    if (verdict == NULL) return;
+    memset(verdict, 0, sizeof *verdict);
+    if (result != NULL && q < result->queries) *verdict = result->verdicts[q];
+}
+
+void pomai_result_free(pomai_result *result)
+{
+    pm_result_free(result);
+}
+
+/* ---- inspecting ---- */
+
+pomai_status pomai_verify_path(const char *path, pomai_progress_fn progress, void *context, char **json, pomai_error *err)
+{
+    if (json != NULL) *json = NULL;
+    return pm_inspect_verify(pm_os_posix(), path, progress, context, json, err);
+}
+
+pomai_status pomai_dump_wal(const char *path, int json, pomai_line_fn line, void *context, pomai_error *err)
+{
+    return pm_inspect_dump(pm_os_posix(), path, json != 0, line, context, err);
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The catalogue: every change is a durable manifest edit before anybody can refer to it. All memory is taken before the edit, so
+ * that an edit that is on disk is also in memory.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine/engine.h"
+
+static const char default_name[] = "default";
+
+/* ---- looking up ---- */
+
+pm_coll *pm_db_find(const pm_db *db, const char *name)
+{
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    for (uint32_t i = 0; i < catalog->count; i++)
+        if (strcmp(catalog->coll[i]->name, name) == 0) return catalog->coll[i];
+    return NULL;
+}
+
+pm_coll *pm_db_find_id(void *context, uint32_t id)
+{
+    const pm_db *db = context;
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    uint32_t low = 0, high = catalog->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (catalog->coll[middle]->id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < catalog->count && catalog->coll[low]->id == id ? catalog->coll[low] : NULL;
+}
+
+/* ---- making ---- */
+
+static pm_coll *coll_make(pm_db *db, const pm_manifest_entry *entry)
+{
+    const uint32_t shards = db->manifest.shards;
+    if (db->graves == db->grave_capacity) {
+        size_t capacity = db->grave_capacity == 0 ? 8 : db->grave_capacity * 2;
+        pm_coll **wider = pm_realloc(db->graveyard, capacity * sizeof(pm_coll *));
+        if (wider == NULL) return NULL;
+        db->graveyard = wider;
+        db->grave_capacity = capacity;
+    }
+    pm_coll *coll = pm_calloc(1, sizeof *coll + shards * sizeof coll->table[0]);
+    if (coll == NULL) return NULL;
+    coll->id = entry->fixed.id;
+    coll->dim = entry->fixed.dim;
+    coll->metric = (pomai_metric)entry->fixed.metric;
+    coll->id_kind = (pomai_id_kind)entry->fixed.id_kind;
+    memcpy(coll->name, entry->name, sizeof coll->name);
+    bool good = true;
+    for (uint32_t i = 0; i < shards; i++) {
+        coll->table[i] = pm_memtable_make(db->os, coll->dim, coll->id_kind, db->hash_seed);
+        good &= coll->table[i] != NULL;
+    }
+    if (!good) {
+        for (uint32_t i = 0; i < shards; i++)
+            pm_memtable_free(coll->table[i]);
+        pm_free(coll);
+        return NULL;
+    }
+    db->graveyard[db->graves++] = coll;
+    return coll;
+}
+
+static pm_catalog *catalog_make(uint32_t count)
+{
+    pm_catalog *catalog = pm_calloc(1, sizeof *catalog + count * sizeof catalog->coll[0]);
+    if (catalog != NULL) catalog->count = count;
+    return catalog;
+}
+
+static void publish(pm_db *db, pm_catalog *catalog)
+{
+    catalog->older = atomic_load_explicit(&db->catalog, memory_order_relaxed);
+    atomic_store_explicit(&db->catalog, catalog, memory_order_release);
+}
+
+pomai_status pm_db_load_catalog(pm_db *db, pomai_error *err)
+{
+    pm_catalog *catalog = catalog_make(db->manifest.collections);
+    if (catalog == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+    publish(db, catalog);
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        catalog->coll[i] = coll_make(db, &db->manifest.entry[i]);
+        if (catalog->coll[i] == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+    }
+    return POMAI_OK;
+}
+
+static pomai_status check_options(const char *name, const pomai_collection_options *o, pomai_error *err)
+{
+    if (name == NULL || !pm_manifest_name_valid(name, strnlen(name, POMAI_MAX_NAME + 1)))
+        return pm_fail(err, POMAI_EINVAL,
+                       "\"%.80s\" cannot name a collection: 1 to %u of A-Z a-z 0-9 _ - . and no dot first", name == NULL ? "" : name,
+                       POMAI_MAX_NAME);
+    if (o == NULL || o->struct_size != sizeof *o)
+        return pm_fail(err, POMAI_EINVAL, "collection options are missing, or do not begin with POMAI_COLLECTION_OPTIONS_INIT");
+    if (o->dim == 0 || o->dim > POMAI_MAX_DIM)
+        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)o->dim, POMAI_MAX_DIM);
+    if (o->metric < POMAI_METRIC_L2 || o->metric > POMAI_METRIC_COSINE)
+        return pm_fail(err, POMAI_EINVAL, "unknown metric %d", (int)o->metric);
+    if (o->id_kind != POMAI_ID_U64 && o->id_kind != POMAI_ID_STRING)
+        return pm_fail(err, POMAI_EINVAL, "unknown kind of id %d", (int)o->id_kind);
+    return POMAI_OK;
+}
+
+static pomai_status check_changeable(const pm_db *db, pomai_error *err)
+{
+    if (db->readonly) return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; collections cannot be changed");
+    if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
+    if (db->catalogue_broken)
+        return pm_fail(err, POMAI_ESTOPPED, "an earlier change of the catalogue failed half-way; close and reopen the database");
+    return POMAI_OK;
+}
+
+/* Installs `next` and takes its place on success. */
+static pomai_status install(pm_db *db, pm_manifest *next, pomai_error *err)
+{
+    bool uncertain = false;
+    pomai_status status = pm_manifest_install(db->os, db->manifest_dir, next, &uncertain, err);
+    if (uncertain) db->catalogue_broken = true;
+    if (status != POMAI_OK) {
+        pm_manifest_clear(next);
+        return status;
+    }
+    pm_manifest_clear(&db->manifest);
+    db->manifest = *next;
+    return POMAI_OK;
+}
+
+static pomai_status create_locked(pm_db *db, const char *name, const pomai_collection_options *o, pm_coll **coll,
+                                  pomai_error *err)
+{
+    pomai_status status = check_changeable(db, err);
+    if (status != POMAI_OK) return status;
+    if (pm_db_find(db, name) != NULL)
+        return pm_fail(err, POMAI_EEXISTS, "the collection %s exists already; open it, or choose another name", name);
+    if (db->manifest.next_collection == UINT32_MAX) return pm_fail(err, POMAI_ETOOBIG, "collection ids are used up");
+    pm_manifest next;
+    status = pm_manifest_copy(&next, &db->manifest, err);
+    if (status != POMAI_OK) return status;
+    pm_manifest_entry *entry = &next.entry[next.collections];
+    snprintf(entry->name, sizeof entry->name, "%s", name);
+    entry->fixed = (pm_manifest_collection){.id = next.next_collection,
+                                            .dim = (uint32_t)o->dim,
+                                            .metric = (uint8_t)o->metric,
+                                            .id_kind = (uint8_t)o->id_kind,
+                                            .dtype = PM_DTYPE_F32,
+                                            .name_len = (uint8_t)strlen(name),
+                                            .created = db->os->wall_ns(db->os)};
+    next.collections++;
+    next.next_collection++;
+    pm_catalog *catalog = catalog_make(next.collections);
+    pm_coll *made = catalog == NULL ? NULL : coll_make(db, entry);
+    if (made == NULL) {
+        pm_free(catalog);
+        pm_manifest_clear(&next);
+        return pm_fail(err, POMAI_ENOMEM, "no memory for the collection %s", name);
+    }
+    const pm_catalog *before = atomic_load(&db->catalog);
+    if (before->count > 0) memcpy(catalog->coll, before->coll, before->count * sizeof catalog->coll[0]);
+    catalog->coll[before->count] = made;
+    status = install(db, &next, err);
+    if (status != POMAI_OK) {
+        pm_free(catalog);
+        return status;
+    }
+    publish(db, catalog);
+    *coll = made;
+    return POMAI_OK;
+}
+
+pomai_status pm_db_create(pm_db *db, const char *name, const pomai_collection_options *options, pm_coll **coll,
+                          pomai_error *err)
+{
+    pomai_status status = check_options(name, options, err);
+    if (status != POMAI_OK) return status;
+    db->os->mutex_lock(db->os, &db->admin);
+    status = create_locked(db, name, options, coll, err);
+    db->os->mutex_unlock(db->os, &db->admin);
+    return status;
+}
+
+static pomai_status drop_locked(pm_db *db, const char *name, pomai_error *err)
+{
+    pomai_status status = check_changeable(db, err);
+    if (status != POMAI_OK) return status;
+    pm_coll *coll = pm_db_find(db, name);
+    if (coll == NULL) return pm_fail(err, POMAI_ENOTFOUND, "there is no collection %.80s to drop", name);
+    pm_manifest next;
+    status = pm_manifest_copy(&next, &db->manifest, err);
+    if (status != POMAI_OK) return status;
+    const pm_catalog *before = atomic_load(&db->catalog);
+    pm_catalog *catalog = catalog_make(before->count - 1);
+    if (catalog == NULL) {
+        pm_manifest_clear(&next);
+        return pm_fail(err, POMAI_ENOMEM, "no memory to drop the collection %s", name);
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < before->count; i++) { /* manifest and catalogue are in the same order */
+        if (before->coll[i] == coll) continue;
+        catalog->coll[kept] = before->coll[i];
+        next.entry[kept++] = db->manifest.entry[i];
+    }
+    next.collections = kept;
+    status = install(db, &next, err);
+    if (status != POMAI_OK) {
+        pm_free(catalog);
+        return status;
+    }
+    atomic_store(&coll->dropped, true);
+    publish(db, catalog);
+    return POMAI_OK;
+}
+
+pomai_status pm_db_drop(pm_db *db, const char *name, pomai_error *err)
+{
+    if (name == NULL) return pm_fail(err, POMAI_EINVAL, "the name of the collection to drop is missing");
+    db->os->mutex_lock(db->os, &db->admin);
+    pomai_status status = drop_locked(db, name, err);
+    db->os->mutex_unlock(db->os, &db->admin);
+    return status;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+pomai_status pm_db_list(pm_db *db, char ***names, size_t *count, pomai_error *err)
+{
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    size_t size = ((size_t)catalog->count + 1) * sizeof(char *);
+    for (uint32_t i = 0; i < catalog->count; i++)
+        size += strlen(catalog->coll[i]->name) + 1;
+    char **list = pm_malloc(size);
+    if (list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to list the collections");
+    char *text = (char *)(list + catalog->count + 1);
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        size_t n = strlen(catalog->coll[i]->name) + 1;
+        memcpy(text, catalog->coll[i]->name, n);
+        list[i] = text;
+        text += n;
+    }
+    list[catalog->count] = NULL;
+    qsort(list, catalog->count, sizeof *list, by_name);
+    *names = list;
+    *count = catalog->count;
+    return POMAI_OK;
+}
+
+/* ---- handles ---- */
+
+pomai_status pm_handle_coll(pomai_collection *handle, pm_coll **coll, pomai_error *err)
+{
+    *coll = atomic_load_explicit(&handle->coll, memory_order_acquire);
+    const bool is_default = handle == &handle->db->default_handle;
+    if (is_default && (*coll == NULL || atomic_load(&(*coll)->dropped))) {
+        *coll = pm_db_find(handle->db, default_name);
+        atomic_store_explicit(&handle->coll, *coll, memory_order_release);
+    }
+    if (*coll != NULL && atomic_load(&(*coll)->dropped))
+        return pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", (*coll)->name);
+    return POMAI_OK;
+}
+
+pomai_status pm_handle_coll_for_put(pomai_collection *handle, uint64_t dim, pomai_id_kind kind, pm_coll **coll,
+                                    pomai_error *err)
+{
+    pomai_status status = pm_handle_coll(handle, coll, err);
+    if (status != POMAI_OK || *coll != NULL) return status;
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    options.dim = dim;
+    options.id_kind = kind;
+    status = pm_db_create(handle->db, default_name, &options, coll, err);
+    if (status == POMAI_EEXISTS) return pm_handle_coll(handle, coll, err); /* another thread was first */
+    return status;
+}

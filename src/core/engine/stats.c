@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pomai_stats: docs/stats.md names every field. Counters are atomics read one by one; no lock is taken. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "core/engine/engine.h"
+#include "pomai/version.h"
+
+static void add_u64(pm_text *t, const char *name, uint64_t value)
+{
+    pm_text_add(t, "\"%s\": %llu, ", name, (unsigned long long)value);
+}
+
+/* Drops the ", " after the last field and closes. */
+static void close_with(pm_text *t, const char *end)
+{
+    if (!t->failed && t->size >= 2 && t->data[t->size - 2] == ',') t->size -= 2;
+    pm_text_add(t, "%s", end);
+}
+
+static void add_latency(pm_text *t, const char *name, const pm_hist *hist)
+{
+    uint64_t count;
+    uint64_t p50 = pm_hist_quantile(hist, 0.5, &count);
+    pm_text_add(t, "\"%s\": {", name);
+    add_u64(t, "count", count);
+    add_u64(t, "p50_ns", p50);
+    add_u64(t, "p90_ns", pm_hist_quantile(hist, 0.9, NULL));
+    add_u64(t, "p99_ns", pm_hist_quantile(hist, 0.99, NULL));
+    add_u64(t, "p999_ns", pm_hist_quantile(hist, 0.999, NULL));
+    close_with(t, "}, ");
+}
+
+static void add_shard(pm_text *t, uint32_t index, const pm_shard *shard)
+{
+    pm_shard_stats s;
+    pm_shard_get_stats(shard, &s);
+    pm_text_add(t, "{");
+    add_u64(t, "shard", index);
+    add_u64(t, "visible_lsn", s.visible_lsn);
+    add_u64(t, "durable_lsn", s.durable_lsn);
+    add_u64(t, "log_bytes", s.log_bytes);
+    add_u64(t, "files_begun", s.log_files);
+    add_u64(t, "memory_bytes", s.slab_bytes);
+    add_u64(t, "records", s.records);
+    add_u64(t, "commits", s.commits);
+    add_u64(t, "syncs", s.syncs);
+    add_u64(t, "watermarks", s.mark_writes);
+    add_u64(t, "aborts", s.aborts);
+    add_u64(t, "queued", s.queued);
+    add_u64(t, "commit_p50_ns", s.commit_ns_p50);
+    add_u64(t, "commit_p99_ns", s.commit_ns_p99);
+    close_with(t, "}, ");
+}
+
+static void add_collection(pm_text *t, const pm_db *db, const pm_coll *coll)
+{
+    static const char *const metric[] = {"?", "l2", "ip", "cosine"};
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < db->shared.shards; i++)
+        bytes += pm_memtable_bytes(coll->table[i]);
+    pm_text_add(t, "{\"name\": \"%s\", ", coll->name);
+    add_u64(t, "id", coll->id);
+    add_u64(t, "dim", coll->dim);
+    pm_text_add(t, "\"metric\": \"%s\", \"ids\": \"%s\", ", metric[coll->metric],
+                coll->id_kind == POMAI_ID_U64 ? "u64" : "string");
+    add_u64(t, "rows", pm_coll_live(db, coll));
+    add_u64(t, "index_memory_bytes", bytes);
+    add_u64(t, "puts", atomic_load_explicit(&coll->puts, memory_order_relaxed));
+    add_u64(t, "rows_put", atomic_load_explicit(&coll->put_rows, memory_order_relaxed));
+    add_u64(t, "deletes", atomic_load_explicit(&coll->deletes, memory_order_relaxed));
+    add_u64(t, "ids_fetched", atomic_load_explicit(&coll->gets, memory_order_relaxed));
+    add_u64(t, "searches", atomic_load_explicit(&coll->searches, memory_order_relaxed));
+    add_u64(t, "queries", atomic_load_explicit(&coll->queries, memory_order_relaxed));
+    close_with(t, "}, ");
+}
+
+static void add_open_report(pm_text *t, const pomai_open_report *r)
+{
+    pm_text_add(t, "\"open\": {");
+    add_u64(t, "records", r->records);
+    add_u64(t, "rows", r->rows);
+    add_u64(t, "log_bytes", r->log_bytes);
+    add_u64(t, "torn_bytes", r->torn_bytes);
+    add_u64(t, "torn_tails", r->torn_tails);
+    add_u64(t, "aborted_batches", r->aborted_batches);
+    add_u64(t, "damaged", r->damaged);
+    add_u64(t, "open_ns", r->open_ns);
+    pm_text_add(t, "\"notes\": ");
+    pm_text_add_json(t, r->notes, strlen(r->notes));
+    pm_text_add(t, "}, ");
+}
+
+pomai_status pm_db_stats(pm_db *db, char **json, pomai_error *err)
+{
+    static const char *const level[] = {"?", "os", "group", "sync"};
+    pm_text t = {0};
+    pm_text_add(&t, "{\"version\": \"%s\", \"path\": ", POMAI_VERSION_STRING);
+    pm_text_add_json(&t, db->path, strlen(db->path));
+    pm_text_add(&t, ", \"simd\": \"%s\", \"durability\": \"%s\", \"readonly\": %s, \"stopped\": %s, ", db->simd->name,
+                level[db->durability], db->readonly ? "true" : "false", pm_stopped(&db->shared) ? "true" : "false");
+    if (pm_stopped(&db->shared) && atomic_load(&db->shared.stopped) == 2) {
+        pm_text_add(&t, "\"stop_error\": ");
+        pm_text_add_json(&t, db->shared.stop_error.message, strlen(db->shared.stop_error.message));
+        pm_text_add(&t, ", ");
+    }
+    add_u64(&t, "search_threads", pm_pool_helpers(db->pool) + 1);
+    add_latency(&t, "put_latency", &db->shared.put_latency);
+    add_latency(&t, "search_latency", &db->search_latency);
+    add_open_report(&t, &db->report);
+    pm_text_add(&t, "\"collections\": [");
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    for (uint32_t i = 0; i < catalog->count; i++)
+        add_collection(&t, db, catalog->coll[i]);
+    close_with(&t, "], \"shards\": [");
+    for (uint32_t i = 0; i < db->shared.shards; i++)
+        add_shard(&t, i, db->shared.shard[i]);
+    close_with(&t, "]}");
+    if (t.failed) {
+        pm_free(t.data);
+        return pm_fail(err, POMAI_ENOMEM, "no memory for the statistics");
+    }
+    *json = t.data;
+    return POMAI_OK;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The log writer: runs one shard's jobs. It owns a job from READY to DONE and touches nothing else of the shard. A failed write
+ * or sync is reported and never tried again.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/point.h"
+#include "core/shard/shard_int.h"
+
+static pomai_status run_commit(pm_shard *shard, pm_job *job, pomai_error *err)
+{
+    const pm_os *os = shard->shared->os;
+    int rc = 0;
+    PM_POINT(COMMIT_WRITE_BEGIN);
+    if (job->span_count > 0) rc = os->file_write(os, job->fd, job->spans, job->span_count, job->offset);
+    if (rc != 0)
+        return pm_fail(err, POMAI_EIO, "cannot write to log file %llu of %s (errno %d); the writes under way are lost or not: reopen "
+                       "to learn it", (unsigned long long)job->end.number, shard->place.dir, -rc);
+    PM_POINT(COMMIT_WRITTEN);
+    if (!job->sync) return POMAI_OK;
+    rc = os->file_sync(os, job->fd);
+    if (rc != 0)
+        return pm_fail(err, POMAI_EIO, "cannot sync log file %llu of %s (errno %d); the writes under way are lost or not: reopen to "
+                       "learn it", (unsigned long long)job->end.number, shard->place.dir, -rc);
+    PM_POINT(COMMIT_SYNCED);
+    return job->mark ? pm_mark_write(&shard->place, &shard->mark, &job->end, err) : POMAI_OK;
+}
+
+/* Everything in the old file is synced (the actor saw to that), so the new one may say so. */
+static pomai_status run_create(pm_shard *shard, pm_job *job, pomai_error *err)
+{
+    const uint64_t number = job->end.number == 0 ? shard->scan.first_number : job->end.number + 1;
+    const pm_shared *shared = shard->shared;
+    job->new_capacity = job->capacity;
+    pomai_status status = pm_wal_create(&shard->place, number, job->capacity, shared->open_counter, &job->end,
+                                        &job->new_fd, &job->new_seed, err);
+    if (status == POMAI_ENOSPC && job->capacity_least < job->capacity) { /* a full disk may have room for a small file */
+        job->new_capacity = job->capacity_least;
+        status = pm_wal_create(&shard->place, number, job->capacity_least, shared->open_counter, &job->end, &job->new_fd,
+                               &job->new_seed, err);
+    }
+    if (status != POMAI_OK) return status;
+    if (job->end.number > 0) pm_wal_trim(&shard->place, job->end.number, job->end.length);
+    if (job->fd >= 0) (void)shared->os->file_close(shared->os, job->fd);
+    pm_wal_end mark = job->end;
+    mark.number = number;
+    mark.length = PM_WAL_HEADER;
+    return pm_mark_write(&shard->place, &shard->mark, &mark, err);
+}
+
+static pomai_status run_close(pm_shard *shard, pm_job *job)
+{
+    const pm_os *os = shard->shared->os;
+    if (job->fd < 0) return POMAI_OK;
+    /* Not on a log that failed: its end is for recovery to judge. */
+    if (!pm_stopped(shard->shared)) (void)os->file_truncate(os, job->fd, job->end.length);
+    (void)os->file_close(os, job->fd); /* all of it was synced */
+    return POMAI_OK;
+}
+
+void pm_job_run(pm_shard *shard)
+{
+    pm_job *job = &shard->job;
+    const pm_os *os = shard->shared->os;
+    uint64_t begin = os->now_ns(os);
+    switch (job->kind) {
+    case PM_JOB_COMMIT:
+        job->status = run_commit(shard, job, &job->error);
+        break;
+    case PM_JOB_CREATE:
+        job->status = run_create(shard, job, &job->error);
+        break;
+    case PM_JOB_MARK:
+        job->status = pm_mark_write(&shard->place, &shard->mark, &job->end, &job->error);
+        break;
+    case PM_JOB_CLOSE:
+        job->status = run_close(shard, job);
+        break;
+    }
+    job->took_ns = os->now_ns(os) - begin;
+}
+
+pm_next pm_log_writer_step(void *arg)
+{
+    pm_shard *shard = arg;
+    pm_job *job = &shard->job;
+    if (atomic_load_explicit(&job->state, memory_order_acquire) == PM_JOB_READY) {
+        bool last = job->kind == PM_JOB_CLOSE;
+        pm_job_run(shard);
+        atomic_store_explicit(&job->state, PM_JOB_DONE, memory_order_release);
+        pm_task_wake(&shard->actor);
+        if (last) return (pm_next){PM_NEXT_DONE, 0};
+    }
+    return (pm_next){PM_NEXT_PARK, PM_FOREVER};
+}

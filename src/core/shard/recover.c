@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recovery of one shard: read the log, let the engine decide the batches over all shards, replay, settle. Replaying twice
+ * equals replaying once: nothing is changed before settling, and settling can be cut off anywhere.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/point.h"
+#include "core/shard/shard_int.h"
+
+static bool grow(void **array, size_t *capacity, size_t count, size_t each)
+{
+    if (count < *capacity) return true;
+    size_t wider = *capacity == 0 ? 64 : *capacity * 2;
+    void *memory = pm_realloc(*array, wider * each);
+    if (memory == NULL) return false;
+    *array = memory;
+    *capacity = wider;
+    return true;
+}
+
+static pomai_status take_record(pm_wal_scan *scan, const pm_wal_image *image, uint64_t at, pomai_error *err)
+{
+    pm_shard *shard = scan->context;
+    const pm_rec_header *h = (const pm_rec_header *)(const void *)(image->data + at);
+    void *records = shard->record;
+    bool room = grow(&records, &shard->record_capacity, shard->records, sizeof *shard->record);
+    shard->record = records;
+    if (!room) return pm_fail(err, POMAI_ENOMEM, "no memory to replay the log %s", shard->place.dir);
+    shard->record[shard->records++] = h;
+    shard->rows_read += h->op == PM_OP_PUT ? h->rows : 0;
+    if (h->parts == 1 && h->op != PM_OP_ABORT) return POMAI_OK;
+    void *parts = shard->part;
+    room = grow(&parts, &shard->part_capacity, shard->parts, sizeof *shard->part);
+    shard->part = parts;
+    if (!room) return pm_fail(err, POMAI_ENOMEM, "no memory to replay the log %s", shard->place.dir);
+    shard->part[shard->parts++] = (pm_recovered_part){.batch = h->batch,
+                                                      .shard = shard->index,
+                                                      .part = h->part,
+                                                      .parts = h->parts,
+                                                      .aborted = h->op == PM_OP_ABORT};
+    return POMAI_OK;
+}
+
+static pomai_status take_image(pm_wal_scan *scan, pm_wal_image *image, pomai_error *err)
+{
+    pm_shard *shard = scan->context;
+    if (!pm_shard_add_slab(shard, image->data, image->mapped, image->mapped))
+        return pm_fail(err, POMAI_ENOMEM, "no memory to replay the log %s", shard->place.dir);
+    image->data = NULL;
+    return POMAI_OK;
+}
+
+pomai_status pm_shard_scan(pm_shard *shard, uint64_t first_wal, bool writable, bool accept_damage, pm_text *notes,
+                           pomai_error *err)
+{
+    shard->scan = (pm_wal_scan){.place = &shard->place,
+                                .first_number = first_wal,
+                                .accept_damage = accept_damage,
+                                .remove_leftovers = writable,
+                                .on_record = take_record,
+                                .on_image = take_image,
+                                .context = shard,
+                                .notes = notes};
+    pomai_status status = pm_wal_scan_run(&shard->scan, err);
+    if (status != POMAI_OK) return status;
+    if (shard->scan.torn_at != 0)
+        pm_text_add(notes, "torn tail of %llu bytes in log file %llu of %s at offset %llu\n",
+                    (unsigned long long)shard->scan.torn_bytes, (unsigned long long)shard->scan.end.number,
+                    shard->place.dir, (unsigned long long)shard->scan.torn_at);
+    return POMAI_OK;
+}
+
+const pm_recovered_part *pm_shard_parts(const pm_shard *shard, size_t *count)
+{
+    *count = shard->parts;
+    return shard->part;
+}
+
+uint64_t pm_shard_open_counter(const pm_shard *shard)
+{
+    return shard->scan.open_counter;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_header *h, pomai_error *err)
+{
+    const uint8_t *payload = (const uint8_t *)(h + 1);
+    if (h->id_kind != coll->id_kind || (h->op == PM_OP_PUT && h->dim != coll->dim))
+        return pm_fail(err, POMAI_ECORRUPT,
+                       "LSN %llu of %s does not fit the collection %s: dimension %u, kind of id %u; is the catalogue of the same "
+                       "copy as the log?", (unsigned long long)h->lsn, shard->place.dir, coll->name, h->dim, h->id_kind);
+    pm_memtable *table = coll->table[shard->index];
+    if (h->op == PM_OP_DELETE) {
+        (void)pm_memtable_end_all(table, h, payload);
+        return POMAI_OK;
+    }
+    pm_chunk *chunk = pm_memtable_reserve(table, h->rows);
+    if (chunk == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to replay LSN %llu", (unsigned long long)h->lsn);
+    const uint8_t *vectors = payload + pm_align_up(h->ids_len, PM_WAL_ALIGN);
+    pm_chunk_point(chunk, h, payload, (const float *)(const void *)vectors);
+    pm_memtable_apply(table, chunk);
+    return POMAI_OK;
+}
+
+pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t aborted_count,
+                             pm_coll *(*find)(void *context, uint32_t id), void *context, pomai_error *err)
+{
+    for (size_t i = 0; i < shard->records; i++) {
+        const pm_rec_header *h = shard->record[i];
+        if (h->op == PM_OP_ABORT) continue;
+        if (h->parts > 1 && aborted_count > 0 &&
+            bsearch(&h->batch, aborted, aborted_count, sizeof *aborted, by_value) != NULL)
+            continue;
+        pm_coll *coll = find(context, h->collection);
+        if (coll == NULL) continue;
+        pomai_status status = replay_record(shard, coll, h, err);
+        if (status != POMAI_OK) return status;
+    }
+    pm_free(shard->record);
+    shard->record = NULL;
+    shard->end = shard->scan.end;
+    shard->written_lsn = shard->end.lsn;
+    atomic_store(&shard->visible, shard->end.lsn);
+    atomic_store(&shard->durable_lsn, shard->end.lsn);
+    atomic_store(&shard->count_bytes, shard->scan.bytes);
+    return POMAI_OK;
+}
+
+/* A file of its own for the ABORT records, written by hand: no thread runs yet. */
+static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *aborts, size_t count, pomai_error *err)
+{
+    const pm_os *os = shard->shared->os;
+    pm_wal_end pred = shard->end;
+    const uint64_t number = pred.number == 0 ? shard->scan.first_number : pred.number + 1;
+    const uint64_t need = pm_align_up(PM_WAL_HEADER + count * PM_REC_HEADER, 4096);
+    shard->capacity = pm_max_u64(need, pm_min_u64(shard->shared->wal_file_bytes, PM_FIRST_FILE));
+    pomai_status status = pm_wal_create(&shard->place, number, shard->capacity, shard->shared->open_counter, &pred,
+                                        &shard->fd, &shard->seed, err);
+    if (status == POMAI_ENOSPC && need < shard->capacity) {
+        shard->capacity = need;
+        status = pm_wal_create(&shard->place, number, need, shard->shared->open_counter, &pred, &shard->fd, &shard->seed,
+                               err);
+    }
+    if (status != POMAI_OK) return status;
+    shard->end.number = number;
+    shard->end.length = PM_WAL_HEADER;
+    for (size_t i = 0; i < count; i++) {
+        if (shard->span_count == PM_JOB_SPANS || pm_shard_encode_abort(shard, aborts[i]) != PM_ENCODED)
+            return pm_fail(err, POMAI_ENOMEM, "no memory to abort an incomplete batch");
+        shard->pending_first = shard->pending_end; /* nothing to show */
+    }
+    int rc = 0;
+    if (shard->span_count > 0) {
+        rc = os->file_write(os, shard->fd, shard->spans, shard->span_count, shard->spans_at);
+        if (rc == 0) rc = os->file_sync(os, shard->fd);
+    }
+    shard->span_count = 0;
+    shard->spans_at = 0;
+    if (rc != 0) return pm_fail_os(err, rc, "cannot write to log file %llu of %s", (unsigned long long)number, shard->place.dir);
+    PM_POINT(ABORTS_WRITTEN);
+    if (pred.number > 0) pm_wal_trim(&shard->place, pred.number, pred.length);
+    return POMAI_OK;
+}
+
+pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const uint64_t *aborts, size_t abort_count,
+                             pomai_error *err)
+{
+    pomai_status status = POMAI_OK;
+    if (shard->end.number > 0) status = pm_wal_settle(&shard->place, shard->end.number, err);
+    if (status == POMAI_OK && shard->scan.torn_at != 0) status = pm_wal_quarantine(&shard->scan, quarantine_dir, err);
+    if (status != POMAI_OK) return status;
+    shard->synced = shard->end;
+    status = pm_mark_open(&shard->place, shard->scan.mark.sequence, &shard->mark, err);
+    if (status != POMAI_OK) return status;
+    if (shard->scan.torn_at != 0 || abort_count > 0) status = begin_file_with_aborts(shard, aborts, abort_count, err);
+    if (status != POMAI_OK) return status;
+    shard->synced = shard->end;
+    shard->written_lsn = shard->end.lsn;
+    shard->marked_lsn = shard->end.lsn;
+    atomic_store(&shard->visible, shard->end.lsn);
+    atomic_store(&shard->durable_lsn, shard->end.lsn);
+    if (shard->scan.mark.durable_lsn == shard->end.lsn && shard->scan.mark.number == shard->end.number) return POMAI_OK;
+    return pm_mark_write(&shard->place, &shard->mark, &shard->end, err);
+}
+
+void pm_shard_get_report(const pm_shard *shard, pm_shard_report *report)
+{
+    *report = (pm_shard_report){.records = shard->scan.records,
+                                .rows = shard->rows_read,
+                                .bytes = shard->scan.bytes,
+                                .torn_bytes = shard->scan.torn_bytes,
+                                .torn = shard->scan.torn_at != 0,
+                                .damaged = shard->scan.damaged};
+}

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shard actor: one function that drains, acts and returns. Invariants:
+ *  1. At most one job is with the log writer; the next commit is encoded meanwhile.
+ *  2. Records are shown in LSN order, each only when its batch is decided.
+ *  3. After a failed job nothing more is encoded; what was encoded and is not durable makes its batch UNKNOWN.
+ *  4. A new file is begun only when everything in the old one is synced.
+ */
+#include <string.h>
+
+#include "base/point.h"
+#include "core/shard/shard_int.h"
+
+/* ---- results of jobs ---- */
+
+static void file_begun(pm_shard *shard, const pm_job *job)
+{
+    shard->fd = job->new_fd;
+    shard->seed = job->new_seed;
+    shard->capacity = job->new_capacity;
+    shard->end.number = job->end.number == 0 ? shard->scan.first_number : job->end.number + 1;
+    shard->end.length = PM_WAL_HEADER;
+    shard->synced = shard->end;
+    shard->rotate = false;
+    shard->marked_lsn = shard->end.lsn;
+    pm_count(&shard->count_files, 1);
+}
+
+static void commit_done(pm_shard *shard, const pm_job *job)
+{
+    shard->written_lsn = job->end.lsn;
+    if (job->sync) {
+        shard->synced = job->end;
+        shard->group_waits = false;
+        atomic_store_explicit(&shard->durable_lsn, job->end.lsn, memory_order_relaxed);
+        pm_count(&shard->count_syncs, 1);
+        if (job->mark) shard->marked_lsn = job->end.lsn;
+    }
+    if (job->span_count > 0) {
+        pm_count(&shard->count_commits, 1);
+        pm_hist_add(&shard->commit_latency, job->took_ns);
+    }
+    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
+        const pm_pending *p = &shard->pending[i & shard->pending_mask];
+        if (p->lsn > job->end.lsn) break;
+        if (p->durable || p->part == NULL) continue;
+        shard->pending[i & shard->pending_mask].durable = true;
+        pm_batch *batch = p->part->batch;
+        if (!job->sync) {
+            atomic_store_explicit(&batch->unsynced, true, memory_order_relaxed);
+            if (batch->level == POMAI_DURABILITY_GROUP && !shard->group_waits) {
+                shard->group_waits = true;
+                shard->group_since = shard->shared->os->now_ns(shard->shared->os);
+            }
+        }
+        pm_batch_part_durable(shard->shared, batch, shard->index);
+    }
+}
+
+static void part_refused(pm_shard *shard, pm_part *part, const pomai_error *error)
+{
+    pm_batch_fail(shard->shared, part->batch, PM_REFUSED, error, shard->index);
+    pm_batch_part_done(shard->shared, part);
+}
+
+/* A full disk refuses the write that needed the new file; the old file stays, and small writes may still fit it. */
+static void create_failed(pm_shard *shard, const pm_job *job)
+{
+    bool mild = job->status == POMAI_ENOSPC || job->status == POMAI_ENOMEM || job->status == POMAI_EACCESS;
+    shard->rotate = false;
+    if (!mild) {
+        pm_stop(shard->shared, &job->error);
+        return;
+    }
+    shard->aborts_wait = true;
+    if (shard->held != NULL) {
+        part_refused(shard, shard->held, &job->error);
+        shard->held = NULL;
+    }
+}
+
+static bool take_job_result(pm_shard *shard)
+{
+    pm_job *job = &shard->job;
+    if (atomic_load_explicit(&job->state, memory_order_acquire) != PM_JOB_DONE) return false;
+    atomic_store_explicit(&job->state, PM_JOB_IDLE, memory_order_relaxed);
+    bool good = job->status == POMAI_OK;
+    switch (job->kind) {
+    case PM_JOB_COMMIT:
+        if (good)
+            commit_done(shard, job);
+        else
+            pm_stop(shard->shared, &job->error);
+        break;
+    case PM_JOB_CREATE:
+        if (good)
+            file_begun(shard, job);
+        else
+            create_failed(shard, job);
+        break;
+    case PM_JOB_MARK:
+        if (good)
+            shard->marked_lsn = job->end.lsn;
+        else
+            pm_stop(shard->shared, &job->error);
+        pm_count(&shard->count_marks, 1);
+        break;
+    case PM_JOB_CLOSE:
+        shard->fd = -1;
+        shard->finished = true;
+        break;
+    }
+    return true;
+}
+
+/* ---- showing ---- */
+
+static void apply(pm_shard *shard, const pm_pending *p)
+{
+    pm_batch *batch = p->part->batch;
+    pm_memtable *table = batch->coll->table[shard->index];
+    if (p->chunk != NULL) {
+        pm_memtable_apply(table, p->chunk);
+        return;
+    }
+    uint64_t there = pm_memtable_end_all(table, p->record, (const uint8_t *)(p->record + 1));
+    atomic_fetch_add_explicit(&batch->rows_there, there, memory_order_relaxed);
+}
+
+static void forget(pm_shard *shard, const pm_pending *p)
+{
+    if (p->chunk != NULL) pm_memtable_forget(p->part->batch->coll->table[shard->index], p->chunk);
+}
+
+/* Queues the ABORT of a refused batch. Without memory for it, it stays unwritten: recovery aborts an incomplete batch anyway. */
+static void owe_abort(pm_shard *shard, uint64_t batch)
+{
+    if (shard->aborts == shard->abort_capacity) {
+        size_t capacity = shard->abort_capacity == 0 ? 8 : shard->abort_capacity * 2;
+        uint64_t *abort = pm_realloc(shard->abort, capacity * sizeof *abort);
+        if (abort == NULL) return;
+        shard->abort = abort;
+        shard->abort_capacity = capacity;
+    }
+    shard->abort[shard->aborts++] = batch;
+}
+
+static bool show_decided(pm_shard *shard)
+{
+    bool any = false;
+    pm_shared *shared = shard->shared;
+    while (shard->pending_first != shard->pending_end) {
+        pm_pending p = shard->pending[shard->pending_first & shard->pending_mask];
+        if (p.part != NULL) {
+            uint32_t outcome = atomic_load_explicit(&p.part->batch->outcome, memory_order_acquire);
+            bool job_out = atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE;
+            if (outcome == PM_PENDING && pm_stopped(shared) && !p.durable && !job_out) {
+                pomai_error error = {0};
+                pm_fail(&error, POMAI_EUNKNOWN, "a log failed while this write was under way; close and reopen the database to learn "
+                        "whether it is there; the error was: %.300s",
+                        atomic_load(&shared->stopped) == 2 ? shared->stop_error.message : "of another shard");
+                pm_batch_fail(shared, p.part->batch, PM_UNKNOWN, &error, shard->index);
+                continue;
+            }
+            if (outcome == PM_PENDING) break;
+            /* A refused record is still to be written, perhaps from the caller's block; a stopped log never writes it. */
+            if (outcome != PM_DECIDED && !p.durable && (job_out || !pm_stopped(shared))) break;
+            if (outcome == PM_DECIDED)
+                apply(shard, &p);
+            else
+                forget(shard, &p);
+            if (outcome == PM_REFUSED && !pm_stopped(shared)) owe_abort(shard, p.part->batch->id);
+            PM_POINT(ROWS_APPLIED);
+        }
+        shard->pending_first++;
+        atomic_store_explicit(&shard->visible, p.lsn, memory_order_release);
+        PM_POINT(ROWS_SHOWN);
+        if (p.part != NULL) pm_batch_part_done(shared, p.part);
+        any = true;
+    }
+    return any;
+}
+
+/* ---- taking commands ---- */
+
+static pm_part *take_part(pm_shard *shard)
+{
+    if (shard->held != NULL) {
+        pm_part *part = shard->held;
+        shard->held = NULL;
+        return part;
+    }
+    const uint64_t mask = shard->pending_mask >> 1;
+    pm_cell *cell = &shard->cell[shard->head & mask];
+    if (atomic_load_explicit(&cell->sequence, memory_order_acquire) != shard->head + 1) return NULL;
+    pm_part *part = cell->part;
+    atomic_store_explicit(&cell->sequence, shard->head + mask + 1, memory_order_release);
+    shard->head++;
+    return part;
+}
+
+static void encode_aborts(pm_shard *shard)
+{
+    while (shard->aborts > 0 && !shard->aborts_wait && !shard->rotate &&
+           shard->pending_end - shard->pending_first <= shard->pending_mask) {
+        if (pm_shard_encode_abort(shard, shard->abort[shard->aborts - 1]) != PM_ENCODED) return;
+        shard->aborts--;
+    }
+}
+
+static bool take_commands(pm_shard *shard)
+{
+    bool any = false;
+    encode_aborts(shard);
+    while (!shard->rotate && shard->pending_end - shard->pending_first <= shard->pending_mask) {
+        pm_part *part = take_part(shard);
+        if (part == NULL) break;
+        any = true;
+        if (pm_stopped(shard->shared)) {
+            pomai_error error;
+            pm_stopped_error(shard->shared, &error);
+            part_refused(shard, part, &error);
+            continue;
+        }
+        if (atomic_load_explicit(&part->batch->outcome, memory_order_acquire) != PM_PENDING) {
+            pm_batch_part_done(shard->shared, part); /* another shard refused: ours is not even logged */
+            continue;
+        }
+        pomai_error error;
+        pm_encoded encoded = pm_shard_encode(shard, part, &error);
+        if (encoded == PM_ENCODED) {
+            shard->aborts_wait = false;
+            continue;
+        }
+        if (encoded == PM_ENCODE_FAILED) {
+            part_refused(shard, part, &error);
+            continue;
+        }
+        shard->held = part;
+        break;
+    }
+    return any;
+}
+
+/* A stopped shard still has to give back what waits for a new file. */
+static void release_held(pm_shard *shard)
+{
+    if (!pm_stopped(shard->shared) || atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE) return;
+    shard->rotate = false;
+    if (shard->held == NULL) return;
+    pomai_error error;
+    pm_stopped_error(shard->shared, &error);
+    part_refused(shard, shard->held, &error);
+    shard->held = NULL;
+}
+
+/* ---- giving out jobs ---- */
+
+static void give_job(pm_shard *shard, pm_job_kind kind)
+{
+    pm_job *job = &shard->job;
+    job->kind = kind;
+    job->fd = shard->fd;
+    job->end = kind == PM_JOB_MARK ? shard->synced : shard->end;
+    job->status = POMAI_OK;
+    atomic_store_explicit(&job->state, PM_JOB_READY, memory_order_release);
+    pm_task_wake(&shard->writer);
+}
+
+static void give_commit(pm_shard *shard, bool sync)
+{
+    pm_job *job = &shard->job;
+    pm_span *spans = job->spans;
+    job->spans = shard->spans;
+    job->span_count = shard->span_count;
+    job->offset = shard->spans_at;
+    job->sync = sync;
+    job->mark = sync && shard->shared->strict_mark;
+    shard->spans = spans;
+    shard->span_count = 0;
+    shard->spans_at = 0;
+    shard->want_sync = false;
+    give_job(shard, PM_JOB_COMMIT);
+}
+
+static void give_create(pm_shard *shard)
+{
+    pm_job *job = &shard->job;
+    /* Files grow with the log, so that a small database stays small. */
+    uint64_t grown = pm_max_u64(PM_FIRST_FILE, atomic_load_explicit(&shard->count_bytes, memory_order_relaxed));
+    job->capacity_least = pm_align_up(shard->rotate_least, 4096);
+    job->capacity = pm_max_u64(pm_min_u64(shard->shared->wal_file_bytes, grown), job->capacity_least);
+    give_job(shard, PM_JOB_CREATE);
+}
+
+/* What the log needs next, and when to look again if nothing. */
+static uint64_t give_next_job(pm_shard *shard, bool *gave)
+{
+    const pm_os *os = shard->shared->os;
+    *gave = true;
+    if (atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE || shard->finished) {
+        *gave = false;
+        return PM_FOREVER;
+    }
+    const bool closing = atomic_load(&shard->shared->closing);
+    if (pm_stopped(shard->shared)) {
+        *gave = closing && shard->pending_first == shard->pending_end;
+        if (*gave) give_job(shard, PM_JOB_CLOSE);
+        return PM_FOREVER;
+    }
+    const bool unsynced = shard->synced.lsn < shard->end.lsn;
+    const bool sync_asked = atomic_load(&shard->sync_wanted) > atomic_load(&shard->sync_done);
+    const uint64_t now = os->now_ns(os);
+    const uint64_t idle_at = shard->last_append + PM_IDLE_NS;
+    const bool idle = closing || now >= idle_at;
+    const bool group_due = shard->group_waits && now >= shard->group_since + shard->shared->group_ns;
+    if (shard->span_count > 0) {
+        give_commit(shard, shard->want_sync || sync_asked || shard->rotate || group_due || closing);
+        return PM_FOREVER;
+    }
+    if (unsynced && (sync_asked || shard->rotate || group_due || idle)) {
+        give_commit(shard, true);
+        return PM_FOREVER;
+    }
+    if (shard->rotate) {
+        give_create(shard);
+        return PM_FOREVER;
+    }
+    if (!unsynced && shard->marked_lsn < shard->synced.lsn && idle) {
+        give_job(shard, PM_JOB_MARK);
+        return PM_FOREVER;
+    }
+    if (closing && shard->pending_first == shard->pending_end) {
+        give_job(shard, PM_JOB_CLOSE);
+        return PM_FOREVER;
+    }
+    *gave = false;
+    uint64_t look_at = PM_FOREVER;
+    if (unsynced || shard->marked_lsn < shard->synced.lsn) look_at = idle_at;
+    if (shard->group_waits) look_at = pm_min_u64(look_at, shard->group_since + shard->shared->group_ns);
+    return look_at;
+}
+
+static void answer_syncs(pm_shard *shard)
+{
+    if (shard->sync_noticed == atomic_load(&shard->sync_done)) {
+        /* Everything acknowledged before it was asked for is encoded by now. */
+        shard->sync_noticed = atomic_load(&shard->sync_wanted);
+        shard->sync_target = shard->end.lsn;
+        if (shard->sync_noticed == atomic_load(&shard->sync_done)) return;
+    }
+    if (shard->synced.lsn < shard->sync_target || pm_stopped(shard->shared)) return;
+    atomic_store(&shard->sync_done, shard->sync_noticed);
+    atomic_fetch_add(&shard->sync_word, 1);
+    shard->shared->os->word_wake(shard->shared->os, &shard->sync_word);
+}
+
+pm_next pm_shard_step(void *arg)
+{
+    pm_shard *shard = arg;
+    bool any = take_job_result(shard);
+    release_held(shard);
+    any |= show_decided(shard);
+    any |= take_commands(shard);
+    answer_syncs(shard);
+    bool gave;
+    uint64_t look_at = give_next_job(shard, &gave);
+    if (shard->finished) return (pm_next){PM_NEXT_DONE, 0};
+    /* A job that was given may let more be encoded; what was shown or taken may have unblocked something. */
+    return any ? (pm_next){PM_NEXT_AGAIN, 0} : (pm_next){PM_NEXT_PARK, look_at};
+}
+
+/* ---- life ---- */
+
+pm_shard *pm_shard_make(pm_shared *shared, uint32_t index, const char *dir, const uint8_t uuid[16], pomai_error *err)
+{
+    pm_shard *shard = pm_malloc_aligned(64, sizeof *shard);
+    if (shard == NULL) goto no_memory;
+    memset(shard, 0, sizeof *shard);
+    shard->shared = shared;
+    shard->index = index;
+    shard->fd = -1;
+    shard->mark.fd = -1;
+    const size_t dir_size = strlen(dir);
+    shard->wal_dir = pm_malloc(dir_size + sizeof "/wal");
+    shard->cell = pm_calloc(shared->mailbox_slots, sizeof *shard->cell);
+    shard->pending = pm_calloc((size_t)shared->mailbox_slots * 2, sizeof *shard->pending);
+    shard->spans = pm_calloc(PM_JOB_SPANS, sizeof *shard->spans);
+    shard->job.spans = pm_calloc(PM_JOB_SPANS, sizeof *shard->job.spans);
+    if (shard->wal_dir == NULL || shard->cell == NULL || shard->pending == NULL || shard->spans == NULL ||
+        shard->job.spans == NULL)
+        goto no_memory;
+    memcpy(shard->wal_dir, dir, dir_size);
+    memcpy(shard->wal_dir + dir_size, "/wal", sizeof "/wal");
+    shard->place = (pm_wal_place){.os = shared->os, .dir = shard->wal_dir, .epoch = PM_EPOCH, .shard = index};
+    memcpy(shard->place.uuid, uuid, 16);
+    shard->pending_mask = (uint64_t)shared->mailbox_slots * 2 - 1;
+    for (uint64_t i = 0; i < shared->mailbox_slots; i++)
+        atomic_init(&shard->cell[i].sequence, i);
+    atomic_init(&shard->credits, (int32_t)shared->mailbox_slots);
+    pm_task_init(&shard->actor, shared->os, "pomai-shard", pm_shard_step, shard);
+    pm_task_init(&shard->writer, shared->os, "pomai-log", pm_log_writer_step, shard);
+    return shard;
+no_memory:
+    pm_shard_free(shard);
+    pm_fail(err, POMAI_ENOMEM, "no memory for shard %u", index);
+    return NULL;
+}
+
+void pm_shard_free(pm_shard *shard)
+{
+    if (shard == NULL) return;
+    const pm_os *os = shard->shared->os;
+    if (shard->fd >= 0) (void)os->file_close(os, shard->fd);
+    pm_mark_close(&shard->place, &shard->mark);
+    for (pm_slab *slab = shard->slab; slab != NULL;) {
+        pm_slab *older = slab->older;
+        os->pages_unmap(os, slab->data, slab->mapped);
+        pm_free(slab);
+        slab = older;
+    }
+    pm_free(shard->record);
+    pm_free(shard->part);
+    pm_free(shard->abort);
+    pm_free(shard->spans);
+    pm_free(shard->job.spans);
+    pm_free(shard->pending);
+    pm_free(shard->cell);
+    pm_free(shard->wal_dir);
+    pm_free(shard);
+}
+
+pomai_status pm_shard_start(pm_shard *shard, pomai_error *err)
+{
+    const pm_os *os = shard->shared->os;
+    int rc = os->task_start(&shard->writer);
+    if (rc == 0) rc = os->task_start(&shard->actor);
+    if (rc != 0) return pm_fail_os(err, rc, "cannot start the threads of shard %u", shard->index);
+    return POMAI_OK;
+}
+
+void pm_shard_wake(pm_shard *shard)
+{
+    pm_task_wake(&shard->actor);
+}
+
+void pm_shard_stop(pm_shard *shard)
+{
+    const pm_os *os = shard->shared->os;
+    if (shard->writer.started && !shard->actor.started) { /* start failed half-way; nobody else gives jobs */
+        give_job(shard, PM_JOB_CLOSE);
+        shard->fd = -1;
+    }
+    pm_task_wake(&shard->actor);
+    os->task_join(&shard->actor);
+    os->task_join(&shard->writer);
+}
+
+uint64_t pm_shard_visible(const pm_shard *shard)
+{
+    return atomic_load_explicit(&shard->visible, memory_order_acquire);
+}
+
+pomai_status pm_shard_sync(pm_shard *shard, pomai_error *err)
+{
+    pm_shared *shared = shard->shared;
+    uint64_t wanted = atomic_fetch_add(&shard->sync_wanted, 1) + 1;
+    pm_task_wake(&shard->actor);
+    for (;;) {
+        uint32_t seen = atomic_load(&shard->sync_word);
+        if (atomic_load(&shard->sync_done) >= wanted) return POMAI_OK;
+        if (pm_stopped(shared)) return pm_stopped_error(shared, err);
+        shared->os->word_wait(shared->os, &shard->sync_word, seen, PM_FOREVER);
+    }
+}
+
+void pm_shard_get_stats(const pm_shard *shard, pm_shard_stats *s)
+{
+    memset(s, 0, sizeof *s);
+    s->visible_lsn = pm_shard_visible(shard);
+    s->durable_lsn = atomic_load_explicit(&shard->durable_lsn, memory_order_relaxed);
+    s->log_files = atomic_load_explicit(&shard->count_files, memory_order_relaxed);
+    s->log_bytes = atomic_load_explicit(&shard->count_bytes, memory_order_relaxed);
+    s->slab_bytes = atomic_load_explicit(&shard->slab_bytes, memory_order_relaxed);
+    s->commits = atomic_load_explicit(&shard->count_commits, memory_order_relaxed);
+    s->syncs = atomic_load_explicit(&shard->count_syncs, memory_order_relaxed);
+    s->records = atomic_load_explicit(&shard->count_records, memory_order_relaxed);
+    s->aborts = atomic_load_explicit(&shard->count_aborts, memory_order_relaxed);
+    s->mark_writes = atomic_load_explicit(&shard->count_marks, memory_order_relaxed);
+    int32_t credits = atomic_load_explicit(&shard->credits, memory_order_relaxed);
+    s->queued = (uint64_t)((int64_t)shard->shared->mailbox_slots - credits);
+    s->commit_ns_p50 = pm_hist_quantile(&shard->commit_latency, 0.5, NULL);
+    s->commit_ns_p99 = pm_hist_quantile(&shard->commit_latency, 0.99, NULL);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PM_CORE_SHARD_INT_H
+#define PM_CORE_SHARD_INT_H
+
+#include "core/shard/shard.h"
+
+enum {
+    PM_JOB_SPANS = 512,
+    PM_SPANS_A_RECORD = 3, /* header and ids; an adopted block's vectors; documents */
+    PM_IDLE_NS = 10 * 1000 * 1000,
+};
+#define PM_FIRST_FILE ((uint64_t)4 << 20)
+#define PM_SLAB_MOST  ((uint64_t)64 << 20)
+
+/* One position of the mailbox: Vyukov's bounded queue (1024cores.net, 2010); here with a single consumer. */
+typedef struct pm_cell {
+    _Atomic uint64_t sequence;
+    pm_part *part;
+} pm_cell;
+
+/* A record from encoding until it is shown. */
+typedef struct pm_pending {
+    uint64_t lsn;
+    pm_part *part;   /* NULL: an ABORT record */
+    pm_chunk *chunk; /* of a PUT */
+    const pm_rec_header *record;
+    bool durable;    /* at its batch's level */
+} pm_pending;
+
+typedef enum pm_job_kind {
+    PM_JOB_COMMIT, /* write spans (there may be none), then sync if asked to */
+    PM_JOB_CREATE, /* seal the file and begin the next */
+    PM_JOB_MARK,
+    PM_JOB_CLOSE,  /* give back what was allocated ahead, close */
+} pm_job_kind;
+
+enum { PM_JOB_IDLE, PM_JOB_READY, PM_JOB_DONE };
+
+/* What an actor hands to its log writer; at most one under way a shard. */
+typedef struct pm_job {
+    _Atomic uint32_t state;
+    pm_job_kind kind;
+    int fd;
+    bool sync, mark;
+    pm_span *spans;
+    size_t span_count;
+    uint64_t offset;
+    pm_wal_end end;      /* the log's end after this commit; of CREATE and CLOSE: of the file as it is */
+    uint64_t capacity;   /* of CREATE: wanted, and what the next record needs at least */
+    uint64_t capacity_least;
+    /* result */
+    int new_fd;
+    uint32_t new_seed;
+    uint64_t new_capacity;
+    uint64_t took_ns;
+    pomai_status status;
+    pomai_error error;
+} pm_job;
+
+typedef struct pm_slab {
+    struct pm_slab *older;
+    uint8_t *data;
+    size_t mapped;
+    size_t used;
+} pm_slab;
+
+struct pm_shard {
+    pm_shared *shared;
+    uint32_t index;
+    pm_wal_place place;
+    char *wal_dir;
+
+    /* shared with producers */
+    _Alignas(64) _Atomic uint64_t tail;
+    _Alignas(64) _Atomic int32_t credits; /* free mailbox slots; one is held from admission until the part is done */
+    _Atomic uint32_t room_word;           /* counts credits given back while somebody waits for room */
+    _Atomic uint32_t room_waiters;
+    _Atomic uint64_t sync_wanted;         /* raised by pomai_sync */
+    _Atomic uint32_t sync_word;           /* counts completed syncs */
+    _Atomic uint64_t sync_done;
+    /* shared with readers */
+    _Alignas(64) _Atomic uint64_t visible;
+
+    /* the actor's own */
+    _Alignas(64) uint64_t head;
+    pm_cell *cell;
+    pm_part *held;         /* taken from the mailbox, waits for a new file */
+    pm_pending *pending;   /* ring */
+    uint64_t pending_first, pending_end, pending_mask;
+    uint64_t *abort;       /* batch ids that owe an ABORT record */
+    size_t aborts, abort_capacity;
+    bool aborts_wait;      /* the disk was full: only after the next record that fits */
+    uint64_t sync_noticed, sync_target; /* the last sync asked for, and the LSN it is about */
+    pm_slab *slab;
+    int fd;                /* the active file, -1: none yet */
+    uint32_t seed;
+    uint64_t capacity;     /* of the active file */
+    pm_wal_end end;        /* encoded */
+    pm_wal_end synced;     /* known to be on disk */
+    uint64_t written_lsn;  /* handed to the operating system */
+    bool rotate;           /* the next record needs a new file */
+    uint64_t rotate_least; /* how large at least */
+    pm_span *spans;        /* of the next commit */
+    size_t span_count;
+    uint64_t spans_at;     /* file offset of the first */
+    bool want_sync;
+    bool group_waits;      /* something at level GROUP is written, not synced */
+    uint64_t group_since;
+    uint64_t last_append;
+    uint64_t marked_lsn;
+    bool finished;
+
+    pm_task actor;
+    pm_task writer;
+    pm_job job;
+    pm_mark mark;          /* the log writer's, once it runs */
+
+    /* recovery */
+    const pm_rec_header **record;
+    size_t records, record_capacity;
+    pm_recovered_part *part;
+    size_t parts, part_capacity;
+    pm_wal_scan scan;
+    uint64_t rows_read;
+
+    /* counters: written by the actor, read by anyone */
+    _Atomic uint64_t count_commits, count_syncs, count_records, count_bytes, count_aborts, count_marks, count_files;
+    _Atomic uint64_t slab_bytes, durable_lsn;
+    pm_hist commit_latency;
+};
+
+static inline void pm_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* encode.c: actor only */
+typedef enum pm_encoded {
+    PM_ENCODED,
+    PM_ENCODE_WAIT,  /* needs a new file first: rotate is set */
+    PM_ENCODE_FULL,  /* the next commit has as many spans as it can */
+    PM_ENCODE_FAILED /* no memory: the error is filled */
+} pm_encoded;
+pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err);
+pm_encoded pm_shard_encode_abort(pm_shard *shard, uint64_t batch);
+bool pm_shard_add_slab(pm_shard *shard, uint8_t *data, size_t mapped, size_t used);
+
+/* batch.c */
+/* Moves outcome from PENDING; the winner's error is kept. Wakes the batch's other shards. */
+void pm_batch_fail(pm_shared *shared, pm_batch *batch, pm_outcome outcome, const pomai_error *error, uint32_t self);
+void pm_batch_part_durable(pm_shared *shared, pm_batch *batch, uint32_t self);
+void pm_batch_part_done(pm_shared *shared, pm_part *part);
+
+/* log_writer.c */
+pm_next pm_log_writer_step(void *arg);
+void pm_job_run(pm_shard *shard);
+
+/* shard.c */
+pm_next pm_shard_step(void *arg);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "query/pool.h"
+
+#include <string.h>
+
+enum { SLOTS = 64, MOST_HELPERS = 256 };
+
+typedef struct job {
+    pm_work_fn work;
+    void *context;
+    uint32_t pieces;
+    _Atomic uint32_t next; /* the next piece to take */
+} job;
+
+/* A helper counts itself into `users` before it looks at `job`; the owner sets `job` to `leaving` before it looks at `users`. Both are
+ * sequentially consistent, so a job is never touched after its owner left. The slot is free again only when users is zero. */
+typedef struct slot {
+    _Alignas(64) _Atomic(job *) job;
+    _Atomic uint32_t users;
+} slot;
+
+struct pm_pool {
+    slot slot[SLOTS];
+    const pm_os *os;
+    uint32_t helpers;
+    _Atomic bool closing;
+    pm_task task[];
+};
+
+static job leaving; /* only its address is used */
+
+static void work_off(job *j)
+{
+    for (;;) {
+        uint32_t piece = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
+        if (piece >= j->pieces) return;
+        j->work(j->context, piece);
+    }
+}
+
+static pm_next helper_step(void *arg)
+{
+    pm_pool *pool = arg;
+    if (atomic_load(&pool->closing)) return (pm_next){PM_NEXT_DONE, 0};
+    for (int i = 0; i < SLOTS; i++) {
+        slot *s = &pool->slot[i];
+        job *peek = atomic_load_explicit(&s->job, memory_order_relaxed);
+        if (peek == NULL || peek == &leaving) continue;
+        atomic_fetch_add(&s->users, 1);
+        job *j = atomic_load(&s->job);
+        if (j != NULL && j != &leaving) work_off(j);
+        if (atomic_fetch_sub(&s->users, 1) == 1) pool->os->word_wake(pool->os, &s->users);
+    }
+    return (pm_next){PM_NEXT_PARK, PM_FOREVER};
+}
+
+pm_pool *pm_pool_make(const pm_os *os, uint32_t helpers)
+{
+    if (helpers > MOST_HELPERS) helpers = MOST_HELPERS;
+    const size_t size = sizeof(pm_pool) + helpers * sizeof(pm_task);
+    pm_pool *pool = pm_malloc_aligned(64, size);
+    if (pool == NULL) return NULL;
+    memset(pool, 0, size);
+    pool->os = os;
+    for (uint32_t i = 0; i < helpers; i++) {
+        pm_task_init(&pool->task[i], os, "pomai-search", helper_step, pool);
+        if (os->task_start(&pool->task[i]) != 0) {
+            pm_pool_free(pool);
+            return NULL;
+        }
+        pool->helpers++;
+    }
+    return pool;
+}
+
+void pm_pool_free(pm_pool *pool)
+{
+    if (pool == NULL) return;
+    atomic_store(&pool->closing, true);
+    for (uint32_t i = 0; i < pool->helpers; i++) {
+        pm_task_wake(&pool->task[i]);
+        pool->os->task_join(&pool->task[i]);
+    }
+    pm_free(pool);
+}
+
+uint32_t pm_pool_helpers(const pm_pool *pool)
+{
+    return pool->helpers;
+}
+
+void pm_pool_run(pm_pool *pool, pm_work_fn work, void *context, uint32_t pieces)
+{
+    job j = {.work = work, .context = context, .pieces = pieces};
+    slot *mine = NULL;
+    for (int i = 0; pool->helpers > 0 && pieces > 1 && mine == NULL && i < SLOTS; i++) {
+        job *none = NULL;
+        if (atomic_compare_exchange_strong(&pool->slot[i].job, &none, &j)) mine = &pool->slot[i];
+    }
+    for (uint32_t i = 0; mine != NULL && i < pool->helpers && i + 1 < pieces; i++)
+        pm_task_wake(&pool->task[i]);
+    work_off(&j);
+    if (mine == NULL) return;
+    atomic_store(&mine->job, &leaving);
+    for (uint32_t users; (users = atomic_load(&mine->users)) != 0;)
+        pool->os->word_wait(pool->os, &mine->users, users, PM_FOREVER);
+    atomic_store(&mine->job, NULL);
+}

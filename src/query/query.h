@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queries over a view: get by id, and exact search, parallel over rows or queries. */
+#ifndef PM_QUERY_H
+#define PM_QUERY_H
+
+#include "base/base.h"
+#include "pomai/options.h"
+#include "query/pool.h"
+#include "simd/simd.h"
+#include "storage/memtable/memtable.h"
+
+/* What a reader sees: each shard's memtable, up to its visible LSN, which was loaded before anything else. */
+typedef struct pm_view {
+    uint32_t shards;
+    pm_memtable *const *table;
+    uint64_t visible[PM_MAX_SHARDS];
+} pm_view;
+
+typedef struct pm_search {
+    const float *vectors; /* queries x dim */
+    uint64_t queries;
+    uint32_t dim;
+    uint32_t k;
+    pomai_metric metric;
+    pomai_id_kind id_kind;
+    uint32_t include;     /* POMAI_INCLUDE_ */
+    uint64_t until_ns;    /* PM_FOREVER: no deadline */
+} pm_search;
+
+/* The public, opaque types; everything they point to is their own. */
+struct pomai_result {
+    size_t queries;
+    size_t *first; /* queries + 1: neighbours of query q are first[q] .. first[q + 1] - 1 */
+    uint64_t *u64_ids;
+    double *distances;
+    pomai_bytes *string_ids;
+    pomai_bytes *documents;
+    float *vectors;
+    pomai_verdict *verdicts;
+    uint8_t *bytes; /* of string ids and documents */
+    uint32_t dim;
+};
+
+struct pomai_rows {
+    size_t count;
+    uint32_t dim;
+    uint8_t *found;
+    uint64_t *stamps;
+    float *vectors;
+    pomai_bytes *documents;
+    uint8_t *bytes;
+};
+
+pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool, const pm_view *view,
+                             const pm_search *search, pomai_result **result, pomai_error *err);
+/* An answer without a row, for a collection that does not exist yet. */
+pomai_status pm_query_search_nothing(const pm_search *search, pomai_result **result, pomai_error *err);
+void pm_result_free(pomai_result *result);
+
+/* ids were checked to be of the collection's kind. */
+pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, pomai_rows **rows, pomai_error *err);
+void pm_rows_free(pomai_rows *rows);
+
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Invariants:
+ *  1. A chunk's columns never change once its index is below `chunks`.
+ *  2. A map slot, once taken by an id, stays that id's; only the version it refers to changes, always to a newer one.
+ *  3. Everything that applying a record needs was reserved before the record was logged.
+ *
+ * A version's reference is (chunk index + 1) << 24 | row; a map slot holds it with 8 bits of the id's hash on top.
+ */
+#include "storage/memtable/memtable.h"
+
+#include <string.h>
+
+enum { ROW_BITS = 24, TAG_SHIFT = 56, FIRST_BLOCK = 64, BLOCKS = 27, ARENA_BLOCK = 1 << 18 };
+
+#define REF_MASK (((uint64_t)1 << TAG_SHIFT) - 1)
+#define ROW_MASK (((uint32_t)1 << ROW_BITS) - 1)
+
+/* A power of two of slots, probed linearly. Replaced by a larger one when it fills; the old stays for its readers. */
+typedef struct id_map {
+    struct id_map *older;
+    uint64_t mask;
+    _Atomic uint64_t slot[];
+} id_map;
+
+/* Chunks are small for small puts, so they come from blocks. */
+typedef struct arena {
+    struct arena *older;
+    size_t used, size;
+    uint64_t bytes[]; /* uint64_t for alignment */
+} arena;
+
+struct pm_memtable {
+    const pm_os *os;
+    uint64_t hash_seed; /* of this process: ids cannot be chosen to collide */
+    uint32_t dim;
+    pomai_id_kind id_kind;
+    /* the writer's */
+    arena *arenas;
+    uint64_t reserved_rows;   /* of chunks reserved, not yet applied */
+    uint64_t reserved_chunks;
+    uint64_t used_slots;
+    uint64_t largest_id;
+    /* published */
+    _Atomic(id_map *) map;
+    _Atomic(pm_chunk **) block[BLOCKS]; /* block b holds FIRST_BLOCK << b chunks and never moves */
+    _Atomic uint64_t chunks;
+    _Atomic uint64_t live;
+    _Atomic uint64_t bytes;
+};
+
+pm_memtable *pm_memtable_make(const pm_os *os, uint32_t dim, pomai_id_kind id_kind, uint64_t hash_seed)
+{
+    pm_memtable *table = pm_calloc(1, sizeof *table);
+    if (table == NULL) return NULL;
+    table->os = os;
+    table->dim = dim;
+    table->id_kind = id_kind;
+    table->hash_seed = hash_seed;
+    return table;
+}
+
+void pm_memtable_free(pm_memtable *table)
+{
+    if (table == NULL) return;
+    for (arena *a = table->arenas; a != NULL;) {
+        arena *older = a->older;
+        pm_free(a);
+        a = older;
+    }
+    for (id_map *m = atomic_load(&table->map); m != NULL;) {
+        id_map *older = m->older;
+        pm_free(m);
+        m = older;
+    }
+    for (int b = 0; b < BLOCKS; b++)
+        pm_free(atomic_load(&table->block[b]));
+    pm_free(table);
+}
+
+static uint64_t hash_id(const pm_memtable *table, const pm_id *id)
+{
+    if (id->bytes != NULL) return pm_hash_bytes(id->bytes, id->size, table->hash_seed);
+    return pm_mix64(id->u64 ^ table->hash_seed);
+}
+
+static bool id_equal(const pm_chunk *chunk, uint32_t row, const pm_id *id)
+{
+    pm_id other;
+    pm_chunk_id(chunk, row, &other);
+    if (id->bytes == NULL) return other.u64 == id->u64;
+    return other.size == id->size && memcmp(other.bytes, id->bytes, id->size) == 0;
+}
+
+/* ---- chunk directory ---- */
+
+/* Index i lies in block b with FIRST_BLOCK * (2^b - 1) <= i. */
+static void locate(uint64_t index, int *b, uint64_t *at)
+{
+    uint64_t n = index / FIRST_BLOCK + 1;
+    *b = 63 - __builtin_clzll(n);
+    *at = index - FIRST_BLOCK * (((uint64_t)1 << *b) - 1);
+}
+
+uint64_t pm_memtable_chunks(const pm_memtable *table)
+{
+    return atomic_load_explicit(&table->chunks, memory_order_acquire);
+}
+
+const pm_chunk *pm_memtable_chunk(const pm_memtable *table, uint64_t index)
+{
+    int b;
+    uint64_t at;
+    locate(index, &b, &at);
+    return atomic_load_explicit(&table->block[b], memory_order_acquire)[at];
+}
+
+uint64_t pm_memtable_visible_chunks(const pm_memtable *table, uint64_t visible)
+{
+    uint64_t n = pm_memtable_chunks(table);
+    while (n > 0 && pm_memtable_chunk(table, n - 1)->lsn > visible)
+        n--;
+    return n;
+}
+
+static bool directory_reserve(pm_memtable *table, uint64_t chunks)
+{
+    int b;
+    uint64_t at;
+    locate(chunks - 1, &b, &at);
+    if (b >= BLOCKS) return false;
+    for (int i = 0; i <= b; i++) {
+        if (atomic_load_explicit(&table->block[i], memory_order_relaxed) != NULL) continue;
+        size_t count = (size_t)FIRST_BLOCK << i;
+        pm_chunk **block = pm_calloc(count, sizeof *block);
+        if (block == NULL) return false;
+        atomic_store_explicit(&table->block[i], block, memory_order_release);
+        atomic_fetch_add_explicit(&table->bytes, count * sizeof *block, memory_order_relaxed);
+    }
+    return true;
+}
+
+/* ---- id map ---- */
+
+static bool map_grow(pm_memtable *table, uint64_t slots)
+{
+    id_map *map = pm_calloc(1, sizeof *map + slots * sizeof map->slot[0]);
+    if (map == NULL) return false;
+    id_map *old = atomic_load_explicit(&table->map, memory_order_relaxed);
+    map->older = old;
+    map->mask = slots - 1;
+    for (uint64_t i = 0; old != NULL && i <= old->mask; i++) {
+        uint64_t value = atomic_load_explicit(&old->slot[i], memory_order_relaxed);
+        if (value == 0) continue;
+        uint64_t ref = value & REF_MASK;
+        pm_id id;
+        pm_chunk_id(pm_memtable_chunk(table, (ref >> ROW_BITS) - 1), (uint32_t)(ref & ROW_MASK), &id);
+        uint64_t at = hash_id(table, &id) & map->mask;
+        while (atomic_load_explicit(&map->slot[at], memory_order_relaxed) != 0)
+            at = (at + 1) & map->mask;
+        atomic_store_explicit(&map->slot[at], value, memory_order_relaxed);
+    }
+    atomic_store_explicit(&table->map, map, memory_order_release);
+    atomic_fetch_add_explicit(&table->bytes, sizeof *map + slots * sizeof map->slot[0], memory_order_relaxed);
+    return true;
+}
+
+/* Room for all reserved rows at a load of at most two thirds. */
+static bool map_reserve(pm_memtable *table)
+{
+    uint64_t want = table->used_slots + table->reserved_rows;
+    id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
+    uint64_t slots = map == NULL ? 0 : map->mask + 1;
+    if (want * 3 <= slots * 2) return true;
+    uint64_t wider = slots == 0 ? 64 : slots * 2;
+    while (want * 3 > wider * 2)
+        wider *= 2;
+    return map_grow(table, wider);
+}
+
+/* The slot of an id: its own, or the free one where it would go. */
+static _Atomic uint64_t *map_slot(const pm_memtable *table, id_map *map, const pm_id *id, uint64_t hash,
+                                  uint64_t *value)
+{
+    uint64_t tag = hash >> TAG_SHIFT;
+    for (uint64_t at = hash & map->mask;; at = (at + 1) & map->mask) {
+        uint64_t v = atomic_load_explicit(&map->slot[at], memory_order_acquire);
+        if (v != 0 && v >> TAG_SHIFT != tag) continue;
+        if (v != 0) {
+            uint64_t ref = v & REF_MASK;
+            const pm_chunk *chunk = pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
+            if (!id_equal(chunk, (uint32_t)(ref & ROW_MASK), id)) continue;
+        }
+        *value = v;
+        return &map->slot[at];
+    }
+}
+
+/* ---- the writer ---- */
+
+static void *arena_take(pm_memtable *table, size_t size)
+{
+    size = pm_align_up(size, 8);
+    arena *a = table->arenas;
+    if (a == NULL || a->size - a->used < size) {
+        size_t block = size > ARENA_BLOCK / 4 ? size : ARENA_BLOCK;
+        arena *fresh = pm_malloc(sizeof *fresh + block);
+        if (fresh == NULL) return NULL;
+        fresh->used = 0;
+        fresh->size = block;
+        /* A block for one large chunk goes behind the one still in use. */
+        if (a != NULL && block == size) {
+            fresh->older = a->older;
+            a->older = fresh;
+        } else {
+            fresh->older = a;
+            table->arenas = fresh;
+        }
+        atomic_fetch_add_explicit(&table->bytes, sizeof *fresh + block, memory_order_relaxed);
+        a = fresh;
+    }
+    void *memory = (char *)a->bytes + a->used;
+    a->used += size;
+    return memory;
+}
+
+pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows)
+{
+    table->reserved_rows += rows;
+    table->reserved_chunks++;
+    uint64_t chunks = atomic_load_explicit(&table->chunks, memory_order_relaxed) + table->reserved_chunks;
+    pm_chunk *chunk = NULL;
+    if (directory_reserve(table, chunks) && map_reserve(table))
+        chunk = arena_take(table, sizeof *chunk + (size_t)rows * 2 * sizeof(uint64_t));
+    if (chunk == NULL) {
+        table->reserved_rows -= rows;
+        table->reserved_chunks--;
+        return NULL;
+    }
+    memset(chunk, 0, sizeof *chunk);
+    chunk->rows = rows;
+    for (uint32_t i = 0; i < rows; i++)
+        atomic_init(&chunk->end[i], PM_NO_END);
+    chunk->previous = (uint64_t *)(void *)&chunk->end[rows];
+    memset(chunk->previous, 0, (size_t)rows * sizeof *chunk->previous);
+    return chunk;
+}
+
+void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk)
+{
+    table->reserved_rows -= chunk->rows;
+    table->reserved_chunks--;
+}
+
+void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const float *vectors)
+{
+    chunk->lsn = record->lsn;
+    chunk->stamp = record->stamp;
+    chunk->vectors = vectors;
+    const uint8_t *ids = payload;
+    if ((record->flags & PM_REC_IDS_ARE_RANGE) != 0) {
+        chunk->ids_are_range = true;
+        memcpy(&chunk->first_id, ids, sizeof chunk->first_id);
+    } else if (record->id_kind == POMAI_ID_U64) {
+        chunk->u64_ids = (const uint64_t *)(const void *)ids;
+    } else {
+        chunk->id_ends = (const uint32_t *)(const void *)ids;
+        chunk->id_bytes = ids + ((size_t)record->rows + 1) * sizeof(uint32_t);
+    }
+    if ((record->flags & PM_REC_HAS_DOCUMENTS) != 0) {
+        const uint8_t *documents = payload + record->payload_len - pm_align_up(record->documents_len, PM_WAL_ALIGN);
+        chunk->document_ends = (const uint32_t *)(const void *)documents;
+        chunk->document_bytes = documents + ((size_t)record->rows + 1) * sizeof(uint32_t);
+    }
+}
+
+static void end_version(pm_memtable *table, uint64_t ref, uint64_t lsn)
+{
+    pm_chunk *old = (pm_chunk *)(uintptr_t)pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
+    atomic_store_explicit(&old->end[ref & ROW_MASK], lsn, memory_order_release);
+    atomic_fetch_add_explicit(&old->ended, 1, memory_order_release);
+    atomic_fetch_sub_explicit(&table->live, 1, memory_order_relaxed);
+}
+
+static bool version_live(const pm_memtable *table, uint64_t ref)
+{
+    const pm_chunk *chunk = pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
+    return atomic_load_explicit(&chunk->end[ref & ROW_MASK], memory_order_relaxed) == PM_NO_END;
+}
+
+void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk)
+{
+    uint64_t index = atomic_load_explicit(&table->chunks, memory_order_relaxed);
+    int b;
+    uint64_t at;
+    locate(index, &b, &at);
+    atomic_load_explicit(&table->block[b], memory_order_relaxed)[at] = chunk;
+    atomic_store_explicit(&table->chunks, index + 1, memory_order_release);
+    table->reserved_chunks--;
+    table->reserved_rows -= chunk->rows;
+    id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
+    for (uint32_t row = 0; row < chunk->rows; row++) {
+        pm_id id;
+        pm_chunk_id(chunk, row, &id);
+        if (id.bytes == NULL) table->largest_id = pm_max_u64(table->largest_id, id.u64);
+        uint64_t hash = hash_id(table, &id), value;
+        _Atomic uint64_t *slot = map_slot(table, map, &id, hash, &value);
+        chunk->previous[row] = value & REF_MASK;
+        uint64_t ref = (index + 1) << ROW_BITS | row;
+        atomic_store_explicit(slot, (hash >> TAG_SHIFT) << TAG_SHIFT | ref, memory_order_release);
+        if (value == 0)
+            table->used_slots++;
+        else if (version_live(table, value & REF_MASK))
+            end_version(table, value & REF_MASK, chunk->lsn);
+    }
+    atomic_fetch_add_explicit(&table->live, chunk->rows, memory_order_relaxed);
+}
+
+bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn)
+{
+    id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
+    if (map == NULL) return false;
+    uint64_t value;
+    map_slot(table, map, id, hash_id(table, id), &value);
+    if (value == 0 || !version_live(table, value & REF_MASK)) return false;
+    end_version(table, value & REF_MASK, lsn);
+    return true;
+}
+
+uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload)
+{
+    pm_chunk ids; /* only its id columns are used */
+    memset(&ids, 0, sizeof ids);
+    pm_chunk_point(&ids, record, payload, NULL);
+    uint64_t ended = 0;
+    for (uint32_t row = 0; row < record->rows; row++) {
+        pm_id id;
+        pm_chunk_id(&ids, row, &id);
+        ended += pm_memtable_end(table, &id, record->lsn);
+    }
+    return ended;
+}
+
+/* ---- readers ---- */
+
+bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visible, const pm_chunk **chunk,
+                      uint32_t *row)
+{
+    id_map *map = atomic_load_explicit(&table->map, memory_order_acquire);
+    if (map == NULL) return false;
+    uint64_t value;
+    map_slot(table, map, id, hash_id(table, id), &value);
+    for (uint64_t ref = value & REF_MASK; ref != 0;) {
+        *chunk = pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
+        *row = (uint32_t)(ref & ROW_MASK);
+        if ((*chunk)->lsn <= visible) return pm_chunk_row_visible(*chunk, *row, visible);
+        ref = (*chunk)->previous[*row];
+    }
+    return false;
+}
+
+uint64_t pm_memtable_live(const pm_memtable *table)
+{
+    return atomic_load_explicit(&table->live, memory_order_relaxed);
+}
+
+uint64_t pm_memtable_bytes(const pm_memtable *table)
+{
+    return atomic_load_explicit(&table->bytes, memory_order_relaxed);
+}
+
+uint64_t pm_memtable_largest_id(const pm_memtable *table)
+{
+    return table->largest_id;
+}

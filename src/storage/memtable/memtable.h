@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rows of one collection in one shard, as they lie in the log slab, with an id map. One thread writes (the shard's actor, or
+ * recovery); any number read without a lock. docs/threads.md, "Readers", states the ordering.
+ *
+ * A version of a row is seen by a reader at LSN v if begin <= v < end; begin is its chunk's LSN.
+ */
+#ifndef PM_STORAGE_MEMTABLE_H
+#define PM_STORAGE_MEMTABLE_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "os/os.h"
+#include "storage/format.h"
+
+#define PM_NO_END UINT64_MAX
+
+/* The rows of one PUT record. The columns are borrowed from the slab, which outlives the memtable. */
+typedef struct pm_chunk {
+    uint64_t lsn;
+    uint64_t stamp;
+    uint32_t rows;
+    bool ids_are_range;
+    uint64_t first_id;          /* if ids_are_range */
+    const uint64_t *u64_ids;    /* else, of u64 ids */
+    const uint32_t *id_ends;    /* of string ids: rows + 1 */
+    const uint8_t *id_bytes;
+    const float *vectors;
+    const uint32_t *document_ends; /* rows + 1, or NULL */
+    const uint8_t *document_bytes;
+    _Atomic uint32_t ended;     /* rows with an end, so that most chunks need no look at them */
+    uint64_t *previous;         /* of each row: reference of the version that it replaced, 0: none; set before it is shown */
+    _Atomic uint64_t end[];     /* of each row; PM_NO_END */
+} pm_chunk;
+
+/* An id of either kind: bytes == NULL is u64. */
+typedef struct pm_id {
+    uint64_t u64;
+    const uint8_t *bytes;
+    uint32_t size;
+} pm_id;
+
+typedef struct pm_memtable pm_memtable;
+
+pm_memtable *pm_memtable_make(const pm_os *os, uint32_t dim, pomai_id_kind id_kind, uint64_t hash_seed);
+void pm_memtable_free(pm_memtable *table);
+
+/* ---- the writer ---- */
+
+/* A chunk of `rows` rows with everything that applying it can need, so that after this nothing can fail. NULL: no memory. A
+ * reservation lasts until the chunk is applied or forgotten. */
+pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows);
+void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk);
+/* Points a chunk's columns into a PUT record. `vectors` may lie elsewhere (an adopted block). */
+void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const float *vectors);
+/* Publishes the chunk and ends the versions it replaces. Not shown until the shard's visible LSN is raised. */
+void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk);
+/* Ends the version of an id, if it has one; true if it had. */
+bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn);
+/* The same for all ids of a DELETE record; how many had one. */
+uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload);
+
+/* ---- readers ---- */
+
+/* Chunks published so far; those above the reader's LSN come last and are to be passed over. */
+uint64_t pm_memtable_chunks(const pm_memtable *table);
+const pm_chunk *pm_memtable_chunk(const pm_memtable *table, uint64_t index);
+/* Chunks with begin <= visible. */
+uint64_t pm_memtable_visible_chunks(const pm_memtable *table, uint64_t visible);
+/* The version of an id that a reader at `visible` sees. */
+bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visible, const pm_chunk **chunk,
+                      uint32_t *row);
+/* Rows that are live by now, and bytes that the memtable itself takes (the slab not counted). */
+uint64_t pm_memtable_live(const pm_memtable *table);
+uint64_t pm_memtable_bytes(const pm_memtable *table);
+/* Largest u64 id that was ever put, 0 if none. For the writer. */
+uint64_t pm_memtable_largest_id(const pm_memtable *table);
+
+static inline void pm_chunk_id(const pm_chunk *chunk, uint32_t row, pm_id *id)
+{
+    id->bytes = NULL;
+    id->size = 0;
+    id->u64 = 0;
+    if (chunk->ids_are_range) {
+        id->u64 = chunk->first_id + row;
+    } else if (chunk->u64_ids != NULL) {
+        id->u64 = chunk->u64_ids[row];
+    } else {
+        id->bytes = chunk->id_bytes + chunk->id_ends[row];
+        id->size = chunk->id_ends[row + 1] - chunk->id_ends[row];
+    }
+}
+
+static inline pomai_bytes pm_chunk_document(const pm_chunk *chunk, uint32_t row)
+{
+    pomai_bytes none = {NULL, 0};
+    if (chunk->document_ends == NULL || chunk->document_ends[row] == chunk->document_ends[row + 1]) return none;
+    pomai_bytes document = {chunk->document_bytes + chunk->document_ends[row],
+                            chunk->document_ends[row + 1] - chunk->document_ends[row]};
+    return document;
+}
+
+static inline bool pm_chunk_row_visible(const pm_chunk *chunk, uint32_t row, uint64_t visible)
+{
+    return visible < atomic_load_explicit(&chunk->end[row], memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log of one shard: docs/format/wal.md. Not safe for concurrent use; docs/threads.md says who calls what. */
+#ifndef PM_STORAGE_WAL_H
+#define PM_STORAGE_WAL_H
+
+#include "base/base.h"
+#include "os/os.h"
+#include "storage/format.h"
+
+/* Where a log is and whose it is. */
+typedef struct pm_wal_place {
+    const pm_os *os;
+    const char *dir; /* .../shards/<epoch>/<i>/wal */
+    uint8_t uuid[16];
+    uint32_t epoch;
+    uint32_t shard;
+} pm_wal_place;
+
+/* The end of a log, as a successor's header states it. All zero: an empty log. */
+typedef struct pm_wal_end {
+    uint64_t number; /* of the file */
+    uint64_t lsn;    /* last record */
+    uint64_t length; /* where it ends in the file */
+    uint64_t chain;
+    uint64_t stamp;
+} pm_wal_end;
+
+/* ---- records ---- */
+
+/* Where the columns of a record are; offsets from the record's begin. */
+typedef struct pm_rec_layout {
+    uint64_t ids_at, ids_len;
+    uint64_t vectors_at, vectors_len;
+    uint64_t documents_at, documents_len;
+    uint64_t payload_len;
+    uint64_t total; /* header and payload: a multiple of PM_WAL_ALIGN */
+} pm_rec_layout;
+
+/* Lengths were bounded at admission (POMAI_MAX_BATCH_BYTES), so sums cannot overflow. */
+void pm_rec_layout_init(pm_rec_layout *layout, uint64_t ids_len, uint64_t vectors_len, uint64_t documents_len);
+
+/* Checksum seed of a file's records. */
+uint32_t pm_wal_seed(uint64_t salt);
+/* Sets the header's checksums. The payload is given in pieces, in order. */
+void pm_rec_seal(pm_rec_header *header, const pm_span *pieces, size_t count, uint32_t seed);
+uint64_t pm_rec_chain(uint64_t chain, const pm_rec_header *header);
+/* NULL if the record at `at` of an image is whole and its columns are sound, else what is wrong with it. `limit` bounds the image. */
+const char *pm_rec_check(const uint8_t *image, uint64_t at, uint64_t limit, uint32_t seed, uint64_t lsn);
+
+/* ---- writing ---- */
+
+/* Makes file `number`, durable under its name on return. `capacity` bytes are allocated ahead. */
+pomai_status pm_wal_create(const pm_wal_place *place, uint64_t number, uint64_t capacity, uint64_t open_counter,
+                           const pm_wal_end *pred, int *fd, uint32_t *seed, pomai_error *err);
+/* Cuts off what lies behind `length` in a file whose successor is durable. Failure only costs space. */
+void pm_wal_trim(const pm_wal_place *place, uint64_t number, uint64_t length);
+
+typedef struct pm_mark {
+    int fd; /* -1: not open for writing */
+    uint64_t sequence;
+} pm_mark;
+
+/* Makes an empty WATERMARK, for a new database. */
+pomai_status pm_mark_make(const pm_wal_place *place, pomai_error *err);
+pomai_status pm_mark_open(const pm_wal_place *place, uint64_t sequence, pm_mark *mark, pomai_error *err);
+/* Writes and syncs the other slot. */
+pomai_status pm_mark_write(const pm_wal_place *place, pm_mark *mark, const pm_wal_end *durable, pomai_error *err);
+void pm_mark_close(const pm_wal_place *place, pm_mark *mark);
+
+/* ---- reading ---- */
+
+/* A file's bytes in memory: [0, length) is the header and whole records. */
+typedef struct pm_wal_image {
+    uint8_t *data;
+    size_t mapped;
+    uint64_t number;
+    uint64_t length;
+} pm_wal_image;
+
+typedef struct pm_wal_scan pm_wal_scan;
+typedef pomai_status (*pm_wal_record_fn)(pm_wal_scan *scan, const pm_wal_image *image, uint64_t at, pomai_error *err);
+
+struct pm_wal_scan {
+    /* in */
+    const pm_wal_place *place;
+    uint64_t first_number;      /* from the manifest */
+    bool accept_damage;         /* stop at damage instead of failing */
+    bool remove_leftovers;      /* a writer's open: remove *.tmp */
+    pm_wal_record_fn on_record; /* each whole record in order; may be NULL */
+    /* Takes over an image after its records; NULL: images are freed. */
+    pomai_status (*on_image)(pm_wal_scan *scan, pm_wal_image *image, pomai_error *err);
+    void *context;
+    pm_text *notes;             /* lines on what is out of the ordinary */
+    /* out */
+    pm_wal_end end;             /* of the last file */
+    uint64_t open_counter;      /* largest seen */
+    pm_mark_slot mark;          /* what the WATERMARK says */
+    uint64_t records;
+    uint64_t bytes;
+    uint64_t torn_at;           /* in the last file; 0: no torn tail */
+    uint64_t torn_bytes;
+    bool damaged;               /* only with accept_damage */
+    pomai_error damage;
+};
+
+/* Reads a log whole. POMAI_ECORRUPT names file, offset and the LSNs that are lost. */
+pomai_status pm_wal_scan_run(pm_wal_scan *scan, pomai_error *err);
+/* Makes what a scan read durable: after kill -9 it may be in the page cache only, and the next file's header will say that it is
+ * on disk. */
+pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, pomai_error *err);
+/* Copies the torn tail that a scan found into `quarantine_dir`, durable on return. */
+pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_dir, pomai_error *err);
+
+#endif
