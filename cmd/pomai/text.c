@@ -236,11 +236,17 @@ static bool is_flat(const json_t *value)
     return !json_is_object(value) && !json_is_array(value);
 }
 
-static bool is_flat_object(const json_t *value)
+/* Objects without objects in them, all with the members of the first. */
+static bool is_table(const json_t *list)
 {
-    if (!json_is_object(value) || json_object_size(value) == 0) return false;
-    for (void *at = first_member(value); at; at = next_member(value, at))
-        if (!is_flat(json_object_iter_value(at))) return false;
+    const json_t *first = json_array_get(list, 0);
+    if (json_object_size(first) == 0) return false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        if (json_object_size(row) != json_object_size(first)) return false;
+        for (void *at = first_member(row); at; at = next_member(row, at))
+            if (!json_object_get(first, json_object_iter_key(at)) || !is_flat(json_object_iter_value(at))) return false;
+    }
     return true;
 }
 
@@ -250,21 +256,34 @@ static bool ends_with(const char *key, const char *end)
     return size >= end_size && strcmp(key + size - end_size, end) == 0;
 }
 
-/* The unit is the end of the name: 12345678 as bytes or nanoseconds reads badly. */
+static void add_duration(double nanoseconds, struct text *out)
+{
+    char buffer[40];
+    if (nanoseconds < 1e6)
+        snprintf(buffer, sizeof buffer, "%.1f us", nanoseconds / 1e3);
+    else if (nanoseconds < 1e9)
+        snprintf(buffer, sizeof buffer, "%.1f ms", nanoseconds / 1e6);
+    else
+        snprintf(buffer, sizeof buffer, "%.2f s", nanoseconds / 1e9);
+    text_add_string(out, buffer);
+}
+
+/* The unit is the end of the name: 12345678 as bytes or nanoseconds reads badly. --json has every digit. */
 static void format_flat(const char *key, const json_t *value, struct text *out)
 {
+    const double year_ns = 3.2e16; /* beyond that it is a time of day */
     char buffer[40];
     out->size = 0;
     if (json_is_string(value)) {
         text_add(out, json_string_value(value), json_string_length(value));
     } else if (json_is_integer(value) && json_integer_value(value) >= 0) {
         uint64_t number = (uint64_t)json_integer_value(value);
-        text_add_string(out, grouped(number, buffer));
-        if (ends_with(key, "bytes") && number >= 1000) {
-            text_add_string(out, " (");
+        if (ends_with(key, "bytes"))
             text_add_string(out, byte_text((double)number, buffer));
-            text_add_string(out, ")");
-        }
+        else if (ends_with(key, "_ns") && number > 0 && (double)number < year_ns)
+            add_duration((double)number, out);
+        else
+            text_add_string(out, grouped(number, buffer));
     } else {
         text_add_json(out, value);
     }
@@ -281,44 +300,33 @@ static void print_cell(const struct text *cell, size_t width)
     if (cell->size < width) printf("%*s", (int)(width - cell->size), "");
 }
 
-static size_t column_width(const json_t *rows, const char *key, struct text *cell)
-{
-    size_t width = strlen(key);
-    for (size_t i = 0; i < json_array_size(rows); i++) {
-        const json_t *value = json_object_get(json_array_get(rows, i), key);
-        if (!value) continue;
-        format_flat(key, value, cell);
-        width = cell->size > width ? cell->size : width;
-    }
-    return width;
-}
-
-/* Rows may differ in their keys; the columns are those of the first. Others are shown as key=value at the end. */
+/* A line for each member and a column for each object: there are many members and few objects. */
 static void print_table(const json_t *rows, size_t depth)
 {
+    enum { COLUMNS = 8 };
     struct text cell = {0};
-    const json_t *head = json_array_get(rows, 0);
-    for (size_t line = 0; line <= json_array_size(rows); line++) {
-        const json_t *row = line == 0 ? head : json_array_get(rows, line - 1);
-        print_indent(depth);
-        for (void *at = first_member(head); at; at = next_member(head, at)) {
+    const json_t *first = json_array_get(rows, 0);
+    size_t count = json_array_size(rows), width = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (void *at = first_member(first); at; at = next_member(first, at)) {
             const char *key = json_object_iter_key(at);
-            size_t width = column_width(rows, key, &cell);
-            cell.size = 0;
-            if (line == 0)
-                text_add_string(&cell, key);
-            else if (json_object_get(row, key))
-                format_flat(key, json_object_get(row, key), &cell);
-            print_cell(&cell, width + 2);
+            format_flat(key, json_object_get(json_array_get(rows, i), key), &cell);
+            width = cell.size > width ? cell.size : width;
         }
-        for (void *at = first_member(row); at; at = next_member(row, at)) {
+    }
+    for (size_t from = 0; from < count; from += COLUMNS) {
+        for (void *at = first_member(first); at; at = next_member(first, at)) {
             const char *key = json_object_iter_key(at);
-            if (json_object_get(head, key)) continue;
-            format_flat(key, json_object_iter_value(at), &cell);
-            printf("%s=", key);
-            print_cell(&cell, cell.size + 1);
+            print_indent(depth);
+            printf("%-24s", key);
+            for (size_t i = from; i < count && i < from + COLUMNS; i++) {
+                format_flat(key, json_object_get(json_array_get(rows, i), key), &cell);
+                putchar(' ');
+                print_cell(&cell, i + 1 == count || i + 1 == from + COLUMNS ? 0 : width + 1);
+            }
+            putchar('\n');
         }
-        putchar('\n');
+        if (from + COLUMNS < count) putchar('\n');
     }
     text_free(&cell);
 }
@@ -333,12 +341,10 @@ static void print_members(const json_t *object, size_t depth)
 
 static void print_list(const json_t *list, size_t depth)
 {
-    bool all_flat = true, all_objects = json_array_size(list) > 0;
-    for (size_t i = 0; i < json_array_size(list); i++) {
+    bool all_flat = true;
+    for (size_t i = 0; i < json_array_size(list); i++)
         all_flat = all_flat && is_flat(json_array_get(list, i));
-        all_objects = all_objects && is_flat_object(json_array_get(list, i));
-    }
-    if (all_objects) {
+    if (is_table(list)) {
         print_table(list, depth);
         return;
     }
