@@ -130,9 +130,9 @@ int input_need(struct input *in, void *bytes, size_t size, const char *what)
     if (at == 0 && got == 0)
         complain("%s is empty; it should begin with %s", in->path, what);
     else
-        complain("%s ends after %llu bytes, inside %s, which begins at offset %llu and has %zu bytes; the file is cut "
-                 "short, fetch or write it again",
-                 in->path, (unsigned long long)in->offset, what, (unsigned long long)at, size);
+        complain("%s ends after %llu bytes, inside %s (%zu bytes from offset %llu); the file is cut short, fetch or "
+                 "write it again",
+                 in->path, (unsigned long long)in->offset, what, size, (unsigned long long)at);
     return -1;
 }
 
