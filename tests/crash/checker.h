@@ -349,6 +349,7 @@ static void resolve(struct ledger *l, unsigned client, const struct found *found
                 break;
             }
         }
+        if (op->state == OP_SUBMITTED) *(there ? &l->survived : &l->vanished) += 1;
         op->state = there ? OP_ACKED : OP_REFUSED;
     }
     ledger_fold(c);

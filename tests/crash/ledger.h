@@ -102,6 +102,8 @@ struct ledger {
     uint32_t forged;         /* a torn tail was made, and no recovery has run since */
     uint64_t log_bytes;      /* as of the last check */
     uint32_t aborted;        /* batches aborted by the recovery last checked */
+    uint32_t survived;       /* operations in flight at the last crash that took effect ... */
+    uint32_t vanished;       /* ... and that did not */
     struct plan plan;
     struct client_ledger clients[CLIENTS];
 };

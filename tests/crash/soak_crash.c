@@ -24,7 +24,7 @@
 
 /* Shared by all workers (--jobs). */
 struct totals {
-    atomic_ullong cases, failures, killed_at_random, killed_in_recovery, ended, forged, aborted;
+    atomic_ullong cases, failures, killed_at_random, killed_in_recovery, ended, forged, aborted, survived, vanished;
     atomic_uint reached[PM_POINT_COUNT];
     atomic_uint killed[PM_POINT_COUNT];
 };
@@ -262,8 +262,11 @@ static bool run_case(struct worker *w, uint64_t seed, uint64_t number)
     }
     if (!run_recoverers(w, &rng, number)) return false;
     w->l->plan.seed = seed;
+    w->l->survived = w->l->vanished = 0;
     if (!run_checker(w)) return false;
     atomic_fetch_add(&w->totals->aborted, w->l->aborted);
+    atomic_fetch_add(&w->totals->survived, w->l->survived);
+    atomic_fetch_add(&w->totals->vanished, w->l->vanished);
     return true;
 }
 
@@ -292,8 +295,9 @@ static void print_totals(const struct t_args *args, struct totals *totals)
 {
     if (args->verbose) {
         printf("crash: killed at random %llu, in recovery at random %llu, ended by themselves %llu, torn tails made "
-               "%llu, batches aborted %llu\n",
-               totals->killed_at_random, totals->killed_in_recovery, totals->ended, totals->forged, totals->aborted);
+               "%llu, batches aborted %llu\ncrash: of the writes in flight %llu survived, %llu did not\n",
+               totals->killed_at_random, totals->killed_in_recovery, totals->ended, totals->forged, totals->aborted,
+               totals->survived, totals->vanished);
         for (unsigned i = 0; i < PM_POINT_COUNT; i++)
             printf("crash: %-20s reached %8u, died there %5u\n", point_names[i], totals->reached[i], totals->killed[i]);
     }

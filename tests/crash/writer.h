@@ -113,6 +113,7 @@ static void client_acked(struct client *cl, struct op *op, unsigned slot, const 
 {
     client_check_ack(cl, op, cl->flight[slot].level, ack);
     op->first_id = ack->first_id;
+    if (ack->parts == 0) op->shards = 0; /* a delete from a collection never made: nothing was logged */
     atomic_store(&op->state, OP_ACKED);
     free(cl->flight[slot].documents);
     cl->flight[slot].documents = NULL;
@@ -297,6 +298,7 @@ static void client_put_op(struct client *cl, struct op *op, bool async)
     if (client_was_refused(status, &options)) {
         atomic_store(&op->state, OP_REFUSED);
         free(cl->flight[slot].documents);
+        cl->flight[slot].documents = NULL;
         return;
     }
     writer_ok(status, &err, "put");

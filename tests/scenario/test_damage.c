@@ -487,7 +487,7 @@ static void test_accepting_damage(void **state)
     restore(log);
     pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
     pomai_db *db;
-    assert_refused(pomai_open(box->db, &options, &db, &err), POMAI_ECORRUPT, log->path + strlen(box->db));
+    assert_refused(pomai_open(box->db, &options, &db, &err), POMAI_ECORRUPT, "log file 1 of");
     options.flags = POMAI_OPEN_ACCEPT_DAMAGE;
     assert_refused(pomai_open(box->db, &options, &db, &err), POMAI_EINVAL, NULL); /* only with READONLY */
     options.flags |= POMAI_OPEN_READONLY;

@@ -45,7 +45,7 @@ static inline double t_distance(pomai_metric metric, const float *query, const f
     case POMAI_METRIC_IP:
         return 1.0 - t_dot(query, row, dim);
     case POMAI_METRIC_COSINE:
-        return 1.0 - t_dot(query, row, dim) / (sqrt(t_dot(query, query, dim)) * sqrt(t_dot(row, row, dim)));
+        return 1.0 - t_dot(query, row, dim) / sqrt(t_dot(query, query, dim) * t_dot(row, row, dim));
     default:
         return t_l2(query, row, dim);
     }
