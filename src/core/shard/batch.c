@@ -230,7 +230,7 @@ void pm_batch_part_durable(pm_shared *shared, pm_batch *batch, uint32_t self)
 void pm_batch_part_done(pm_shared *shared, pm_part *part)
 {
     pm_batch *batch = part->batch;
-    pm_shard *shard = shared->shard[part->shard];
+    give_credit(shared, shared->shard[part->shard]); /* first: whoever learns of the end finds the room */
     if (atomic_fetch_sub_explicit(&batch->unapplied, 1, memory_order_acq_rel) == 1) {
         if (atomic_load(&batch->outcome) == PM_DECIDED)
             pm_hist_add(&shared->put_latency, shared->os->now_ns(shared->os) - batch->admitted_ns);
@@ -238,7 +238,6 @@ void pm_batch_part_done(pm_shared *shared, pm_part *part)
         PM_POINT(BATCH_ACKED);
     }
     pm_batch_drop(shared, batch);
-    give_credit(shared, shard);
 }
 
 bool pm_batch_wait(pm_shared *shared, pm_batch *batch, uint64_t until_ns)
