@@ -7,11 +7,12 @@
 /* Options begin with struct_size so that fields can be added; start from the _INIT. NULL means all defaults. */
 
 /* pomai_open_options.flags */
-#define POMAI_OPEN_EXISTING 1u      /* POMAI_ENOTFOUND instead of making a new database */
-#define POMAI_OPEN_READONLY 2u      /* change nothing on disk; many processes may do so at once, with no writer */
+#define POMAI_OPEN_EXISTING      1u /* POMAI_ENOTFOUND instead of making a new database */
+#define POMAI_OPEN_READONLY      2u /* change nothing on disk; many processes may do so at once, with no writer */
 #define POMAI_OPEN_ACCEPT_DAMAGE 4u /* with READONLY: show what lies before the damage instead of refusing */
-#define POMAI_OPEN_STRICT_MARK 8u   /* sync the WATERMARK before each acknowledgement: even on the image of a crash no
-                                       damage can pass for a torn tail; costs a second sync a commit */
+#define POMAI_OPEN_STRICT_MARK                                                                                         \
+    8u /* sync the WATERMARK before each acknowledgement: even on the image of a crash no                              \
+          damage can pass for a torn tail; costs a second sync a commit */
 
 typedef struct pomai_open_options {
     size_t struct_size;
@@ -30,7 +31,7 @@ typedef struct pomai_open_options {
 
 typedef struct pomai_collection_options {
     size_t struct_size;
-    uint64_t dim;          /* 1 to POMAI_MAX_DIM */
+    uint64_t dim; /* 1 to POMAI_MAX_DIM */
     pomai_metric metric;
     pomai_id_kind id_kind;
 } pomai_collection_options;
@@ -53,7 +54,7 @@ typedef struct pomai_write_options {
 
 /* pomai_search_options.include */
 #define POMAI_INCLUDE_DOCUMENTS 1u
-#define POMAI_INCLUDE_VECTORS 2u
+#define POMAI_INCLUDE_VECTORS   2u
 
 typedef struct pomai_search_options {
     size_t struct_size;

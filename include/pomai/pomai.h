@@ -52,8 +52,7 @@ POMAI_API void pomai_free(void *string);
 
 /* Opens the database in the directory `path`, making it when there is none (its parent must exist). Replays the log;
  * refuses damage (POMAI_ECORRUPT) and tells it from the torn tail of a crash, which was never acknowledged. */
-POMAI_API pomai_status pomai_open(const char *path, const pomai_open_options *options, pomai_db **db,
-                                  pomai_error *err);
+POMAI_API pomai_status pomai_open(const char *path, const pomai_open_options *options, pomai_db **db, pomai_error *err);
 /* Makes everything acknowledged durable, then closes. POMAI_EBUSY, and still open, while a collection, ticket or block
  * of it is open. Any other failure: closed, and what could not be synced is named. */
 POMAI_API pomai_status pomai_close(pomai_db *db, pomai_error *err);
@@ -95,8 +94,8 @@ POMAI_API pomai_status pomai_put(pomai_collection *collection, const pomai_batch
 /* The same, but returns as soon as the batch is admitted; its memory stays borrowed until the ticket is done. */
 POMAI_API pomai_status pomai_put_async(pomai_collection *collection, const pomai_batch *batch,
                                        const pomai_write_options *options, pomai_ticket **ticket, pomai_error *err);
-/* Waits until the ticket is done and returns the outcome of its put. POMAI_EDEADLINE after timeout_us (UINT64_MAX: none):
- * not done yet, wait again. May be called again after it is done. */
+/* Waits until the ticket is done and returns the outcome of its put. POMAI_EDEADLINE after timeout_us (UINT64_MAX:
+ * none): not done yet, wait again. May be called again after it is done. */
 POMAI_API pomai_status pomai_wait(pomai_ticket *ticket, uint64_t timeout_us, pomai_ack *ack, pomai_error *err);
 /* Frees a ticket; waits for it first if it is not done, because the batch's memory is in use until then. */
 POMAI_API void pomai_ticket_free(pomai_ticket *ticket);
@@ -136,9 +135,9 @@ POMAI_API pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i);
 POMAI_API uint64_t pomai_rows_stamp(const pomai_rows *rows, size_t i);
 POMAI_API void pomai_rows_free(pomai_rows *rows);
 
-/* Finds the k nearest rows of each of `queries` vectors (queries x dim, row after row), nearest first, equal distances by
- * id. Exact, over everything acknowledged before the call. The distances are double-precision sums in one fixed order: the
- * same on every machine, instruction set and number of shards. `options` may be NULL. */
+/* Finds the k nearest rows of each of `queries` vectors (queries x dim, row after row), nearest first, equal distances
+ * by id. Exact, over everything acknowledged before the call. The distances are double-precision sums in one fixed
+ * order: the same on every machine, instruction set and number of shards. `options` may be NULL. */
 POMAI_API pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim,
                                     uint64_t k, const pomai_search_options *options, pomai_result **result,
                                     pomai_error *err);

@@ -8,11 +8,11 @@
 #include "status.h"
 
 /* Limits. Anything beyond is refused with POMAI_ETOOBIG, POMAI_EDIM or POMAI_EID before anything is written. */
-#define POMAI_MAX_DIM 65536u                     /* dimensions of a vector */
+#define POMAI_MAX_DIM         65536u              /* dimensions of a vector */
 #define POMAI_MAX_BATCH_BYTES (64u * 1024 * 1024) /* ids + vectors + documents of one put */
-#define POMAI_MAX_STRING_ID 512u                 /* bytes of a string id; at least 1 */
-#define POMAI_MAX_K 1000000u                     /* neighbours of one query */
-#define POMAI_MAX_NAME 64u                       /* bytes of a collection's name */
+#define POMAI_MAX_STRING_ID   512u                /* bytes of a string id; at least 1 */
+#define POMAI_MAX_K           1000000u            /* neighbours of one query */
+#define POMAI_MAX_NAME        64u                 /* bytes of a collection's name */
 
 typedef struct pomai_db pomai_db;                 /* an open database */
 typedef struct pomai_collection pomai_collection; /* a collection of an open database */
@@ -77,13 +77,13 @@ typedef struct pomai_batch {
 
 /* What an acknowledged write got. */
 typedef struct pomai_ack {
-    uint64_t stamp_ns;         /* commit stamp: nanoseconds since 1970, never decreasing within a shard */
-    uint64_t first_id;         /* the first assigned id; row i has first_id + i; 0 if the ids were given */
-    uint64_t rows;             /* put: rows written; delete: rows that were there */
-    uint64_t lsn;              /* log sequence number of the write's first part, in its shard's log */
-    uint32_t shard;            /* the shard of the first part */
-    uint32_t parts;            /* log records the write was spread over */
-    pomai_durability level;    /* what it survives by now; never less than asked for */
+    uint64_t stamp_ns;      /* commit stamp: nanoseconds since 1970, never decreasing within a shard */
+    uint64_t first_id;      /* the first assigned id; row i has first_id + i; 0 if the ids were given */
+    uint64_t rows;          /* put: rows written; delete: rows that were there */
+    uint64_t lsn;           /* log sequence number of the write's first part, in its shard's log */
+    uint32_t shard;         /* the shard of the first part */
+    uint32_t parts;         /* log records the write was spread over */
+    pomai_durability level; /* what it survives by now; never less than asked for */
 } pomai_ack;
 
 /* Whether an answer is complete. */
@@ -121,15 +121,16 @@ typedef struct pomai_collection_info {
 
 /* What opening found and did. Borrowed pointers live until the database is closed. */
 typedef struct pomai_open_report {
-    uint64_t records;          /* log records replayed */
-    uint64_t rows;             /* rows replayed, before later versions replaced some */
-    uint64_t log_bytes;        /* bytes of log read */
-    uint64_t torn_bytes;       /* bytes after the last whole record, never acknowledged; moved to quarantine/ */
-    uint64_t torn_tails;       /* logs that had such a tail */
-    uint64_t aborted_batches;  /* batches over several shards that were not complete at the crash; none was acknowledged */
-    uint64_t damaged;          /* 1 when opened up to the damage (POMAI_OPEN_ACCEPT_DAMAGE) and there was some */
-    uint64_t open_ns;          /* time it took */
-    const char *notes;         /* one line for each thing out of the ordinary; "" if none */
+    uint64_t records;    /* log records replayed */
+    uint64_t rows;       /* rows replayed, before later versions replaced some */
+    uint64_t log_bytes;  /* bytes of log read */
+    uint64_t torn_bytes; /* bytes after the last whole record, never acknowledged; moved to quarantine/ */
+    uint64_t torn_tails; /* logs that had such a tail */
+    uint64_t
+        aborted_batches; /* batches over several shards that were not complete at the crash; none was acknowledged */
+    uint64_t damaged;    /* 1 when opened up to the damage (POMAI_OPEN_ACCEPT_DAMAGE) and there was some */
+    uint64_t open_ns;    /* time it took */
+    const char *notes;   /* one line for each thing out of the ordinary; "" if none */
 } pomai_open_report;
 
 #endif

@@ -54,7 +54,8 @@ static pomai_status read_write_options(const pm_db *db, const pomai_write_option
     *write = (pm_write){POMAI_DURABILITY_DEFAULT, PM_FOREVER};
     if (o == NULL) return POMAI_OK;
     if (o->struct_size != sizeof *o)
-        return pm_fail(err, POMAI_EINVAL, "pomai_write_options.struct_size is %zu, not %zu: begin with POMAI_WRITE_OPTIONS_INIT",
+        return pm_fail(err, POMAI_EINVAL,
+                       "pomai_write_options.struct_size is %zu, not %zu: begin with POMAI_WRITE_OPTIONS_INIT",
                        o->struct_size, sizeof *o);
     if ((unsigned)o->durability > POMAI_DURABILITY_SYNC)
         return pm_fail(err, POMAI_EINVAL, "unknown durability %d", (int)o->durability);
@@ -127,7 +128,8 @@ pomai_status pomai_collection_open(pomai_db *db, const char *name, pomai_collect
     NEED(name);
     pm_coll *coll = pm_db_find(db, name);
     if (coll == NULL)
-        return pm_fail(err, POMAI_ENOTFOUND, "there is no collection \"%.80s\"; create it, or list those that are there", name);
+        return pm_fail(err, POMAI_ENOTFOUND,
+                       "there is no collection \"%.80s\"; create it, or list those that are there", name);
     return make_handle(db, coll, collection, err);
 }
 
@@ -230,7 +232,8 @@ pomai_status pomai_wait(pomai_ticket *ticket, uint64_t timeout_us, pomai_ack *ac
 {
     NEED(ticket);
     if (!pm_batch_wait(&ticket->db->shared, ticket->batch, until(ticket->db->os, timeout_us)))
-        return pm_fail(err, POMAI_EDEADLINE, "the put is not done after %llu microseconds; wait again", (unsigned long long)timeout_us);
+        return pm_fail(err, POMAI_EDEADLINE, "the put is not done after %llu microseconds; wait again",
+                       (unsigned long long)timeout_us);
     return pm_batch_result(ticket->batch, ack, err);
 }
 
@@ -242,7 +245,8 @@ void pomai_ticket_free(pomai_ticket *ticket)
     pm_free(ticket);
 }
 
-pomai_status pomai_reserve(pomai_collection *collection, uint64_t rows, uint64_t dim, pomai_block **block, pomai_error *err)
+pomai_status pomai_reserve(pomai_collection *collection, uint64_t rows, uint64_t dim, pomai_block **block,
+                           pomai_error *err)
 {
     NEED(block);
     *block = NULL;
@@ -333,8 +337,8 @@ void pomai_rows_free(pomai_rows *rows)
     pm_rows_free(rows);
 }
 
-pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim, uint64_t k,
-                          const pomai_search_options *options, pomai_result **result, pomai_error *err)
+pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim,
+                          uint64_t k, const pomai_search_options *options, pomai_result **result, pomai_error *err)
 {
     NEED(result);
     *result = NULL;
@@ -343,7 +347,8 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
     uint64_t until_ns = PM_FOREVER;
     if (options != NULL) {
         if (options->struct_size != sizeof *options)
-            return pm_fail(err, POMAI_EINVAL, "pomai_search_options.struct_size is %zu, not %zu: begin with POMAI_SEARCH_OPTIONS_INIT",
+            return pm_fail(err, POMAI_EINVAL,
+                           "pomai_search_options.struct_size is %zu, not %zu: begin with POMAI_SEARCH_OPTIONS_INIT",
                            options->struct_size, sizeof *options);
         if ((options->include & ~(POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS)) != 0)
             return pm_fail(err, POMAI_EINVAL, "unknown include bits %#x", options->include);
@@ -370,7 +375,8 @@ size_t pomai_result_count(const pomai_result *result, size_t q)
 
 const uint64_t *pomai_result_ids(const pomai_result *result, size_t q)
 {
-    return result == NULL || q >= result->queries || result->u64_ids == NULL ? NULL : result->u64_ids + result->first[q];
+    return result == NULL || q >= result->queries || result->u64_ids == NULL ? NULL
+                                                                             : result->u64_ids + result->first[q];
 }
 
 pomai_bytes pomai_result_string_id(const pomai_result *result, size_t q, size_t i)
@@ -410,7 +416,8 @@ void pomai_result_free(pomai_result *result)
 
 /* ---- inspecting ---- */
 
-pomai_status pomai_verify_path(const char *path, pomai_progress_fn progress, void *context, char **json, pomai_error *err)
+pomai_status pomai_verify_path(const char *path, pomai_progress_fn progress, void *context, char **json,
+                               pomai_error *err)
 {
     if (json != NULL) *json = NULL;
     return pm_inspect_verify(pm_os_posix(), path, progress, context, json, err);

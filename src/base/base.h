@@ -15,8 +15,7 @@
 pomai_status pm_fail(pomai_error *err, pomai_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same after a failed system call: negative or positive errno decides the status; the reason is appended. */
-pomai_status pm_fail_os(pomai_error *err, int os_errno, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+pomai_status pm_fail_os(pomai_error *err, int os_errno, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* "POMAI_EDIM" and so on, and the short text; static. */
 const char *pm_status_name(pomai_status status);

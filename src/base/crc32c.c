@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CRC32C. The hardware form runs three streams at once, because the crc32 instruction has a latency of three cycles and a
- * throughput of one, and joins them by a carry-less multiplication that appends zeros (Gopal et al., Fast CRC computation
- * for iSCSI polynomial using CRC32 instruction, Intel 2011). The constants are K(n) with
- * crc32(0, clmul(x, K(n))) = x followed by n zero bytes; the tests check them against the portable form.
+ * CRC32C. The hardware form runs three streams at once, because the crc32 instruction has a latency of three cycles and
+ * a throughput of one, and joins them by a carry-less multiplication that appends zeros (Gopal et al., Fast CRC
+ * computation for iSCSI polynomial using CRC32 instruction, Intel 2011). The constants are K(n) with crc32(0, clmul(x,
+ * K(n))) = x followed by n zero bytes; the tests check them against the portable form.
  */
 #include <string.h>
 
@@ -44,7 +44,8 @@ static inline uint64_t load64(const uint8_t *p)
 
 __attribute__((target("sse4.2,pclmul"))) static inline uint32_t append_zeros(uint64_t crc, int k)
 {
-    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc), _mm_cvtsi64_si128((long long)(uint32_t)k), 0);
+    __m128i product =
+        _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc), _mm_cvtsi64_si128((long long)(uint32_t)k), 0);
     return (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
 }
 

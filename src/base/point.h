@@ -8,32 +8,32 @@
 #define PM_BASE_POINT_H
 
 #define PM_POINT_TABLE(X)                                                                                              \
-    X(WAL_CREATE_BEGIN)    /* before the temporary file of a new log file is made */                                  \
-    X(WAL_CREATE_WRITTEN)  /* its header is written, not synced */                                                    \
-    X(WAL_CREATE_SYNCED)   /* header synced, not renamed */                                                           \
-    X(WAL_CREATE_RENAMED)  /* renamed, directory not synced */                                                        \
-    X(WAL_CREATE_DONE)     /* directory synced */                                                                     \
-    X(WAL_SEALED)          /* the old file is closed after its successor exists */                                    \
-    X(COMMIT_WRITE_BEGIN)  /* a group commit is about to be written */                                                \
-    X(COMMIT_WRITTEN)      /* written, not synced */                                                                  \
-    X(COMMIT_SYNCED)       /* synced, nobody told */                                                                  \
-    X(PART_ENCODED)        /* a part is in the slab, not handed to the log writer */                                  \
-    X(BATCH_DECIDED)       /* the last part of a batch is durable */                                                  \
-    X(ROWS_APPLIED)        /* ends stored, not yet visible */                                                         \
-    X(ROWS_SHOWN)          /* visible LSN raised */                                                                   \
-    X(BATCH_ACKED)         /* the waiter has been told */                                                             \
-    X(MARK_WRITTEN)        /* WATERMARK slot written, not synced */                                                   \
-    X(MARK_SYNCED)         /* WATERMARK slot synced */                                                                \
-    X(RECOVERY_SCANNED)    /* all logs read, nothing changed */                                                       \
-    X(QUARANTINE_COPIED)   /* torn tail copied and synced */                                                          \
-    X(ABORTS_WRITTEN)      /* ABORT records of a recovery durable */                                                  \
-    X(RECOVERY_DONE)       /* recovered, not yet open for commands */                                                 \
-    X(MANIFEST_WRITTEN)    /* MANIFEST-<n> written under a temporary name, not synced */                              \
-    X(MANIFEST_SYNCED)     /* synced, not renamed */                                                                  \
-    X(MANIFEST_RENAMED)    /* renamed, CURRENT still names the old one */                                             \
-    X(CURRENT_RENAMED)     /* CURRENT names the new one, directory not synced */                                      \
-    X(MANIFEST_DONE)       /* directory synced */                                                                     \
-    X(INIT_DIRS)           /* directories of a new database made, no manifest yet */
+    X(WAL_CREATE_BEGIN)   /* before the temporary file of a new log file is made */                                    \
+    X(WAL_CREATE_WRITTEN) /* its header is written, not synced */                                                      \
+    X(WAL_CREATE_SYNCED)  /* header synced, not renamed */                                                             \
+    X(WAL_CREATE_RENAMED) /* renamed, directory not synced */                                                          \
+    X(WAL_CREATE_DONE)    /* directory synced */                                                                       \
+    X(WAL_SEALED)         /* the old file is closed after its successor exists */                                      \
+    X(COMMIT_WRITE_BEGIN) /* a group commit is about to be written */                                                  \
+    X(COMMIT_WRITTEN)     /* written, not synced */                                                                    \
+    X(COMMIT_SYNCED)      /* synced, nobody told */                                                                    \
+    X(PART_ENCODED)       /* a part is in the slab, not handed to the log writer */                                    \
+    X(BATCH_DECIDED)      /* the last part of a batch is durable */                                                    \
+    X(ROWS_APPLIED)       /* ends stored, not yet visible */                                                           \
+    X(ROWS_SHOWN)         /* visible LSN raised */                                                                     \
+    X(BATCH_ACKED)        /* the waiter has been told */                                                               \
+    X(MARK_WRITTEN)       /* WATERMARK slot written, not synced */                                                     \
+    X(MARK_SYNCED)        /* WATERMARK slot synced */                                                                  \
+    X(RECOVERY_SCANNED)   /* all logs read, nothing changed */                                                         \
+    X(QUARANTINE_COPIED)  /* torn tail copied and synced */                                                            \
+    X(ABORTS_WRITTEN)     /* ABORT records of a recovery durable */                                                    \
+    X(RECOVERY_DONE)      /* recovered, not yet open for commands */                                                   \
+    X(MANIFEST_WRITTEN)   /* MANIFEST-<n> written under a temporary name, not synced */                                \
+    X(MANIFEST_SYNCED)    /* synced, not renamed */                                                                    \
+    X(MANIFEST_RENAMED)   /* renamed, CURRENT still names the old one */                                               \
+    X(CURRENT_RENAMED)    /* CURRENT names the new one, directory not synced */                                        \
+    X(MANIFEST_DONE)      /* directory synced */                                                                       \
+    X(INIT_DIRS)          /* directories of a new database made, no manifest yet */
 
 enum pm_point {
 #define PM_POINT_X(name) PM_POINT_##name,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operating system, as the engine sees it: every system call, clock, random byte and thread goes through one table, so that
- * a simulated twin can stand in for it. Nothing outside src/os makes a system call; a check in the tests holds that.
+ * The operating system, as the engine sees it: every system call, clock, random byte and thread goes through one table,
+ * so that a simulated twin can stand in for it. Nothing outside src/os makes a system call; a check in the tests holds
+ * that.
  *
- * Functions return 0 (or a count) on success and a negative errno on failure, and never set a status: callers know what the
- * failure means. Interrupted calls are repeated inside. Paths are NUL-terminated.
+ * Functions return 0 (or a count) on success and a negative errno on failure, and never set a status: callers know what
+ * the failure means. Interrupted calls are repeated inside. Paths are NUL-terminated.
  */
 #ifndef PM_OS_OS_H
 #define PM_OS_OS_H
@@ -37,11 +38,11 @@ typedef struct pm_task {
     const pm_os *os;
     pm_step_fn step;
     void *arg;
-    const char *name;          /* at most 15 bytes; static */
-    _Atomic uint32_t wake;     /* docs/threads.md, "Parking" */
+    const char *name;      /* at most 15 bytes; static */
+    _Atomic uint32_t wake; /* docs/threads.md, "Parking" */
     _Atomic uint32_t sleeping;
     bool started;
-    unsigned long thread;      /* of the implementation */
+    unsigned long thread; /* of the implementation */
 } pm_task;
 
 typedef struct pm_span {
@@ -57,15 +58,15 @@ typedef int (*pm_name_fn)(void *context, const char *name);
 
 struct pm_os {
     /* files */
-    int (*file_open)(const pm_os *os, const char *path, int flags);                    /* the descriptor */
+    int (*file_open)(const pm_os *os, const char *path, int flags); /* the descriptor */
     int (*file_close)(const pm_os *os, int fd);
     int64_t (*file_read)(const pm_os *os, int fd, void *to, size_t size, uint64_t offset); /* fewer only at the end */
     int (*file_write)(const pm_os *os, int fd, const pm_span *spans, size_t count, uint64_t offset); /* all of it */
-    int (*file_sync)(const pm_os *os, int fd);                                         /* data, and the size */
-    int (*file_allocate)(const pm_os *os, int fd, uint64_t size);                      /* -EOPNOTSUPP: carry on */
+    int (*file_sync)(const pm_os *os, int fd);                    /* data, and the size */
+    int (*file_allocate)(const pm_os *os, int fd, uint64_t size); /* -EOPNOTSUPP: carry on */
     int (*file_truncate)(const pm_os *os, int fd, uint64_t size);
     int (*file_size)(const pm_os *os, int fd, uint64_t *size);
-    int (*file_lock)(const pm_os *os, int fd, bool exclusive);                         /* -EAGAIN: held by another */
+    int (*file_lock)(const pm_os *os, int fd, bool exclusive); /* -EAGAIN: held by another */
     /* names */
     int (*path_kind)(const pm_os *os, const char *path); /* PM_PATH_ or a negative errno */
     int (*path_rename)(const pm_os *os, const char *from, const char *to);
@@ -77,20 +78,20 @@ struct pm_os {
     void *(*pages_map)(const pm_os *os, size_t size);
     void (*pages_unmap)(const pm_os *os, void *pages, size_t size);
     /* clocks, chance, surroundings */
-    uint64_t (*now_ns)(const pm_os *os);      /* monotonic */
-    uint64_t (*wall_ns)(const pm_os *os);     /* since 1970 */
+    uint64_t (*now_ns)(const pm_os *os);  /* monotonic */
+    uint64_t (*wall_ns)(const pm_os *os); /* since 1970 */
     int (*random)(const pm_os *os, void *to, size_t size);
     uint32_t (*cores)(const pm_os *os);
     const char *(*env)(const pm_os *os, const char *name);
     void (*who)(const pm_os *os, char *text, size_t size); /* "process 123 on host" */
     /* threads */
     int (*task_start)(pm_task *task);
-    void (*task_join)(pm_task *task);         /* after it said PM_NEXT_DONE, or will */
+    void (*task_join)(pm_task *task); /* after it said PM_NEXT_DONE, or will */
     void (*word_wait)(const pm_os *os, _Atomic uint32_t *word, uint32_t seen, uint64_t until_ns);
     void (*word_wake)(const pm_os *os, _Atomic uint32_t *word); /* all who wait */
     void (*mutex_lock)(const pm_os *os, _Atomic uint32_t *mutex);
     void (*mutex_unlock)(const pm_os *os, _Atomic uint32_t *mutex);
-    void (*relax)(const pm_os *os);           /* inside a short spin */
+    void (*relax)(const pm_os *os); /* inside a short spin */
 };
 
 const pm_os *pm_os_posix(void);

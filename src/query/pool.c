@@ -12,8 +12,9 @@ typedef struct job {
     _Atomic uint32_t next; /* the next piece to take */
 } job;
 
-/* A helper counts itself into `users` before it looks at `job`; the owner sets `job` to `leaving` before it looks at `users`. Both are
- * sequentially consistent, so a job is never touched after its owner left. The slot is free again only when users is zero. */
+/* A helper counts itself into `users` before it looks at `job`; the owner sets `job` to `leaving` before it looks at
+ * `users`. Both are sequentially consistent, so a job is never touched after its owner left. The slot is free again
+ * only when users is zero. */
 typedef struct slot {
     _Alignas(64) _Atomic(job *) job;
     _Atomic uint32_t users;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Exact search. The work is a grid: groups of queries by runs of rows. Many queries make many groups, each over all rows, and a
- * tile of rows stays in the cache while the whole group sees it. Few queries make one group, and the rows are cut into runs
- * for the helpers. Every cell of the grid has its own heaps; the runs of a group are merged, so the answer does not depend on
- * the cut.
+ * Exact search. The work is a grid: groups of queries by runs of rows. Many queries make many groups, each over all
+ * rows, and a tile of rows stays in the cache while the whole group sees it. Few queries make one group, and the rows
+ * are cut into runs for the helpers. Every cell of the grid has its own heaps; the runs of a group are merged, so the
+ * answer does not depend on the cut.
  */
 #include <string.h>
 
@@ -134,7 +134,8 @@ static void work_on_cell(void *context, uint32_t piece)
     }
     for (uint32_t i = 0; i < s.queries; i++) {
         const float *vector = search->vectors + ((size_t)group * g->group_queries + i) * search->dim;
-        s.heaps[i] = pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, search->k, id_of);
+        s.heaps[i] =
+            pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, search->k, id_of);
     }
     const pm_os *os = g->os;
     c->cut = search->until_ns != PM_FOREVER && os->now_ns(os) >= search->until_ns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything that is on disk, by offset: docs/format/wal.md and docs/format/manifest.md, with one static assertion for each
- * size and offset. Structs are used in memory as they are on disk; the engine runs on little-endian machines only.
+ * Everything that is on disk, by offset: docs/format/wal.md and docs/format/manifest.md, with one static assertion for
+ * each size and offset. Structs are used in memory as they are on disk; the engine runs on little-endian machines only.
  */
 #ifndef PM_STORAGE_FORMAT_H
 #define PM_STORAGE_FORMAT_H

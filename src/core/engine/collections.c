@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The catalogue: every change is a durable manifest edit before anybody can refer to it. All memory is taken before the edit, so
- * that an edit that is on disk is also in memory.
+ * The catalogue: every change is a durable manifest edit before anybody can refer to it. All memory is taken before the
+ * edit, so that an edit that is on disk is also in memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,12 +99,14 @@ static pomai_status check_options(const char *name, const pomai_collection_optio
 {
     if (name == NULL || !pm_manifest_name_valid(name, strnlen(name, POMAI_MAX_NAME + 1)))
         return pm_fail(err, POMAI_EINVAL,
-                       "\"%.80s\" cannot name a collection: 1 to %u of A-Z a-z 0-9 _ - . and no dot first", name == NULL ? "" : name,
-                       POMAI_MAX_NAME);
+                       "\"%.80s\" cannot name a collection: 1 to %u of A-Z a-z 0-9 _ - . and no dot first",
+                       name == NULL ? "" : name, POMAI_MAX_NAME);
     if (o == NULL || o->struct_size != sizeof *o)
-        return pm_fail(err, POMAI_EINVAL, "collection options are missing, or do not begin with POMAI_COLLECTION_OPTIONS_INIT");
+        return pm_fail(err, POMAI_EINVAL,
+                       "collection options are missing, or do not begin with POMAI_COLLECTION_OPTIONS_INIT");
     if (o->dim == 0 || o->dim > POMAI_MAX_DIM)
-        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)o->dim, POMAI_MAX_DIM);
+        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)o->dim,
+                       POMAI_MAX_DIM);
     if (o->metric < POMAI_METRIC_L2 || o->metric > POMAI_METRIC_COSINE)
         return pm_fail(err, POMAI_EINVAL, "unknown metric %d", (int)o->metric);
     if (o->id_kind != POMAI_ID_U64 && o->id_kind != POMAI_ID_STRING)
@@ -114,10 +116,12 @@ static pomai_status check_options(const char *name, const pomai_collection_optio
 
 static pomai_status check_changeable(const pm_db *db, pomai_error *err)
 {
-    if (db->readonly) return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; collections cannot be changed");
+    if (db->readonly)
+        return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; collections cannot be changed");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
     if (db->catalogue_broken)
-        return pm_fail(err, POMAI_ESTOPPED, "an earlier change of the catalogue failed half-way; close and reopen the database");
+        return pm_fail(err, POMAI_ESTOPPED,
+                       "an earlier change of the catalogue failed half-way; close and reopen the database");
     return POMAI_OK;
 }
 

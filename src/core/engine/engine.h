@@ -55,11 +55,11 @@ struct pomai_db {
     pm_shared shared;
     uint64_t hash_seed;
 
-    _Atomic uint32_t admin;  /* mutex: catalogue changes */
-    pm_manifest manifest;    /* under admin */
-    bool catalogue_broken;   /* an edit may or may not have become current */
+    _Atomic uint32_t admin; /* mutex: catalogue changes */
+    pm_manifest manifest;   /* under admin */
+    bool catalogue_broken;  /* an edit may or may not have become current */
     _Atomic(pm_catalog *) catalog;
-    pm_coll **graveyard;     /* every pm_coll ever made, freed at close */
+    pm_coll **graveyard; /* every pm_coll ever made, freed at close */
     size_t graves, grave_capacity;
 
     _Atomic(pm_adopted *) adopted;
@@ -102,7 +102,8 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
                        pomai_error *err);
 pomai_status pm_db_delete(pomai_collection *handle, const pomai_ids *ids, const pm_write *write, pm_batch **batch,
                           pomai_error *err);
-pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim, pomai_block **block, pomai_error *err);
+pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim, pomai_block **block,
+                           pomai_error *err);
 pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, const pm_write *write, pomai_ack *ack,
                           pomai_error *err);
 void pm_db_block_free(pomai_block *block);
@@ -118,8 +119,8 @@ uint64_t pm_coll_live(const pm_db *db, const pm_coll *coll);
 pomai_status pm_db_stats(pm_db *db, char **json, pomai_error *err);
 
 /* inspect.c */
-pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress_fn progress, void *context, char **json,
-                               pomai_error *err);
+pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress_fn progress, void *context,
+                               char **json, pomai_error *err);
 pomai_status pm_inspect_dump(const pm_os *os, const char *path, bool json, pomai_line_fn line, void *context,
                              pomai_error *err);
 

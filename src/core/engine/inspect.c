@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looking at a database that no writer has open: verify reads and checks everything, dump prints the log. Both use the readers that
- * recovery uses, and change nothing.
+ * Looking at a database that no writer has open: verify reads and checks everything, dump prints the log. Both use the
+ * readers that recovery uses, and change nothing.
  */
 #include <stdio.h>
 #include <string.h>
@@ -82,8 +82,8 @@ static pomai_status verify_record(pm_wal_scan *scan, const pm_wal_image *image, 
         const pm_manifest_collection *c = &t->manifest->entry[i].fixed;
         if (c->id != h->collection) continue;
         if (c->id_kind != h->id_kind || (h->op == PM_OP_PUT && c->dim != h->dim))
-            return pm_fail(err, POMAI_ECORRUPT, "LSN %llu of %s does not fit the collection %s", (unsigned long long)h->lsn,
-                           scan->place->dir, t->manifest->entry[i].name);
+            return pm_fail(err, POMAI_ECORRUPT, "LSN %llu of %s does not fit the collection %s",
+                           (unsigned long long)h->lsn, scan->place->dir, t->manifest->entry[i].name);
     }
     if (t->progress != NULL && t->progress(t->context, t->done, t->total) != 0)
         return pm_fail(err, POMAI_EDEADLINE, "stopped on request");
@@ -125,7 +125,8 @@ static uint64_t total_bytes(const inspection *in)
 
 static void add_problem(totals *t, const pomai_error *e)
 {
-    pm_text_add(t->json, "%s{\"status\": \"%s\", \"message\": ", t->problems++ == 0 ? "" : ", ", pm_status_name(e->status));
+    pm_text_add(t->json, "%s{\"status\": \"%s\", \"message\": ", t->problems++ == 0 ? "" : ", ",
+                pm_status_name(e->status));
     pm_text_add_json(t->json, e->message, strlen(e->message));
     pm_text_add(t->json, "}");
 }
@@ -142,8 +143,10 @@ static pomai_status verify_shards(inspection *in, totals *t, pm_text *notes, pom
         t->bytes += scan.bytes;
         t->torn_bytes += scan.torn_bytes;
         if (scan.torn_at != 0)
-            pm_text_add(notes, "torn tail of %llu bytes in shard %u: a crash was here; the next open for writing quarantines it\n",
-                        (unsigned long long)scan.torn_bytes, i);
+            pm_text_add(
+                notes,
+                "torn tail of %llu bytes in shard %u: a crash was here; the next open for writing quarantines it\n",
+                (unsigned long long)scan.torn_bytes, i);
         if (status == POMAI_OK) continue;
         add_problem(t, &own);
         if (first == POMAI_OK && err != NULL) *err = own;
@@ -153,8 +156,8 @@ static pomai_status verify_shards(inspection *in, totals *t, pm_text *notes, pom
     return first;
 }
 
-pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress_fn progress, void *context, char **json,
-                               pomai_error *err)
+pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress_fn progress, void *context,
+                               char **json, pomai_error *err)
 {
     inspection in;
     pomai_error own = {0};
@@ -168,9 +171,10 @@ pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress
     } else {
         add_problem(&t, &own);
     }
-    pm_text_add(&text, "], \"records\": %llu, \"rows\": %llu, \"log_bytes\": %llu, \"torn_bytes\": %llu, \"collections\": %u, ",
-                (unsigned long long)t.records, (unsigned long long)t.rows, (unsigned long long)t.bytes,
-                (unsigned long long)t.torn_bytes, in.manifest.collections);
+    pm_text_add(
+        &text, "], \"records\": %llu, \"rows\": %llu, \"log_bytes\": %llu, \"torn_bytes\": %llu, \"collections\": %u, ",
+        (unsigned long long)t.records, (unsigned long long)t.rows, (unsigned long long)t.bytes,
+        (unsigned long long)t.torn_bytes, in.manifest.collections);
     pm_text_add(&text, "\"shards\": %u, \"notes\": ", in.manifest.shards);
     pm_text_add_json(&text, notes.data != NULL ? notes.data : "", notes.size);
     pm_text_add(&text, "}");
@@ -208,15 +212,17 @@ static pomai_status dump_record(pm_wal_scan *scan, const pm_wal_image *image, ui
     dump *d = scan->context;
     const pm_rec_header *h = (const pm_rec_header *)(const void *)(image->data + at);
     char text[512];
-    const char *format =
-        d->json ? "{\"shard\": %u, \"file\": %llu, \"offset\": %llu, \"lsn\": %llu, \"durable_lsn\": %llu, \"op\": \"%s\", \"collection\": %u, "
-                  "\"rows\": %u, \"dim\": %u, \"batch\": %llu, \"part\": %u, \"parts\": %u, \"stamp_ns\": %llu, \"payload_bytes\": %llu, "
-                  "\"document_bytes\": %llu}"
-                : "shard %u  file %llu  offset %-9llu lsn %-7llu durable %-7llu %-6s collection %u  rows %-6u dim %-5u batch %llu  part %u/%u  "
-                  "stamp %llu  payload %llu  documents %llu";
+    const char *format = d->json ? "{\"shard\": %u, \"file\": %llu, \"offset\": %llu, \"lsn\": %llu, \"durable_lsn\": "
+                                   "%llu, \"op\": \"%s\", \"collection\": %u, "
+                                   "\"rows\": %u, \"dim\": %u, \"batch\": %llu, \"part\": %u, \"parts\": %u, "
+                                   "\"stamp_ns\": %llu, \"payload_bytes\": %llu, "
+                                   "\"document_bytes\": %llu}"
+                                 : "shard %u  file %llu  offset %-9llu lsn %-7llu durable %-7llu %-6s collection %u  "
+                                   "rows %-6u dim %-5u batch %llu  part %u/%u  "
+                                   "stamp %llu  payload %llu  documents %llu";
     snprintf(text, sizeof text, format, scan->place->shard, (unsigned long long)image->number, (unsigned long long)at,
-             (unsigned long long)h->lsn, (unsigned long long)h->durable_lsn, op[h->op <= PM_OP_ABORT ? h->op : 0], h->collection,
-             h->rows, h->dim, (unsigned long long)h->batch, d->json ? h->part : h->part + 1, h->parts,
+             (unsigned long long)h->lsn, (unsigned long long)h->durable_lsn, op[h->op <= PM_OP_ABORT ? h->op : 0],
+             h->collection, h->rows, h->dim, (unsigned long long)h->batch, d->json ? h->part : h->part + 1, h->parts,
              (unsigned long long)h->stamp, (unsigned long long)h->payload_len, (unsigned long long)h->documents_len);
     return give_line(d, text, err);
 }

@@ -26,7 +26,7 @@ char *pm_layout_path(const char *path, const char *format, ...)
 /* ---- probing ---- */
 
 typedef struct contents {
-    bool ours;   /* manifest/ or shards/ or LOCK */
+    bool ours; /* manifest/ or shards/ or LOCK */
     char other[64];
 } contents;
 
@@ -77,8 +77,8 @@ pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *st
     int rc = os->dir_list(os, path, look_at_name, &c);
     if (rc != 0) return pm_fail_os(err, rc, "cannot list the directory %s", path);
     if (!c.ours && c.other[0] != '\0')
-        return pm_fail(err, POMAI_ENOTDB, "the directory %s holds other things (%s) and is no database: give another path", path,
-                       c.other);
+        return pm_fail(err, POMAI_ENOTDB,
+                       "the directory %s holds other things (%s) and is no database: give another path", path, c.other);
     char *dir = pm_layout_path(path, "manifest");
     if (dir == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open the database");
     pm_manifest_state manifest;
@@ -93,7 +93,8 @@ pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *st
     status = any_log(os, path, &log, err);
     if (status != POMAI_OK) return status;
     if (log || manifest == PM_MANIFEST_LOST)
-        return pm_fail(err, POMAI_ECORRUPT, "%s/manifest/CURRENT is missing though the database has data; restore it from a copy", path);
+        return pm_fail(err, POMAI_ECORRUPT,
+                       "%s/manifest/CURRENT is missing though the database has data; restore it from a copy", path);
     *state = PM_DIR_EMPTY;
     return POMAI_OK;
 }
@@ -122,7 +123,8 @@ static pomai_status make_sub(const pm_os *os, const char *path, const char *pare
     return status;
 }
 
-static pomai_status make_shard(const pm_os *os, const char *path, uint32_t index, const uint8_t uuid[16], pomai_error *err)
+static pomai_status make_shard(const pm_os *os, const char *path, uint32_t index, const uint8_t uuid[16],
+                               pomai_error *err)
 {
     char epoch[48], number[16], shard[64];
     snprintf(epoch, sizeof epoch, "shards/%u", PM_EPOCH);
@@ -203,13 +205,15 @@ pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, i
     if (fd == -ENOENT && !exclusive)
         return pm_fail(err, POMAI_ENOTFOUND, "%s/LOCK is missing: open the database once for writing to make it", path);
     if (fd < 0)
-        return pm_fail_os(err, fd, "cannot open %s/LOCK%s", path, exclusive ? " for writing; to only read, open read-only" : "");
+        return pm_fail_os(err, fd, "cannot open %s/LOCK%s", path,
+                          exclusive ? " for writing; to only read, open read-only" : "");
     int rc = os->file_lock(os, fd, exclusive);
     if (rc == -EAGAIN) {
         char holder[128];
         read_holder(os, fd, holder, sizeof holder);
         os->file_close(os, fd);
-        return pm_fail(err, POMAI_ELOCKED, "the database %s is open in another process (last writer: %s); close it there first", path,
+        return pm_fail(err, POMAI_ELOCKED,
+                       "the database %s is open in another process (last writer: %s); close it there first", path,
                        holder);
     }
     if (rc != 0) {

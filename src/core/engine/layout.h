@@ -13,12 +13,13 @@ enum { PM_DB_PATH_MAX = 3800 }; /* leaves room for what is appended to it */
 char *pm_layout_path(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 typedef enum pm_dir_state {
-    PM_DIR_ABSENT,     /* no such path */
-    PM_DIR_EMPTY,      /* nothing in it, or an interrupted creation: may become a database */
+    PM_DIR_ABSENT, /* no such path */
+    PM_DIR_EMPTY,  /* nothing in it, or an interrupted creation: may become a database */
     PM_DIR_DATABASE,
 } pm_dir_state;
 
-/* POMAI_ENOTDB for a file or a directory with other things in it; POMAI_ECORRUPT for a database that lost its CURRENT. */
+/* POMAI_ENOTDB for a file or a directory with other things in it; POMAI_ECORRUPT for a database that lost its CURRENT.
+ */
 pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *state, pomai_error *err);
 /* Directories, watermarks and the first manifest of a new database; what an interrupted creation left is reused. */
 pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, pomai_error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening: lock, manifest, read all logs, decide the batches over several shards, replay, settle, start. Nothing on disk is changed
- * before all logs were read and found sound.
+ * Opening: lock, manifest, read all logs, decide the batches over several shards, replay, settle, start. Nothing on
+ * disk is changed before all logs were read and found sound.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,18 +19,23 @@ enum { DEFAULT_MAILBOX = 1024, DEFAULT_GROUP_MS = 10, MOST_DEFAULT_SHARDS = 8 };
 
 static pomai_status check_options(const pomai_open_options *o, pomai_error *err)
 {
-    const uint32_t known = POMAI_OPEN_EXISTING | POMAI_OPEN_READONLY | POMAI_OPEN_ACCEPT_DAMAGE | POMAI_OPEN_STRICT_MARK;
+    const uint32_t known =
+        POMAI_OPEN_EXISTING | POMAI_OPEN_READONLY | POMAI_OPEN_ACCEPT_DAMAGE | POMAI_OPEN_STRICT_MARK;
     if (o->struct_size != sizeof *o)
-        return pm_fail(err, POMAI_EINVAL, "pomai_open_options.struct_size is %zu, not %zu: begin with POMAI_OPEN_OPTIONS_INIT",
+        return pm_fail(err, POMAI_EINVAL,
+                       "pomai_open_options.struct_size is %zu, not %zu: begin with POMAI_OPEN_OPTIONS_INIT",
                        o->struct_size, sizeof *o);
     if ((o->flags & ~known) != 0) return pm_fail(err, POMAI_EINVAL, "unknown open flags %#x", o->flags & ~known);
     if ((o->flags & POMAI_OPEN_ACCEPT_DAMAGE) != 0 && (o->flags & POMAI_OPEN_READONLY) == 0)
-        return pm_fail(err, POMAI_EINVAL, "POMAI_OPEN_ACCEPT_DAMAGE needs POMAI_OPEN_READONLY: a damaged log takes no writes");
-    if (o->shards > PM_MAX_SHARDS) return pm_fail(err, POMAI_EINVAL, "%u shards are too many: at most %u", o->shards, PM_MAX_SHARDS);
+        return pm_fail(err, POMAI_EINVAL,
+                       "POMAI_OPEN_ACCEPT_DAMAGE needs POMAI_OPEN_READONLY: a damaged log takes no writes");
+    if (o->shards > PM_MAX_SHARDS)
+        return pm_fail(err, POMAI_EINVAL, "%u shards are too many: at most %u", o->shards, PM_MAX_SHARDS);
     if ((unsigned)o->durability > POMAI_DURABILITY_SYNC)
         return pm_fail(err, POMAI_EINVAL, "unknown durability %d", (int)o->durability);
     if (o->mailbox_slots > 1u << 20 || (o->mailbox_slots & (o->mailbox_slots - 1)) != 0)
-        return pm_fail(err, POMAI_EINVAL, "mailbox_slots is %u: it must be a power of two, at most 1,048,576", o->mailbox_slots);
+        return pm_fail(err, POMAI_EINVAL, "mailbox_slots is %u: it must be a power of two, at most 1,048,576",
+                       o->mailbox_slots);
     if (o->wal_file_bytes != 0 && (o->wal_file_bytes < LEAST_WAL_BYTES || o->wal_file_bytes > MOST_WAL_BYTES))
         return pm_fail(err, POMAI_EINVAL, "wal_file_bytes is %llu: it must be 64 KiB to 1 GiB",
                        (unsigned long long)o->wal_file_bytes);
@@ -107,8 +112,8 @@ static void work_on_shard(void *context, uint32_t i)
     pm_shard *shard = r->db->shared.shard[i];
     switch (r->phase) {
     case PHASE_SCAN:
-        w->status = pm_shard_scan(shard, r->db->manifest.shard[i].first_wal, !r->db->readonly, r->accept_damage, &w->notes,
-                                  &w->error);
+        w->status = pm_shard_scan(shard, r->db->manifest.shard[i].first_wal, !r->db->readonly, r->accept_damage,
+                                  &w->notes, &w->error);
         break;
     case PHASE_REPLAY:
         w->status = pm_shard_replay(shard, r->aborted, r->aborted_count, pm_db_find_id, r->db, &w->error);
@@ -338,7 +343,9 @@ static pomai_status start(pm_db *db, const pomai_open_options *o, pomai_error *e
 {
     const pm_os *os = db->os;
     db->simd = pm_simd_best(os->env(os, "POMAI_SIMD"));
-    uint32_t helpers = o->search_threads == 0 ? os->cores(os) - 1 : o->search_threads == UINT32_MAX ? 0 : o->search_threads;
+    uint32_t helpers = o->search_threads == 0            ? os->cores(os) - 1
+                       : o->search_threads == UINT32_MAX ? 0
+                                                         : o->search_threads;
     db->pool = pm_pool_make(os, helpers);
     int rc = os->random(os, &db->hash_seed, sizeof db->hash_seed);
     if (db->pool == NULL) return pm_fail(err, POMAI_ENOMEM, "cannot start %u search threads", helpers);
@@ -381,7 +388,8 @@ pomai_status pm_db_open(const pm_os *os, const char *path, const pomai_open_opti
     *out = NULL;
     if (path == NULL || path[0] == '\0') return pm_fail(err, POMAI_EINVAL, "the path of the database is empty");
     if (strlen(path) > PM_DB_PATH_MAX)
-        return pm_fail(err, POMAI_ETOOBIG, "the path of the database has %zu bytes, at most %d", strlen(path), PM_DB_PATH_MAX);
+        return pm_fail(err, POMAI_ETOOBIG, "the path of the database has %zu bytes, at most %d", strlen(path),
+                       PM_DB_PATH_MAX);
     pomai_status status = check_options(o, err);
     if (status != POMAI_OK) return status;
     uint64_t begin = os->now_ns(os);
@@ -413,7 +421,8 @@ pomai_status pm_db_close(pm_db *db, pomai_error *err)
 {
     int64_t handles = atomic_load(&db->open_handles);
     if (handles > 0)
-        return pm_fail(err, POMAI_EBUSY, "%lld collections, tickets or blocks of the database are still open; close them first",
+        return pm_fail(err, POMAI_EBUSY,
+                       "%lld collections, tickets or blocks of the database are still open; close them first",
                        (long long)handles);
     pomai_status status = POMAI_OK;
     if (!db->readonly) {

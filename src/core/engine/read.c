@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads: a view is the tables of a collection and the visible LSNs, loaded first. No lock, no reference to anything that moves. */
+/* Reads: a view is the tables of a collection and the visible LSNs, loaded first. No lock, no reference to anything
+ * that moves. */
 #include "core/engine/engine.h"
 
 enum { MOST_HITS = 1 << 26 }; /* queries x k of one call */
@@ -20,8 +21,8 @@ uint64_t pm_coll_live(const pm_db *db, const pm_coll *coll)
     return rows;
 }
 
-static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const float *vectors, uint64_t queries, uint64_t dim,
-                                  uint64_t k, pomai_error *err)
+static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const float *vectors, uint64_t queries,
+                                  uint64_t dim, uint64_t k, pomai_error *err)
 {
     uint64_t floats;
     if (queries == 0 || vectors == NULL) return pm_fail(err, POMAI_EINVAL, "no query vector was given");
@@ -29,22 +30,26 @@ static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const fl
     if (k > POMAI_MAX_K)
         return pm_fail(err, POMAI_ETOOBIG, "k is %llu, at most %u", (unsigned long long)k, POMAI_MAX_K);
     if (dim == 0 || dim > POMAI_MAX_DIM)
-        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)dim, POMAI_MAX_DIM);
+        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)dim,
+                       POMAI_MAX_DIM);
     if (coll != NULL && dim != coll->dim)
-        return pm_fail(err, POMAI_EDIM, "the query has %llu dimensions, the collection %s has %u", (unsigned long long)dim, coll->name,
-                       coll->dim);
+        return pm_fail(err, POMAI_EDIM, "the query has %llu dimensions, the collection %s has %u",
+                       (unsigned long long)dim, coll->name, coll->dim);
     if (queries > MOST_HITS / k || pm_mul_overflows(queries, dim, &floats) || floats > SIZE_MAX / sizeof(float))
-        return pm_fail(err, POMAI_ETOOBIG, "%llu queries with k = %llu are more than %u neighbours at once; split the call",
+        return pm_fail(err, POMAI_ETOOBIG,
+                       "%llu queries with k = %llu are more than %u neighbours at once; split the call",
                        (unsigned long long)queries, (unsigned long long)k, MOST_HITS);
     size_t bad = db->simd->first_not_finite(vectors, floats);
     if (bad < floats)
-        return pm_fail(err, POMAI_ENOTFINITE, "query %zu, dimension %zu is not a finite number", (size_t)(bad / dim), (size_t)(bad % dim));
+        return pm_fail(err, POMAI_ENOTFINITE, "query %zu, dimension %zu is not a finite number", (size_t)(bad / dim),
+                       (size_t)(bad % dim));
     for (uint64_t q = 0; coll != NULL && coll->metric == POMAI_METRIC_COSINE && q < queries; q++) {
         uint64_t d = 0;
         while (d < dim && vectors[q * dim + d] == 0.0f)
             d++;
         if (d == dim)
-            return pm_fail(err, POMAI_EZEROVEC, "query %llu is a zero vector, which has no direction under the cosine metric",
+            return pm_fail(err, POMAI_EZEROVEC,
+                           "query %llu is a zero vector, which has no direction under the cosine metric",
                            (unsigned long long)q);
     }
     return POMAI_OK;

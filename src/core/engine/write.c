@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Admission: everything about a batch is checked here, in the caller's thread, before anything is reserved or sent; then its rows
- * are routed to shards. What is admitted can only fail for want of disk or memory, or because a log fails.
+ * Admission: everything about a batch is checked here, in the caller's thread, before anything is reserved or sent;
+ * then its rows are routed to shards. What is admitted can only fail for want of disk or memory, or because a log
+ * fails.
  */
 #include <string.h>
 
@@ -13,7 +14,8 @@ enum { BLOCK_SHIFT = 12 }; /* ids of one block of 4,096 share a shard */
 
 static pomai_status check_writable(const pm_db *db, pomai_error *err)
 {
-    if (db->readonly) return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; open it without POMAI_OPEN_READONLY");
+    if (db->readonly)
+        return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; open it without POMAI_OPEN_READONLY");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
     return POMAI_OK;
 }
@@ -33,18 +35,20 @@ static pomai_status check_string_ids(const pomai_bytes *ids, uint64_t count, pom
 {
     for (uint64_t i = 0; i < count; i++)
         if (ids[i].data == NULL || ids[i].size == 0 || ids[i].size > POMAI_MAX_STRING_ID)
-            return pm_fail(err, POMAI_EID, "the id of row %llu has %zu bytes: a string id has 1 to %u", (unsigned long long)i,
-                           ids[i].data == NULL ? 0 : ids[i].size, POMAI_MAX_STRING_ID);
+            return pm_fail(err, POMAI_EID, "the id of row %llu has %zu bytes: a string id has 1 to %u",
+                           (unsigned long long)i, ids[i].data == NULL ? 0 : ids[i].size, POMAI_MAX_STRING_ID);
     return POMAI_OK;
 }
 
 static pomai_status check_size(uint64_t rows, uint64_t bytes, pomai_error *err)
 {
     if (bytes > POMAI_MAX_BATCH_BYTES)
-        return pm_fail(err, POMAI_ETOOBIG, "the batch has %llu bytes of ids, vectors and documents, at most %u (64 MiB): split it",
+        return pm_fail(err, POMAI_ETOOBIG,
+                       "the batch has %llu bytes of ids, vectors and documents, at most %u (64 MiB): split it",
                        (unsigned long long)bytes, POMAI_MAX_BATCH_BYTES);
     if (rows > (1u << 24))
-        return pm_fail(err, POMAI_ETOOBIG, "the batch has %llu rows, at most 16,777,216: split it", (unsigned long long)rows);
+        return pm_fail(err, POMAI_ETOOBIG, "the batch has %llu rows, at most 16,777,216: split it",
+                       (unsigned long long)rows);
     return POMAI_OK;
 }
 
@@ -55,7 +59,8 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
         return pm_fail(err, POMAI_EINVAL, "the batch is missing, or does not begin with POMAI_BATCH_INIT");
     if (in->rows == 0) return pm_fail(err, POMAI_EINVAL, "the batch is empty: rows is 0");
     if (in->dim == 0 || in->dim > POMAI_MAX_DIM)
-        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)in->dim, POMAI_MAX_DIM);
+        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)in->dim,
+                       POMAI_MAX_DIM);
     if (in->vectors == NULL) return pm_fail(err, POMAI_EINVAL, "the batch has no vectors");
     if (in->u64_ids != NULL && in->string_ids != NULL)
         return pm_fail(err, POMAI_EINVAL, "the batch has ids of both kinds; a collection has one kind");
@@ -81,8 +86,8 @@ static pomai_status check_vectors(const pm_db *db, const pm_coll *coll, const fl
     const size_t n = rows * dim;
     size_t bad = db->simd->first_not_finite(vectors, n);
     if (bad < n)
-        return pm_fail(err, POMAI_ENOTFINITE, "row %zu, dimension %zu is %s; nothing of the batch was stored", bad / dim, bad % dim,
-                       vectors[bad] != vectors[bad] ? "NaN" : "infinite");
+        return pm_fail(err, POMAI_ENOTFINITE, "row %zu, dimension %zu is %s; nothing of the batch was stored",
+                       bad / dim, bad % dim, vectors[bad] != vectors[bad] ? "NaN" : "infinite");
     if (coll->metric != POMAI_METRIC_COSINE) return POMAI_OK;
     for (size_t row = 0; row < rows; row++) {
         const float *v = vectors + row * dim;
@@ -90,7 +95,8 @@ static pomai_status check_vectors(const pm_db *db, const pm_coll *coll, const fl
         while (d < dim && v[d] == 0.0f)
             d++;
         if (d == dim)
-            return pm_fail(err, POMAI_EZEROVEC, "row %zu is a zero vector, which has no direction under the cosine metric", row);
+            return pm_fail(err, POMAI_EZEROVEC,
+                           "row %zu is a zero vector, which has no direction under the cosine metric", row);
     }
     return POMAI_OK;
 }
@@ -100,7 +106,8 @@ static pomai_status check_kind(const pm_coll *coll, bool u64, bool string, pomai
     if (coll->id_kind == POMAI_ID_U64 && string)
         return pm_fail(err, POMAI_EID, "the collection %s has u64 ids; string ids were given", coll->name);
     if (coll->id_kind == POMAI_ID_STRING && !string)
-        return pm_fail(err, POMAI_EID, "the collection %s has string ids; %s were given", coll->name, u64 ? "u64 ids" : "none");
+        return pm_fail(err, POMAI_EID, "the collection %s has string ids; %s were given", coll->name,
+                       u64 ? "u64 ids" : "none");
     return POMAI_OK;
 }
 
@@ -143,12 +150,12 @@ static pomai_status check_repeats(const pm_db *db, const pm_batch *b, pomai_erro
         if (seen[at] == 0)
             seen[at] = row + 1;
         else if (b->u64_ids != NULL)
-            status = pm_fail(err, POMAI_EDUPID, "rows %u and %u have the same id %llu; an id may be in a batch once", seen[at] - 1,
-                             row, (unsigned long long)b->u64_ids[row]);
+            status = pm_fail(err, POMAI_EDUPID, "rows %u and %u have the same id %llu; an id may be in a batch once",
+                             seen[at] - 1, row, (unsigned long long)b->u64_ids[row]);
         else
-            status = pm_fail(err, POMAI_EDUPID, "rows %u and %u have the same id \"%.*s\"; an id may be in a batch once",
-                             seen[at] - 1, row, (int)pm_min_u64(b->string_ids[row].size, 80),
-                             (const char *)b->string_ids[row].data);
+            status = pm_fail(err, POMAI_EDUPID,
+                             "rows %u and %u have the same id \"%.*s\"; an id may be in a batch once", seen[at] - 1,
+                             row, (int)pm_min_u64(b->string_ids[row].size, 80), (const char *)b->string_ids[row].data);
     }
     pm_free(seen);
     return status;
@@ -246,7 +253,9 @@ static pomai_status assign_ids(pm_coll *coll, uint64_t rows, uint64_t *first, po
     uint64_t next = atomic_load(&coll->next_id);
     do {
         if (next > UINT64_MAX - rows)
-            return pm_fail(err, POMAI_ETOOBIG, "no ids are left to assign: the largest id in %s is near 2^64; give ids yourself", coll->name);
+            return pm_fail(err, POMAI_ETOOBIG,
+                           "no ids are left to assign: the largest id in %s is near 2^64; give ids yourself",
+                           coll->name);
     } while (!atomic_compare_exchange_weak(&coll->next_id, &next, next + rows));
     *first = next;
     return POMAI_OK;
@@ -303,8 +312,8 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
         if (status != POMAI_OK) return status;
     }
     if (in->dim != coll->dim)
-        return pm_fail(err, POMAI_EDIM, "the vectors have %llu dimensions, the collection %s has %u", (unsigned long long)in->dim,
-                       coll->name, coll->dim);
+        return pm_fail(err, POMAI_EDIM, "the vectors have %llu dimensions, the collection %s has %u",
+                       (unsigned long long)in->dim, coll->name, coll->dim);
     status = check_kind(coll, in->u64_ids != NULL, in->string_ids != NULL, err);
     if (status == POMAI_OK) status = check_vectors(db, coll, in->vectors, in->rows, err);
     pm_batch from = {.coll = coll,
@@ -382,10 +391,11 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
     if (status != POMAI_OK) return status;
     if (rows == 0) return pm_fail(err, POMAI_EINVAL, "a block of 0 rows cannot be reserved");
     if (dim == 0 || dim > POMAI_MAX_DIM)
-        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)dim, POMAI_MAX_DIM);
+        return pm_fail(err, POMAI_EDIM, "%llu dimensions: a vector has 1 to %u", (unsigned long long)dim,
+                       POMAI_MAX_DIM);
     if (coll != NULL && dim != coll->dim)
-        return pm_fail(err, POMAI_EDIM, "the block has %llu dimensions, the collection %s has %u", (unsigned long long)dim, coll->name,
-                       coll->dim);
+        return pm_fail(err, POMAI_EDIM, "the block has %llu dimensions, the collection %s has %u",
+                       (unsigned long long)dim, coll->name, coll->dim);
     if (coll != NULL) status = check_kind(coll, true, false, err);
     uint64_t bytes;
     if (pm_mul_overflows(rows, dim * sizeof(float), &bytes)) bytes = UINT64_MAX;
@@ -449,7 +459,8 @@ static pomai_status check_commit(pomai_block *block, const pomai_bytes *document
     if (status == POMAI_OK) status = pm_handle_coll_for_put(block->collection, block->dim, POMAI_ID_U64, coll, err);
     if (status != POMAI_OK) return status;
     if ((*coll)->dim != block->dim) /* `default` was made by somebody else meanwhile */
-        return pm_fail(err, POMAI_EDIM, "the block has %u dimensions, the collection %s has %u", block->dim, (*coll)->name, (*coll)->dim);
+        return pm_fail(err, POMAI_EDIM, "the block has %u dimensions, the collection %s has %u", block->dim,
+                       (*coll)->name, (*coll)->dim);
     status = check_kind(*coll, true, false, err);
     return status != POMAI_OK ? status : check_vectors(block->db, *coll, block->vectors, block->rows, err);
 }

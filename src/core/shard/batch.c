@@ -152,7 +152,8 @@ static pomai_status fits_mailboxes(const pm_shared *shared, const pm_batch *batc
     uint32_t count[PM_MAX_SHARDS] = {0};
     for (uint32_t i = 0; i < batch->parts; i++)
         if (++count[batch->part[i].shard] > shared->mailbox_slots)
-            return pm_fail(err, POMAI_ETOOBIG, "the batch has more parts for shard %u than its %u mailbox slots; split it",
+            return pm_fail(err, POMAI_ETOOBIG,
+                           "the batch has more parts for shard %u than its %u mailbox slots; split it",
                            batch->part[i].shard, shared->mailbox_slots);
     return POMAI_OK;
 }
@@ -179,17 +180,22 @@ pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns
         pm_shard *full = reserve_all(shared, batch);
         if (full == NULL) break;
         if (until_ns == 0)
-            return pm_fail(err, POMAI_EBUSY, "shard %u has %u writes under way and takes no more; nothing was done: try again, or "
-                           "give a deadline", full->index, shared->mailbox_slots);
+            return pm_fail(err, POMAI_EBUSY,
+                           "shard %u has %u writes under way and takes no more; nothing was done: try again, or "
+                           "give a deadline",
+                           full->index, shared->mailbox_slots);
         if (until_ns != PM_FOREVER && os->now_ns(os) >= until_ns)
-            return pm_fail(err, POMAI_EDEADLINE, "shard %u had no room before the deadline; nothing was done", full->index);
+            return pm_fail(err, POMAI_EDEADLINE, "shard %u had no room before the deadline; nothing was done",
+                           full->index);
         atomic_fetch_add(&full->room_waiters, 1);
         uint32_t seen = atomic_load(&full->room_word);
-        if (atomic_load(&full->credits) <= 0 && !pm_stopped(shared)) os->word_wait(os, &full->room_word, seen, until_ns);
+        if (atomic_load(&full->credits) <= 0 && !pm_stopped(shared))
+            os->word_wait(os, &full->room_word, seen, until_ns);
         atomic_fetch_sub(&full->room_waiters, 1);
     }
     batch->admitted_ns = os->now_ns(os);
-    batch->id = shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_relaxed);
+    batch->id =
+        shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_relaxed);
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
     atomic_store_explicit(&batch->unapplied, batch->parts, memory_order_relaxed);
     atomic_fetch_add_explicit(&batch->holders, batch->parts, memory_order_relaxed);

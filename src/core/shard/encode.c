@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a part of a batch to a record in the log slab. The slab's copy of the vectors is the only one: the memtable points into it.
- * Everything that applying the record will need is reserved here, before the record exists, so that what is logged can be shown.
+ * From a part of a batch to a record in the log slab. The slab's copy of the vectors is the only one: the memtable
+ * points into it. Everything that applying the record will need is reserved here, before the record exists, so that
+ * what is logged can be shown.
  */
 #include <string.h>
 
@@ -46,7 +47,7 @@ static inline uint32_t row_of(const pm_part *part, uint32_t i)
 
 typedef struct columns {
     pm_rec_layout layout;
-    bool range;        /* ids are consecutive: one number says all */
+    bool range; /* ids are consecutive: one number says all */
     uint64_t first_id;
 } columns;
 
@@ -242,7 +243,8 @@ pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
     measure(part, &c);
     pm_encoded room = room_for(shard, c.layout.total, PM_SPANS_A_RECORD + 1);
     if (room != PM_ENCODED) return room;
-    const size_t in_slab = batch->adopt ? c.layout.vectors_at + (c.layout.total - c.layout.documents_at) : c.layout.total;
+    const size_t in_slab =
+        batch->adopt ? c.layout.vectors_at + (c.layout.total - c.layout.documents_at) : c.layout.total;
     uint8_t *at = slab_reserve(shard, in_slab);
     pm_chunk *chunk = NULL;
     pm_memtable *table = batch->coll->table[shard->index];
@@ -270,8 +272,7 @@ pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
     }
     part->lsn = h->lsn;
     if (part->number == 0) batch->stamp = h->stamp;
-    if (batch->level == POMAI_DURABILITY_SYNC)
-        shard->want_sync = true;
+    if (batch->level == POMAI_DURABILITY_SYNC) shard->want_sync = true;
     append(shard, h, c.layout.total, part, chunk);
     return PM_ENCODED;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log writer: runs one shard's jobs. It owns a job from READY to DONE and touches nothing else of the shard. A failed write
- * or sync is reported and never tried again.
+ * The log writer: runs one shard's jobs. It owns a job from READY to DONE and touches nothing else of the shard. A
+ * failed write or sync is reported and never tried again.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,14 +16,18 @@ static pomai_status run_commit(pm_shard *shard, pm_job *job, pomai_error *err)
     PM_POINT(COMMIT_WRITE_BEGIN);
     if (job->span_count > 0) rc = os->file_write(os, job->fd, job->spans, job->span_count, job->offset);
     if (rc != 0)
-        return pm_fail(err, POMAI_EIO, "cannot write to log file %llu of %s (errno %d); the writes under way are lost or not: reopen "
-                       "to learn it", (unsigned long long)job->end.number, shard->place.dir, -rc);
+        return pm_fail(err, POMAI_EIO,
+                       "cannot write to log file %llu of %s (errno %d); the writes under way are lost or not: reopen "
+                       "to learn it",
+                       (unsigned long long)job->end.number, shard->place.dir, -rc);
     PM_POINT(COMMIT_WRITTEN);
     if (!job->sync) return POMAI_OK;
     rc = os->file_sync(os, job->fd);
     if (rc != 0)
-        return pm_fail(err, POMAI_EIO, "cannot sync log file %llu of %s (errno %d); the writes under way are lost or not: reopen to "
-                       "learn it", (unsigned long long)job->end.number, shard->place.dir, -rc);
+        return pm_fail(err, POMAI_EIO,
+                       "cannot sync log file %llu of %s (errno %d); the writes under way are lost or not: reopen to "
+                       "learn it",
+                       (unsigned long long)job->end.number, shard->place.dir, -rc);
     PM_POINT(COMMIT_SYNCED);
     return job->mark ? pm_mark_write(&shard->place, &shard->mark, &job->end, err) : POMAI_OK;
 }
@@ -36,10 +40,11 @@ static pomai_status run_create(pm_shard *shard, pm_job *job, pomai_error *err)
     job->new_capacity = job->capacity;
     pomai_status status = pm_wal_create(&shard->place, number, job->capacity, shared->open_counter, &job->end,
                                         &job->new_fd, &job->new_seed, err);
-    if (status == POMAI_ENOSPC && job->capacity_least < job->capacity) { /* a full disk may have room for a small file */
+    if (status == POMAI_ENOSPC &&
+        job->capacity_least < job->capacity) { /* a full disk may have room for a small file */
         job->new_capacity = job->capacity_least;
-        status = pm_wal_create(&shard->place, number, job->capacity_least, shared->open_counter, &job->end, &job->new_fd,
-                               &job->new_seed, err);
+        status = pm_wal_create(&shard->place, number, job->capacity_least, shared->open_counter, &job->end,
+                               &job->new_fd, &job->new_seed, err);
     }
     if (status != POMAI_OK) return status;
     if (job->end.number > 0) pm_wal_trim(&shard->place, job->end.number, job->end.length);

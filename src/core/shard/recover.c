@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery of one shard: read the log, let the engine decide the batches over all shards, replay, settle. Replaying twice
- * equals replaying once: nothing is changed before settling, and settling can be cut off anywhere.
+ * Recovery of one shard: read the log, let the engine decide the batches over all shards, replay, settle. Replaying
+ * twice equals replaying once: nothing is changed before settling, and settling can be cut off anywhere.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,11 +35,8 @@ static pomai_status take_record(pm_wal_scan *scan, const pm_wal_image *image, ui
     room = grow(&parts, &shard->part_capacity, shard->parts, sizeof *shard->part);
     shard->part = parts;
     if (!room) return pm_fail(err, POMAI_ENOMEM, "no memory to replay the log %s", shard->place.dir);
-    shard->part[shard->parts++] = (pm_recovered_part){.batch = h->batch,
-                                                      .shard = shard->index,
-                                                      .part = h->part,
-                                                      .parts = h->parts,
-                                                      .aborted = h->op == PM_OP_ABORT};
+    shard->part[shard->parts++] = (pm_recovered_part){
+        .batch = h->batch, .shard = shard->index, .part = h->part, .parts = h->parts, .aborted = h->op == PM_OP_ABORT};
     return POMAI_OK;
 }
 
@@ -93,9 +90,11 @@ static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_h
 {
     const uint8_t *payload = (const uint8_t *)(h + 1);
     if (h->id_kind != coll->id_kind || (h->op == PM_OP_PUT && h->dim != coll->dim))
-        return pm_fail(err, POMAI_ECORRUPT,
-                       "LSN %llu of %s does not fit the collection %s: dimension %u, kind of id %u; is the catalogue of the same "
-                       "copy as the log?", (unsigned long long)h->lsn, shard->place.dir, coll->name, h->dim, h->id_kind);
+        return pm_fail(
+            err, POMAI_ECORRUPT,
+            "LSN %llu of %s does not fit the collection %s: dimension %u, kind of id %u; is the catalogue of the same "
+            "copy as the log?",
+            (unsigned long long)h->lsn, shard->place.dir, coll->name, h->dim, h->id_kind);
     pm_memtable *table = coll->table[shard->index];
     if (h->op == PM_OP_DELETE) {
         (void)pm_memtable_end_all(table, h, payload);
@@ -145,8 +144,8 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
                                         &shard->fd, &shard->seed, err);
     if (status == POMAI_ENOSPC && need < shard->capacity) {
         shard->capacity = need;
-        status = pm_wal_create(&shard->place, number, need, shard->shared->open_counter, &pred, &shard->fd, &shard->seed,
-                               err);
+        status = pm_wal_create(&shard->place, number, need, shard->shared->open_counter, &pred, &shard->fd,
+                               &shard->seed, err);
     }
     if (status != POMAI_OK) return status;
     shard->end.number = number;
@@ -163,7 +162,8 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
     }
     shard->span_count = 0;
     shard->spans_at = 0;
-    if (rc != 0) return pm_fail_os(err, rc, "cannot write to log file %llu of %s", (unsigned long long)number, shard->place.dir);
+    if (rc != 0)
+        return pm_fail_os(err, rc, "cannot write to log file %llu of %s", (unsigned long long)number, shard->place.dir);
     PM_POINT(ABORTS_WRITTEN);
     if (pred.number > 0) pm_wal_trim(&shard->place, pred.number, pred.length);
     return POMAI_OK;

@@ -132,7 +132,8 @@ static void forget(pm_shard *shard, const pm_pending *p)
     if (p->chunk != NULL) pm_memtable_forget(p->part->batch->coll->table[shard->index], p->chunk);
 }
 
-/* Queues the ABORT of a refused batch. Without memory for it, it stays unwritten: recovery aborts an incomplete batch anyway. */
+/* Queues the ABORT of a refused batch. Without memory for it, it stays unwritten: recovery aborts an incomplete batch
+ * anyway. */
 static void owe_abort(pm_shard *shard, uint64_t batch)
 {
     if (shard->aborts == shard->abort_capacity) {
@@ -156,14 +157,16 @@ static bool show_decided(pm_shard *shard)
             bool job_out = atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE;
             if (outcome == PM_PENDING && pm_stopped(shared) && !p.durable && !job_out) {
                 pomai_error error = {0};
-                pm_fail(&error, POMAI_EUNKNOWN, "a log failed while this write was under way; close and reopen the database to learn "
+                pm_fail(&error, POMAI_EUNKNOWN,
+                        "a log failed while this write was under way; close and reopen the database to learn "
                         "whether it is there; the error was: %.300s",
                         atomic_load(&shared->stopped) == 2 ? shared->stop_error.message : "of another shard");
                 pm_batch_fail(shared, p.part->batch, PM_UNKNOWN, &error, shard->index);
                 continue;
             }
             if (outcome == PM_PENDING) break;
-            /* A refused record is still to be written, perhaps from the caller's block; a stopped log never writes it. */
+            /* A refused record is still to be written, perhaps from the caller's block; a stopped log never writes it.
+             */
             if (outcome != PM_DECIDED && !p.durable && (job_out || !pm_stopped(shared))) break;
             if (outcome == PM_DECIDED)
                 apply(shard, &p);
@@ -245,7 +248,8 @@ static bool take_commands(pm_shard *shard)
 /* A stopped shard still has to give back what waits for a new file. */
 static void release_held(pm_shard *shard)
 {
-    if (!pm_stopped(shard->shared) || atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE) return;
+    if (!pm_stopped(shard->shared) || atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE)
+        return;
     shard->rotate = false;
     if (shard->held == NULL) return;
     pomai_error error;

@@ -22,7 +22,7 @@ typedef struct pm_coll {
     _Atomic bool dropped;
     _Atomic uint64_t next_id; /* the next to be assigned; above every id ever put */
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
-    pm_memtable *table[];     /* one a shard */
+    pm_memtable *table[]; /* one a shard */
 } pm_coll;
 
 /* Counts of a log2 histogram with four steps an octave, in nanoseconds. */
@@ -72,20 +72,20 @@ struct pm_batch {
     uint32_t rows;
     uint32_t parts;
     pm_part *part;
-    uint32_t *index;   /* owned; behind the parts' index */
+    uint32_t *index; /* owned; behind the parts' index */
     /* counted by the parts */
     _Atomic uint32_t undurable;
     _Atomic uint32_t unapplied;
-    _Atomic uint32_t outcome;      /* pm_outcome, moves once */
-    _Atomic bool unsynced;         /* at least one part was acknowledged without a sync */
-    _Atomic uint64_t rows_there;   /* of a delete */
+    _Atomic uint32_t outcome;    /* pm_outcome, moves once */
+    _Atomic bool unsynced;       /* at least one part was acknowledged without a sync */
+    _Atomic uint64_t rows_there; /* of a delete */
     /* written by the one who moves outcome to REFUSED or UNKNOWN, before the last part is done */
     pomai_error error;
     /* the end */
-    uint64_t stamp;                /* of part 0 */
-    _Atomic uint32_t word;         /* 0 under way, 1 somebody sleeps on it, 2 done */
-    _Atomic uint32_t holders;      /* the caller, and each part */
-    int pool_slot;                 /* -1: from malloc */
+    uint64_t stamp;           /* of part 0 */
+    _Atomic uint32_t word;    /* 0 under way, 1 somebody sleeps on it, 2 done */
+    _Atomic uint32_t holders; /* the caller, and each part */
+    int pool_slot;            /* -1: from malloc */
     pm_part inline_part[PM_INLINE_PARTS];
 };
 
@@ -104,8 +104,8 @@ typedef struct pm_shared {
     /* state */
     uint64_t open_counter;
     _Atomic uint64_t batch_sequence;
-    _Atomic uint32_t stopped;  /* 0 running, 1 the error is being written, 2 stopped */
-    pomai_error stop_error;    /* valid when stopped == 2 */
+    _Atomic uint32_t stopped; /* 0 running, 1 the error is being written, 2 stopped */
+    pomai_error stop_error;   /* valid when stopped == 2 */
     _Atomic bool closing;
     _Atomic uint64_t pool_free; /* a bit a slot */
     pm_batch pool[PM_POOL_SLOTS];
@@ -160,10 +160,12 @@ pomai_status pm_shard_scan(pm_shard *shard, uint64_t first_wal, bool writable, b
 /* Parts of batches over several records, and aborts; borrowed. */
 const pm_recovered_part *pm_shard_parts(const pm_shard *shard, size_t *count);
 uint64_t pm_shard_open_counter(const pm_shard *shard);
-/* Applies what was read, but for the batches in `aborted` (sorted). find: a collection by id, NULL if it was dropped. */
+/* Applies what was read, but for the batches in `aborted` (sorted). find: a collection by id, NULL if it was dropped.
+ */
 pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t aborted_count,
                              pm_coll *(*find)(void *context, uint32_t id), void *context, pomai_error *err);
-/* Makes the recovery itself durable: quarantine, a new file if the old one's end was torn, ABORT records for `aborts`. */
+/* Makes the recovery itself durable: quarantine, a new file if the old one's end was torn, ABORT records for `aborts`.
+ */
 pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const uint64_t *aborts, size_t abort_count,
                              pomai_error *err);
 void pm_shard_get_report(const pm_shard *shard, pm_shard_report *report);

@@ -24,14 +24,14 @@ typedef struct pm_pending {
     pm_part *part;   /* NULL: an ABORT record */
     pm_chunk *chunk; /* of a PUT */
     const pm_rec_header *record;
-    bool durable;    /* at its batch's level */
+    bool durable; /* at its batch's level */
 } pm_pending;
 
 typedef enum pm_job_kind {
     PM_JOB_COMMIT, /* write spans (there may be none), then sync if asked to */
     PM_JOB_CREATE, /* seal the file and begin the next */
     PM_JOB_MARK,
-    PM_JOB_CLOSE,  /* give back what was allocated ahead, close */
+    PM_JOB_CLOSE, /* give back what was allocated ahead, close */
 } pm_job_kind;
 
 enum { PM_JOB_IDLE, PM_JOB_READY, PM_JOB_DONE };
@@ -45,8 +45,8 @@ typedef struct pm_job {
     pm_span *spans;
     size_t span_count;
     uint64_t offset;
-    pm_wal_end end;      /* the log's end after this commit; of CREATE and CLOSE: of the file as it is */
-    uint64_t capacity;   /* of CREATE: wanted, and what the next record needs at least */
+    pm_wal_end end;    /* the log's end after this commit; of CREATE and CLOSE: of the file as it is */
+    uint64_t capacity; /* of CREATE: wanted, and what the next record needs at least */
     uint64_t capacity_least;
     /* result */
     int new_fd;
@@ -75,8 +75,8 @@ struct pm_shard {
     _Alignas(64) _Atomic int32_t credits; /* free mailbox slots; one is held from admission until the part is done */
     _Atomic uint32_t room_word;           /* counts credits given back while somebody waits for room */
     _Atomic uint32_t room_waiters;
-    _Atomic uint64_t sync_wanted;         /* raised by pomai_sync */
-    _Atomic uint32_t sync_word;           /* counts completed syncs */
+    _Atomic uint64_t sync_wanted; /* raised by pomai_sync */
+    _Atomic uint32_t sync_word;   /* counts completed syncs */
     _Atomic uint64_t sync_done;
     /* shared with readers */
     _Alignas(64) _Atomic uint64_t visible;
@@ -84,15 +84,15 @@ struct pm_shard {
     /* the actor's own */
     _Alignas(64) uint64_t head;
     pm_cell *cell;
-    pm_part *held;         /* taken from the mailbox, waits for a new file */
-    pm_pending *pending;   /* ring */
+    pm_part *held;       /* taken from the mailbox, waits for a new file */
+    pm_pending *pending; /* ring */
     uint64_t pending_first, pending_end, pending_mask;
-    uint64_t *abort;       /* batch ids that owe an ABORT record */
+    uint64_t *abort; /* batch ids that owe an ABORT record */
     size_t aborts, abort_capacity;
-    bool aborts_wait;      /* the disk was full: only after the next record that fits */
+    bool aborts_wait;                   /* the disk was full: only after the next record that fits */
     uint64_t sync_noticed, sync_target; /* the last sync asked for, and the LSN it is about */
     pm_slab *slab;
-    int fd;                /* the active file, -1: none yet */
+    int fd; /* the active file, -1: none yet */
     uint32_t seed;
     uint64_t capacity;     /* of the active file */
     pm_wal_end end;        /* encoded */
@@ -102,9 +102,9 @@ struct pm_shard {
     uint64_t rotate_least; /* how large at least */
     pm_span *spans;        /* of the next commit */
     size_t span_count;
-    uint64_t spans_at;     /* file offset of the first */
+    uint64_t spans_at; /* file offset of the first */
     bool want_sync;
-    bool group_waits;      /* something at level GROUP is written, not synced */
+    bool group_waits; /* something at level GROUP is written, not synced */
     uint64_t group_since;
     uint64_t last_append;
     uint64_t marked_lsn;
@@ -113,7 +113,7 @@ struct pm_shard {
     pm_task actor;
     pm_task writer;
     pm_job job;
-    pm_mark mark;          /* the log writer's, once it runs */
+    pm_mark mark; /* the log writer's, once it runs */
 
     /* recovery */
     const pm_rec_header **record;

@@ -147,9 +147,10 @@ static pomai_status decode(pm_manifest *m, const uint8_t *bytes, uint64_t size, 
         h.crc != pm_crc32c(0, bytes + CRC_FROM, size - CRC_FROM))
         return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s is damaged; restore it from a copy", path);
     if (h.format != PM_FORMAT || h.incompatible != 0)
-        return pm_fail(err, POMAI_EFORMAT,
-                       "the catalogue %s has format %u and features %llx, this build reads format %u; use a newer PomaiDB",
-                       path, h.format, (unsigned long long)h.incompatible, PM_FORMAT);
+        return pm_fail(
+            err, POMAI_EFORMAT,
+            "the catalogue %s has format %u and features %llx, this build reads format %u; use a newer PomaiDB", path,
+            h.format, (unsigned long long)h.incompatible, PM_FORMAT);
     if (memcmp(h.uuid, current->uuid, 16) != 0 || h.number != current->number)
         return pm_fail(err, POMAI_EFOREIGN, "the catalogue %s belongs to another database than CURRENT", path);
     bool sound = h.shards >= 1 && h.shards <= PM_MAX_SHARDS && h.epoch == PM_EPOCH && h.hash_kind == PM_HASH_KIND &&

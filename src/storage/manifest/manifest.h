@@ -39,8 +39,8 @@ typedef enum pm_manifest_state {
 pomai_status pm_manifest_probe(const pm_os *os, const char *dir, pm_manifest_state *state, pomai_error *err);
 /* Reads the manifest that CURRENT names. */
 pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *manifest, pomai_error *err);
-/* Writes the catalogue as number + 1 and moves CURRENT to it; durable on return. After a failure *uncertain says whether the new one
- * may have become current. */
+/* Writes the catalogue as number + 1 and moves CURRENT to it; durable on return. After a failure *uncertain says
+ * whether the new one may have become current. */
 pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *manifest, bool *uncertain,
                                  pomai_error *err);
 

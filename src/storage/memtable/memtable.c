@@ -37,7 +37,7 @@ struct pm_memtable {
     pomai_id_kind id_kind;
     /* the writer's */
     arena *arenas;
-    uint64_t reserved_rows;   /* of chunks reserved, not yet applied */
+    uint64_t reserved_rows; /* of chunks reserved, not yet applied */
     uint64_t reserved_chunks;
     uint64_t used_slots;
     uint64_t largest_id;

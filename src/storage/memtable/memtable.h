@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rows of one collection in one shard, as they lie in the log slab, with an id map. One thread writes (the shard's actor, or
- * recovery); any number read without a lock. docs/threads.md, "Readers", states the ordering.
+ * The rows of one collection in one shard, as they lie in the log slab, with an id map. One thread writes (the shard's
+ * actor, or recovery); any number read without a lock. docs/threads.md, "Readers", states the ordering.
  *
  * A version of a row is seen by a reader at LSN v if begin <= v < end; begin is its chunk's LSN.
  */
@@ -22,16 +22,16 @@ typedef struct pm_chunk {
     uint64_t stamp;
     uint32_t rows;
     bool ids_are_range;
-    uint64_t first_id;          /* if ids_are_range */
-    const uint64_t *u64_ids;    /* else, of u64 ids */
-    const uint32_t *id_ends;    /* of string ids: rows + 1 */
+    uint64_t first_id;       /* if ids_are_range */
+    const uint64_t *u64_ids; /* else, of u64 ids */
+    const uint32_t *id_ends; /* of string ids: rows + 1 */
     const uint8_t *id_bytes;
     const float *vectors;
     const uint32_t *document_ends; /* rows + 1, or NULL */
     const uint8_t *document_bytes;
-    _Atomic uint32_t ended;     /* rows with an end, so that most chunks need no look at them */
-    uint64_t *previous;         /* of each row: reference of the version that it replaced, 0: none; set before it is shown */
-    _Atomic uint64_t end[];     /* of each row; PM_NO_END */
+    _Atomic uint32_t ended; /* rows with an end, so that most chunks need no look at them */
+    uint64_t *previous; /* of each row: reference of the version that it replaced, 0: none; set before it is shown */
+    _Atomic uint64_t end[]; /* of each row; PM_NO_END */
 } pm_chunk;
 
 /* An id of either kind: bytes == NULL is u64. */
@@ -48,8 +48,8 @@ void pm_memtable_free(pm_memtable *table);
 
 /* ---- the writer ---- */
 
-/* A chunk of `rows` rows with everything that applying it can need, so that after this nothing can fail. NULL: no memory. A
- * reservation lasts until the chunk is applied or forgotten. */
+/* A chunk of `rows` rows with everything that applying it can need, so that after this nothing can fail. NULL: no
+ * memory. A reservation lasts until the chunk is applied or forgotten. */
 pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows);
 void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk);
 /* Points a chunk's columns into a PUT record. `vectors` may lie elsewhere (an adopted block). */

@@ -44,7 +44,8 @@ uint32_t pm_wal_seed(uint64_t salt);
 /* Sets the header's checksums. The payload is given in pieces, in order. */
 void pm_rec_seal(pm_rec_header *header, const pm_span *pieces, size_t count, uint32_t seed);
 uint64_t pm_rec_chain(uint64_t chain, const pm_rec_header *header);
-/* NULL if the record at `at` of an image is whole and its columns are sound, else what is wrong with it. `limit` bounds the image. */
+/* NULL if the record at `at` of an image is whole and its columns are sound, else what is wrong with it. `limit` bounds
+ * the image. */
 const char *pm_rec_check(const uint8_t *image, uint64_t at, uint64_t limit, uint32_t seed, uint64_t lsn);
 
 /* ---- writing ---- */
@@ -90,23 +91,23 @@ struct pm_wal_scan {
     /* Takes over an image after its records; NULL: images are freed. */
     pomai_status (*on_image)(pm_wal_scan *scan, pm_wal_image *image, pomai_error *err);
     void *context;
-    pm_text *notes;             /* lines on what is out of the ordinary */
+    pm_text *notes; /* lines on what is out of the ordinary */
     /* out */
-    pm_wal_end end;             /* of the last file */
-    uint64_t open_counter;      /* largest seen */
-    pm_mark_slot mark;          /* what the WATERMARK says */
+    pm_wal_end end;        /* of the last file */
+    uint64_t open_counter; /* largest seen */
+    pm_mark_slot mark;     /* what the WATERMARK says */
     uint64_t records;
     uint64_t bytes;
-    uint64_t torn_at;           /* in the last file; 0: no torn tail */
+    uint64_t torn_at; /* in the last file; 0: no torn tail */
     uint64_t torn_bytes;
-    bool damaged;               /* only with accept_damage */
+    bool damaged; /* only with accept_damage */
     pomai_error damage;
 };
 
 /* Reads a log whole. POMAI_ECORRUPT names file, offset and the LSNs that are lost. */
 pomai_status pm_wal_scan_run(pm_wal_scan *scan, pomai_error *err);
-/* Makes what a scan read durable: after kill -9 it may be in the page cache only, and the next file's header will say that it is
- * on disk. */
+/* Makes what a scan read durable: after kill -9 it may be in the page cache only, and the next file's header will say
+ * that it is on disk. */
 pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, pomai_error *err);
 /* Copies the torn tail that a scan found into `quarantine_dir`, durable on return. */
 pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_dir, pomai_error *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading a log: docs/format/wal.md, "Reading". Invariants:
- *  1. Nothing of a record is used before its header checksum is right, and no length before it is known to fit the file.
+ *  1. Nothing of a record is used before its header checksum is right, and no length before it is known to fit the
+ * file.
  *  2. A read error or a file that is shorter than its size is an error, never the end of the log.
  *  3. The end of the log is a torn tail only if nothing on disk says that what is missing had been durable.
  */
@@ -28,7 +29,8 @@ static bool header_sound(const pm_rec_header *h, uint32_t seed)
     if (h->version != PM_REC_VERSION || h->zero1 != 0 || h->key_id != 0 || h->expiry_len != 0) return false;
     if (!all_zero(h->zero2, sizeof h->zero2) || (h->flags & ~PM_REC_FLAGS_KNOWN) != 0) return false;
     if (h->parts == 0 || h->part >= h->parts || h->lsn == 0 || h->durable_lsn >= h->lsn) return false;
-    const uint64_t most = (uint64_t)2 * POMAI_MAX_BATCH_BYTES; /* no section is near this; keeps sums from overflowing */
+    const uint64_t most =
+        (uint64_t)2 * POMAI_MAX_BATCH_BYTES; /* no section is near this; keeps sums from overflowing */
     if (h->ids_len > most || h->vectors_len > most || h->documents_len > most) return false;
     pm_rec_layout layout;
     pm_rec_layout_init(&layout, h->ids_len, h->vectors_len, h->documents_len);
@@ -66,8 +68,9 @@ static bool columns_sound(const pm_rec_header *h, const uint8_t *record)
     bool has_documents = (h->flags & PM_REC_HAS_DOCUMENTS) != 0;
     switch (h->op) {
     case PM_OP_PUT:
-        return h->rows > 0 && h->rows <= 1u << 24 && h->dtype == PM_DTYPE_F32 && h->dim > 0 && h->dim <= POMAI_MAX_DIM &&
-               h->vectors_len == (uint64_t)h->rows * h->dim * sizeof(float) && ids_sound(h, record + l.ids_at) &&
+        return h->rows > 0 && h->rows <= 1u << 24 && h->dtype == PM_DTYPE_F32 && h->dim > 0 &&
+               h->dim <= POMAI_MAX_DIM && h->vectors_len == (uint64_t)h->rows * h->dim * sizeof(float) &&
+               ids_sound(h, record + l.ids_at) &&
                (has_documents ? ends_sound(record + l.documents_at, l.documents_len, h->rows, 0, UINT32_MAX)
                               : h->documents_len == 0);
     case PM_OP_DELETE:
@@ -214,8 +217,8 @@ static pomai_status check_file_header(pm_wal_scan *scan, const pm_wal_image *ima
         return pm_fail(err, POMAI_ECORRUPT, "the header of log file %llu of %s is damaged", number, place->dir);
     if (h->format != PM_FORMAT)
         return pm_fail(err, POMAI_EFORMAT,
-                       "log file %llu of %s has format %u, this build reads %u; use a newer PomaiDB", number, place->dir,
-                       h->format, PM_FORMAT);
+                       "log file %llu of %s has format %u, this build reads %u; use a newer PomaiDB", number,
+                       place->dir, h->format, PM_FORMAT);
     if (memcmp(h->uuid, place->uuid, 16) != 0)
         return pm_fail(err, POMAI_EFOREIGN, "log file %llu of %s belongs to another database; move it away", number,
                        place->dir);
@@ -270,8 +273,8 @@ static pomai_status read_mark(pm_wal_scan *scan, pomai_error *err)
     if (!pm_mark_path(path, place, "")) return pm_fail(err, POMAI_ETOOBIG, "the path of the log is too long");
     int fd = os->file_open(os, path, PM_OPEN_READ);
     if (fd == -ENOENT)
-        return pm_fail(err, POMAI_ECORRUPT, "%s is missing; without it damage could pass unseen: restore it from a copy",
-                       path);
+        return pm_fail(err, POMAI_ECORRUPT,
+                       "%s is missing; without it damage could pass unseen: restore it from a copy", path);
     if (fd < 0) return pm_fail_os(err, fd, "cannot open %s", path);
     pm_mark_slot slots[2];
     memset(slots, 0, sizeof slots);
@@ -285,7 +288,8 @@ static pomai_status read_mark(pm_wal_scan *scan, pomai_error *err)
         const pm_mark_slot *s = &slots[i];
         if (memcmp(s->magic, PM_MARK_MAGIC, 8) != 0 ||
             s->crc != pm_crc32c(0, (const uint8_t *)s + PM_CRC_FROM, sizeof *s - PM_CRC_FROM)) {
-            if (scan->notes != NULL) pm_text_add(scan->notes, "slot %d of %s is not whole; the other counts\n", i, path);
+            if (scan->notes != NULL)
+                pm_text_add(scan->notes, "slot %d of %s is not whole; the other counts\n", i, path);
             continue;
         }
         if (memcmp(s->uuid, place->uuid, 16) != 0 || s->epoch != place->epoch || s->shard != place->shard)
@@ -314,8 +318,8 @@ static uint64_t durable_witness(const uint8_t *image, uint64_t at, uint64_t size
 
 typedef struct file_scan {
     pm_wal_image image;
-    uint64_t size;   /* of the file */
-    uint64_t limit;  /* records must not reach beyond */
+    uint64_t size;  /* of the file */
+    uint64_t limit; /* records must not reach beyond */
     bool is_last;
     uint32_t seed;
 } file_scan;
@@ -330,11 +334,13 @@ static pomai_status broken_record(pm_wal_scan *scan, const file_scan *f, const c
         if (durable > lsn)
             snprintf(range, sizeof range, "LSN %llu to %llu", (unsigned long long)lsn, (unsigned long long)durable);
         else
-            snprintf(range, sizeof range, "LSN %llu%s", (unsigned long long)lsn, f->is_last ? "" : " and what follows it");
-        return pm_fail(err, POMAI_ECORRUPT,
-                       "log file %llu of %s is damaged at offset %llu: %s; %s was durable and cannot be read; restore the "
-                       "file from a copy, or open read-only up to the damage",
-                       (unsigned long long)f->image.number, scan->place->dir, (unsigned long long)at, why, range);
+            snprintf(range, sizeof range, "LSN %llu%s", (unsigned long long)lsn,
+                     f->is_last ? "" : " and what follows it");
+        return pm_fail(
+            err, POMAI_ECORRUPT,
+            "log file %llu of %s is damaged at offset %llu: %s; %s was durable and cannot be read; restore the "
+            "file from a copy, or open read-only up to the damage",
+            (unsigned long long)f->image.number, scan->place->dir, (unsigned long long)at, why, range);
     }
     uint64_t torn_end = f->size;
     while (torn_end > at && f->image.data[torn_end - 1] == 0)
@@ -360,10 +366,11 @@ static pomai_status scan_records(pm_wal_scan *scan, file_scan *f, pomai_error *e
         scan->end.length = at + PM_REC_HEADER + h->payload_len;
         scan->records++;
         if (h->lsn == scan->mark.durable_lsn && scan->end.chain != scan->mark.chain)
-            return pm_fail(err, POMAI_ECORRUPT,
-                           "log file %llu of %s is not the one that was written: its records up to LSN %llu differ from the "
-                           "WATERMARK; restore both from the same copy",
-                           (unsigned long long)f->image.number, scan->place->dir, (unsigned long long)h->lsn);
+            return pm_fail(
+                err, POMAI_ECORRUPT,
+                "log file %llu of %s is not the one that was written: its records up to LSN %llu differ from the "
+                "WATERMARK; restore both from the same copy",
+                (unsigned long long)f->image.number, scan->place->dir, (unsigned long long)h->lsn);
         if (scan->on_record != NULL) {
             pomai_status status = scan->on_record(scan, &f->image, at, err);
             if (status != POMAI_OK) return status;
@@ -381,9 +388,9 @@ static pomai_status scan_file(pm_wal_scan *scan, uint64_t number, bool is_last, 
     if (status != POMAI_OK) return status;
     if (is_last) f.limit = f.size;
     if (f.limit > f.size)
-        status = pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s is cut short: %llu bytes of %llu",
-                         (unsigned long long)number, place->dir, (unsigned long long)f.size,
-                         (unsigned long long)f.limit);
+        status =
+            pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s is cut short: %llu bytes of %llu",
+                    (unsigned long long)number, place->dir, (unsigned long long)f.size, (unsigned long long)f.limit);
     if (status == POMAI_OK) status = check_file_header(scan, &f.image, &f.seed, err);
     if (status == POMAI_OK) {
         scan->end.number = number;
@@ -418,11 +425,12 @@ static pomai_status scan_all(pm_wal_scan *scan, pomai_error *err)
     pm_free(n.numbers);
     if (status != POMAI_OK) return status;
     if (mark->durable_lsn > scan->end.lsn || mark->number > scan->end.number)
-        return pm_fail(err, POMAI_ECORRUPT,
-                       "the log %s ends at LSN %llu of file %llu, but LSN %llu of file %llu was durable; restore the missing "
-                       "file from a copy",
-                       scan->place->dir, (unsigned long long)scan->end.lsn, (unsigned long long)scan->end.number,
-                       (unsigned long long)mark->durable_lsn, (unsigned long long)mark->number);
+        return pm_fail(
+            err, POMAI_ECORRUPT,
+            "the log %s ends at LSN %llu of file %llu, but LSN %llu of file %llu was durable; restore the missing "
+            "file from a copy",
+            scan->place->dir, (unsigned long long)scan->end.lsn, (unsigned long long)scan->end.number,
+            (unsigned long long)mark->durable_lsn, (unsigned long long)mark->number);
     return POMAI_OK;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making log files, sealing records, the WATERMARK. Invariants:
- *  1. A file appears under its name only when its header is durable and its predecessor is durable up to the stated length.
+ *  1. A file appears under its name only when its header is durable and its predecessor is durable up to the stated
+ * length.
  *  2. A file that existed before this open is never written to, except to cut off what lies behind its stated length.
  *  3. A failed write or sync is returned at once and never tried again.
  */
