@@ -183,8 +183,11 @@ static void point_into_file(const struct importer *im, const struct chunk *chunk
 
 static void refused(struct importer *im, const struct chunk *chunk, const pomai_error *err)
 {
-    complain_error(err);
-    if (!im->failed) point_into_file(im, chunk, err->status);
+    /* The batches behind a failed one mostly fail for the same reason: once is enough. */
+    if (!im->failed) {
+        complain_error(err);
+        point_into_file(im, chunk, err->status);
+    }
     im->failed = true;
     im->unknown = im->unknown || err->status == POMAI_EUNKNOWN;
 }
