@@ -281,7 +281,8 @@ static void print_summary(const struct searcher *s)
         puts("}");
         return;
     }
-    if (!args_has(s->args, OPT_QUIET) && args_has(s->args, OPT_VECTOR)) return;
+    /* The time of a lone query, right after the opening, says nothing of the next one. */
+    if (!args_has(s->args, OPT_QUIET) && s->queries == 1) return;
     printf("%s queries, k = %" PRIu64 ", in %.3f s: %.1f queries/s (%s)", grouped(s->queries, queries), s->k,
            s->seconds, rate, pomai_simd_level());
     if (s->cut) printf(", %" PRIu64 " cut by the deadline", s->cut);
