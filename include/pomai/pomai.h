@@ -72,7 +72,8 @@ POMAI_API pomai_status pomai_collection_create(pomai_db *db, const char *name, c
 /* Opens a collection; POMAI_ENOTFOUND if there is none. */
 POMAI_API pomai_status pomai_collection_open(pomai_db *db, const char *name, pomai_collection **collection,
                                              pomai_error *err);
-/* The collection `default`, which the first put to it makes (dimension and kind of id from the data, metric L2).
+/* The collection `default`, which the first put to it makes (dimension and kind of id from the data, metric L2) unless
+ * pomai_collection_create made it before.
  * Belongs to the database; not to be closed. */
 POMAI_API pomai_collection *pomai_default(pomai_db *db);
 POMAI_API void pomai_collection_close(pomai_collection *collection);

@@ -66,7 +66,7 @@ typedef struct pomai_batch {
     uint64_t rows;
     uint64_t dim;
     const float *vectors;          /* rows x dim, row after row */
-    const uint64_t *u64_ids;       /* rows ids, or NULL: the engine assigns consecutive ones */
+    const uint64_t *u64_ids;       /* rows ids, or NULL: assigned, consecutive, from 0 or above the largest put */
     const pomai_bytes *string_ids; /* rows ids, in a collection of string ids */
     const pomai_bytes *documents;  /* rows documents (opaque bytes; by convention JSON), or NULL; {NULL, 0}: none */
 } pomai_batch;

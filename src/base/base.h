@@ -21,15 +21,6 @@ pomai_status pm_fail_os(pomai_error *err, int os_errno, const char *format, ...)
 const char *pm_status_name(pomai_status status);
 const char *pm_status_text(pomai_status status);
 
-/* A broken invariant is a bug: stop, in release builds too. The caller fail-stops whatever it was doing. */
-#define PM_ENSURE(err, condition)                                                                                      \
-    do {                                                                                                               \
-        if (__builtin_expect(!(condition), 0))                                                                         \
-            return pm_fail((err), POMAI_EINTERNAL,                                                                     \
-                           "broken invariant at %s:%d: %s; this is a bug in PomaiDB, please report it", __FILE__,      \
-                           __LINE__, #condition);                                                                      \
-    } while (0)
-
 /* ---- memory: the one door to malloc, so that tests can make any allocation fail ---- */
 
 void *pm_malloc(size_t size);

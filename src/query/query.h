@@ -58,7 +58,7 @@ pomai_status pm_query_search_nothing(const pm_search *search, pomai_result **res
 void pm_result_free(pomai_result *result);
 
 /* ids were checked to be of the collection's kind. */
-pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, pomai_rows **rows, pomai_error *err);
+pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, pomai_rows **out, pomai_error *err);
 void pm_rows_free(pomai_rows *rows);
 
 #endif

@@ -213,7 +213,7 @@ static uint64_t not_below(const float *dot, const float *plus, const float *leng
         __m256 yes = _mm256_and_ps(_mm256_cmp_ps(x, least, _CMP_GE_OQ), _mm256_cmp_ps(x, limit, _CMP_LT_OQ));
         below |= (uint64_t)(unsigned)_mm256_movemask_ps(yes) << i;
     }
-    return ~below & (~(uint64_t)0 >> (PM_SIMD_TILE - n));
+    return ~below & (~(uint64_t)0 >> ((PM_SIMD_TILE - n) & 63));
 }
 
 static size_t first_not_finite(const float *x, size_t n)

@@ -233,7 +233,7 @@ static uint64_t not_below(const float *dot, const float *plus, const float *leng
         __mmask16 finite = _mm512_cmp_ps_mask(x, least, _CMP_GE_OQ);
         below |= (uint64_t)_mm512_mask_cmp_ps_mask(finite, x, limit, _CMP_LT_OQ) << i;
     }
-    return ~below & (~(uint64_t)0 >> (PM_SIMD_TILE - n));
+    return ~below & (~(uint64_t)0 >> ((PM_SIMD_TILE - n) & 63));
 }
 
 static size_t first_not_finite(const float *x, size_t n)

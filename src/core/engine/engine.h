@@ -73,14 +73,14 @@ struct pomai_db {
 };
 
 /* open.c */
-pomai_status pm_db_open(const pm_os *os, const char *path, const pomai_open_options *options, pm_db **db,
+pomai_status pm_db_open(const pm_os *os, const char *path, const pomai_open_options *options, pm_db **out,
                         pomai_error *err);
 pomai_status pm_db_close(pm_db *db, pomai_error *err);
 pomai_status pm_db_sync(pm_db *db, pomai_error *err);
 
 /* collections.c */
 pm_coll *pm_db_find(const pm_db *db, const char *name);
-pm_coll *pm_db_find_id(void *db, uint32_t id);
+pm_coll *pm_db_find_id(void *context, uint32_t id); /* context: the pm_db */
 /* For recovery: makes what the manifest lists. */
 pomai_status pm_db_load_catalog(pm_db *db, pomai_error *err);
 pomai_status pm_db_create(pm_db *db, const char *name, const pomai_collection_options *options, pm_coll **coll,
@@ -102,8 +102,7 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
                        pomai_error *err);
 pomai_status pm_db_delete(pomai_collection *handle, const pomai_ids *ids, const pm_write *write, pm_batch **batch,
                           pomai_error *err);
-pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim, pomai_block **block,
-                           pomai_error *err);
+pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim, pomai_block **out, pomai_error *err);
 pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, const pm_write *write, pomai_ack *ack,
                           pomai_error *err);
 void pm_db_block_free(pomai_block *block);

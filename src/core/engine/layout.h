@@ -24,6 +24,6 @@ pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *st
 /* Directories, watermarks and the first manifest of a new database; what an interrupted creation left is reused. */
 pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, pomai_error *err);
 /* Takes the lock; POMAI_ELOCKED names the holder. */
-pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, int *fd, pomai_error *err);
+pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, int *out, pomai_error *err);
 
 #endif

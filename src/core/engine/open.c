@@ -3,6 +3,7 @@
  * Opening: lock, manifest, read all logs, decide the batches over several shards, replay, settle, start. Nothing on
  * disk is changed before all logs were read and found sound.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,6 +168,7 @@ static void owe_aborts(recovery *r, const pm_recovered_part *p, size_t n)
         for (size_t j = 0; j < n && !done; j++)
             done = p[j].shard == p[i].shard && (p[j].aborted || j < i);
         shard_work *w = &r->work[p[i].shard];
+        assert(w->aborts != NULL);
         if (!done) w->aborts[w->abort_count++] = p[i].batch;
     }
 }
@@ -202,6 +204,7 @@ static pomai_status decide_batches(recovery *r, pomai_error *err)
     pm_recovered_part *all = NULL;
     size_t count;
     pomai_status status = gather_parts(r, &all, &count, err);
+    assert(status != POMAI_OK || (all != NULL && r->aborted != NULL));
     for (size_t i = 0; status == POMAI_OK && i < count;) {
         size_t n = 1;
         while (i + n < count && all[i + n].batch == all[i].batch)

@@ -204,7 +204,7 @@ static void simplify(pm_part *part)
 static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai_error *err)
 {
     const uint32_t shards = db->shared.shards;
-    uint32_t count[PM_MAX_SHARDS], part_of[PM_MAX_SHARDS], parts = 0;
+    uint32_t count[PM_MAX_SHARDS], part_of[PM_MAX_SHARDS] = {0}, parts = 0;
     count_rows(from, shards, count);
     for (uint32_t s = 0; s < shards; s++)
         if (count[s] > 0) part_of[s] = parts++;

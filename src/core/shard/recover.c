@@ -125,7 +125,6 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
     pm_free(shard->record);
     shard->record = NULL;
     shard->end = shard->scan.end;
-    shard->written_lsn = shard->end.lsn;
     atomic_store(&shard->visible, shard->end.lsn);
     atomic_store(&shard->durable_lsn, shard->end.lsn);
     atomic_store(&shard->count_bytes, shard->scan.bytes);
@@ -182,7 +181,6 @@ pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const 
     if (shard->scan.torn_at != 0 || abort_count > 0) status = begin_file_with_aborts(shard, aborts, abort_count, err);
     if (status != POMAI_OK) return status;
     shard->synced = shard->end;
-    shard->written_lsn = shard->end.lsn;
     shard->marked_lsn = shard->end.lsn;
     atomic_store(&shard->visible, shard->end.lsn);
     atomic_store(&shard->durable_lsn, shard->end.lsn);

@@ -11,6 +11,15 @@
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
+/* A broken invariant is a bug: nothing more is written, in release builds too. Reads go on. */
+static void broken(pm_shard *shard, const char *what)
+{
+    pomai_error error;
+    pm_fail(&error, POMAI_EINTERNAL, "broken invariant in shard %u: %s; this is a bug in PomaiDB, please report it",
+            shard->index, what);
+    pm_stop(shard->shared, &error);
+}
+
 /* ---- results of jobs ---- */
 
 static void file_begun(pm_shard *shard, const pm_job *job)
@@ -28,7 +37,7 @@ static void file_begun(pm_shard *shard, const pm_job *job)
 
 static void commit_done(pm_shard *shard, const pm_job *job)
 {
-    shard->written_lsn = job->end.lsn;
+    if (job->end.lsn < shard->synced.lsn || job->end.lsn > shard->end.lsn) broken(shard, "a commit outside the log");
     if (job->sync) {
         shard->synced = job->end;
         shard->group_waits = false;
@@ -176,6 +185,8 @@ static bool show_decided(pm_shard *shard)
             PM_POINT(ROWS_APPLIED);
         }
         shard->pending_first++;
+        if (p.lsn != atomic_load_explicit(&shard->visible, memory_order_relaxed) + 1)
+            broken(shard, "records shown out of order");
         atomic_store_explicit(&shard->visible, p.lsn, memory_order_release);
         PM_POINT(ROWS_SHOWN);
         if (p.part != NULL) pm_batch_part_done(shared, p.part);
@@ -275,6 +286,13 @@ static void give_commit(pm_shard *shard, bool sync)
 {
     pm_job *job = &shard->job;
     pm_span *spans = job->spans;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < shard->span_count; i++)
+        bytes += shard->spans[i].size;
+    if (shard->span_count > 0 && shard->spans_at + bytes != shard->end.length) {
+        broken(shard, "a commit that does not end where the log ends");
+        return;
+    }
     job->spans = shard->spans;
     job->span_count = shard->span_count;
     job->offset = shard->spans_at;

@@ -97,7 +97,6 @@ struct pm_shard {
     uint64_t capacity;     /* of the active file */
     pm_wal_end end;        /* encoded */
     pm_wal_end synced;     /* known to be on disk */
-    uint64_t written_lsn;  /* handed to the operating system */
     bool rotate;           /* the next record needs a new file */
     uint64_t rotate_least; /* how large at least */
     pm_span *spans;        /* of the next commit */

@@ -9,6 +9,7 @@
  */
 #include "storage/memtable/memtable.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { ROW_BITS = 24, TAG_SHIFT = 56, FIRST_BLOCK = 64, BLOCKS = 27, ARENA_BLOCK = 1 << 18 };
@@ -89,6 +90,7 @@ static bool id_equal(const pm_chunk *chunk, uint32_t row, const pm_id *id)
     pm_id other;
     pm_chunk_id(chunk, row, &other);
     if (id->bytes == NULL) return other.u64 == id->u64;
+    assert(other.bytes != NULL); /* ids of a collection are of one kind */
     return other.size == id->size && memcmp(other.bytes, id->bytes, id->size) == 0;
 }
 

@@ -8,6 +8,7 @@
 #ifndef PM_STORAGE_MEMTABLE_H
 #define PM_STORAGE_MEMTABLE_H
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "base/base.h"
@@ -87,6 +88,7 @@ static inline void pm_chunk_id(const pm_chunk *chunk, uint32_t row, pm_id *id)
     } else if (chunk->u64_ids != NULL) {
         id->u64 = chunk->u64_ids[row];
     } else {
+        assert(chunk->id_ends != NULL);
         id->bytes = chunk->id_bytes + chunk->id_ends[row];
         id->size = chunk->id_ends[row + 1] - chunk->id_ends[row];
     }

@@ -58,7 +58,9 @@ static pomai_status write_new_file(const pm_wal_place *place, const char *path, 
     if (rc != 0) {
         os->file_close(os, fd);
         (void)os->path_remove(os, path);
-        return pm_fail_os(err, rc, "cannot write the log file %s (%llu bytes)", path, (unsigned long long)capacity);
+        return pm_fail_os(err, rc,
+                          "cannot write the log file %s of %llu bytes (free some space, then repeat the write)", path,
+                          (unsigned long long)capacity);
     }
     PM_POINT(WAL_CREATE_SYNCED);
     *out = fd;
