@@ -31,12 +31,16 @@ static void add_latency(pm_text *t, const char *name, const pm_hist *hist)
     close_with(t, "}, ");
 }
 
-static void add_shard(pm_text *t, uint32_t index, const pm_shard *shard)
+static void add_shard(pm_text *t, const pm_db *db, const pm_catalog *catalog, uint32_t index)
 {
     pm_shard_stats s;
-    pm_shard_get_stats(shard, &s);
+    uint64_t rows = 0;
+    pm_shard_get_stats(db->shared.shard[index], &s);
+    for (uint32_t i = 0; i < catalog->count; i++)
+        rows += pm_memtable_live(catalog->coll[i]->table[index]);
     pm_text_add(t, "{");
     add_u64(t, "shard", index);
+    add_u64(t, "rows", rows);
     add_u64(t, "visible_lsn", s.visible_lsn);
     add_u64(t, "durable_lsn", s.durable_lsn);
     add_u64(t, "log_bytes", s.log_bytes);
@@ -65,6 +69,7 @@ static void add_collection(pm_text *t, const pm_db *db, const pm_coll *coll)
     pm_text_add(t, "\"metric\": \"%s\", \"ids\": \"%s\", ", metric[coll->metric],
                 coll->id_kind == POMAI_ID_U64 ? "u64" : "string");
     add_u64(t, "rows", pm_coll_live(db, coll));
+    add_u64(t, "vector_bytes", pm_coll_live(db, coll) * coll->dim * sizeof(float));
     add_u64(t, "index_memory_bytes", bytes);
     add_u64(t, "puts", atomic_load_explicit(&coll->puts, memory_order_relaxed));
     add_u64(t, "rows_put", atomic_load_explicit(&coll->put_rows, memory_order_relaxed));
@@ -114,7 +119,7 @@ pomai_status pm_db_stats(pm_db *db, char **json, pomai_error *err)
         add_collection(&t, db, catalog->coll[i]);
     close_with(&t, "], \"shards\": [");
     for (uint32_t i = 0; i < db->shared.shards; i++)
-        add_shard(&t, i, db->shared.shard[i]);
+        add_shard(&t, db, catalog, i);
     close_with(&t, "]}");
     if (t.failed) {
         pm_free(t.data);
