@@ -292,6 +292,9 @@ static pomai_status read_mark(pm_wal_scan *scan, pomai_error *err)
                 pm_text_add(scan->notes, "slot %d of %s is not whole; the other counts\n", i, path);
             continue;
         }
+        if (s->format != PM_FORMAT || !all_zero(s->zero, sizeof s->zero))
+            return pm_fail(err, POMAI_EFORMAT, "%s has format %u, this build reads %u; use a newer PomaiDB", path,
+                           s->format, PM_FORMAT);
         if (memcmp(s->uuid, place->uuid, 16) != 0 || s->epoch != place->epoch || s->shard != place->shard)
             return pm_fail(err, POMAI_EFOREIGN, "%s belongs to another log", path);
         if (best < 0 || s->sequence > slots[best].sequence) best = i;
