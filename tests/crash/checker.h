@@ -268,7 +268,7 @@ static bool explains(struct client_ledger *c, unsigned client, const struct foun
         const struct op *op = op_at(c, i);
         if (op->coll != C_ASSIGNED || op->kind != OP_PUT || ((there >> (i - c->head)) & 1) == 0) continue;
         uint64_t first = 0;
-        bool known = op->state == OP_ACKED;
+        bool known = op->state == OP_ACKED || op->given;
         if (known) first = op->first_id;
         for (uint32_t r = 0; r < op->count; r++) {
             if (state.assigned[op->index[r]] != op->version) continue; /* deleted since */
@@ -342,7 +342,7 @@ static void resolve(struct ledger *l, unsigned client, const struct found *found
     for (uint32_t i = 0; i < n; i++) {
         struct op *op = op_at(c, c->head + i);
         bool there = ((must | subset) >> i) & 1;
-        if (there && op->coll == C_ASSIGNED && op->kind == OP_PUT) {
+        if (there && op->coll == C_ASSIGNED && op->kind == OP_PUT && !op->given) {
             for (uint32_t r = 0; r < op->count; r++) {
                 if (found->state[client].assigned[op->index[r]] != op->version) continue;
                 op->first_id = found->assigned_id[client][op->index[r]] - r;
@@ -379,6 +379,75 @@ static uint64_t hash_tree(const char *path)
     tree_hash = 0;
     nftw(path, tree_entry, 16, FTW_PHYS);
     return tree_hash;
+}
+
+/* ---- batches in the log ---- */
+
+struct log_part {
+    unsigned long long batch;
+    unsigned part, parts, shard;
+    bool abort;
+};
+
+struct log_parts {
+    struct log_part *list;
+    size_t count, room;
+};
+
+static unsigned long long json_number(const char *line, const char *key)
+{
+    const char *at = strstr(line, key);
+    if (at == NULL) check_fail("dump_wal: no %s in %s", key, line);
+    return strtoull(at + strlen(key), NULL, 10);
+}
+
+static int take_log_line(void *context, const char *line)
+{
+    struct log_parts *parts = context;
+    if (parts->count == parts->room) {
+        parts->room = parts->room == 0 ? 1024 : parts->room * 2;
+        parts->list = realloc(parts->list, parts->room * sizeof *parts->list);
+        if (parts->list == NULL) check_fail("out of memory in the test itself");
+    }
+    parts->list[parts->count++] = (struct log_part){
+        .batch = json_number(line, "\"batch\": "),
+        .part = (unsigned)json_number(line, "\"part\": "),
+        .parts = (unsigned)json_number(line, "\"parts\": "),
+        .shard = (unsigned)json_number(line, "\"shard\": "),
+        .abort = strstr(line, "\"ABORT\"") != NULL,
+    };
+    return 0;
+}
+
+static int compare_log_parts(const void *pa, const void *pb)
+{
+    const struct log_part *a = pa, *b = pb;
+    if (a->batch != b->batch) return a->batch < b->batch ? -1 : 1;
+    if (a->abort != b->abort) return a->abort ? 1 : -1;
+    return a->part < b->part ? -1 : a->part > b->part;
+}
+
+/* Once recovered, a batch is in the log with all its parts, or an ABORT is in every shard that has one of them. */
+static void check_log(const char *path)
+{
+    struct log_parts parts = {0};
+    pomai_error err;
+    check_ok(pomai_dump_wal(path, 1, take_log_line, &parts, &err), &err, "dump_wal");
+    if (parts.count > 0) qsort(parts.list, parts.count, sizeof *parts.list, compare_log_parts);
+    for (size_t i = 0, n; i < parts.count; i += n) {
+        unsigned whole = 0, put_shards = 0, abort_shards = 0;
+        for (n = 0; i + n < parts.count && parts.list[i + n].batch == parts.list[i].batch; n++) {
+            const struct log_part *p = &parts.list[i + n];
+            *(p->abort ? &abort_shards : &put_shards) |= 1u << p->shard;
+            if (!p->abort && p->part >= p->parts) check_fail("part %u of %u in the log", p->part, p->parts);
+            whole += !p->abort && (n == 0 || p->part != p[-1].part);
+        }
+        if (parts.list[i].abort) check_fail("an ABORT without a part, batch %llu", parts.list[i].batch);
+        if (whole < parts.list[i].parts && (abort_shards & put_shards) != put_shards)
+            check_fail("batch %llu has %u of its %u parts and no ABORT in some shard: parts in %x, ABORT in %x",
+                       parts.list[i].batch, whole, parts.list[i].parts, put_shards, abort_shards);
+    }
+    free(parts.list);
 }
 
 /* ---- the process ---- */
@@ -455,6 +524,7 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
     pomai_free(stats);
     check_ok(pomai_close(db, &err), &err, "close");
     verify(path);
+    if (t_chance(&rng, 20)) check_log(path);
     if (t_chance(&rng, 35)) {
         uint64_t digest = found->digest;
         options = draw_open_options(&rng, l);

@@ -63,6 +63,7 @@ struct op {
     atomic_uint seen; /* its version, once somebody has read a row of it */
     uint32_t kind, coll, count;
     uint32_t shards;   /* mask of the shards of its rows; 0: not known */
+    uint32_t given;    /* a row of C_ASSIGNED whose id, first_id, was given after all */
     uint64_t first_id; /* assigned rows: known once acknowledged */
     uint16_t index[BATCH];
 };

@@ -25,7 +25,8 @@ struct client {
     pomai_durability level; /* the database's */
     pomai_db *db;
     pomai_collection *colls[COLLS];
-    struct { /* of the operations in the window */
+    uint64_t assigned, given; /* the largest first id of a batch of assigned ids; the last id given among them */
+    struct {                  /* of the operations in the window */
         pomai_ticket *ticket;
         pomai_durability level;
         uint8_t *documents;
@@ -112,7 +113,9 @@ static void client_check_ack(const struct client *cl, const struct op *op, pomai
 static void client_acked(struct client *cl, struct op *op, unsigned slot, const pomai_ack *ack)
 {
     client_check_ack(cl, op, cl->flight[slot].level, ack);
-    op->first_id = ack->first_id;
+    if (!op->given) op->first_id = ack->first_id;
+    if (op->coll == C_ASSIGNED && op->kind == OP_PUT && !op->given)
+        cl->assigned = ack->first_id > cl->assigned ? ack->first_id : cl->assigned;
     if (ack->parts == 0) op->shards = 0; /* a delete from a collection never made: nothing was logged */
     atomic_store(&op->state, OP_ACKED);
     free(cl->flight[slot].documents);
@@ -260,7 +263,8 @@ static void client_fill(struct client *cl, const struct op *op, unsigned slot)
     view.rows = op->count;
     view.dim = dim;
     view.vectors = cl->flight[slot].vectors;
-    view.u64_ids = op->coll == C_U64 || op->coll == C_OWN ? cl->flight[slot].ids : NULL;
+    if (op->given) cl->flight[slot].ids[0] = op->first_id;
+    view.u64_ids = op->coll == C_U64 || op->coll == C_OWN || op->given ? cl->flight[slot].ids : NULL;
     view.string_ids = op->coll == C_STRING ? cl->flight[slot].string : NULL;
     view.documents = cl->flight[slot].document;
     cl->flight[slot].view = view;
@@ -330,11 +334,23 @@ static void client_commit(struct client *cl, struct op *op)
     pomai_block_free(block);
 }
 
+/*
+ * Now and then an id is given shortly below a multiple of 4,096, so that the next assigned ones lie in two shards. Only
+ * client 0 does so, well above what the others can have been assigned meanwhile: nobody's row is replaced.
+ */
 static void client_put_assigned(struct client *cl)
 {
     struct op *op = client_begin(cl, OP_PUT, C_ASSIGNED);
-    client_draw_free_slots(cl, op, (uint32_t)t_skewed(&cl->rng, 1, 40));
+    bool given = cl->me == 0 && cl->assigned > cl->given && t_chance(&cl->rng, 25);
+    client_draw_free_slots(cl, op, given ? 1 : (uint32_t)t_skewed(&cl->rng, 1, 40));
     if (op->count == 0) return;
+    if (given) {
+        op->given = 1;
+        op->first_id = ((cl->assigned >> 12) + 4) * 4096 - t_range(&cl->rng, 2, 30);
+        cl->given = op->first_id;
+        client_put_op(cl, op, false);
+        return;
+    }
     if (t_chance(&cl->rng, 50)) {
         client_commit(cl, op);
     } else {

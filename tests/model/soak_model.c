@@ -5,6 +5,7 @@
  * has several client threads (threads.h). Searches are compared to the last bit: ids, distances, vectors, documents.
  */
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -946,6 +947,25 @@ static bool do_reopen(struct world *w)
 
 /* ---- a case ---- */
 
+/* What hangs is ended, so that a lost wake-up is a failure like any other. */
+enum { CASE_SECONDS = 180 };
+static char hang_text[120];
+
+static void on_alarm(int signal_number)
+{
+    (void)signal_number;
+    ssize_t written = write(STDERR_FILENO, hang_text, strlen(hang_text));
+    _exit(written >= 0 ? 1 : 2);
+}
+
+static void watch_case(uint64_t seed)
+{
+    snprintf(hang_text, sizeof hang_text, "model: FAILED: seed %llu hangs\nmodel: 1 cases, 1 failures, seed %llu\n",
+             (unsigned long long)seed, (unsigned long long)seed);
+    signal(SIGALRM, on_alarm);
+    alarm(CASE_SECONDS);
+}
+
 static const struct {
     const char *name;
     unsigned weight;
@@ -1057,6 +1077,7 @@ int main(int argc, char **argv)
         if (args.verbose)
             printf("model: case %llu seed %llu%s\n", (unsigned long long)cases, (unsigned long long)seed,
                    threads ? " (threads)" : "");
+        watch_case(seed);
         bool ok = threads ? run_threads_case(&args, seed) : run_case(&args, seed, oversize);
         failures += !ok;
         if (failures >= 5) { /* enough to look at */

@@ -873,7 +873,9 @@ static void test_inspectors(void **state)
     pomai_free(json);
     char missing[T_PATH_MAX];
     t_join(missing, box->dir, "missing");
+    json = NULL;
     assert_refused(pomai_verify_path(missing, NULL, NULL, &json, &err), POMAI_ENOTFOUND, "missing");
+    pomai_free(json);
     assert_refused(pomai_dump_wal(missing, 0, take_line, &(struct lines){0}, &err), POMAI_ENOTFOUND, "missing");
 }
 
