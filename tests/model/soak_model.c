@@ -711,7 +711,7 @@ static bool bad_put(struct world *w, struct slot *slot)
 static bool bad_search(struct world *w, struct slot *slot)
 {
     const struct m_coll *coll = &slot->model;
-    float query[160] = {0};
+    float query[801] = {0};
     pomai_error err;
     pomai_result *result = NULL;
     uint64_t queries = 1, dim = coll->dim, k = 5;
@@ -784,6 +784,8 @@ static bool do_create(struct world *w, struct slot *slot)
     pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
     struct m_coll *coll = &slot->model;
     coll->dim = (uint32_t)(t_chance(&w->rng, 20) ? t_range(&w->rng, 1, 130) : t_skewed(&w->rng, 1, 40));
+    if (t_chance(&w->rng, 4))
+        coll->dim = (uint32_t)t_range(&w->rng, 500, 800); /* some MB: searched by several threads */
     coll->metric = (pomai_metric)t_range(&w->rng, POMAI_METRIC_L2, POMAI_METRIC_COSINE);
     coll->kind = t_chance(&w->rng, 30) ? POMAI_ID_STRING : POMAI_ID_U64;
     slot->style = (enum t_style)t_below(&w->rng, T_STYLE_COUNT);

@@ -21,6 +21,7 @@
 #include "pomai/pomai.h"
 
 enum { TH_MAX = 4, TH_BLOCKS = 5, TH_PER_BLOCK = 48, TH_OWN = TH_BLOCKS * TH_PER_BLOCK, TH_GROUP = 8, TH_BATCH = 96 };
+enum { TH_STILL_ROWS = 1700, TH_STILL_DIM = 170, TH_STILL_K = 20, TH_STILL_QUERIES = 4 };
 
 struct th_shared {
     uint64_t seed;
@@ -32,8 +33,12 @@ struct th_shared {
     pomai_db *db;
     pomai_collection *rows;
     pomai_collection *groups[TH_MAX]; /* written whole by thread i, read by all */
+    /* Rows that nobody changes, over 1 MiB, so that several searches share the helpers; and what they must find. */
+    pomai_collection *still;
+    float *still_queries;
+    uint64_t still_ids[TH_STILL_QUERIES][TH_STILL_K];
+    double still_distances[TH_STILL_QUERIES][TH_STILL_K];
     atomic_bool failed;
-    atomic_uint running;
 };
 
 struct th_client {
@@ -397,6 +402,28 @@ static bool th_read_group(struct th_client *c)
            th_check_group(c, owner, versions, "search");
 }
 
+/* All queries at once or one: the rows are cut over the helpers in different ways. */
+static bool th_search_still(struct th_client *c)
+{
+    struct th_shared *s = c->shared;
+    pomai_error err;
+    pomai_result *result;
+    size_t first = t_below(&c->rng, TH_STILL_QUERIES + 1), queries = 1;
+    if (first == TH_STILL_QUERIES) first = 0, queries = TH_STILL_QUERIES;
+    pomai_status status = pomai_search(s->still, s->still_queries + first * TH_STILL_DIM, queries, TH_STILL_DIM,
+                                       TH_STILL_K, NULL, &result, &err);
+    if (!th_ok(c, status, &err, "search")) return false;
+    bool ok = true;
+    for (size_t q = 0; ok && q < queries; q++) {
+        ok =
+            pomai_result_count(result, q) == TH_STILL_K &&
+            memcmp(pomai_result_ids(result, q), s->still_ids[first + q], sizeof s->still_ids[0]) == 0 &&
+            memcmp(pomai_result_distances(result, q), s->still_distances[first + q], sizeof s->still_distances[0]) == 0;
+    }
+    pomai_result_free(result);
+    return ok || th_fail(c, "search: another answer over rows that nobody changes");
+}
+
 /* ---- a case ---- */
 
 static void *th_run(void *argument)
@@ -416,7 +443,9 @@ static void *th_run(void *argument)
             ok = th_get(c);
         } else if (kind < 75) {
             ok = th_search(c);
-        } else if (kind < 83) {
+        } else if (kind < 79) {
+            ok = c->shared->still == NULL || th_search_still(c);
+        } else if (kind < 85) {
             ok = th_write_group(c);
         } else if (kind < 99) {
             ok = th_read_group(c);
@@ -437,6 +466,46 @@ static bool th_create(struct th_client *c, const char *name, pomai_collection **
     return th_ok(c, pomai_collection_create(c->shared->db, name, &options, collection, &err), &err, "create");
 }
 
+static bool th_make_still(struct th_client *c)
+{
+    struct th_shared *s = c->shared;
+    pomai_error err;
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    pomai_batch batch = POMAI_BATCH_INIT;
+    struct m_coll model = {.dim = TH_STILL_DIM, .metric = s->metric, .kind = POMAI_ID_U64};
+    uint64_t *ids = m_alloc(TH_STILL_ROWS * sizeof *ids);
+    float *vectors = m_alloc((size_t)TH_STILL_ROWS * TH_STILL_DIM * sizeof(float));
+    pomai_bytes none = {NULL, 0};
+    for (uint32_t i = 0; i < TH_STILL_ROWS; i++) {
+        ids[i] = (uint64_t)i * 977;
+        t_styled_vector(&c->rng, T_STYLE_PLAIN, TH_STILL_DIM, vectors + (size_t)i * TH_STILL_DIM);
+        m_upsert(&model, ids[i], none, vectors + (size_t)i * TH_STILL_DIM, none);
+    }
+    s->still_queries = m_alloc((size_t)TH_STILL_QUERIES * TH_STILL_DIM * sizeof(float));
+    for (unsigned q = 0; q < TH_STILL_QUERIES; q++) {
+        float *query = s->still_queries + (size_t)q * TH_STILL_DIM;
+        t_styled_vector(&c->rng, T_STYLE_PLAIN, TH_STILL_DIM, query);
+        struct m_hit *hits = m_search(&model, query);
+        for (unsigned i = 0; i < TH_STILL_K; i++) {
+            s->still_ids[q][i] = hits[i].row->id;
+            s->still_distances[q][i] = hits[i].distance;
+        }
+        free(hits);
+    }
+    options.dim = TH_STILL_DIM;
+    options.metric = s->metric;
+    batch.rows = TH_STILL_ROWS;
+    batch.dim = TH_STILL_DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    bool ok = th_ok(c, pomai_collection_create(s->db, "still", &options, &s->still, &err), &err, "create") &&
+              th_ok(c, pomai_put(s->still, &batch, NULL, NULL, &err), &err, "put");
+    m_clear(&model);
+    free(ids);
+    free(vectors);
+    return ok;
+}
+
 static bool th_open(struct th_client *c, const char *path, bool create)
 {
     struct th_shared *s = c->shared;
@@ -447,6 +516,7 @@ static bool th_open(struct th_client *c, const char *path, bool create)
     options.group_ms = 1;
     options.mailbox_slots = t_chance(&c->rng, 30) ? 1u << t_below(&c->rng, 4) : 0;
     options.wal_file_bytes = t_chance(&c->rng, 60) ? 65536 : 1u << 20;
+    options.search_threads = t_chance(&c->rng, 50) ? 3 : 0;
     if (!th_ok(c, pomai_open(path, &options, &s->db, &err), &err, "open")) return false;
     bool ok = create ? th_create(c, "rows", &s->rows)
                      : th_ok(c, pomai_collection_open(s->db, "rows", &s->rows, &err), &err, "open rows");
@@ -455,6 +525,7 @@ static bool th_open(struct th_client *c, const char *path, bool create)
         snprintf(name, sizeof name, "group-%u", i);
         ok = th_create(c, name, &s->groups[i]);
     }
+    if (ok && create && t_chance(&c->rng, 40)) ok = th_make_still(c);
     return ok;
 }
 
@@ -463,6 +534,8 @@ static bool th_close(struct th_client *c)
     struct th_shared *s = c->shared;
     pomai_error err;
     pomai_collection_close(s->rows);
+    pomai_collection_close(s->still);
+    s->still = NULL;
     for (unsigned i = 0; i < TH_MAX; i++) {
         pomai_collection_close(s->groups[i]);
         s->groups[i] = NULL;
@@ -562,6 +635,7 @@ static bool run_threads_case(const struct t_args *args, uint64_t seed)
     if (ok) {
         t_remove(path);
         free(clients);
+        free(s->still_queries);
         free(s);
     } else { /* threads of the engine may still use them */
         fprintf(stderr, "model: the database is kept in %s; repeat with --threads 4 --cases 1 --seed %llu\n", path,

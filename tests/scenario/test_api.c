@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "../support/model.h"
 #include "../support/scenario.h"
 
 /* ---- library ---- */
@@ -79,6 +80,47 @@ static void test_default_is_made_by_the_first_put(void **state)
     close_db(db);
     db = open_db(box, NULL);
     assert_int_equal(count_rows(pomai_default(db)), 3);
+    close_db(db);
+}
+
+/* What is refused makes no `default` either. */
+static void test_refused_first_put(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    char **names;
+    size_t count;
+    pomai_ack ack;
+    pomai_block *block;
+    pomai_rows *rows;
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = pomai_default(db);
+    float vectors[] = {1, NAN};
+    uint64_t ids[] = {4, 4};
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = 2;
+    batch.dim = 1;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_ENOTFINITE, "1");
+    vectors[1] = 1;
+    assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EDUPID, "4");
+    batch.dim = POMAI_MAX_DIM + 1u;
+    assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EDIM, "65537");
+    assert_ok(pomai_reserve(coll, 1, 3, &block, &err));
+    pomai_block_vectors(block)[2] = INFINITY;
+    assert_refused(pomai_commit(block, NULL, NULL, NULL, &err), POMAI_ENOTFINITE, NULL);
+    pomai_block_free(block);
+    pomai_ids list = {2, ids, NULL};
+    assert_ok(pomai_delete(coll, &list, NULL, &ack, &err)); /* nothing is there to delete or get */
+    assert_int_equal(ack.rows, 0);
+    assert_ok(pomai_get(coll, &list, &rows, &err));
+    assert_int_equal(pomai_rows_count(rows), 2);
+    assert_false(pomai_rows_found(rows, 0));
+    pomai_rows_free(rows);
+    assert_ok(pomai_collection_list(db, &names, &count, &err));
+    assert_int_equal(count, 0);
+    pomai_free(names);
     close_db(db);
 }
 
@@ -464,6 +506,100 @@ static void test_distances_of_each_metric(void **state)
     close_db(db);
 }
 
+enum { MANY_ROWS = 3000, MANY_DIM = 129, MANY_QUERIES = 33, MANY_K = 40 };
+
+/* A number that says every id and distance of an answer. */
+static uint64_t digest_result(const pomai_result *result)
+{
+    uint64_t h = 0;
+    for (size_t q = 0; q < pomai_result_queries(result); q++) {
+        for (size_t i = 0; i < pomai_result_count(result, q); i++) {
+            uint64_t bits;
+            memcpy(&bits, &pomai_result_distances(result, q)[i], sizeof bits);
+            h = t_mix2(t_mix2(h, bits), pomai_result_ids(result, q)[i]);
+        }
+    }
+    return h;
+}
+
+static uint64_t digest_model(const struct m_coll *model, const float *queries)
+{
+    uint64_t h = 0;
+    for (size_t q = 0; q < MANY_QUERIES; q++) {
+        struct m_hit *hits = m_search(model, queries + q * MANY_DIM);
+        for (size_t i = 0; i < MANY_K; i++) {
+            uint64_t bits;
+            memcpy(&bits, &hits[i].distance, sizeof bits);
+            h = t_mix2(t_mix2(h, bits), hits[i].row->id);
+        }
+        free(hits);
+    }
+    return h;
+}
+
+/* The same bits for every number of shards and helpers and every instruction set: those of the plain sum. */
+static void test_same_answer_everywhere(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    float *vectors = calloc((size_t)MANY_ROWS * MANY_DIM, sizeof *vectors);
+    float *queries = calloc((size_t)MANY_QUERIES * MANY_DIM, sizeof *queries);
+    uint64_t *ids = calloc(MANY_ROWS, sizeof *ids);
+    struct t_rng rng = t_rng_from(11);
+    struct m_coll model = {.dim = MANY_DIM, .kind = POMAI_ID_U64};
+    pomai_bytes none = {NULL, 0};
+    for (size_t i = 0; i < MANY_ROWS; i++) {
+        ids[i] = i * 1237;
+        float *vector = vectors + i * MANY_DIM;
+        t_styled_vector(&rng, i % 2 ? T_STYLE_PLAIN : T_STYLE_WHOLE, MANY_DIM, vector);
+        if (i > 0 && i % 5 == 0) memcpy(vector, vector - MANY_DIM, MANY_DIM * sizeof *vector); /* ties */
+        m_upsert(&model, ids[i], none, vector, none);
+    }
+    for (size_t q = 0; q < MANY_QUERIES; q++)
+        t_styled_vector(&rng, q % 3 ? T_STYLE_PLAIN : T_STYLE_WHOLE, MANY_DIM, queries + q * MANY_DIM);
+    static const char *const levels[] = {"scalar", "avx2", "avx512"};
+    static const uint32_t helpers[] = {UINT32_MAX, 1, 3};
+    for (unsigned run = 0; run < 9; run++) {
+        model.metric = (pomai_metric)(POMAI_METRIC_L2 + run % 3);
+        uint64_t right = digest_model(&model, queries);
+        setenv("POMAI_SIMD", levels[run / 3], 1); /* one that the machine lacks falls back to what it has */
+        pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+        options.shards = 1 + run % 4;
+        options.search_threads = helpers[(run + run / 3) % 3];
+        pomai_db *db = open_db(box, &options);
+        pomai_collection *coll = create(db, "many", MANY_DIM, model.metric, POMAI_ID_U64);
+        pomai_batch batch = POMAI_BATCH_INIT;
+        batch.rows = MANY_ROWS;
+        batch.dim = MANY_DIM;
+        batch.vectors = vectors;
+        batch.u64_ids = ids;
+        assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+        pomai_result *result;
+        assert_ok(pomai_search(coll, queries, MANY_QUERIES, MANY_DIM, MANY_K, NULL, &result, &err));
+        assert_true(digest_result(result) == right);
+        uint64_t all = 0;
+        pomai_result_free(result);
+        for (size_t q = 0; q < MANY_QUERIES; q++) { /* one by one, the rows are cut over the helpers */
+            assert_ok(pomai_search(coll, queries + q * MANY_DIM, 1, MANY_DIM, MANY_K, NULL, &result, &err));
+            for (size_t i = 0; i < MANY_K; i++) {
+                uint64_t bits;
+                memcpy(&bits, &pomai_result_distances(result, 0)[i], sizeof bits);
+                all = t_mix2(t_mix2(all, bits), pomai_result_ids(result, 0)[i]);
+            }
+            pomai_result_free(result);
+        }
+        assert_true(all == right);
+        pomai_collection_close(coll);
+        close_db(db);
+        t_remove(box->db);
+    }
+    unsetenv("POMAI_SIMD");
+    m_clear(&model);
+    free(vectors);
+    free(queries);
+    free(ids);
+}
+
 static void test_search_refusals(void **state)
 {
     struct box *box = *state;
@@ -723,6 +859,11 @@ static void test_full_mailbox(void **state)
     assert_refused(pomai_delete(coll, &list, &options, NULL, &err), POMAI_EBUSY, NULL);
     options.deadline_us = 3000;
     assert_refused(pomai_put(coll, &batch, &options, NULL, &err), POMAI_EDEADLINE, NULL);
+    uint64_t last_id = UINT64_MAX; /* refused, it does not use up the ids that are left to assign */
+    options.deadline_us = 0;
+    batch.u64_ids = &last_id;
+    assert_refused(pomai_put(coll, &batch, &options, NULL, &err), POMAI_EBUSY, NULL);
+    batch.u64_ids = &ids[admitted];
     atomic_store(&hold_commits, false);
     for (unsigned i = 0; i < admitted; i++) {
         assert_ok(pomai_wait(tickets[i], UINT64_MAX, NULL, &err));
@@ -732,6 +873,8 @@ static void test_full_mailbox(void **state)
     options.deadline_us = UINT64_MAX;
     assert_ok(pomai_put(coll, &batch, &options, NULL, &err));
     assert_int_equal(count_rows(coll), 2 + admitted);
+    pomai_ack ack;
+    assert_ok(try_put_assigned(coll, 1, 4, &ack, &err));
     close_db(db);
     pm_point_hook = NULL;
 }
@@ -885,6 +1028,7 @@ int main(void)
         cmocka_unit_test(test_names_and_texts),
         cmocka_unit_test(test_freeing_nothing),
         BOXED(test_default_is_made_by_the_first_put),
+        BOXED(test_refused_first_put),
         BOXED(test_default_takes_string_ids),
         BOXED(test_first_puts_race),
         BOXED(test_collections),
@@ -893,6 +1037,7 @@ int main(void)
         BOXED(test_assigned_ids),
         BOXED(test_search_answers),
         BOXED(test_distances_of_each_metric),
+        BOXED(test_same_answer_everywhere),
         BOXED(test_search_refusals),
         BOXED(test_put_refusals),
         BOXED(test_error_is_left_alone_on_success),
