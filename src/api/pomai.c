@@ -51,7 +51,7 @@ static uint64_t until(const pm_os *os, uint64_t wait_us)
 
 static pomai_status read_write_options(const pm_db *db, const pomai_write_options *o, pm_write *write, pomai_error *err)
 {
-    *write = (pm_write){POMAI_DURABILITY_DEFAULT, PM_FOREVER};
+    *write = (pm_write){POMAI_DURABILITY_DEFAULT, PM_FOREVER, true};
     if (o == NULL) return POMAI_OK;
     if (o->struct_size != sizeof *o)
         return pm_fail(err, POMAI_EINVAL,
@@ -218,6 +218,7 @@ pomai_status pomai_put_async(pomai_collection *collection, const pomai_batch *ba
     pomai_ticket *made = pm_calloc(1, sizeof *made); /* before sending: after that it must not fail */
     if (made == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a ticket");
     made->db = collection->db;
+    write.wait = false;
     status = pm_db_put(collection, batch, &write, &made->batch, err);
     if (status != POMAI_OK) {
         pm_free(made);

@@ -97,6 +97,7 @@ pomai_status pm_handle_coll_for_put(pomai_collection *handle, uint64_t dim, poma
 typedef struct pm_write {
     pomai_durability level;
     uint64_t until_ns;
+    bool wait; /* the caller waits for the outcome next */
 } pm_write;
 pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm_write *write, pm_batch **batch,
                        pomai_error *err);

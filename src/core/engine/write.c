@@ -282,7 +282,7 @@ static pomai_durability level_of(const pm_db *db, const pm_write *write)
 
 static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_error *err)
 {
-    pomai_status status = pm_batch_send(&db->shared, b, write->until_ns, err);
+    pomai_status status = pm_batch_send(&db->shared, b, write->until_ns, write->wait, err);
     if (status != POMAI_OK) pm_batch_drop(&db->shared, b);
     return status;
 }

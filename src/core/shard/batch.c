@@ -170,7 +170,7 @@ static void push(pm_shard *shard, pm_part *part)
     atomic_store_explicit(&cell->sequence, at + 1, memory_order_release);
 }
 
-pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns, pomai_error *err)
+pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns, bool help, pomai_error *err)
 {
     const pm_os *os = shared->os;
     pomai_status status = fits_mailboxes(shared, batch, err);
@@ -199,11 +199,14 @@ pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
     atomic_store_explicit(&batch->unapplied, batch->parts, memory_order_relaxed);
     atomic_fetch_add_explicit(&batch->holders, batch->parts, memory_order_relaxed);
-    const uint32_t parts = batch->parts;
-    for (uint32_t i = 0; i < parts; i++) {
+    help &= batch->parts == 1; /* more parts run side by side on their own threads */
+    for (uint32_t i = 0; i < batch->parts; i++) {
         pm_shard *shard = shared->shard[batch->part[i].shard];
         push(shard, &batch->part[i]);
-        pm_task_wake(&shard->actor);
+        if (help)
+            pm_shard_help(shard, batch);
+        else
+            pm_task_wake(&shard->actor);
     }
     return POMAI_OK;
 }
@@ -244,6 +247,11 @@ void pm_batch_part_done(pm_shared *shared, pm_part *part)
         PM_POINT(BATCH_ACKED);
     }
     pm_batch_drop(shared, batch);
+}
+
+bool pm_batch_done(const pm_batch *batch)
+{
+    return atomic_load(&batch->word) == WORD_DONE;
 }
 
 bool pm_batch_wait(pm_shared *shared, pm_batch *batch, uint64_t until_ns)

@@ -65,6 +65,12 @@ static pomai_status run_close(pm_shard *shard, pm_job *job)
     return POMAI_OK;
 }
 
+bool pm_job_take(pm_shard *shard)
+{
+    uint32_t ready = PM_JOB_READY;
+    return atomic_compare_exchange_strong(&shard->job.state, &ready, PM_JOB_TAKEN);
+}
+
 void pm_job_run(pm_shard *shard)
 {
     pm_job *job = &shard->job;
@@ -85,16 +91,15 @@ void pm_job_run(pm_shard *shard)
         break;
     }
     job->took_ns = os->now_ns(os) - begin;
+    atomic_store_explicit(&job->state, PM_JOB_DONE, memory_order_release);
 }
 
 pm_next pm_log_writer_step(void *arg)
 {
     pm_shard *shard = arg;
-    pm_job *job = &shard->job;
-    if (atomic_load_explicit(&job->state, memory_order_acquire) == PM_JOB_READY) {
-        bool last = job->kind == PM_JOB_CLOSE;
+    if (pm_job_take(shard)) {
+        bool last = shard->job.kind == PM_JOB_CLOSE;
         pm_job_run(shard);
-        atomic_store_explicit(&job->state, PM_JOB_DONE, memory_order_release);
         pm_task_wake(&shard->actor);
         if (last) return (pm_next){PM_NEXT_DONE, 0};
     }

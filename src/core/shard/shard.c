@@ -278,8 +278,8 @@ static void give_job(pm_shard *shard, pm_job_kind kind)
     job->fd = shard->fd;
     job->end = kind == PM_JOB_MARK ? shard->synced : shard->end;
     job->status = POMAI_OK;
-    atomic_store_explicit(&job->state, PM_JOB_READY, memory_order_release);
-    pm_task_wake(&shard->writer);
+    atomic_store_explicit(&job->state, PM_JOB_READY,
+                          memory_order_release); /* the owner sees to it that somebody takes it */
 }
 
 static void give_commit(pm_shard *shard, bool sync)
@@ -377,9 +377,8 @@ static void answer_syncs(pm_shard *shard)
     shard->shared->os->word_wake(shard->shared->os, &shard->sync_word);
 }
 
-pm_next pm_shard_step(void *arg)
+static pm_next shard_step(pm_shard *shard)
 {
-    pm_shard *shard = arg;
     bool any = take_job_result(shard);
     release_held(shard);
     any |= show_decided(shard);
@@ -390,6 +389,62 @@ pm_next pm_shard_step(void *arg)
     if (shard->finished) return (pm_next){PM_NEXT_DONE, 0};
     /* A job that was given may let more be encoded; what was shown or taken may have unblocked something. */
     return any ? (pm_next){PM_NEXT_AGAIN, 0} : (pm_next){PM_NEXT_PARK, look_at};
+}
+
+/* ---- being the actor: docs/threads.md, "Helping" ---- */
+
+static bool own(pm_shard *shard)
+{
+    uint32_t nobody = 0;
+    return atomic_compare_exchange_strong(&shard->owner, &nobody, 1);
+}
+
+static bool job_ready(pm_shard *shard)
+{
+    return atomic_load(&shard->job.state) == PM_JOB_READY;
+}
+
+static pm_next actor_step(void *arg)
+{
+    pm_shard *shard = arg;
+    /* A helper is at it. It wakes us if it leaves something; the short sleep is for its timers. */
+    if (!own(shard)) return (pm_next){PM_NEXT_PARK, shard->shared->os->now_ns(shard->shared->os) + PM_RETRY_NS};
+    pm_next next = shard_step(shard);
+    atomic_store(&shard->parked_until, next.what == PM_NEXT_PARK ? next.until_ns : 0);
+    bool ready = job_ready(shard);
+    atomic_store(&shard->owner, 0);
+    if (ready) pm_task_wake(&shard->writer);
+    return next;
+}
+
+/* After own() and steps that looked at everything up to `seen`: what is left is for the actor's own thread. */
+static void leave(pm_shard *shard, pm_next next, uint32_t seen)
+{
+    bool ready = job_ready(shard);
+    atomic_store(&shard->owner, 0);
+    if (ready) pm_task_wake(&shard->writer);
+    if (next.what != PM_NEXT_PARK || atomic_load(&shard->actor.wake) != seen ||
+        next.until_ns < atomic_load(&shard->parked_until))
+        pm_task_wake(&shard->actor);
+}
+
+void pm_shard_help(pm_shard *shard, pm_batch *batch)
+{
+    /* Our part is in the mailbox. Whoever owns the shard now either sees this, or leaves it to us. */
+    atomic_fetch_add(&shard->actor.wake, 1);
+    while (!pm_batch_done(batch) && own(shard)) {
+        pm_next next;
+        uint32_t seen;
+        do {
+            seen = atomic_load(&shard->actor.wake);
+            next = shard_step(shard);
+        } while (next.what == PM_NEXT_AGAIN && !pm_batch_done(batch));
+        bool mine = !pm_batch_done(batch) && pm_job_take(shard);
+        leave(shard, next, seen);
+        if (!mine) return;
+        pm_job_run(shard);
+        atomic_fetch_add(&shard->actor.wake, 1);
+    }
 }
 
 /* ---- life ---- */
@@ -420,7 +475,7 @@ pm_shard *pm_shard_make(pm_shared *shared, uint32_t index, const char *dir, cons
     for (uint64_t i = 0; i < shared->mailbox_slots; i++)
         atomic_init(&shard->cell[i].sequence, i);
     atomic_init(&shard->credits, (int32_t)shared->mailbox_slots);
-    pm_task_init(&shard->actor, shared->os, "pomai-shard", pm_shard_step, shard);
+    pm_task_init(&shard->actor, shared->os, "pomai-shard", actor_step, shard);
     pm_task_init(&shard->writer, shared->os, "pomai-log", pm_log_writer_step, shard);
     return shard;
 no_memory:
@@ -471,6 +526,7 @@ void pm_shard_stop(pm_shard *shard)
     const pm_os *os = shard->shared->os;
     if (shard->writer.started && !shard->actor.started) { /* start failed half-way; nobody else gives jobs */
         give_job(shard, PM_JOB_CLOSE);
+        pm_task_wake(&shard->writer);
         shard->fd = -1;
     }
     pm_task_wake(&shard->actor);

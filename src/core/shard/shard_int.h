@@ -8,6 +8,7 @@ enum {
     PM_JOB_SPANS = 512,
     PM_SPANS_A_RECORD = 3, /* header and ids; an adopted block's vectors; documents */
     PM_IDLE_NS = 10 * 1000 * 1000,
+    PM_RETRY_NS = 1000 * 1000,
 };
 #define PM_FIRST_FILE ((uint64_t)4 << 20)
 #define PM_SLAB_MOST  ((uint64_t)64 << 20)
@@ -34,9 +35,10 @@ typedef enum pm_job_kind {
     PM_JOB_CLOSE, /* give back what was allocated ahead, close */
 } pm_job_kind;
 
-enum { PM_JOB_IDLE, PM_JOB_READY, PM_JOB_DONE };
+enum { PM_JOB_IDLE, PM_JOB_READY, PM_JOB_TAKEN, PM_JOB_DONE };
 
-/* What an actor hands to its log writer; at most one under way a shard. */
+/* What an actor hands to its log writer, or to a caller that helps; at most one under way a shard. Whoever moves state
+ * from READY to TAKEN owns it until DONE. */
 typedef struct pm_job {
     _Atomic uint32_t state;
     pm_job_kind kind;
@@ -81,7 +83,10 @@ struct pm_shard {
     /* shared with readers */
     _Alignas(64) _Atomic uint64_t visible;
 
-    /* the actor's own */
+    _Alignas(64) _Atomic uint32_t owner; /* 1: a thread is the actor now, and only it touches what follows */
+    _Atomic uint64_t parked_until;       /* when the actor's thread looks again by itself */
+
+    /* the owner's */
     _Alignas(64) uint64_t head;
     pm_cell *cell;
     pm_part *held;       /* taken from the mailbox, waits for a new file */
@@ -152,9 +157,14 @@ void pm_batch_part_done(pm_shared *shared, pm_part *part);
 
 /* log_writer.c */
 pm_next pm_log_writer_step(void *arg);
+/* false: there was no job to take. */
+bool pm_job_take(pm_shard *shard);
+/* Runs a job that was taken. */
 void pm_job_run(pm_shard *shard);
 
 /* shard.c */
-pm_next pm_shard_step(void *arg);
+/* The thread of an admitted single-part batch does the shard's work until the batch is done or somebody else is at it.
+ */
+void pm_shard_help(pm_shard *shard, pm_batch *batch);
 
 #endif
