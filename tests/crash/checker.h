@@ -452,7 +452,18 @@ static void check_log(const char *path)
 
 /* ---- the process ---- */
 
-static void check_report(struct ledger *l, pomai_db *db, bool first)
+static unsigned torn_files;
+
+static int count_torn_file(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)path;
+    (void)st;
+    (void)where;
+    torn_files += kind == FTW_F;
+    return 0;
+}
+
+static void check_report(struct ledger *l, const char *path, pomai_db *db, bool first)
 {
     pomai_open_report report;
     pomai_get_open_report(db, &report);
@@ -462,6 +473,13 @@ static void check_report(struct ledger *l, pomai_db *db, bool first)
         check_fail("the open report says %llu torn bytes in %llu tails", (unsigned long long)report.torn_bytes,
                    (unsigned long long)report.torn_tails);
     if (first && l->forged && report.torn_tails == 0) check_fail("a torn tail was not reported");
+    if (report.torn_tails > 0) { /* kept, not dropped */
+        char quarantine[T_PATH_MAX];
+        t_join(quarantine, path, "quarantine");
+        torn_files = 0;
+        nftw(quarantine, count_torn_file, 4, FTW_PHYS);
+        if (torn_files == 0) check_fail("a torn tail is not in quarantine");
+    }
     if (report.aborted_batches > CLIENTS * WINDOW)
         check_fail("%llu batches aborted", (unsigned long long)report.aborted_batches);
     if (!first && (report.torn_tails != 0 || report.aborted_batches != 0))
@@ -513,7 +531,7 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
     pomai_open_options options = draw_open_options(&rng, l);
     if (l->opened && t_chance(&rng, 50)) options.flags |= POMAI_OPEN_EXISTING;
     check_ok(pomai_open(path, &options, &db, &err), &err, "open after the crash");
-    check_report(l, db, true);
+    check_report(l, path, db, true);
     l->forged = 0;
     atomic_store(&l->opened, 1);
     read_database(l, db, found, &rng);
@@ -529,7 +547,7 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
         uint64_t digest = found->digest;
         options = draw_open_options(&rng, l);
         check_ok(pomai_open(path, &options, &db, &err), &err, "open once more");
-        check_report(l, db, false);
+        check_report(l, path, db, false);
         read_database(l, db, found, &rng);
         if (found->digest != digest) check_fail("opened once more, another state is there");
         check_ok(pomai_close(db, &err), &err, "close once more");

@@ -12,11 +12,14 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "../support/scenario.h"
@@ -159,6 +162,33 @@ static void test_many_readers(void **state)
     assert_int_equal(try_open(box->db, 0, &err), POMAI_OK);
 }
 
+/* A child that was forked while the database was open, and lives on, holds no lock once the database is closed. */
+static void test_forked_child_keeps_no_lock(void **state)
+{
+    struct box *box = *state;
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        pomai_error err;
+        pomai_db *db;
+        CHILD_OK(pomai_open(box->db, NULL, &db, &err));
+        pid_t child = fork();
+        CHILD_CHECK(child >= 0);
+        if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;)
+                pause();
+        }
+        CHILD_OK(pomai_close(db, &err));
+        pomai_status status = pomai_open(box->db, NULL, &db, &err);
+        kill(child, SIGKILL);
+        CHILD_CHECK(waitpid(child, NULL, 0) == child);
+        CHILD_OK(status);
+        CHILD_OK(pomai_close(db, &err));
+        _exit(0);
+    }
+    assert_int_equal(wait_child(pid), 0);
+}
+
 /* ---- paths ---- */
 
 static void test_paths(void **state)
@@ -205,6 +235,75 @@ static void test_paths(void **state)
     assert_open_refused(path, POMAI_OPEN_EXISTING, POMAI_ENOTFOUND, path);
     assert_int_equal(try_open(path, 0, &err), POMAI_OK);
     assert_int_equal(try_open(path, POMAI_OPEN_EXISTING, &err), POMAI_OK);
+}
+
+static void test_odd_paths(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    char path[T_PATH_MAX];
+    make_db(box);
+    assert_true(snprintf(path, sizeof path, "%s//", box->db) < T_PATH_MAX);
+    assert_int_equal(try_open(path, POMAI_OPEN_EXISTING, &err), POMAI_OK);
+    t_join(path, box->dir, "link");
+    assert_int_equal(symlink(box->db, path), 0);
+    assert_int_equal(try_open(path, POMAI_OPEN_EXISTING, &err), POMAI_OK);
+    t_join(path, box->dir, "dangling");
+    assert_int_equal(symlink("/nowhere/at/all", path), 0);
+    assert_true(try_open(path, 0, &err) != POMAI_OK && strlen(err.message) > 10);
+    t_join(path, box->dir, "new/");
+    assert_int_equal(try_open(path, 0, &err), POMAI_OK);
+    char *long_path = malloc(9000);
+    memset(long_path, 'x', 8999);
+    long_path[8999] = '\0';
+    assert_open_refused(long_path, 0, POMAI_ETOOBIG, NULL);
+    for (unsigned i = 100; i < 8999; i += 100)
+        long_path[i] = '/'; /* every name is short enough, the whole is not */
+    assert_open_refused(long_path, 0, POMAI_ETOOBIG, NULL);
+    free(long_path);
+}
+
+/* The program may change its directory while a database is open that it opened by a relative path. */
+static void test_relative_path(void **state)
+{
+    struct box *box = *state;
+    char elsewhere[T_PATH_MAX], trap[T_PATH_MAX];
+    t_join(elsewhere, box->dir, "elsewhere");
+    assert_int_equal(mkdir(elsewhere, 0700), 0);
+    t_join(trap, elsewhere, "db");
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        pomai_error err;
+        pomai_db *db;
+        pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+        options.shards = 1;
+        options.wal_file_bytes = 65536;
+        CHILD_CHECK(chdir(elsewhere) == 0); /* another database lies at the same relative path */
+        CHILD_OK(pomai_open("db", &options, &db, &err));
+        CHILD_OK(pomai_close(db, &err));
+        CHILD_CHECK(chdir(box->dir) == 0);
+        CHILD_OK(pomai_open("db", &options, &db, &err));
+        CHILD_OK(try_put(pomai_default(db), 0, 10, 64, &err));
+        CHILD_CHECK(chdir(elsewhere) == 0);
+        for (uint64_t i = 1; i < 60; i++)
+            CHILD_OK(try_put(pomai_default(db), i * 10, 10, 64, &err)); /* several files */
+        pomai_collection_options small = POMAI_COLLECTION_OPTIONS_INIT;
+        pomai_collection *collection;
+        small.dim = 4;
+        CHILD_OK(pomai_collection_create(db, "later", &small, &collection, &err));
+        pomai_collection_close(collection);
+        CHILD_OK(pomai_close(db, &err));
+        _exit(0);
+    }
+    assert_int_equal(wait_child(pid), 0);
+    pomai_db *db = open_db(box, NULL);
+    assert_int_equal(count_rows(pomai_default(db)), 600);
+    close_db(db);
+    pomai_error err;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    assert_ok(pomai_open(trap, &options, &db, &err));
+    assert_int_equal(count_rows(pomai_default(db)), 0);
+    close_db(db);
 }
 
 static void test_open_options(void **state)
@@ -446,18 +545,119 @@ static void test_full_disk_at_creation(void **state)
     assert_int_equal(status, 0);
 }
 
+/* ---- the process around the library ---- */
+
+static void on_tick(int signal_number)
+{
+    (void)signal_number;
+}
+
+/* Signals that interrupt every system call and every sleep, in whatever thread, change nothing. */
+static void test_signals(void **state)
+{
+    struct box *box = *state;
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        pomai_error err;
+        pomai_db *db;
+        struct sigaction action = {.sa_handler = on_tick}; /* without SA_RESTART */
+        struct itimerval timer = {{0, 300}, {0, 300}};
+        CHILD_CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+        pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+        options.wal_file_bytes = 65536;
+        options.mailbox_slots = 1;
+        CHILD_CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+        CHILD_OK(pomai_open(box->db, &options, &db, &err));
+        for (uint64_t i = 0; i < 200; i++) {
+            CHILD_OK(try_put(pomai_default(db), i * 5000, 20, 16, &err));
+            float query[16] = {1};
+            pomai_result *result;
+            CHILD_OK(pomai_search(pomai_default(db), query, 1, 16, 5, NULL, &result, &err));
+            pomai_result_free(result);
+        }
+        CHILD_OK(pomai_sync(db, &err));
+        CHILD_OK(pomai_close(db, &err));
+        CHILD_OK(pomai_open(box->db, &options, &db, &err));
+        pomai_collection_info info;
+        CHILD_OK(pomai_collection_get_info(pomai_default(db), &info, &err));
+        CHILD_CHECK(info.rows == 4000);
+        CHILD_OK(pomai_close(db, &err));
+        _exit(0);
+    }
+    assert_int_equal(wait_child(pid), 0);
+}
+
+static unsigned count_entries(const char *path)
+{
+    unsigned n = 0;
+    DIR *dir = opendir(path);
+    CHILD_CHECK(dir != NULL);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* Whatever number of file descriptors the process has left: opened, or refused with a sentence; nothing leaks. */
+static void test_few_file_descriptors(void **state)
+{
+    struct box *box = *state;
+    make_db(box);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        struct rlimit limit, before;
+        CHILD_CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+        limit = before;
+        unsigned opened = 0, refused = 0, files = count_entries("/proc/self/fd");
+        for (unsigned n = 3; n < 40; n++) {
+            pomai_error err = {0};
+            pomai_db *db;
+            limit.rlim_cur = n;
+            CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+            pomai_status status = pomai_open(box->db, NULL, &db, &err);
+            if (status == POMAI_OK) {
+                pomai_status put = try_put(pomai_default(db), 1, 1, 4, &err);
+                CHILD_CHECK(put == POMAI_OK || strlen(err.message) > 10);
+                pomai_close(db, &err);
+                opened++;
+            } else {
+                CHILD_CHECK(strlen(err.message) > 10 && status != POMAI_ECORRUPT && status != POMAI_ENOTDB);
+                refused++;
+            }
+            CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+        }
+        CHILD_CHECK(opened > 0 && refused > 0);
+        CHILD_CHECK(count_entries("/proc/self/fd") == files);
+        pomai_error err;
+        pomai_db *db;
+        pomai_collection_info info;
+        CHILD_OK(pomai_open(box->db, NULL, &db, &err));
+        CHILD_OK(pomai_collection_get_info(pomai_default(db), &info, &err));
+        CHILD_CHECK(info.rows == 10);
+        CHILD_OK(pomai_close(db, &err));
+        CHILD_CHECK(count_entries("/proc/self/task") == 3); /* this thread, . and .. */
+        _exit(0);
+    }
+    assert_int_equal(wait_child(pid), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOXED(test_second_writer_is_told_who_has_it),
         BOXED(test_same_process_twice),
         BOXED(test_many_readers),
+        BOXED(test_forked_child_keeps_no_lock),
         BOXED(test_paths),
+        BOXED(test_odd_paths),
+        BOXED(test_relative_path),
         BOXED(test_open_options),
         BOXED(test_read_only_directory),
         BOXED(test_database_of_another_user),
         BOXED(test_full_disk),
         BOXED(test_full_disk_at_creation),
+        BOXED(test_signals),
+        BOXED(test_few_file_descriptors),
     };
     return cmocka_run_group_tests_name("processes", tests, NULL, NULL);
 }
