@@ -21,6 +21,7 @@
 #include "pomai/pomai.h"
 
 enum { TH_MAX = 4, TH_BLOCKS = 5, TH_PER_BLOCK = 48, TH_OWN = TH_BLOCKS * TH_PER_BLOCK, TH_GROUP = 8, TH_BATCH = 96 };
+enum { TH_TAIL = 32, TH_TAIL_BATCHES = 4000 };
 enum { TH_STILL_ROWS = 1700, TH_STILL_DIM = 170, TH_STILL_K = 20, TH_STILL_QUERIES = 4 };
 
 struct th_shared {
@@ -38,6 +39,9 @@ struct th_shared {
     float *still_queries;
     uint64_t still_ids[TH_STILL_QUERIES][TH_STILL_K];
     double still_distances[TH_STILL_QUERIES][TH_STILL_K];
+    /* Batches of ascending ids, appended by client 0, replaced or deleted as a whole, read by all as they appear. */
+    pomai_collection *tail;
+    atomic_uint tail_batches;
     atomic_bool failed;
 };
 
@@ -362,6 +366,60 @@ static bool th_check_group(struct th_client *c, unsigned owner, const uint32_t v
     return true;
 }
 
+static bool th_write_tail(struct th_client *c)
+{
+    struct th_shared *s = c->shared;
+    pomai_error err;
+    uint64_t ids[TH_TAIL];
+    float *vectors = m_alloc((size_t)TH_TAIL * s->dim * sizeof(float));
+    pomai_batch batch = POMAI_BATCH_INIT;
+    uint32_t batches = atomic_load(&s->tail_batches), at = batches, version = ++c->version;
+    if (batches > 0 && (batches == TH_TAIL_BATCHES || t_chance(&c->rng, 30)))
+        at = batches - 1 - (uint32_t)t_below(&c->rng, batches < 4 ? batches : 4); /* an old one again */
+    for (uint32_t i = 0; i < TH_TAIL; i++) {
+        ids[i] = (uint64_t)at * TH_TAIL + i;
+        t_tagged_vector(s->salt, th_tag(c->me, i, version), s->dim, vectors + (size_t)i * s->dim);
+    }
+    batch.rows = TH_TAIL;
+    batch.dim = s->dim;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    if (at == batches) atomic_store(&s->tail_batches, batches + 1); /* readers look before it is there */
+    pomai_ids list = {TH_TAIL, ids, NULL};
+    bool ok = at < batches && t_chance(&c->rng, 30)
+                  ? th_ok(c, pomai_delete(s->tail, &list, NULL, NULL, &err), &err, "delete from the tail")
+                  : th_ok(c, pomai_put(s->tail, &batch, NULL, NULL, &err), &err, "put to the tail");
+    free(vectors);
+    return ok;
+}
+
+/* A batch of the tail lies in one block of ids, so in one shard: it is there whole, of one version, or not at all. */
+static bool th_read_tail(struct th_client *c)
+{
+    struct th_shared *s = c->shared;
+    pomai_error err;
+    pomai_rows *rows;
+    uint64_t ids[TH_TAIL];
+    uint32_t batches = atomic_load(&s->tail_batches), back = (uint32_t)t_below(&c->rng, 5), first = 0;
+    uint32_t at = batches >= back ? batches - back : 0; /* the newest, the one to come, or one of the last */
+    for (uint32_t i = 0; i < TH_TAIL; i++)
+        ids[i] = (uint64_t)at * TH_TAIL + i;
+    pomai_ids list = {TH_TAIL, ids, NULL};
+    if (!th_ok(c, pomai_get(s->tail, &list, &rows, &err), &err, "get from the tail")) return false;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < TH_TAIL; i++) {
+        const float *vector = pomai_rows_vector(rows, i);
+        struct t_tag tag = {0};
+        if (vector != NULL && (!t_read_tag(vector, &tag) || tag.row != i))
+            ok = th_fail(c, "get: a row of the tail that nobody wrote");
+        if (i == 0) first = tag.version;
+        if (ok && tag.version != first)
+            ok = th_fail(c, "get: half a batch of the tail: versions %u and %u", first, tag.version);
+    }
+    pomai_rows_free(rows);
+    return ok;
+}
+
 static bool th_read_group(struct th_client *c)
 {
     const struct th_shared *s = c->shared;
@@ -445,7 +503,9 @@ static void *th_run(void *argument)
             ok = th_search(c);
         } else if (kind < 79) {
             ok = c->shared->still == NULL || th_search_still(c);
-        } else if (kind < 85) {
+        } else if (kind < 84) {
+            ok = c->me == 0 ? th_write_tail(c) : th_read_tail(c);
+        } else if (kind < 90) {
             ok = th_write_group(c);
         } else if (kind < 99) {
             ok = th_read_group(c);
@@ -525,6 +585,7 @@ static bool th_open(struct th_client *c, const char *path, bool create)
         snprintf(name, sizeof name, "group-%u", i);
         ok = th_create(c, name, &s->groups[i]);
     }
+    if (ok && create) ok = th_create(c, "tail", &s->tail);
     if (ok && create && t_chance(&c->rng, 40)) ok = th_make_still(c);
     return ok;
 }
@@ -535,7 +596,8 @@ static bool th_close(struct th_client *c)
     pomai_error err;
     pomai_collection_close(s->rows);
     pomai_collection_close(s->still);
-    s->still = NULL;
+    pomai_collection_close(s->tail);
+    s->still = s->tail = NULL;
     for (unsigned i = 0; i < TH_MAX; i++) {
         pomai_collection_close(s->groups[i]);
         s->groups[i] = NULL;
