@@ -57,7 +57,7 @@ static pm_coll *coll_make(pm_db *db, const pm_manifest_entry *entry)
     memcpy(coll->name, entry->name, sizeof coll->name);
     bool good = true;
     for (uint32_t i = 0; i < shards; i++) {
-        coll->table[i] = pm_memtable_make(db->os, coll->dim, coll->id_kind, db->hash_seed);
+        coll->table[i] = pm_memtable_make(coll->id_kind, db->hash_seed);
         good &= coll->table[i] != NULL;
     }
     if (!good) {

@@ -282,9 +282,15 @@ static pomai_durability level_of(const pm_db *db, const pm_write *write)
 
 static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_error *err)
 {
-    pomai_status status = pm_batch_send(&db->shared, b, write->until_ns, write->wait, err);
-    if (status != POMAI_OK) pm_batch_drop(&db->shared, b);
-    return status;
+    pomai_status status = pm_batch_admit(&db->shared, b, write->until_ns, err);
+    if (status != POMAI_OK) {
+        pm_batch_drop(&db->shared, b);
+        return status;
+    }
+    /* Between the last refusal and the first row: no refused id is used up, and no id that is under way is assigned. */
+    if (b->op == PM_OP_PUT && b->u64_ids != NULL) note_given_ids(b->coll, b->u64_ids, b->rows);
+    pm_batch_send(&db->shared, b, write->wait);
+    return POMAI_OK;
 }
 
 /* For `default`, which the first put makes: refuse what would be refused after it was made. */
@@ -325,7 +331,6 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
                      .documents = in->documents,
                      .rows = (uint32_t)in->rows};
     if (status == POMAI_OK) status = check_repeats(db, &from, err);
-    if (status == POMAI_OK && in->u64_ids != NULL) note_given_ids(coll, in->u64_ids, in->rows);
     if (status == POMAI_OK && coll->id_kind == POMAI_ID_U64 && in->u64_ids == NULL)
         status = assign_ids(coll, in->rows, &from.first_id, err);
     if (status == POMAI_OK) status = route(db, &from, batch, err);

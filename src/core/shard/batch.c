@@ -170,7 +170,7 @@ static void push(pm_shard *shard, pm_part *part)
     atomic_store_explicit(&cell->sequence, at + 1, memory_order_release);
 }
 
-pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns, bool help, pomai_error *err)
+pomai_status pm_batch_admit(pm_shared *shared, pm_batch *batch, uint64_t until_ns, pomai_error *err)
 {
     const pm_os *os = shared->os;
     pomai_status status = fits_mailboxes(shared, batch, err);
@@ -178,7 +178,7 @@ pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns
     for (;;) {
         if (pm_stopped(shared)) return pm_stopped_error(shared, err);
         pm_shard *full = reserve_all(shared, batch);
-        if (full == NULL) break;
+        if (full == NULL) return POMAI_OK;
         if (until_ns == 0)
             return pm_fail(err, POMAI_EBUSY,
                            "shard %u has %u writes under way and takes no more; nothing was done: try again, or "
@@ -193,7 +193,11 @@ pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns
             os->word_wait(os, &full->room_word, seen, until_ns);
         atomic_fetch_sub(&full->room_waiters, 1);
     }
-    batch->admitted_ns = os->now_ns(os);
+}
+
+void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
+{
+    batch->admitted_ns = shared->os->now_ns(shared->os);
     batch->id =
         shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_relaxed);
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
@@ -208,7 +212,6 @@ pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns
         else
             pm_task_wake(&shard->actor);
     }
-    return POMAI_OK;
 }
 
 /* ---- deciding ---- */

@@ -236,6 +236,13 @@ static void place_copied(pm_shard *shard, uint8_t *at, pm_rec_header *h, const p
     add_span(shard, at, l->total);
 }
 
+static pm_encoded no_memory(const pm_part *part, const columns *c, pomai_error *err)
+{
+    pm_fail(err, POMAI_ENOMEM, "no memory for %u rows (%llu bytes); nothing was written", part->rows,
+            (unsigned long long)c->layout.total);
+    return PM_ENCODE_FAILED;
+}
+
 pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
 {
     pm_batch *batch = part->batch;
@@ -246,20 +253,23 @@ pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
     const size_t in_slab =
         batch->adopt ? c.layout.vectors_at + (c.layout.total - c.layout.documents_at) : c.layout.total;
     uint8_t *at = slab_reserve(shard, in_slab);
-    pm_chunk *chunk = NULL;
-    pm_memtable *table = batch->coll->table[shard->index];
-    if (at != NULL && batch->op == PM_OP_PUT) chunk = pm_memtable_reserve(table, part->rows);
-    if (at == NULL || (batch->op == PM_OP_PUT && chunk == NULL)) {
-        pm_fail(err, POMAI_ENOMEM, "no memory for %u rows (%llu bytes); nothing was written", part->rows,
-                (unsigned long long)c.layout.total);
-        return PM_ENCODE_FAILED;
-    }
-    shard->slab->used += in_slab;
+    if (at == NULL) return no_memory(part, &c, err);
     pm_rec_header *h = (pm_rec_header *)(void *)at;
     const float *vectors;
     begin_header(shard, h);
     fill_header(h, part, &c);
     copy_ids(at + c.layout.ids_at, part, &c);
+    pm_chunk *chunk = NULL;
+    if (batch->op == PM_OP_PUT) {
+        pm_id_bounds bounds;
+        pm_id_bounds_of(h, at + c.layout.ids_at, &bounds);
+        chunk = pm_memtable_reserve(batch->coll->table[shard->index], part->rows, &bounds);
+        if (chunk == NULL) {
+            memset(at, 0, c.layout.vectors_at); /* the slab stays zero behind what is used */
+            return no_memory(part, &c, err);
+        }
+    }
+    shard->slab->used += in_slab;
     if (batch->adopt)
         place_adopted(shard, at, h, part, &c, &vectors);
     else

@@ -100,7 +100,9 @@ static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_h
         (void)pm_memtable_end_all(table, h, payload);
         return POMAI_OK;
     }
-    pm_chunk *chunk = pm_memtable_reserve(table, h->rows);
+    pm_id_bounds bounds;
+    pm_id_bounds_of(h, payload, &bounds);
+    pm_chunk *chunk = pm_memtable_reserve(table, h->rows, &bounds);
     if (chunk == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to replay LSN %llu", (unsigned long long)h->lsn);
     const uint8_t *vectors = payload + pm_align_up(h->ids_len, PM_WAL_ALIGN);
     pm_chunk_point(chunk, h, payload, (const float *)(const void *)vectors);

@@ -432,7 +432,7 @@ void pm_shard_help(pm_shard *shard, pm_batch *batch)
 {
     /* Our part is in the mailbox. Whoever owns the shard now either sees this, or leaves it to us. */
     atomic_fetch_add(&shard->actor.wake, 1);
-    while (!pm_batch_done(batch) && own(shard)) {
+    while (own(shard)) {
         pm_next next;
         uint32_t seen;
         do {
@@ -443,6 +443,8 @@ void pm_shard_help(pm_shard *shard, pm_batch *batch)
         leave(shard, next, seen);
         if (!mine) return;
         pm_job_run(shard);
+        /* Even if our batch was shown meanwhile, somebody has to take the job's result: we, or who owns the shard now.
+         */
         atomic_fetch_add(&shard->actor.wake, 1);
     }
 }

@@ -124,9 +124,10 @@ pomai_status pm_stopped_error(const pm_shared *shared, pomai_error *err);
 /* An empty batch held by its caller; NULL: no memory. `parts` are zeroed and numbered. */
 pm_batch *pm_batch_take(pm_shared *shared, uint32_t parts);
 void pm_batch_drop(pm_shared *shared, pm_batch *batch);
-/* Reserves room in the mailboxes of all parts and sends them: all or nothing. until_ns: how long to wait for room.
- * help: the caller will wait for the batch, and may do the shard's work meanwhile. */
-pomai_status pm_batch_send(pm_shared *shared, pm_batch *batch, uint64_t until_ns, bool help, pomai_error *err);
+/* Reserves room in the mailboxes of all parts, or in none. until_ns: how long to wait for room. */
+pomai_status pm_batch_admit(pm_shared *shared, pm_batch *batch, uint64_t until_ns, pomai_error *err);
+/* Sends an admitted batch; cannot fail. help: the caller will wait for it, and may do the shard's work meanwhile. */
+void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help);
 bool pm_batch_done(const pm_batch *batch);
 /* false: not done at until_ns. */
 bool pm_batch_wait(pm_shared *shared, pm_batch *batch, uint64_t until_ns);

@@ -4,6 +4,8 @@
  *  1. A chunk's columns never change once its index is below `chunks`.
  *  2. A map slot, once taken by an id, stays that id's; only the version it refers to changes, always to a newer one.
  *  3. Everything that applying a record needs was reserved before the record was logged.
+ *  4. An id is in the map, or in one fresh range, or in both: then the map's version is the newer and leads to the
+ * other.
  *
  * A version's reference is (chunk index + 1) << 24 | row; a map slot holds it with 8 bits of the id's hash on top.
  */
@@ -12,7 +14,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { ROW_BITS = 24, TAG_SHIFT = 56, FIRST_BLOCK = 64, BLOCKS = 27, ARENA_BLOCK = 1 << 18 };
+enum { ROW_BITS = 24, TAG_SHIFT = 56, FIRST_BLOCK = 64, BLOCKS = 27, ARENA_BLOCK = 1 << 18, LEAST_RANGE = 16 };
 
 #define REF_MASK (((uint64_t)1 << TAG_SHIFT) - 1)
 #define ROW_MASK (((uint32_t)1 << ROW_BITS) - 1)
@@ -31,34 +33,44 @@ typedef struct arena {
     uint64_t bytes[]; /* uint64_t for alignment */
 } arena;
 
+/* A list of words that only grows, in blocks that never move: block b holds FIRST_BLOCK << b. */
+typedef struct list {
+    _Atomic(uint64_t *) block[BLOCKS];
+    _Atomic uint64_t count;
+} list;
+
 struct pm_memtable {
-    const pm_os *os;
     uint64_t hash_seed; /* of this process: ids cannot be chosen to collide */
-    uint32_t dim;
     pomai_id_kind id_kind;
     /* the writer's */
     arena *arenas;
-    uint64_t reserved_rows; /* of chunks reserved, not yet applied */
+    uint64_t reserved_rows; /* of chunks that are reserved, not yet applied, and go into the map */
     uint64_t reserved_chunks;
+    uint64_t reserved_ranges;
+    bool any_id; /* largest_id says something */
     uint64_t used_slots;
     uint64_t largest_id;
     /* published */
     _Atomic(id_map *) map;
-    _Atomic(pm_chunk **) block[BLOCKS]; /* block b holds FIRST_BLOCK << b chunks and never moves */
-    _Atomic uint64_t chunks;
+    list chunks;
+    list ranges; /* indexes of the chunks with fresh_range */
     _Atomic uint64_t live;
     _Atomic uint64_t bytes;
 };
 
-pm_memtable *pm_memtable_make(const pm_os *os, uint32_t dim, pomai_id_kind id_kind, uint64_t hash_seed)
+pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed)
 {
     pm_memtable *table = pm_calloc(1, sizeof *table);
     if (table == NULL) return NULL;
-    table->os = os;
-    table->dim = dim;
     table->id_kind = id_kind;
     table->hash_seed = hash_seed;
     return table;
+}
+
+static void list_clear(list *l)
+{
+    for (int b = 0; b < BLOCKS; b++)
+        pm_free(atomic_load(&l->block[b]));
 }
 
 void pm_memtable_free(pm_memtable *table)
@@ -74,8 +86,8 @@ void pm_memtable_free(pm_memtable *table)
         pm_free(m);
         m = older;
     }
-    for (int b = 0; b < BLOCKS; b++)
-        pm_free(atomic_load(&table->block[b]));
+    list_clear(&table->chunks);
+    list_clear(&table->ranges);
     pm_free(table);
 }
 
@@ -94,7 +106,7 @@ static bool id_equal(const pm_chunk *chunk, uint32_t row, const pm_id *id)
     return other.size == id->size && memcmp(other.bytes, id->bytes, id->size) == 0;
 }
 
-/* ---- chunk directory ---- */
+/* ---- lists ---- */
 
 /* Index i lies in block b with FIRST_BLOCK * (2^b - 1) <= i. */
 static void locate(uint64_t index, int *b, uint64_t *at)
@@ -104,17 +116,50 @@ static void locate(uint64_t index, int *b, uint64_t *at)
     *at = index - FIRST_BLOCK * (((uint64_t)1 << *b) - 1);
 }
 
-uint64_t pm_memtable_chunks(const pm_memtable *table)
-{
-    return atomic_load_explicit(&table->chunks, memory_order_acquire);
-}
-
-const pm_chunk *pm_memtable_chunk(const pm_memtable *table, uint64_t index)
+static uint64_t list_at(const list *l, uint64_t index)
 {
     int b;
     uint64_t at;
     locate(index, &b, &at);
-    return atomic_load_explicit(&table->block[b], memory_order_acquire)[at];
+    return atomic_load_explicit(&l->block[b], memory_order_acquire)[at];
+}
+
+/* Room for `count` entries in all. */
+static bool list_reserve(pm_memtable *table, list *l, uint64_t count)
+{
+    int b;
+    uint64_t at;
+    if (count == 0) return true;
+    locate(count - 1, &b, &at);
+    if (b >= BLOCKS) return false;
+    for (int i = b; i >= 0 && atomic_load_explicit(&l->block[i], memory_order_relaxed) == NULL; i--) {
+        size_t entries = (size_t)FIRST_BLOCK << i;
+        uint64_t *block = pm_calloc(entries, sizeof *block);
+        if (block == NULL) return false;
+        atomic_store_explicit(&l->block[i], block, memory_order_release);
+        atomic_fetch_add_explicit(&table->bytes, entries * sizeof *block, memory_order_relaxed);
+    }
+    return true;
+}
+
+/* There is room. */
+static void list_add(list *l, uint64_t value)
+{
+    int b;
+    uint64_t at, count = atomic_load_explicit(&l->count, memory_order_relaxed);
+    locate(count, &b, &at);
+    atomic_load_explicit(&l->block[b], memory_order_relaxed)[at] = value;
+    atomic_store_explicit(&l->count, count + 1, memory_order_release);
+}
+
+uint64_t pm_memtable_chunks(const pm_memtable *table)
+{
+    return atomic_load_explicit(&table->chunks.count, memory_order_acquire);
+}
+
+const pm_chunk *pm_memtable_chunk(const pm_memtable *table, uint64_t index)
+{
+    return (const pm_chunk *)(uintptr_t)list_at(&table->chunks, index);
 }
 
 uint64_t pm_memtable_visible_chunks(const pm_memtable *table, uint64_t visible)
@@ -125,21 +170,24 @@ uint64_t pm_memtable_visible_chunks(const pm_memtable *table, uint64_t visible)
     return n;
 }
 
-static bool directory_reserve(pm_memtable *table, uint64_t chunks)
+/* ---- ranges ---- */
+
+/* The reference of an id in a fresh range, 0 if it is in none. Ranges ascend: each was above all ids before it. */
+static uint64_t find_in_ranges(const pm_memtable *table, uint64_t id)
 {
-    int b;
-    uint64_t at;
-    locate(chunks - 1, &b, &at);
-    if (b >= BLOCKS) return false;
-    for (int i = 0; i <= b; i++) {
-        if (atomic_load_explicit(&table->block[i], memory_order_relaxed) != NULL) continue;
-        size_t count = (size_t)FIRST_BLOCK << i;
-        pm_chunk **block = pm_calloc(count, sizeof *block);
-        if (block == NULL) return false;
-        atomic_store_explicit(&table->block[i], block, memory_order_release);
-        atomic_fetch_add_explicit(&table->bytes, count * sizeof *block, memory_order_relaxed);
+    uint64_t low = 0, high = atomic_load_explicit(&table->ranges.count, memory_order_acquire);
+    while (low < high) { /* the first range that begins above id */
+        uint64_t middle = low + (high - low) / 2;
+        if (pm_memtable_chunk(table, list_at(&table->ranges, middle))->first_id <= id)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return true;
+    if (low == 0) return 0;
+    uint64_t index = list_at(&table->ranges, low - 1);
+    const pm_chunk *chunk = pm_memtable_chunk(table, index);
+    uint64_t row = id - chunk->first_id;
+    return row < chunk->rows ? (index + 1) << ROW_BITS | row : 0;
 }
 
 /* ---- id map ---- */
@@ -167,10 +215,10 @@ static bool map_grow(pm_memtable *table, uint64_t slots)
     return true;
 }
 
-/* Room for all reserved rows at a load of at most two thirds. */
-static bool map_reserve(pm_memtable *table)
+/* Room for all reserved rows and `rows` more at a load of at most two thirds. */
+static bool map_reserve(pm_memtable *table, uint32_t rows)
 {
-    uint64_t want = table->used_slots + table->reserved_rows;
+    uint64_t want = table->used_slots + table->reserved_rows + rows;
     id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
     uint64_t slots = map == NULL ? 0 : map->mask + 1;
     if (want * 3 <= slots * 2) return true;
@@ -226,32 +274,60 @@ static void *arena_take(pm_memtable *table, size_t size)
     return memory;
 }
 
-pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows)
+/* Only ids above all before can be neither in the map nor in another range; short runs are better off in the map. */
+static bool is_fresh_range(const pm_memtable *table, uint32_t rows, const pm_id_bounds *bounds)
 {
-    table->reserved_rows += rows;
-    table->reserved_chunks++;
-    uint64_t chunks = atomic_load_explicit(&table->chunks, memory_order_relaxed) + table->reserved_chunks;
-    pm_chunk *chunk = NULL;
-    if (directory_reserve(table, chunks) && map_reserve(table))
-        chunk = arena_take(table, sizeof *chunk + (size_t)rows * 2 * sizeof(uint64_t));
-    if (chunk == NULL) {
-        table->reserved_rows -= rows;
-        table->reserved_chunks--;
-        return NULL;
-    }
+    return bounds->consecutive && rows >= LEAST_RANGE && (!table->any_id || bounds->first > table->largest_id);
+}
+
+pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bounds *bounds)
+{
+    const bool fresh = is_fresh_range(table, rows, bounds);
+    const uint64_t chunks =
+        atomic_load_explicit(&table->chunks.count, memory_order_relaxed) + table->reserved_chunks + 1;
+    const uint64_t ranges =
+        atomic_load_explicit(&table->ranges.count, memory_order_relaxed) + table->reserved_ranges + fresh;
+    if (!list_reserve(table, &table->chunks, chunks) || !list_reserve(table, &table->ranges, ranges)) return NULL;
+    if (!fresh && !map_reserve(table, rows)) return NULL;
+    pm_chunk *chunk = arena_take(table, sizeof *chunk + (size_t)rows * (fresh ? 1 : 2) * sizeof(uint64_t));
+    if (chunk == NULL) return NULL;
     memset(chunk, 0, sizeof *chunk);
     chunk->rows = rows;
-    for (uint32_t i = 0; i < rows; i++)
-        atomic_init(&chunk->end[i], PM_NO_END);
-    chunk->previous = (uint64_t *)(void *)&chunk->end[rows];
-    memset(chunk->previous, 0, (size_t)rows * sizeof *chunk->previous);
+    chunk->fresh_range = fresh;
+    memset((void *)chunk->end, 0xff, rows * sizeof chunk->end[0]); /* PM_NO_END */
+    if (!fresh) {
+        chunk->previous = (uint64_t *)(void *)&chunk->end[rows];
+        memset(chunk->previous, 0, rows * sizeof *chunk->previous);
+        table->reserved_rows += rows;
+    }
+    table->reserved_ranges += fresh;
+    table->reserved_chunks++;
+    if (table->id_kind == POMAI_ID_U64) {
+        table->largest_id = table->any_id ? pm_max_u64(table->largest_id, bounds->last) : bounds->last;
+        table->any_id = true;
+    }
     return chunk;
 }
 
 void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk)
 {
-    table->reserved_rows -= chunk->rows;
     table->reserved_chunks--;
+    if (chunk->fresh_range)
+        table->reserved_ranges--;
+    else
+        table->reserved_rows -= chunk->rows;
+}
+
+void pm_id_bounds_of(const pm_rec_header *record, const uint8_t *payload, pm_id_bounds *bounds)
+{
+    memset(bounds, 0, sizeof *bounds);
+    if (record->id_kind != POMAI_ID_U64) return;
+    const uint64_t *ids = (const uint64_t *)(const void *)payload;
+    bounds->consecutive = (record->flags & PM_REC_IDS_ARE_RANGE) != 0;
+    bounds->first = ids[0];
+    bounds->last = ids[0] + (bounds->consecutive ? record->rows - 1 : 0);
+    for (uint32_t row = 1; !bounds->consecutive && row < record->rows; row++)
+        bounds->last = pm_max_u64(bounds->last, ids[row]);
 }
 
 void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const float *vectors)
@@ -290,42 +366,53 @@ static bool version_live(const pm_memtable *table, uint64_t ref)
     return atomic_load_explicit(&chunk->end[ref & ROW_MASK], memory_order_relaxed) == PM_NO_END;
 }
 
+/* The version that the map, or else a range, has of an id; 0: none. */
+static uint64_t newest(const pm_memtable *table, const pm_id *id, uint64_t map_value)
+{
+    if (map_value != 0) return map_value & REF_MASK;
+    return id->bytes == NULL ? find_in_ranges(table, id->u64) : 0;
+}
+
+static void apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t index, uint32_t row)
+{
+    pm_id id;
+    pm_chunk_id(chunk, row, &id);
+    uint64_t hash = hash_id(table, &id), value;
+    _Atomic uint64_t *slot = map_slot(table, map, &id, hash, &value);
+    uint64_t old = newest(table, &id, value);
+    chunk->previous[row] = old;
+    uint64_t ref = (index + 1) << ROW_BITS | row;
+    atomic_store_explicit(slot, (hash >> TAG_SHIFT) << TAG_SHIFT | ref, memory_order_release);
+    if (value == 0) table->used_slots++;
+    if (old != 0 && version_live(table, old)) end_version(table, old, chunk->lsn);
+}
+
 void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk)
 {
-    uint64_t index = atomic_load_explicit(&table->chunks, memory_order_relaxed);
-    int b;
-    uint64_t at;
-    locate(index, &b, &at);
-    atomic_load_explicit(&table->block[b], memory_order_relaxed)[at] = chunk;
-    atomic_store_explicit(&table->chunks, index + 1, memory_order_release);
-    table->reserved_chunks--;
-    table->reserved_rows -= chunk->rows;
+    uint64_t index = atomic_load_explicit(&table->chunks.count, memory_order_relaxed);
+    list_add(&table->chunks, (uint64_t)(uintptr_t)chunk);
+    pm_memtable_forget(table, chunk); /* no longer reserved: there */
     id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
-    for (uint32_t row = 0; row < chunk->rows; row++) {
-        pm_id id;
-        pm_chunk_id(chunk, row, &id);
-        if (id.bytes == NULL) table->largest_id = pm_max_u64(table->largest_id, id.u64);
-        uint64_t hash = hash_id(table, &id), value;
-        _Atomic uint64_t *slot = map_slot(table, map, &id, hash, &value);
-        chunk->previous[row] = value & REF_MASK;
-        uint64_t ref = (index + 1) << ROW_BITS | row;
-        atomic_store_explicit(slot, (hash >> TAG_SHIFT) << TAG_SHIFT | ref, memory_order_release);
-        if (value == 0)
-            table->used_slots++;
-        else if (version_live(table, value & REF_MASK))
-            end_version(table, value & REF_MASK, chunk->lsn);
-    }
+    if (chunk->fresh_range) list_add(&table->ranges, index);
+    for (uint32_t row = 0; !chunk->fresh_range && row < chunk->rows; row++)
+        apply_row(table, map, chunk, index, row);
     atomic_fetch_add_explicit(&table->live, chunk->rows, memory_order_relaxed);
+}
+
+/* Where an id's newest version is, for writer and readers; 0: nowhere. */
+static uint64_t find_newest(const pm_memtable *table, const pm_id *id, memory_order order)
+{
+    id_map *map = atomic_load_explicit(&table->map, order);
+    uint64_t value = 0;
+    if (map != NULL) map_slot(table, map, id, hash_id(table, id), &value);
+    return newest(table, id, value);
 }
 
 bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn)
 {
-    id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
-    if (map == NULL) return false;
-    uint64_t value;
-    map_slot(table, map, id, hash_id(table, id), &value);
-    if (value == 0 || !version_live(table, value & REF_MASK)) return false;
-    end_version(table, value & REF_MASK, lsn);
+    uint64_t ref = find_newest(table, id, memory_order_relaxed);
+    if (ref == 0 || !version_live(table, ref)) return false;
+    end_version(table, ref, lsn);
     return true;
 }
 
@@ -348,15 +435,11 @@ uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, co
 bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visible, const pm_chunk **chunk,
                       uint32_t *row)
 {
-    id_map *map = atomic_load_explicit(&table->map, memory_order_acquire);
-    if (map == NULL) return false;
-    uint64_t value;
-    map_slot(table, map, id, hash_id(table, id), &value);
-    for (uint64_t ref = value & REF_MASK; ref != 0;) {
+    for (uint64_t ref = find_newest(table, id, memory_order_acquire); ref != 0;) {
         *chunk = pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
         *row = (uint32_t)(ref & ROW_MASK);
         if ((*chunk)->lsn <= visible) return pm_chunk_row_visible(*chunk, *row, visible);
-        ref = (*chunk)->previous[*row];
+        ref = (*chunk)->previous == NULL ? 0 : (*chunk)->previous[*row];
     }
     return false;
 }

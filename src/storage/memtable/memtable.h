@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 
 #include "base/base.h"
-#include "os/os.h"
 #include "storage/format.h"
 
 #define PM_NO_END UINT64_MAX
@@ -31,7 +30,8 @@ typedef struct pm_chunk {
     const uint32_t *document_ends; /* rows + 1, or NULL */
     const uint8_t *document_bytes;
     _Atomic uint32_t ended; /* rows with an end, so that most chunks need no look at them */
-    uint64_t *previous; /* of each row: reference of the version that it replaced, 0: none; set before it is shown */
+    bool fresh_range;   /* its ids are consecutive and above all before: found by searching ranges, not in the id map */
+    uint64_t *previous; /* of each row: reference of the version that it replaced, 0: none; NULL: none of any */
     _Atomic uint64_t end[]; /* of each row; PM_NO_END */
 } pm_chunk;
 
@@ -42,16 +42,25 @@ typedef struct pm_id {
     uint32_t size;
 } pm_id;
 
+/* What is known of the u64 ids of a chunk to be; of string ids all zero. */
+typedef struct pm_id_bounds {
+    bool consecutive; /* first, first + 1, ... last */
+    uint64_t first;
+    uint64_t last; /* the largest */
+} pm_id_bounds;
+/* Of a PUT record. */
+void pm_id_bounds_of(const pm_rec_header *record, const uint8_t *payload, pm_id_bounds *bounds);
+
 typedef struct pm_memtable pm_memtable;
 
-pm_memtable *pm_memtable_make(const pm_os *os, uint32_t dim, pomai_id_kind id_kind, uint64_t hash_seed);
+pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed);
 void pm_memtable_free(pm_memtable *table);
 
 /* ---- the writer ---- */
 
 /* A chunk of `rows` rows with everything that applying it can need, so that after this nothing can fail. NULL: no
  * memory. A reservation lasts until the chunk is applied or forgotten. */
-pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows);
+pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bounds *bounds);
 void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk);
 /* Points a chunk's columns into a PUT record. `vectors` may lie elsewhere (an adopted block). */
 void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const float *vectors);
@@ -75,7 +84,7 @@ bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visibl
 /* Rows that are live by now, and bytes that the memtable itself takes (the slab not counted). */
 uint64_t pm_memtable_live(const pm_memtable *table);
 uint64_t pm_memtable_bytes(const pm_memtable *table);
-/* Largest u64 id that was ever put, 0 if none. For the writer. */
+/* Largest u64 id that was ever put or reserved, 0 if none. For the writer. */
 uint64_t pm_memtable_largest_id(const pm_memtable *table);
 
 static inline void pm_chunk_id(const pm_chunk *chunk, uint32_t row, pm_id *id)
