@@ -20,8 +20,8 @@
 #include "base/point.h"
 #include "pomai/pomai.h"
 
-enum { TH_MAX = 4, TH_BLOCKS = 5, TH_PER_BLOCK = 48, TH_OWN = TH_BLOCKS * TH_PER_BLOCK, TH_GROUP = 8, TH_BATCH = 96 };
-enum { TH_TAIL = 32, TH_TAIL_BATCHES = 4000 };
+enum { TH_MAX = 4, TH_BLOCKS = 5, TH_PER_BLOCK = 48, TH_OWN = TH_BLOCKS * TH_PER_BLOCK, TH_GROUP = 64, TH_BATCH = 96 };
+enum { TH_TAIL = 128, TH_TAIL_BATCHES = 4000 };
 enum { TH_STILL_ROWS = 1700, TH_STILL_DIM = 170, TH_STILL_K = 20, TH_STILL_QUERIES = 4 };
 
 struct th_shared {
@@ -448,7 +448,7 @@ static bool th_read_group(struct th_client *c)
     t_tagged_vector(s->salt, th_tag(1, 1, 1), s->dim, query);
     pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
     options.include = POMAI_INCLUDE_VECTORS;
-    pomai_status status = pomai_search(s->groups[owner], query, 1, s->dim, 20, &options, &result, &err);
+    pomai_status status = pomai_search(s->groups[owner], query, 1, s->dim, 3 * TH_GROUP, &options, &result, &err);
     if (!th_ok(c, status, &err, "search a group")) return false;
     for (size_t i = 0; ok && i < pomai_result_count(result, 0); i++) {
         uint64_t id = pomai_result_ids(result, 0)[i];
