@@ -77,6 +77,7 @@ struct pm_os {
     /* memory in pages, zeroed; for log slabs and reserved blocks */
     void *(*pages_map)(const pm_os *os, size_t size);
     void (*pages_unmap)(const pm_os *os, void *pages, size_t size);
+    void (*pages_touch)(const pm_os *os, void *pages, size_t size); /* takes the page faults ahead; a hint */
     /* clocks, chance, surroundings */
     uint64_t (*now_ns)(const pm_os *os);  /* monotonic */
     uint64_t (*wall_ns)(const pm_os *os); /* since 1970 */
@@ -91,6 +92,9 @@ struct pm_os {
     void (*word_wake)(const pm_os *os, _Atomic uint32_t *word); /* all who wait */
     void (*mutex_lock)(const pm_os *os, _Atomic uint32_t *mutex);
     void (*mutex_unlock)(const pm_os *os, _Atomic uint32_t *mutex);
+    /* The calling thread belongs to the application: keep it from being cancelled while it acts for the engine. */
+    int (*thread_hold)(const pm_os *os);
+    void (*thread_let_go)(const pm_os *os, int held);
     void (*relax)(const pm_os *os); /* inside a short spin */
 };
 

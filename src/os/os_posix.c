@@ -208,6 +208,16 @@ static void posix_pages_unmap(const pm_os *os, void *pages, size_t size)
     if (pages != NULL && size > 0) munmap(pages, size);
 }
 
+static void posix_pages_touch(const pm_os *os, void *pages, size_t size)
+{
+    (void)os;
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(pages, size, MADV_POPULATE_WRITE); /* since Linux 5.14 */
+#else
+    (void)madvise(pages, size, 23);
+#endif
+}
+
 /* ---- clocks, chance, surroundings ---- */
 
 static uint64_t clock_ns(clockid_t id)
@@ -296,6 +306,20 @@ static void posix_mutex_unlock(const pm_os *os, _Atomic uint32_t *mutex)
     if (atomic_exchange(mutex, 0) == 2) posix_word_wake(os, mutex);
 }
 
+static int posix_thread_hold(const pm_os *os)
+{
+    (void)os;
+    int before = PTHREAD_CANCEL_ENABLE;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+static void posix_thread_let_go(const pm_os *os, int held)
+{
+    (void)os;
+    pthread_setcancelstate(held, NULL);
+}
+
 static void posix_relax(const pm_os *os)
 {
     (void)os;
@@ -356,6 +380,7 @@ static const pm_os posix = {
     .dir_list = posix_dir_list,
     .pages_map = posix_pages_map,
     .pages_unmap = posix_pages_unmap,
+    .pages_touch = posix_pages_touch,
     .now_ns = posix_now_ns,
     .wall_ns = posix_wall_ns,
     .random = posix_random,
@@ -368,6 +393,8 @@ static const pm_os posix = {
     .word_wake = posix_word_wake,
     .mutex_lock = posix_mutex_lock,
     .mutex_unlock = posix_mutex_unlock,
+    .thread_hold = posix_thread_hold,
+    .thread_let_go = posix_thread_let_go,
     .relax = posix_relax,
 };
 

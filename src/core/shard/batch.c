@@ -207,10 +207,13 @@ void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
     for (uint32_t i = 0; i < batch->parts; i++) {
         pm_shard *shard = shared->shard[batch->part[i].shard];
         push(shard, &batch->part[i]);
-        if (help)
+        if (help) {
+            int held = shared->os->thread_hold(shared->os);
             pm_shard_help(shard, batch);
-        else
+            shared->os->thread_let_go(shared->os, held);
+        } else {
             pm_task_wake(&shard->actor);
+        }
     }
 }
 

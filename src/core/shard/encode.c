@@ -16,6 +16,7 @@ bool pm_shard_add_slab(pm_shard *shard, uint8_t *data, size_t mapped, size_t use
     slab->data = data;
     slab->mapped = mapped;
     slab->used = used;
+    slab->touched = 0;
     slab->older = shard->slab;
     shard->slab = slab;
     pm_count(&shard->slab_bytes, mapped);
@@ -36,6 +37,23 @@ static uint8_t *slab_reserve(pm_shard *shard, size_t size)
         }
     }
     return shard->slab->data + shard->slab->used;
+}
+
+/* A page fault costs as much as copying the page. While puts stream in, the log writer, idle between jobs, takes them
+ * ahead. */
+static void touch_ahead(pm_shard *shard)
+{
+    pm_slab *slab = shard->slab;
+    if (slab->older == NULL && slab->used < PM_TOUCH_AHEAD / 4) return; /* a small database takes no memory ahead */
+    if (slab->touched >= slab->used + PM_TOUCH_AHEAD / 2 || slab->touched >= slab->mapped) return;
+    if (atomic_load_explicit(&shard->touch_size, memory_order_acquire) != 0) return;
+    size_t from = pm_align_up(pm_max_u64(slab->touched, slab->used), 4096);
+    size_t to = pm_min_u64(slab->used + PM_TOUCH_AHEAD, slab->mapped);
+    if (from >= to) return;
+    slab->touched = to;
+    shard->touch_at = slab->data + from;
+    atomic_store_explicit(&shard->touch_size, to - from, memory_order_release);
+    pm_task_wake(&shard->writer);
 }
 
 static inline uint32_t row_of(const pm_part *part, uint32_t i)
@@ -270,6 +288,7 @@ pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
         }
     }
     shard->slab->used += in_slab;
+    touch_ahead(shard);
     if (batch->adopt)
         place_adopted(shard, at, h, part, &c, &vectors);
     else

@@ -94,6 +94,19 @@ void pm_job_run(pm_shard *shard)
     atomic_store_explicit(&job->state, PM_JOB_DONE, memory_order_release);
 }
 
+/* One piece, so that a job never waits long. */
+static bool touch_piece(pm_shard *shard)
+{
+    size_t left = atomic_load_explicit(&shard->touch_size, memory_order_acquire);
+    if (left == 0) return false;
+    const pm_os *os = shard->shared->os;
+    size_t piece = pm_min_u64(left, PM_TOUCH_PIECE);
+    os->pages_touch(os, shard->touch_at, piece);
+    shard->touch_at += piece;
+    atomic_store_explicit(&shard->touch_size, left - piece, memory_order_release);
+    return true;
+}
+
 pm_next pm_log_writer_step(void *arg)
 {
     pm_shard *shard = arg;
@@ -103,5 +116,6 @@ pm_next pm_log_writer_step(void *arg)
         pm_task_wake(&shard->actor);
         if (last) return (pm_next){PM_NEXT_DONE, 0};
     }
+    if (touch_piece(shard)) return (pm_next){PM_NEXT_AGAIN, 0};
     return (pm_next){PM_NEXT_PARK, PM_FOREVER};
 }

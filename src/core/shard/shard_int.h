@@ -64,6 +64,7 @@ typedef struct pm_slab {
     uint8_t *data;
     size_t mapped;
     size_t used;
+    size_t touched; /* page faults taken, or asked to be taken, up to here */
 } pm_slab;
 
 struct pm_shard {
@@ -116,6 +117,8 @@ struct pm_shard {
 
     pm_task actor;
     pm_task writer;
+    uint8_t *touch_at;         /* what the log writer is to touch when it has nothing else to do; */
+    _Atomic size_t touch_size; /* the writer's until it stores 0 here */
     pm_job job;
     pm_mark mark; /* the log writer's, once it runs */
 
@@ -154,6 +157,8 @@ bool pm_shard_add_slab(pm_shard *shard, uint8_t *data, size_t mapped, size_t use
 void pm_batch_fail(pm_shared *shared, pm_batch *batch, pm_outcome outcome, const pomai_error *error, uint32_t self);
 void pm_batch_part_durable(pm_shared *shared, pm_batch *batch, uint32_t self);
 void pm_batch_part_done(pm_shared *shared, pm_part *part);
+
+enum { PM_TOUCH_AHEAD = 4 << 20, PM_TOUCH_PIECE = 512 << 10 };
 
 /* log_writer.c */
 pm_next pm_log_writer_step(void *arg);
