@@ -13,6 +13,7 @@
 
 #include <ftw.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 #include "../support/args.h"
@@ -510,7 +511,13 @@ static void test_accepting_damage(void **state)
 
 enum { COMMITS = 6 };
 
-/* A writer that dies without closing; every put was acknowledged at level SYNC. One shard. */
+static void die_when_told(enum pm_point point)
+{
+    static atomic_int told;
+    if (point == PM_POINT_BATCH_ACKED && atomic_fetch_add(&told, 1) + 1 == COMMITS) kill(getpid(), SIGKILL);
+}
+
+/* A writer that dies without closing, as soon as its last put is acknowledged at level SYNC. One shard. */
 static void make_crash_image(const struct box *box, uint32_t flags)
 {
     fflush(NULL);
@@ -522,15 +529,24 @@ static void make_crash_image(const struct box *box, uint32_t flags)
         options.wal_file_bytes = 65536;
         options.flags = flags;
         pomai_db *db;
+        pm_point_hook = die_when_told;
         bool ok = pomai_open(box->db, &options, &db, NULL) == POMAI_OK;
         for (unsigned i = 0; ok && i < COMMITS; i++)
             ok = try_put(pomai_default(db), i * 10, 2, 3, NULL) == POMAI_OK;
-        if (ok) kill(getpid(), SIGKILL);
         _exit(1);
     }
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* On a slow machine the log falls idle between two puts; then its WATERMARK attests what a header should. */
+static bool mark_attests(void)
+{
+    const struct file *mark = find_file("/WATERMARK");
+    pm_mark_slot slots[2];
+    memcpy(slots, mark->bytes, sizeof slots);
+    return slots[0].durable_lsn > 0 || slots[1].durable_lsn > 0;
 }
 
 /* How many rows it shows; -1: it is refused as corrupt. */
@@ -564,6 +580,11 @@ static void test_damage_after_a_crash(void **state)
     for (uint32_t strict = 0; strict < 2; strict++) {
         make_crash_image(box, strict ? POMAI_OPEN_STRICT_MARK : 0);
         collect_files(box->db);
+        for (unsigned tries = 0; tries < 20 && !strict && mark_attests(); tries++) {
+            t_remove(box->db);
+            make_crash_image(box, 0);
+            collect_files(box->db);
+        }
         struct file *log = find_file(".wal");
         uint64_t end = PM_WAL_HEADER, last = 0;
         pm_rec_header header;
@@ -574,7 +595,7 @@ static void test_damage_after_a_crash(void **state)
             memcpy(&header, log->bytes + end, sizeof header);
         }
         assert_int_equal(rows_of_image(box), 2 * COMMITS);
-        for (uint64_t at = PM_WAL_HEADER; at < end; at++) {
+        for (uint64_t at = PM_WAL_HEADER; at < end && failures < 20; at++) {
             log->bytes[at] ^= (uint8_t)(1u << at % 8);
             restore(log);
             int rows = rows_of_image(box);
