@@ -267,6 +267,12 @@ static bool explains(struct client_ledger *c, unsigned client, const struct foun
     for (uint32_t i = c->head; i != c->tail; i++) { /* assigned ids are consecutive, and those of the acknowledgement */
         const struct op *op = op_at(c, i);
         if (op->coll != C_ASSIGNED || op->kind != OP_PUT || ((there >> (i - c->head)) & 1) == 0) continue;
+        for (uint32_t r = 0; op->given == GIVEN_OLD && r < op->count; r++) {
+            uint32_t slot = op->index[r];
+            if (state.assigned[slot] == op->version && found->assigned_id[client][slot] != c->assigned_id[slot])
+                return false;
+        }
+        if (op->given == GIVEN_OLD) continue;
         uint64_t first = 0;
         bool known = op->state == OP_ACKED || op->given;
         if (known) first = op->first_id;
@@ -527,6 +533,8 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
     char *stats = NULL;
     if (seen_read_only == NULL || found == NULL) check_fail("out of memory in the test itself");
     check_seed = l->plan.seed;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        ledger_fold(&l->clients[i]); /* the writer may have died while it did so */
     bool visited = t_chance(&rng, 25) && read_only_visit(l, path, seen_read_only, &rng);
     pomai_open_options options = draw_open_options(&rng, l);
     if (l->opened && t_chance(&rng, 50)) options.flags |= POMAI_OPEN_EXISTING;

@@ -45,6 +45,11 @@ enum coll {
     COLLS
 };
 
+enum given {
+    GIVEN_NOT, /* assigned by the engine */
+    GIVEN_NEW, /* one row, whose new id was given after all: first_id */
+    GIVEN_OLD, /* rows that have ids already are replaced */
+};
 enum op_kind { OP_PUT = 1, OP_DELETE, OP_CREATE, OP_DROP };
 enum op_state { OP_SUBMITTED = 1, OP_ACKED, OP_REFUSED };
 
@@ -63,7 +68,7 @@ struct op {
     atomic_uint seen; /* its version, once somebody has read a row of it */
     uint32_t kind, coll, count;
     uint32_t shards;   /* mask of the shards of its rows; 0: not known */
-    uint32_t given;    /* a row of C_ASSIGNED whose id, first_id, was given after all */
+    uint32_t given;    /* how rows of C_ASSIGNED got their ids: enum given */
     uint64_t first_id; /* assigned rows: known once acknowledged */
     uint16_t index[BATCH];
 };
@@ -227,7 +232,7 @@ static inline void ledger_fold(struct client_ledger *c)
             op_apply(op, &c->base);
             if (op->coll == C_ASSIGNED && op->kind == OP_PUT) {
                 for (uint32_t i = 0; i < op->count; i++) {
-                    c->assigned_id[op->index[i]] = op->first_id + i;
+                    if (op->given != GIVEN_OLD) c->assigned_id[op->index[i]] = op->first_id + i;
                     c->assigned_row[op->index[i]] = i;
                 }
             }

@@ -231,6 +231,18 @@ static void client_draw_free_slots(struct client *cl, struct op *op, uint32_t wa
     }
 }
 
+/* Rows of C_ASSIGNED whose ids are known, neighbours for the most part. */
+static void client_draw_assigned(struct client *cl, struct op *op)
+{
+    uint32_t first = (uint32_t)t_below(&cl->rng, ASSIGNED_ROWS), most = (uint32_t)t_skewed(&cl->rng, 1, 60);
+    for (uint32_t i = 0; i < ASSIGNED_ROWS && op->count < most; i++) {
+        uint32_t at = (first + i) % ASSIGNED_ROWS;
+        if (cl->c->base.assigned[at] == 0) continue;
+        op->index[op->count++] = (uint16_t)at;
+        op->shards |= 1u << u64_shard(cl->c->assigned_id[at], cl->l->shards);
+    }
+}
+
 /* Writes the vectors, documents and ids of an operation's rows where the put borrows them. */
 static void client_fill(struct client *cl, const struct op *op, unsigned slot)
 {
@@ -263,7 +275,9 @@ static void client_fill(struct client *cl, const struct op *op, unsigned slot)
     view.rows = op->count;
     view.dim = dim;
     view.vectors = cl->flight[slot].vectors;
-    if (op->given) cl->flight[slot].ids[0] = op->first_id;
+    if (op->given == GIVEN_NEW) cl->flight[slot].ids[0] = op->first_id;
+    for (uint32_t i = 0; op->given == GIVEN_OLD && i < op->count; i++)
+        cl->flight[slot].ids[i] = cl->c->assigned_id[op->index[i]];
     view.u64_ids = op->coll == C_U64 || op->coll == C_OWN || op->given ? cl->flight[slot].ids : NULL;
     view.string_ids = op->coll == C_STRING ? cl->flight[slot].string : NULL;
     view.documents = cl->flight[slot].document;
@@ -341,11 +355,17 @@ static void client_commit(struct client *cl, struct op *op)
 static void client_put_assigned(struct client *cl)
 {
     struct op *op = client_begin(cl, OP_PUT, C_ASSIGNED);
+    if (t_chance(&cl->rng, 30)) {
+        op->given = GIVEN_OLD;
+        client_draw_assigned(cl, op);
+        if (op->count > 0) client_put_op(cl, op, t_chance(&cl->rng, 50));
+        return;
+    }
     bool given = cl->me == 0 && cl->assigned > cl->given && t_chance(&cl->rng, 25);
     client_draw_free_slots(cl, op, given ? 1 : (uint32_t)t_skewed(&cl->rng, 1, 40));
     if (op->count == 0) return;
     if (given) {
-        op->given = 1;
+        op->given = GIVEN_NEW;
         op->first_id = ((cl->assigned >> 12) + 4) * 4096 - t_range(&cl->rng, 2, 30);
         cl->given = op->first_id;
         client_put_op(cl, op, false);
@@ -368,11 +388,7 @@ static void client_delete(struct client *cl, enum coll coll)
     pomai_error err;
     pomai_ack ack;
     if (coll == C_ASSIGNED) { /* only rows whose ids are known */
-        uint32_t first = (uint32_t)t_below(&cl->rng, ASSIGNED_ROWS), most = (uint32_t)t_skewed(&cl->rng, 1, 60);
-        for (uint32_t i = 0; i < ASSIGNED_ROWS && op->count < most; i++) {
-            uint32_t at = (first + i) % ASSIGNED_ROWS;
-            if (cl->c->base.assigned[at] != 0) op->index[op->count++] = (uint16_t)at;
-        }
+        client_draw_assigned(cl, op);
         if (op->count == 0) return;
     } else {
         client_draw_rows(cl, op, BATCH / 4);
