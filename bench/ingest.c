@@ -715,7 +715,7 @@ static const char *parse(int argc, char **argv)
 {
     struct stat st;
     const char *dir = stat("build", &st) == 0 && S_ISDIR(st.st_mode) ? "build" : ".";
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (value == NULL) usage();
         if (strcmp(argv[i], "--json") == 0)
@@ -730,7 +730,6 @@ static const char *parse(int argc, char **argv)
             settings.rounds = (uint32_t)strtoul(value, NULL, 10);
         else
             usage();
-        i++;
     }
     if (!(settings.seconds > 0) || settings.rounds < 1 || settings.rounds > MAX_ROUNDS) usage();
     check_only();

@@ -129,7 +129,7 @@ uint64_t pm_hash_bytes(const void *data, size_t size, uint64_t seed)
         h = pm_mix64(h ^ word) + 0x9e3779b97f4a7c15u;
     }
     uint64_t word = 0;
-    memcpy(&word, p, n);
+    if (n > 0) memcpy(&word, p, n);
     h = pm_mix64(h ^ word) + 0x9e3779b97f4a7c15u;
     return pm_mix64(h ^ size);
 }

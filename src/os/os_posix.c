@@ -133,6 +133,13 @@ static int posix_file_lock(const pm_os *os, int fd, bool exclusive)
     return errno == EACCES ? -EAGAIN : -errno;
 }
 
+static void posix_file_unlock(const pm_os *os, int fd)
+{
+    (void)os;
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 /* ---- names ---- */
 
 static int posix_path_kind(const pm_os *os, const char *path)
@@ -141,6 +148,19 @@ static int posix_path_kind(const pm_os *os, const char *path)
     struct stat st;
     if (stat(path, &st) != 0) return errno == ENOENT ? PM_PATH_NONE : -errno;
     return S_ISDIR(st.st_mode) ? PM_PATH_DIR : PM_PATH_FILE;
+}
+
+static int posix_path_absolute(const pm_os *os, const char *path, char *to, size_t size)
+{
+    (void)os;
+    size_t used = 0;
+    to[0] = '\0';
+    if (path[0] != '/') {
+        if (getcwd(to, size) == NULL) return -errno;
+        used = strlen(to);
+    }
+    int n = snprintf(to + used, size - used, "%s%s", used > 0 && to[used - 1] != '/' ? "/" : "", path);
+    return n >= 0 && (size_t)n < size - used ? 0 : -ENAMETOOLONG;
 }
 
 static int posix_path_rename(const pm_os *os, const char *from, const char *to)
@@ -372,7 +392,9 @@ static const pm_os posix = {
     .file_truncate = posix_file_truncate,
     .file_size = posix_file_size,
     .file_lock = posix_file_lock,
+    .file_unlock = posix_file_unlock,
     .path_kind = posix_path_kind,
+    .path_absolute = posix_path_absolute,
     .path_rename = posix_path_rename,
     .path_remove = posix_path_remove,
     .dir_make = posix_dir_make,

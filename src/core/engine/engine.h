@@ -73,7 +73,7 @@ struct pomai_db {
 };
 
 /* open.c */
-pomai_status pm_db_open(const pm_os *os, const char *path, const pomai_open_options *options, pm_db **out,
+pomai_status pm_db_open(const pm_os *os, const char *given_path, const pomai_open_options *options, pm_db **out,
                         pomai_error *err);
 pomai_status pm_db_close(pm_db *db, pomai_error *err);
 pomai_status pm_db_sync(pm_db *db, pomai_error *err);

@@ -40,7 +40,10 @@ static void end(inspection *in)
 {
     pm_manifest_clear(&in->manifest);
     pm_free(in->manifest_dir);
-    if (in->lock_fd >= 0) in->os->file_close(in->os, in->lock_fd);
+    if (in->lock_fd >= 0) {
+        in->os->file_unlock(in->os, in->lock_fd);
+        in->os->file_close(in->os, in->lock_fd);
+    }
 }
 
 static pomai_status scan_shard(inspection *in, uint32_t shard, pm_wal_scan *scan, pomai_error *err)

@@ -4,6 +4,7 @@
  * disk is changed before all logs were read and found sound.
  */
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -320,7 +321,10 @@ static void release(pm_db *db)
         a = older;
     }
     pm_manifest_clear(&db->manifest);
-    if (db->lock_fd >= 0) os->file_close(os, db->lock_fd);
+    if (db->lock_fd >= 0) {
+        os->file_unlock(os, db->lock_fd);
+        os->file_close(os, db->lock_fd);
+    }
     pm_free(db->notes.data);
     pm_free(db->manifest_dir);
     pm_free(db->path);
@@ -383,16 +387,20 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
     return status;
 }
 
-pomai_status pm_db_open(const pm_os *os, const char *path, const pomai_open_options *options, pm_db **out,
+pomai_status pm_db_open(const pm_os *os, const char *given_path, const pomai_open_options *options, pm_db **out,
                         pomai_error *err)
 {
     const pomai_open_options defaults = POMAI_OPEN_OPTIONS_INIT;
     const pomai_open_options *o = options == NULL ? &defaults : options;
+    char path[PM_DB_PATH_MAX + 1]; /* absolute: the application may change its directory */
     *out = NULL;
-    if (path == NULL || path[0] == '\0') return pm_fail(err, POMAI_EINVAL, "the path of the database is empty");
-    if (strlen(path) > PM_DB_PATH_MAX)
-        return pm_fail(err, POMAI_ETOOBIG, "the path of the database has %zu bytes, at most %d", strlen(path),
-                       PM_DB_PATH_MAX);
+    if (given_path == NULL || given_path[0] == '\0')
+        return pm_fail(err, POMAI_EINVAL, "the path of the database is empty");
+    int rc = os->path_absolute(os, given_path, path, sizeof path);
+    if (rc == -ENAMETOOLONG || rc == -ERANGE)
+        return pm_fail(err, POMAI_ETOOBIG, "the path of the database has more than %d bytes: %.80s...", PM_DB_PATH_MAX,
+                       given_path);
+    if (rc != 0) return pm_fail_os(err, rc, "cannot find out where %s is", given_path);
     pomai_status status = check_options(o, err);
     if (status != POMAI_OK) return status;
     uint64_t begin = os->now_ns(os);
