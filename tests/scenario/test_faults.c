@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk that fails: after a database is open, the n-th call of one kind fails, once or for ever, while batches over
+ * one and several shards are put and deleted. What was acknowledged must be there, what was refused must not, what is
+ * unknown must be whole or absent; reads go on; and the database opens again on a healthy disk.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/engine/engine.h"
+#include "pomai/pomai.h"
+#include "support/tmp.h"
+
+enum { DIM = 512, ROWS = 6, STEPS = 24, SHARDS = 3 };
+
+/* ---- the faulty table ---- */
+
+enum { CALL_WRITE, CALL_SYNC, CALL_ALLOCATE, CALL_RENAME, CALL_DIR_SYNC, CALL_OPEN, CALL_PAGES, CALLS };
+
+static struct {
+    _Atomic int armed_call; /* -1: none */
+    _Atomic int countdown;
+    _Atomic bool for_ever;
+    int error;
+    _Atomic uint64_t failed;
+} fault;
+
+static bool fails(int call)
+{
+    if (atomic_load(&fault.armed_call) != call) return false;
+    int left = atomic_fetch_sub(&fault.countdown, 1);
+    bool now = left == 0 || (left < 0 && fault.for_ever);
+    fault.failed += now;
+    return now;
+}
+
+#define REAL pm_os_posix()
+
+static int faulty_write(const pm_os *os, int fd, const pm_span *spans, size_t count, uint64_t offset)
+{
+    (void)os;
+    if (!fails(CALL_WRITE)) return REAL->file_write(REAL, fd, spans, count, offset);
+    if (count > 0 && spans[0].size > 64) { /* a part of it gets there */
+        pm_span half = {spans[0].data, spans[0].size / 2};
+        (void)REAL->file_write(REAL, fd, &half, 1, offset);
+    }
+    return -fault.error;
+}
+
+static int faulty_sync(const pm_os *os, int fd)
+{
+    (void)os;
+    return fails(CALL_SYNC) ? -fault.error : REAL->file_sync(REAL, fd);
+}
+
+static int faulty_allocate(const pm_os *os, int fd, uint64_t size)
+{
+    (void)os;
+    return fails(CALL_ALLOCATE) ? -fault.error : REAL->file_allocate(REAL, fd, size);
+}
+
+static int faulty_rename(const pm_os *os, const char *from, const char *to)
+{
+    (void)os;
+    return fails(CALL_RENAME) ? -fault.error : REAL->path_rename(REAL, from, to);
+}
+
+static int faulty_dir_sync(const pm_os *os, const char *path)
+{
+    (void)os;
+    return fails(CALL_DIR_SYNC) ? -fault.error : REAL->dir_sync(REAL, path);
+}
+
+static int faulty_open(const pm_os *os, const char *path, int flags)
+{
+    (void)os;
+    return fails(CALL_OPEN) ? -fault.error : REAL->file_open(REAL, path, flags);
+}
+
+static void *faulty_pages(const pm_os *os, size_t size)
+{
+    (void)os;
+    return fails(CALL_PAGES) ? NULL : REAL->pages_map(REAL, size);
+}
+
+/* ---- what is known of each batch ---- */
+
+typedef struct step {
+    uint64_t ids[ROWS];
+    float value;
+    pomai_status status;
+    bool is_delete;
+} step;
+
+static uint64_t seed;
+
+static uint64_t random_of(uint64_t *state)
+{
+    return *state = pm_mix64(*state + 0x9e3779b97f4a7c15u);
+}
+
+static pomai_status put(pomai_collection *coll, const uint64_t *ids, float value, pomai_error *err)
+{
+    float vectors[ROWS * DIM];
+    for (int i = 0; i < ROWS * DIM; i++)
+        vectors[i] = value;
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = ROWS;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    return pomai_put(coll, &batch, NULL, NULL, err);
+}
+
+/* How many rows of a put are there with its value; ids are never used by two puts. */
+static unsigned rows_there(pomai_collection *coll, const step *s)
+{
+    pomai_ids ids = {ROWS, s->ids, NULL};
+    pomai_rows *rows;
+    pomai_error err;
+    assert_int_equal(pomai_get(coll, &ids, &rows, &err), POMAI_OK);
+    unsigned there = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        there += pomai_rows_found(rows, i) && pomai_rows_vector(rows, i)[DIM - 1] == s->value;
+    pomai_rows_free(rows);
+    return there;
+}
+
+/* A put, and the delete of it that may follow. */
+static const char *judge(pomai_collection *coll, const step *put_step, const step *delete_step, bool reopened)
+{
+    unsigned there = rows_there(coll, put_step);
+    if (there != 0 && there != ROWS) return "a part of a batch is there";
+    if (put_step->status == POMAI_EUNKNOWN)
+        return there == 0 || reopened ? NULL : "a batch of unknown outcome is shown";
+    if (put_step->status != POMAI_OK) return there == 0 ? NULL : "a refused batch is there";
+    if (delete_step == NULL || (delete_step->status != POMAI_OK && delete_step->status != POMAI_EUNKNOWN))
+        return there == ROWS ? NULL : "an acknowledged batch is lost";
+    if (delete_step->status == POMAI_EUNKNOWN) return NULL;
+    return there == 0 ? NULL : "a delete that was acknowledged is undone";
+}
+
+static void judge_all(pomai_collection *coll, const step *steps, int count, const char *what, bool reopened)
+{
+    for (int i = 0; i < count; i++) {
+        if (steps[i].is_delete) continue;
+        const step *gone = i + 1 < count && steps[i + 1].is_delete ? &steps[i + 1] : NULL;
+        const char *wrong = judge(coll, &steps[i], gone, reopened);
+        if (wrong != NULL)
+            fail_msg("%s, %s: batch %d: %s (put %s, delete %s), seed %llu", what, reopened ? "reopened" : "open", i,
+                     wrong, pomai_status_name(steps[i].status), gone ? pomai_status_name(gone->status) : "none",
+                     (unsigned long long)seed);
+    }
+}
+
+static void take_step(pomai_collection *coll, step *steps, int i, uint64_t *random)
+{
+    pomai_error err = {0};
+    step *s = &steps[i];
+    s->is_delete = i > 0 && !steps[i - 1].is_delete && random_of(random) % 3 == 0;
+    if (s->is_delete) {
+        memcpy(s->ids, steps[i - 1].ids, sizeof s->ids);
+        pomai_ids ids = {ROWS, s->ids, NULL};
+        s->status = pomai_delete(coll, &ids, NULL, NULL, &err);
+    } else {
+        bool spread = random_of(random) % 2 == 0; /* over all shards, or in one */
+        for (uint64_t r = 0; r < ROWS; r++)
+            s->ids[r] = ((uint64_t)i << 32) + (spread ? random_of(random) % 1000 << 12 : 0) + r;
+        s->value = (float)(i + 1);
+        s->status = put(coll, s->ids, s->value, &err);
+    }
+    if (s->status != POMAI_OK) assert_true(err.message[0] != '\0' && err.status == s->status);
+}
+
+static void one_case(int call, int countdown, bool for_ever, int error, const char *what)
+{
+    char dir[T_PATH_MAX];
+    t_tmp_make(dir, getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", "faults");
+    pm_os os = *REAL;
+    os.file_write = faulty_write;
+    os.file_sync = faulty_sync;
+    os.file_allocate = faulty_allocate;
+    os.path_rename = faulty_rename;
+    os.dir_sync = faulty_dir_sync;
+    os.file_open = faulty_open;
+    os.pages_map = faulty_pages;
+    fault.armed_call = -1;
+    pomai_error err = {0};
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.shards = SHARDS;
+    options.wal_file_bytes = 64 << 10;
+    pomai_db *db;
+    assert_int_equal(pm_db_open(&os, dir, &options, &db, &err), POMAI_OK);
+    pomai_collection *coll = pomai_default(db);
+    static step steps[STEPS];
+    uint64_t random = seed ^ (uint64_t)(call * 1000 + countdown);
+    memset(steps, 0, sizeof steps);
+    for (int i = 0; i < STEPS; i++) {
+        if (i == 3) {
+            fault.countdown = countdown;
+            fault.for_ever = for_ever;
+            fault.error = error;
+            fault.armed_call = call;
+        }
+        take_step(coll, steps, i, &random);
+    }
+    judge_all(coll, steps, STEPS, what, false);
+    (void)pomai_close(db, &err);
+    fault.armed_call = -1;
+    pomai_status status = pomai_open(dir, &options, &db, &err);
+    if (status != POMAI_OK) fail_msg("%s: %s, seed %llu", what, err.message, (unsigned long long)seed);
+    judge_all(pomai_default(db), steps, STEPS, what, true);
+    assert_int_equal(put(pomai_default(db), steps[0].ids, 99, &err), POMAI_OK);
+    assert_int_equal(pomai_close(db, &err), POMAI_OK);
+    assert_int_equal(pomai_verify_path(dir, NULL, NULL, NULL, &err), POMAI_OK);
+    t_remove(dir);
+}
+
+static void every_call_fails(void **state)
+{
+    (void)state;
+    static const char *const names[CALLS] = {"write", "sync", "allocate", "rename", "sync of a directory",
+                                             "open",  "map"};
+    static const int errors[] = {EIO, ENOSPC};
+    unsigned cases = 0;
+    for (int call = 0; call < CALLS; call++)
+        for (int e = 0; e < 2; e++)
+            for (int for_ever = 0; for_ever < 2; for_ever++)
+                for (int n = 0; n < 9; n++, cases++) {
+                    char what[96];
+                    snprintf(what, sizeof what, "%s no. %d fails %s with errno %d", names[call], n,
+                             for_ever ? "for ever" : "once", errors[e]);
+                    one_case(call, n, for_ever != 0, errors[e], what);
+                }
+    assert_true(fault.failed > cases / 2); /* else the faults did not get to where they should */
+    printf("faults: %u cases, 0 failures, seed %llu\n", cases, (unsigned long long)seed);
+}
+
+int main(int argc, char **argv)
+{
+    seed = argc > 2 && strcmp(argv[1], "--seed") == 0 ? strtoull(argv[2], NULL, 10) : 1;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_call_fails)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
