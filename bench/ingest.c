@@ -499,7 +499,8 @@ static const struct slice *better(const struct slice *slices, size_t count, uint
 
 /*
  * disk: it runs near the plain writes' rate, or log commits take most of the time. disk (new files): the cores are
- * mostly idle and the time is in few long puts: those that wait until a full log file is synced and the next is made.
+ * mostly idle and the time is in few long puts, or in all of them if they are large: they wait until a full log file is
+ * synced and the next is made. No hand-over between threads takes a millisecond.
  * cpu: the cores that it can use are mostly busy; "kernel" if mostly in system calls, which at level os is the copy
  * into the page cache. latency: none of these; time goes into handing work from thread to thread and waking up, or to
  * whatever else the machine is doing.
@@ -512,7 +513,7 @@ static const char *bound_of(const struct shape *shape, const struct slice *slice
     bool in_commits = sum->commit_seconds / sum->wall >= 0.5;
     if (share >= 0.8 || (in_commits && shape->level == POMAI_DURABILITY_SYNC)) return "disk";
     if (busy >= 0.5) return sum->cpu_system > sum->cpu_user ? "cpu (kernel)" : "cpu";
-    if (sum->stall >= 0.3) return "disk (new files)";
+    if (sum->stall >= 0.3 || (1 - busy) * sum->put_p50 > 1e-3) return "disk (new files)";
     return in_commits ? "disk" : "latency";
 }
 
