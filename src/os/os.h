@@ -62,8 +62,9 @@ struct pm_os {
     int (*file_close)(const pm_os *os, int fd);
     int64_t (*file_read)(const pm_os *os, int fd, void *to, size_t size, uint64_t offset); /* fewer only at the end */
     int (*file_write)(const pm_os *os, int fd, const pm_span *spans, size_t count, uint64_t offset); /* all of it */
-    int (*file_sync)(const pm_os *os, int fd);                    /* data, and the size */
-    int (*file_allocate)(const pm_os *os, int fd, uint64_t size); /* -EOPNOTSUPP: carry on */
+    int (*file_sync)(const pm_os *os, int fd);                                    /* data, and the size */
+    void (*file_forget)(const pm_os *os, int fd, uint64_t offset, uint64_t size); /* synced, not read soon; a hint */
+    int (*file_allocate)(const pm_os *os, int fd, uint64_t size);                 /* -EOPNOTSUPP: carry on */
     int (*file_truncate)(const pm_os *os, int fd, uint64_t size);
     int (*file_size)(const pm_os *os, int fd, uint64_t *size);
     int (*file_lock)(const pm_os *os, int fd, bool exclusive); /* -EAGAIN: held by another */

@@ -96,6 +96,12 @@ static int posix_file_sync(const pm_os *os, int fd)
     return fdatasync(fd) == 0 ? 0 : -errno; /* never repeated: the kernel reports a lost write once */
 }
 
+static void posix_file_forget(const pm_os *os, int fd, uint64_t offset, uint64_t size)
+{
+    (void)os;
+    (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+}
+
 static int posix_file_allocate(const pm_os *os, int fd, uint64_t size)
 {
     (void)os;
@@ -388,6 +394,7 @@ static const pm_os posix = {
     .file_read = posix_file_read,
     .file_write = posix_file_write,
     .file_sync = posix_file_sync,
+    .file_forget = posix_file_forget,
     .file_allocate = posix_file_allocate,
     .file_truncate = posix_file_truncate,
     .file_size = posix_file_size,

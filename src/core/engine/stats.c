@@ -52,6 +52,7 @@ static void add_shard(pm_text *t, const pm_db *db, const pm_catalog *catalog, ui
     add_u64(t, "watermarks", s.mark_writes);
     add_u64(t, "aborts", s.aborts);
     add_u64(t, "queued", s.queued);
+    add_u64(t, "commit_ns", s.commit_ns);
     add_u64(t, "commit_p50_ns", s.commit_ns_p50);
     add_u64(t, "commit_p99_ns", s.commit_ns_p99);
     close_with(t, "}, ");

@@ -203,11 +203,11 @@ void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
     atomic_store_explicit(&batch->unapplied, batch->parts, memory_order_relaxed);
     atomic_fetch_add_explicit(&batch->holders, batch->parts, memory_order_relaxed);
-    help &= batch->parts == 1; /* more parts run side by side on their own threads */
+    /* The caller helps with the last part; the shards of the others run side by side with it. */
     for (uint32_t i = 0; i < batch->parts; i++) {
         pm_shard *shard = shared->shard[batch->part[i].shard];
         push(shard, &batch->part[i]);
-        if (help) {
+        if (help && i + 1 == batch->parts) {
             int held = shared->os->thread_hold(shared->os);
             pm_shard_help(shard, batch);
             shared->os->thread_let_go(shared->os, held);

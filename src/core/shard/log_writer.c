@@ -9,6 +9,15 @@
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
+/* The rows live in the slab: the page cache need not hold them too, and reuses warm pages for what comes next. */
+static void forget_synced(pm_shard *shard, int fd, uint64_t synced, uint64_t at_least)
+{
+    const pm_os *os = shard->shared->os;
+    if (synced < shard->forgotten + at_least) return;
+    os->file_forget(os, fd, shard->forgotten, synced - shard->forgotten);
+    shard->forgotten = synced & ~(uint64_t)4095; /* the last page may still grow */
+}
+
 static pomai_status run_commit(pm_shard *shard, pm_job *job, pomai_error *err)
 {
     const pm_os *os = shard->shared->os;
@@ -29,6 +38,7 @@ static pomai_status run_commit(pm_shard *shard, pm_job *job, pomai_error *err)
                        "learn it",
                        (unsigned long long)job->end.number, shard->place.dir, -rc);
     PM_POINT(COMMIT_SYNCED);
+    forget_synced(shard, job->fd, job->end.length, PM_FORGET_BYTES);
     return job->mark ? pm_mark_write(&shard->place, &shard->mark, &job->end, err) : POMAI_OK;
 }
 
@@ -48,7 +58,11 @@ static pomai_status run_create(pm_shard *shard, pm_job *job, pomai_error *err)
     }
     if (status != POMAI_OK) return status;
     if (job->end.number > 0) pm_wal_trim(&shard->place, job->end.number, job->end.length);
-    if (job->fd >= 0) (void)shared->os->file_close(shared->os, job->fd);
+    if (job->fd >= 0) {
+        forget_synced(shard, job->fd, job->end.length, 1);
+        (void)shared->os->file_close(shared->os, job->fd);
+    }
+    shard->forgotten = 0;
     pm_wal_end mark = job->end;
     mark.number = number;
     mark.length = PM_WAL_HEADER;

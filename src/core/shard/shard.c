@@ -47,6 +47,7 @@ static void commit_done(pm_shard *shard, const pm_job *job)
     }
     if (job->span_count > 0) {
         pm_count(&shard->count_commits, 1);
+        pm_count(&shard->commit_ns, job->took_ns);
         pm_hist_add(&shard->commit_latency, job->took_ns);
     }
     for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
@@ -435,10 +436,12 @@ void pm_shard_help(pm_shard *shard, pm_batch *batch)
     while (own(shard)) {
         pm_next next;
         uint32_t seen;
+        int more = PM_HELP_MORE; /* once ours is done: to leave a shard that needs no waking, but not to serve others
+                                    for ever */
         do {
             seen = atomic_load(&shard->actor.wake);
             next = shard_step(shard);
-        } while (next.what == PM_NEXT_AGAIN && !pm_batch_done(batch));
+        } while (next.what == PM_NEXT_AGAIN && (!pm_batch_done(batch) || more-- > 0));
         bool mine = !pm_batch_done(batch) && pm_job_take(shard);
         leave(shard, next, seen);
         if (!mine) return;
@@ -569,6 +572,7 @@ void pm_shard_get_stats(const pm_shard *shard, pm_shard_stats *s)
     s->mark_writes = atomic_load_explicit(&shard->count_marks, memory_order_relaxed);
     int32_t credits = atomic_load_explicit(&shard->credits, memory_order_relaxed);
     s->queued = (uint64_t)((int64_t)shard->shared->mailbox_slots - credits);
+    s->commit_ns = atomic_load_explicit(&shard->commit_ns, memory_order_relaxed);
     s->commit_ns_p50 = pm_hist_quantile(&shard->commit_latency, 0.5, NULL);
     s->commit_ns_p99 = pm_hist_quantile(&shard->commit_latency, 0.99, NULL);
 }

@@ -151,7 +151,7 @@ typedef struct pm_shard_report {
 
 typedef struct pm_shard_stats {
     uint64_t visible_lsn, durable_lsn, log_files, log_bytes, slab_bytes, commits, syncs, records, aborts;
-    uint64_t queued, mark_writes, commit_ns_p50, commit_ns_p99;
+    uint64_t queued, mark_writes, commit_ns, commit_ns_p50, commit_ns_p99;
 } pm_shard_stats;
 
 /* `dir` is .../shards/<epoch>/<i>; copied. */

@@ -9,6 +9,7 @@ enum {
     PM_SPANS_A_RECORD = 3, /* header and ids; an adopted block's vectors; documents */
     PM_IDLE_NS = 10 * 1000 * 1000,
     PM_RETRY_NS = 1000 * 1000,
+    PM_HELP_MORE = 2,
 };
 #define PM_FIRST_FILE ((uint64_t)4 << 20)
 #define PM_SLAB_MOST  ((uint64_t)64 << 20)
@@ -120,7 +121,8 @@ struct pm_shard {
     uint8_t *touch_at;         /* what the log writer is to touch when it has nothing else to do; */
     _Atomic size_t touch_size; /* the writer's until it stores 0 here */
     pm_job job;
-    pm_mark mark; /* the log writer's, once it runs */
+    uint64_t forgotten; /* of the active file: the page cache was told to forget it up to here; the job's */
+    pm_mark mark;       /* the log writer's, once it runs */
 
     /* recovery */
     const pm_rec_header **record;
@@ -133,6 +135,7 @@ struct pm_shard {
     /* counters: written by the actor, read by anyone */
     _Atomic uint64_t count_commits, count_syncs, count_records, count_bytes, count_aborts, count_marks, count_files;
     _Atomic uint64_t slab_bytes, durable_lsn;
+    _Atomic uint64_t commit_ns;
     pm_hist commit_latency;
 };
 
@@ -158,7 +161,7 @@ void pm_batch_fail(pm_shared *shared, pm_batch *batch, pm_outcome outcome, const
 void pm_batch_part_durable(pm_shared *shared, pm_batch *batch, uint32_t self);
 void pm_batch_part_done(pm_shared *shared, pm_part *part);
 
-enum { PM_TOUCH_AHEAD = 4 << 20, PM_TOUCH_PIECE = 512 << 10 };
+enum { PM_FORGET_BYTES = 8 << 20, PM_TOUCH_AHEAD = 4 << 20, PM_TOUCH_PIECE = 512 << 10 };
 
 /* log_writer.c */
 pm_next pm_log_writer_step(void *arg);
@@ -168,7 +171,7 @@ bool pm_job_take(pm_shard *shard);
 void pm_job_run(pm_shard *shard);
 
 /* shard.c */
-/* The thread of an admitted single-part batch does the shard's work until the batch is done or somebody else is at it.
+/* The thread of an admitted batch does the shard's work until the batch is done or somebody else is at it.
  */
 void pm_shard_help(pm_shard *shard, pm_batch *batch);
 
