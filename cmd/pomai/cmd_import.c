@@ -411,6 +411,7 @@ static int run(const struct args *args)
     if (status == EXIT_OK) status = open_collection(im, &im->slots[0].chunk);
     if (status == EXIT_OK) {
         /* The second Ctrl-C kills, as ever; what was acknowledged is safe from that too. */
+        im->reader.in.stop = &interrupted;
         struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
         sigaction(SIGINT, &action, NULL);
         put_all(im);

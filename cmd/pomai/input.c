@@ -83,6 +83,7 @@ static ssize_t read_some(struct input *in, void *bytes, size_t size)
     for (;;) {
         ssize_t got = read(in->fd, bytes, size);
         if (got >= 0) return got;
+        if (errno == EINTR && in->stop && *in->stop) return 0; /* as if it ended here */
         if (errno != EINTR) {
             complain("%s: reading at offset %llu failed: %s", in->path, (unsigned long long)in->offset,
                      strerror(errno));

@@ -9,6 +9,8 @@
 #ifndef POMAI_READ_H
 #define POMAI_READ_H
 
+#include <signal.h>
+
 #include "cli.h"
 
 /* ---- bytes (input.c) ---- */
@@ -21,9 +23,10 @@ struct input {
     unsigned char *buffer;
     size_t have;
     size_t at;
-    uint64_t offset;    /* of the next byte, uncompressed */
-    uint64_t size;      /* of the file on disk; 0 if unknown */
-    bool size_is_exact; /* a plain regular file: size counts the bytes that can be read */
+    uint64_t offset;                   /* of the next byte, uncompressed */
+    uint64_t size;                     /* of the file on disk; 0 if unknown */
+    bool size_is_exact;                /* a plain regular file: size counts the bytes that can be read */
+    const volatile sig_atomic_t *stop; /* may be NULL; set by a signal handler: a read that waits ends */
 };
 
 /* All return 0, or -1 having said why. */

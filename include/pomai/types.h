@@ -68,7 +68,7 @@ typedef struct pomai_batch {
     const float *vectors;          /* rows x dim, row after row */
     const uint64_t *u64_ids;       /* rows ids, or NULL: assigned, consecutive, from 0 or above the largest put */
     const pomai_bytes *string_ids; /* rows ids, in a collection of string ids */
-    const pomai_bytes *documents;  /* rows documents (opaque bytes; by convention JSON), or NULL; {NULL, 0}: none */
+    const pomai_bytes *documents;  /* rows documents (opaque bytes; by convention JSON), or NULL; of 0 bytes: none */
 } pomai_batch;
 #define POMAI_BATCH_INIT                                                                                               \
     {                                                                                                                  \

@@ -127,6 +127,9 @@ pomai_status pomai_collection_open(pomai_db *db, const char *name, pomai_collect
     NEED(db);
     NEED(name);
     pm_coll *coll = pm_db_find(db, name);
+    if (coll == NULL && strcmp(name, "default") == 0)
+        return pm_fail(err, POMAI_ENOTFOUND,
+                       "there is no collection \"default\" yet; the first import or put makes it");
     if (coll == NULL)
         return pm_fail(err, POMAI_ENOTFOUND,
                        "there is no collection \"%.80s\"; create it, or list those that are there", name);

@@ -43,6 +43,8 @@ static pomai_status status_of_errno(int os_errno)
         return POMAI_EACCESS;
     case ENOENT:
         return POMAI_ENOTFOUND;
+    case ENAMETOOLONG:
+        return POMAI_ETOOBIG;
     default:
         return POMAI_EIO;
     }
@@ -59,11 +61,13 @@ pomai_status pm_fail_os(pomai_error *err, int os_errno, const char *format, ...)
     err->os_errno = os_errno;
     int n = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    if (n > 0 && (size_t)n < sizeof err->message) {
-        char reason[96];
-        const char *text = strerror_r(os_errno, reason, sizeof reason); /* the GNU form: may not use the buffer */
-        snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", text);
-    }
+    char reason[96];
+    const char *text = strerror_r(os_errno, reason, sizeof reason); /* the GNU form: may not use the buffer */
+    size_t room = sizeof err->message - strlen(text) - 6;           /* a long path must not push out the reason */
+    size_t at = n < 0 ? 0 : (size_t)n;
+    bool cut = at > room;
+    if (cut) at = room;
+    snprintf(err->message + at, sizeof err->message - at, "%s: %s", cut ? "..." : "", text);
     return status;
 }
 

@@ -70,7 +70,8 @@ struct pm_os {
     int (*file_lock)(const pm_os *os, int fd, bool exclusive); /* -EAGAIN: held by another */
     void (*file_unlock)(const pm_os *os, int fd);              /* also when a forked child still has the descriptor */
     /* names */
-    int (*path_kind)(const pm_os *os, const char *path);                            /* PM_PATH_ or a negative errno */
+    int (*dir_lock)(const pm_os *os, const char *path, bool exclusive); /* a descriptor; -EAGAIN: held by another */
+    int (*path_kind)(const pm_os *os, const char *path);                /* PM_PATH_ or a negative errno */
     int (*path_absolute)(const pm_os *os, const char *path, char *to, size_t size); /* need not exist */
     int (*path_rename)(const pm_os *os, const char *from, const char *to);
     int (*path_remove)(const pm_os *os, const char *path); /* a file */

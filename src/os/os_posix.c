@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -144,6 +145,19 @@ static void posix_file_unlock(const pm_os *os, int fd)
     (void)os;
     struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
     (void)fcntl(fd, F_OFD_SETLK, &lock);
+    (void)flock(fd, LOCK_UN);
+}
+
+/* fcntl cannot lock a directory, flock can. */
+static int posix_dir_lock(const pm_os *os, const char *path, bool exclusive)
+{
+    (void)os;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return fd;
+    int rc = errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    close(fd);
+    return rc;
 }
 
 /* ---- names ---- */
@@ -400,6 +414,7 @@ static const pm_os posix = {
     .file_size = posix_file_size,
     .file_lock = posix_file_lock,
     .file_unlock = posix_file_unlock,
+    .dir_lock = posix_dir_lock,
     .path_kind = posix_path_kind,
     .path_absolute = posix_path_absolute,
     .path_rename = posix_path_rename,

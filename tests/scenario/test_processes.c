@@ -264,6 +264,27 @@ static void test_odd_paths(void **state)
 }
 
 /* The program may change its directory while a database is open that it opened by a relative path. */
+/* Removing the file LOCK, as people do with locks that they take for stale, lets nobody in. */
+static void test_lock_file_removed(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_db *db, *other = NULL;
+    char lock[T_PATH_MAX];
+    assert_ok(pomai_open(box->db, NULL, &db, &err));
+    t_join(lock, box->db, "LOCK");
+    assert_int_equal(remove(lock), 0);
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    for (int i = 0; i < 2; i++) {
+        options.flags = i == 0 ? 0 : POMAI_OPEN_READONLY;
+        assert_int_equal(pomai_open(box->db, &options, &other, &err), POMAI_ELOCKED);
+        assert_null(other);
+    }
+    close_db(db);
+    assert_ok(pomai_open(box->db, NULL, &db, &err));
+    close_db(db);
+}
+
 static void test_relative_path(void **state)
 {
     struct box *box = *state;
@@ -662,6 +683,7 @@ int main(void)
         BOXED(test_forked_child_keeps_no_lock),
         BOXED(test_paths),
         BOXED(test_odd_paths),
+        BOXED(test_lock_file_removed),
         BOXED(test_relative_path),
         BOXED(test_open_options),
         BOXED(test_read_only_directory),

@@ -3,6 +3,7 @@
 #ifndef PM_CORE_ENGINE_H
 #define PM_CORE_ENGINE_H
 
+#include "core/engine/layout.h"
 #include "core/shard/shard.h"
 #include "pomai/options.h"
 #include "query/query.h"
@@ -48,7 +49,7 @@ struct pomai_db {
     char *path;
     char *manifest_dir;
     bool readonly;
-    int lock_fd;
+    pm_lock lock;
     pomai_durability durability;
     const pm_simd *simd;
     pm_pool *pool;

@@ -12,7 +12,7 @@
 typedef struct inspection {
     const pm_os *os;
     const char *path;
-    int lock_fd;
+    pm_lock lock;
     pm_manifest manifest;
     char *manifest_dir;
 } inspection;
@@ -22,14 +22,14 @@ static pomai_status begin(inspection *in, const pm_os *os, const char *path, pom
     memset(in, 0, sizeof *in);
     in->os = os;
     in->path = path;
-    in->lock_fd = -1;
+    in->lock = (pm_lock){-1, -1};
     if (path == NULL || path[0] == '\0') return pm_fail(err, POMAI_EINVAL, "the path of the database is empty");
     if (strlen(path) > PM_DB_PATH_MAX) return pm_fail(err, POMAI_ETOOBIG, "the path of the database is too long");
     pm_dir_state state;
     pomai_status status = pm_layout_probe(os, path, &state, err);
     if (status != POMAI_OK) return status;
     if (state != PM_DIR_DATABASE) return pm_fail(err, POMAI_ENOTFOUND, "there is no database at %s", path);
-    status = pm_layout_lock(os, path, false, &in->lock_fd, err);
+    status = pm_layout_lock(os, path, false, &in->lock, err);
     if (status != POMAI_OK) return status;
     in->manifest_dir = pm_layout_path(path, "manifest");
     if (in->manifest_dir == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to look at the database");
@@ -40,10 +40,7 @@ static void end(inspection *in)
 {
     pm_manifest_clear(&in->manifest);
     pm_free(in->manifest_dir);
-    if (in->lock_fd >= 0) {
-        in->os->file_unlock(in->os, in->lock_fd);
-        in->os->file_close(in->os, in->lock_fd);
-    }
+    pm_layout_unlock(in->os, &in->lock);
 }
 
 static pomai_status scan_shard(inspection *in, uint32_t shard, pm_wal_scan *scan, pomai_error *err)

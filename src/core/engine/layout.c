@@ -188,45 +188,68 @@ pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, 
 
 static void read_holder(const pm_os *os, int fd, char *text, size_t size)
 {
-    int64_t got = os->file_read(os, fd, text, size - 1, 0);
+    int64_t got = fd < 0 ? 0 : os->file_read(os, fd, text, size - 1, 0);
     text[got > 0 ? got : 0] = '\0';
     for (char *p = text; *p != '\0'; p++)
         if (*p == '\n' || (unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e) *p = '\0';
     if (text[0] == '\0') snprintf(text, size, "another process");
 }
 
-pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, int *out, pomai_error *err)
+static pomai_status locked(const pm_os *os, const char *path, int fd, pomai_error *err)
 {
-    *out = -1;
+    char holder[128], who[128] = {0};
+    read_holder(os, fd, holder, sizeof holder);
+    os->who(os, who, sizeof who - 1);
+    if (strcmp(holder, who) == 0)
+        return pm_fail(err, POMAI_ELOCKED, "this process has the database %.300s open already; use that handle", path);
+    return pm_fail(err, POMAI_ELOCKED,
+                   "the database %.300s is open in another process (last writer: %s); close it there first", path,
+                   holder);
+}
+
+pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, pm_lock *lock, pomai_error *err)
+{
+    lock->file = lock->dir = -1;
     char *name = pm_layout_path(path, "LOCK");
     if (name == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open the database");
     int fd = os->file_open(os, name, exclusive ? PM_OPEN_READ | PM_OPEN_WRITE | PM_OPEN_CREATE : PM_OPEN_READ);
     pm_free(name);
-    if (fd == -ENOENT && !exclusive)
-        return pm_fail(err, POMAI_ENOTFOUND, "%s/LOCK is missing: open the database once for writing to make it", path);
-    if (fd < 0)
+    if (fd < 0 && !(fd == -ENOENT && !exclusive)) /* a reader does with the directory's lock, if the file was removed */
         return pm_fail_os(err, fd, "cannot open %s/LOCK%s", path,
                           exclusive ? " for writing; to only read, open read-only" : "");
-    int rc = os->file_lock(os, fd, exclusive);
-    if (rc == -EAGAIN) {
-        char holder[128];
-        read_holder(os, fd, holder, sizeof holder);
-        os->file_close(os, fd);
-        return pm_fail(err, POMAI_ELOCKED,
-                       "the database %s is open in another process (last writer: %s); close it there first", path,
-                       holder);
+    if (fd >= 0) lock->file = fd;
+    int rc = lock->file >= 0 ? os->file_lock(os, lock->file, exclusive) : 0;
+    if (rc == 0) {
+        int dir = os->dir_lock(os, path, exclusive);
+        if (dir >= 0) lock->dir = dir;
+        if (dir == -EAGAIN) rc = dir; /* other failures: a file system without such locks */
     }
-    if (rc != 0) {
-        os->file_close(os, fd);
-        return pm_fail_os(err, rc, "cannot lock %s/LOCK", path);
+    pomai_status status = POMAI_OK;
+    if (rc == -EAGAIN)
+        status = locked(os, path, lock->file, err);
+    else if (rc != 0)
+        status = pm_fail_os(err, rc, "cannot lock %s/LOCK", path);
+    if (status != POMAI_OK) {
+        pm_layout_unlock(os, lock);
+        return status;
     }
     if (exclusive) { /* for the error message above, nothing else */
         char who[128] = {0};
         os->who(os, who, sizeof who - 2);
         who[strlen(who)] = '\n';
         pm_span span = {who, strlen(who)};
-        if (os->file_truncate(os, fd, 0) == 0) (void)os->file_write(os, fd, &span, 1, 0);
+        if (os->file_truncate(os, lock->file, 0) == 0) (void)os->file_write(os, lock->file, &span, 1, 0);
     }
-    *out = fd;
     return POMAI_OK;
+}
+
+void pm_layout_unlock(const pm_os *os, pm_lock *lock)
+{
+    int *const each[] = {&lock->dir, &lock->file};
+    for (int i = 0; i < 2; i++) {
+        if (*each[i] < 0) continue;
+        os->file_unlock(os, *each[i]);
+        os->file_close(os, *each[i]);
+        *each[i] = -1;
+    }
 }

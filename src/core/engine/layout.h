@@ -23,7 +23,15 @@ typedef enum pm_dir_state {
 pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *state, pomai_error *err);
 /* Directories, watermarks and the first manifest of a new database; what an interrupted creation left is reused. */
 pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, pomai_error *err);
-/* Takes the lock; POMAI_ELOCKED names the holder. */
-pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, int *out, pomai_error *err);
+/* Two locks: of the file LOCK, and of the directory itself, which holds also when somebody removes the file. */
+typedef struct pm_lock {
+    int file; /* -1: not held */
+    int dir;
+} pm_lock;
+
+/* Takes the locks; POMAI_ELOCKED names the holder. */
+pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, pm_lock *lock, pomai_error *err);
+/* Also when a forked child still has the descriptors. */
+void pm_layout_unlock(const pm_os *os, pm_lock *lock);
 
 #endif

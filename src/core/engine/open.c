@@ -75,7 +75,7 @@ static pomai_status lock_and_make(pm_db *db, const pomai_open_options *o, pomai_
 {
     const pm_os *os = db->os;
     pomai_status status = make_if_absent(os, db->path, o, err);
-    if (status == POMAI_OK) status = pm_layout_lock(os, db->path, !db->readonly, &db->lock_fd, err);
+    if (status == POMAI_OK) status = pm_layout_lock(os, db->path, !db->readonly, &db->lock, err);
     if (status != POMAI_OK) return status;
     pm_dir_state state; /* again: another process may have made it before we had the lock */
     status = pm_layout_probe(os, db->path, &state, err);
@@ -243,7 +243,9 @@ static void fill_report(recovery *r)
         if (owed) report->aborted_batches++;
     }
     if (report->aborted_batches > 0)
-        pm_text_add(&db->notes, "%llu incomplete batches were aborted; none had been acknowledged\n",
+        pm_text_add(&db->notes,
+                    report->damaged ? "%llu batches lost parts to the damage; none of their rows are shown\n"
+                                    : "%llu incomplete batches were aborted; none had been acknowledged\n",
                     (unsigned long long)report->aborted_batches);
     report->notes = db->notes.data != NULL ? db->notes.data : "";
 }
@@ -321,10 +323,7 @@ static void release(pm_db *db)
         a = older;
     }
     pm_manifest_clear(&db->manifest);
-    if (db->lock_fd >= 0) {
-        os->file_unlock(os, db->lock_fd);
-        os->file_close(os, db->lock_fd);
-    }
+    pm_layout_unlock(os, &db->lock);
     pm_free(db->notes.data);
     pm_free(db->manifest_dir);
     pm_free(db->path);
@@ -408,7 +407,7 @@ pomai_status pm_db_open(const pm_os *os, const char *given_path, const pomai_ope
     if (db == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open the database");
     memset(db, 0, sizeof *db);
     db->os = os;
-    db->lock_fd = -1;
+    db->lock = (pm_lock){-1, -1};
     db->shared.os = os;
     db->default_handle.db = db;
     atomic_store(&db->shared.pool_free, UINT64_MAX);

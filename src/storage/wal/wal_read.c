@@ -342,7 +342,7 @@ static pomai_status broken_record(pm_wal_scan *scan, const file_scan *f, const c
         return pm_fail(
             err, POMAI_ECORRUPT,
             "log file %llu of %s is damaged at offset %llu: %s; %s was durable and cannot be read; restore the "
-            "file from a copy, or open read-only up to the damage",
+            "file from a copy, or open read-only up to the damage (--accept-damage)",
             (unsigned long long)f->image.number, scan->place->dir, (unsigned long long)at, why, range);
     }
     uint64_t torn_end = f->size;
@@ -381,6 +381,13 @@ static pomai_status scan_records(pm_wal_scan *scan, file_scan *f, pomai_error *e
     }
 }
 
+static bool has_bytes(const uint8_t *data, uint64_t from, uint64_t to)
+{
+    while (from < to && data[from] == 0)
+        from++;
+    return from < to;
+}
+
 static pomai_status scan_file(pm_wal_scan *scan, uint64_t number, bool is_last, pomai_error *err)
 {
     const pm_wal_place *place = scan->place;
@@ -395,6 +402,9 @@ static pomai_status scan_file(pm_wal_scan *scan, uint64_t number, bool is_last, 
             pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s is cut short: %llu bytes of %llu",
                     (unsigned long long)number, place->dir, (unsigned long long)f.size, (unsigned long long)f.limit);
     if (status == POMAI_OK) status = check_file_header(scan, &f.image, &f.seed, err);
+    if (status == POMAI_OK && !is_last && scan->notes != NULL && has_bytes(f.image.data, f.limit, f.size))
+        pm_text_add(scan->notes, "bytes behind the end of log file %llu of %s; they mean nothing\n",
+                    (unsigned long long)number, place->dir);
     if (status == POMAI_OK) {
         scan->end.number = number;
         scan->end.length = PM_WAL_HEADER;
