@@ -10,10 +10,10 @@
  *             failure. Pointers into a result live until the result is freed.
  *   Threads   A database and its collections may be used from any number of threads at once. A ticket, block, rows or
  *             result belongs to one thread at a time. Close or free a handle when no other thread is using it.
- *   Processes One process has a database open for writing at a time, once. Do not use handles in a forked child; one
- * that lives on keeps the database locked if its parent dies without closing. Distances Smaller is closer: l2 is
- * squared Euclidean, ip is 1 - dot, cosine is 1 - cos. Versions  Structs begin with struct_size where fields may be
- * added; use the _INIT. Status numbers never change.
+ *   Processes One process has a database open for writing at a time, once. Do not use handles in a forked child; a
+ *             child that lives on keeps the database locked if its parent dies without closing.
+ *   Distances Smaller is closer: l2 is squared Euclidean, ip is 1 - dot, cosine is 1 - cos.
+ *   Versions  Structs begin with struct_size where fields may be added; use the _INIT. Status numbers never change.
  *
  * The library never prints, never exits and installs no signal handler.
  */
