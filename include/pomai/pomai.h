@@ -89,8 +89,10 @@ POMAI_API pomai_status pomai_collection_get_info(pomai_collection *collection, p
 
 /* Inserts rows, or replaces those whose ids are there, all or nothing. Returns when the batch is acknowledged at its
  * durability level and visible to every later read. An id twice in a batch is refused (POMAI_EDUPID); a batch over
- * POMAI_MAX_BATCH_BYTES too: split it. POMAI_EUNKNOWN: the log failed meanwhile; reopen to learn the outcome. `options`
- * and `ack` may be NULL. */
+ * POMAI_MAX_BATCH_BYTES too: split it. POMAI_EUNKNOWN: the log failed meanwhile; reopen to learn the outcome. Do not
+ * let the engine assign ids and give others above the largest in the same collection at the same time: a given id may
+ * be the one that another batch is just being assigned, and the later replaces the earlier. `options` and `ack` may be
+ * NULL. */
 POMAI_API pomai_status pomai_put(pomai_collection *collection, const pomai_batch *batch,
                                  const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
 /* The same, but returns as soon as the batch is admitted; its memory stays borrowed until the ticket is done. */

@@ -115,9 +115,18 @@ pomai_status pomai_collection_create(pomai_db *db, const char *name, const pomai
     NEED(collection);
     *collection = NULL;
     NEED(db);
+    pomai_collection *handle; /* first: what was made must not be reported as a failure */
     pm_coll *coll = NULL;
-    pomai_status status = pm_db_create(db, name, options, &coll, err);
-    return status != POMAI_OK ? status : make_handle(db, coll, collection, err);
+    pomai_status status = make_handle(db, NULL, &handle, err);
+    if (status != POMAI_OK) return status;
+    status = pm_db_create(db, name, options, &coll, err);
+    if (status != POMAI_OK) {
+        pomai_collection_close(handle);
+        return status;
+    }
+    atomic_store(&handle->coll, coll);
+    *collection = handle;
+    return POMAI_OK;
 }
 
 pomai_status pomai_collection_open(pomai_db *db, const char *name, pomai_collection **collection, pomai_error *err)

@@ -36,6 +36,8 @@ static pomai_status status_of_errno(int os_errno)
     case EDQUOT:
         return POMAI_ENOSPC;
     case ENOMEM:
+    case EMFILE: /* no descriptors: as harmless, and as much for the caller to mend */
+    case ENFILE:
         return POMAI_ENOMEM;
     case EACCES:
     case EPERM:

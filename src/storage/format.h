@@ -28,6 +28,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are l
 #define PM_HASH_KIND       1u
 #define PM_EPOCH           1u
 #define PM_MAX_SHARDS      256u
+#define PM_MAX_ROWS        (1u << 24) /* of a batch */
 
 enum { PM_OP_PUT = 1, PM_OP_DELETE = 2, PM_OP_ABORT = 3 };
 enum { PM_DTYPE_NONE = 0, PM_DTYPE_F32 = 1 };

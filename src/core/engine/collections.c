@@ -279,12 +279,13 @@ pomai_status pm_handle_coll(pomai_collection *handle, pm_coll **coll, pomai_erro
 pomai_status pm_handle_coll_for_put(pomai_collection *handle, uint64_t dim, pomai_id_kind kind, pm_coll **coll,
                                     pomai_error *err)
 {
-    pomai_status status = pm_handle_coll(handle, coll, err);
-    if (status != POMAI_OK || *coll != NULL) return status;
     pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
     options.dim = dim;
     options.id_kind = kind;
-    status = pm_db_create(handle->db, default_name, &options, coll, err);
-    if (status == POMAI_EEXISTS) return pm_handle_coll(handle, coll, err); /* another thread was first */
-    return status;
+    for (;;) { /* other threads may make and drop it meanwhile */
+        pomai_status status = pm_handle_coll(handle, coll, err);
+        if (status != POMAI_OK || *coll != NULL) return status;
+        status = pm_db_create(handle->db, default_name, &options, coll, err);
+        if (status != POMAI_EEXISTS) return status;
+    }
 }

@@ -22,7 +22,7 @@ struct pomai_ticket {
 
 struct pomai_block {
     pm_db *db;
-    pomai_collection *collection;
+    pm_coll *coll; /* NULL: `default`, which was not made yet */
     uint64_t rows;
     uint32_t dim;
     void *pages;

@@ -89,6 +89,10 @@ pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *st
         *state = PM_DIR_DATABASE;
         return POMAI_OK;
     }
+    if (c.other[0] != '\0')
+        return pm_fail(err, POMAI_ENOTDB,
+                       "the directory %.300s holds other things (%s) and is no database: give another path", path,
+                       c.other);
     bool log = false;
     status = any_log(os, path, &log, err);
     if (status != POMAI_OK) return status;

@@ -269,7 +269,10 @@ static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
         db->shared.open_counter++;
         fill_report(r);
     }
-    if (status == POMAI_OK && !db->readonly) status = run_phase(r, PHASE_SETTLE, err);
+    if (status == POMAI_OK && !db->readonly) {
+        (void)db->os->dir_make(db->os, r->quarantine); /* somebody may have cleared it away */
+        status = run_phase(r, PHASE_SETTLE, err);
+    }
     if (status == POMAI_OK) PM_POINT(RECOVERY_DONE);
     for (uint32_t i = 0; i < PM_MAX_SHARDS; i++) {
         pm_free(r->work[i].notes.data);
@@ -334,6 +337,7 @@ static pomai_status make_shards(pm_db *db, pomai_error *err)
 {
     pm_shared *shared = &db->shared;
     const uint32_t shards = db->manifest.shards;
+    shared->next_collection = db->manifest.next_collection;
     for (uint32_t i = 0; i < shards; i++) {
         char *dir = pm_layout_path(db->path, "shards/%u/%u", PM_EPOCH, i);
         if (dir == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open the database");

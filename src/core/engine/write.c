@@ -46,7 +46,7 @@ static pomai_status check_size(uint64_t rows, uint64_t bytes, pomai_error *err)
         return pm_fail(err, POMAI_ETOOBIG,
                        "the batch has %llu bytes of ids, vectors and documents, at most %u (64 MiB): split it",
                        (unsigned long long)bytes, POMAI_MAX_BATCH_BYTES);
-    if (rows > (1u << 24))
+    if (rows > PM_MAX_ROWS)
         return pm_fail(err, POMAI_ETOOBIG, "the batch has %llu rows, at most 16,777,216: split it",
                        (unsigned long long)rows);
     return POMAI_OK;
@@ -416,7 +416,7 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
         return pm_fail(err, POMAI_ENOMEM, "no memory for a block of %llu bytes", (unsigned long long)bytes);
     }
     block->db = db;
-    block->collection = handle;
+    block->coll = coll;
     block->rows = rows;
     block->dim = (uint32_t)dim;
     block->vectors = block->pages;
@@ -461,7 +461,11 @@ static pomai_status check_commit(pomai_block *block, const pomai_bytes *document
     if (status != POMAI_OK) return status;
     pm_coll l2 = {.dim = block->dim, .metric = POMAI_METRIC_L2};
     status = check_vectors(block->db, &l2, block->vectors, block->rows, err);
-    if (status == POMAI_OK) status = pm_handle_coll_for_put(block->collection, block->dim, POMAI_ID_U64, coll, err);
+    *coll = block->coll;
+    if (status == POMAI_OK && *coll == NULL)
+        status = pm_handle_coll_for_put(&block->db->default_handle, block->dim, POMAI_ID_U64, coll, err);
+    else if (status == POMAI_OK && atomic_load(&(*coll)->dropped))
+        status = pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", (*coll)->name);
     if (status != POMAI_OK) return status;
     if ((*coll)->dim != block->dim) /* `default` was made by somebody else meanwhile */
         return pm_fail(err, POMAI_EDIM, "the block has %u dimensions, the collection %s has %u", block->dim,

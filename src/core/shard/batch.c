@@ -170,6 +170,14 @@ static void push(pm_shard *shard, pm_part *part)
     atomic_store_explicit(&cell->sequence, at + 1, memory_order_release);
 }
 
+static int32_t parts_in(const pm_batch *batch, uint32_t shard)
+{
+    int32_t count = 0;
+    for (uint32_t i = 0; i < batch->parts; i++)
+        count += batch->part[i].shard == shard;
+    return count;
+}
+
 pomai_status pm_batch_admit(pm_shared *shared, pm_batch *batch, uint64_t until_ns, pomai_error *err)
 {
     const pm_os *os = shared->os;
@@ -189,7 +197,7 @@ pomai_status pm_batch_admit(pm_shared *shared, pm_batch *batch, uint64_t until_n
                            full->index);
         atomic_fetch_add(&full->room_waiters, 1);
         uint32_t seen = atomic_load(&full->room_word);
-        if (atomic_load(&full->credits) <= 0 && !pm_stopped(shared))
+        if (atomic_load(&full->credits) < parts_in(batch, full->index) && !pm_stopped(shared))
             os->word_wait(os, &full->room_word, seen, until_ns);
         atomic_fetch_sub(&full->room_waiters, 1);
     }

@@ -57,16 +57,21 @@ static pomai_status run_create(pm_shard *shard, pm_job *job, pomai_error *err)
                                &job->new_fd, &job->new_seed, err);
     }
     if (status != POMAI_OK) return status;
+    pm_wal_end mark = job->end;
+    mark.number = number;
+    mark.length = PM_WAL_HEADER;
+    status = pm_mark_write(&shard->place, &shard->mark, &mark, err);
+    if (status != POMAI_OK) { /* the actor keeps the old file, and stops */
+        (void)shared->os->file_close(shared->os, job->new_fd);
+        return status;
+    }
     if (job->end.number > 0) pm_wal_trim(&shard->place, job->end.number, job->end.length);
     if (job->fd >= 0) {
         forget_synced(shard, job->fd, job->end.length, 1);
         (void)shared->os->file_close(shared->os, job->fd);
     }
     shard->forgotten = 0;
-    pm_wal_end mark = job->end;
-    mark.number = number;
-    mark.length = PM_WAL_HEADER;
-    return pm_mark_write(&shard->place, &shard->mark, &mark, err);
+    return POMAI_OK;
 }
 
 static pomai_status run_close(pm_shard *shard, pm_job *job)

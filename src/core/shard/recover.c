@@ -45,6 +45,7 @@ static pomai_status take_image(pm_wal_scan *scan, pm_wal_image *image, pomai_err
     pm_shard *shard = scan->context;
     if (!pm_shard_add_slab(shard, image->data, image->mapped, image->mapped))
         return pm_fail(err, POMAI_ENOMEM, "no memory to replay the log %s", shard->place.dir);
+    shard->last_image = *image;
     image->data = NULL;
     return POMAI_OK;
 }
@@ -119,6 +120,11 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
         if (h->parts > 1 && aborted_count > 0 &&
             bsearch(&h->batch, aborted, aborted_count, sizeof *aborted, by_value) != NULL)
             continue;
+        if (h->collection >= shard->shared->next_collection)
+            return pm_fail(
+                err, POMAI_ECORRUPT,
+                "LSN %llu of %s is of collection %u, which the catalogue never made; restore both from the same copy",
+                (unsigned long long)h->lsn, shard->place.dir, h->collection);
         pm_coll *coll = find(context, h->collection);
         if (coll == NULL) continue;
         pomai_status status = replay_record(shard, coll, h, err);
@@ -170,23 +176,36 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
     return POMAI_OK;
 }
 
+/* Of the last file, what the WATERMARK does not attest. */
+static pomai_status settle_log(pm_shard *shard, pomai_error *err)
+{
+    const pm_wal_image *image = &shard->last_image;
+    const pm_mark_slot *mark = &shard->scan.mark;
+    uint64_t from = mark->number == shard->end.number ? pm_max_u64(mark->offset, PM_WAL_HEADER) : PM_WAL_HEADER;
+    pm_span span = {NULL, 0};
+    if (image->number == shard->end.number && image->length == shard->end.length && from < image->length)
+        span = (pm_span){image->data + from, image->length - from};
+    return pm_wal_settle(&shard->place, shard->end.number, &span, from, err);
+}
+
 pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const uint64_t *aborts, size_t abort_count,
                              pomai_error *err)
 {
     pomai_status status = POMAI_OK;
-    if (shard->end.number > 0) status = pm_wal_settle(&shard->place, shard->end.number, err);
+    if (shard->end.number > 0) status = settle_log(shard, err);
     if (status == POMAI_OK && shard->scan.torn_at != 0) status = pm_wal_quarantine(&shard->scan, quarantine_dir, err);
     if (status != POMAI_OK) return status;
-    shard->synced = shard->end;
+    shard->synced = shard->written = shard->end;
     status = pm_mark_open(&shard->place, shard->scan.mark.sequence, &shard->mark, err);
     if (status != POMAI_OK) return status;
     if (shard->scan.torn_at != 0 || abort_count > 0) status = begin_file_with_aborts(shard, aborts, abort_count, err);
     if (status != POMAI_OK) return status;
-    shard->synced = shard->end;
+    shard->synced = shard->written = shard->end;
     shard->marked_lsn = shard->end.lsn;
     atomic_store(&shard->visible, shard->end.lsn);
     atomic_store(&shard->durable_lsn, shard->end.lsn);
-    if (shard->scan.mark.durable_lsn == shard->end.lsn && shard->scan.mark.number == shard->end.number) return POMAI_OK;
+    if (shard->end.number == 0) return POMAI_OK;
+    /* Also when it says the same: it may have been left unsynced. */
     return pm_mark_write(&shard->place, &shard->mark, &shard->end, err);
 }
 

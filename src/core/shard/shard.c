@@ -29,7 +29,7 @@ static void file_begun(pm_shard *shard, const pm_job *job)
     shard->capacity = job->new_capacity;
     shard->end.number = job->end.number == 0 ? shard->scan.first_number : job->end.number + 1;
     shard->end.length = PM_WAL_HEADER;
-    shard->synced = shard->end;
+    shard->synced = shard->written = shard->end;
     shard->rotate = false;
     shard->marked_lsn = shard->end.lsn;
     pm_count(&shard->count_files, 1);
@@ -37,6 +37,7 @@ static void file_begun(pm_shard *shard, const pm_job *job)
 
 static void commit_done(pm_shard *shard, const pm_job *job)
 {
+    shard->written = job->end;
     if (job->end.lsn < shard->synced.lsn || job->end.lsn > shard->end.lsn) broken(shard, "a commit outside the log");
     if (job->sync) {
         shard->synced = job->end;
@@ -79,6 +80,7 @@ static void create_failed(pm_shard *shard, const pm_job *job)
     bool mild = job->status == POMAI_ENOSPC || job->status == POMAI_ENOMEM || job->status == POMAI_EACCESS;
     shard->rotate = false;
     if (!mild) {
+        shard->failed = true;
         pm_stop(shard->shared, &job->error);
         return;
     }
@@ -95,6 +97,7 @@ static bool take_job_result(pm_shard *shard)
     if (atomic_load_explicit(&job->state, memory_order_acquire) != PM_JOB_DONE) return false;
     atomic_store_explicit(&job->state, PM_JOB_IDLE, memory_order_relaxed);
     bool good = job->status == POMAI_OK;
+    shard->failed |= !good && job->kind != PM_JOB_CREATE;
     switch (job->kind) {
     case PM_JOB_COMMIT:
         if (good)
@@ -278,6 +281,7 @@ static void give_job(pm_shard *shard, pm_job_kind kind)
     job->kind = kind;
     job->fd = shard->fd;
     job->end = kind == PM_JOB_MARK ? shard->synced : shard->end;
+    if (kind == PM_JOB_COMMIT && job->span_count == 0) job->end = shard->written; /* only a sync */
     job->status = POMAI_OK;
     atomic_store_explicit(&job->state, PM_JOB_READY,
                           memory_order_release); /* the owner sees to it that somebody takes it */
@@ -316,6 +320,27 @@ static void give_create(pm_shard *shard)
     give_job(shard, PM_JOB_CREATE);
 }
 
+/* Another shard's log failed. What this one acknowledged is still synced when it is due; nothing new is written. */
+static uint64_t give_stopped_job(pm_shard *shard, bool closing, bool *gave)
+{
+    const pm_os *os = shard->shared->os;
+    const bool unsynced = !shard->failed && shard->fd >= 0 && shard->synced.lsn < shard->written.lsn;
+    const uint64_t due = shard->last_append + pm_min_u64(PM_IDLE_NS, shard->shared->group_ns);
+    *gave = true;
+    shard->span_count = 0; /* encoded, never to be written */
+    shard->spans_at = 0;
+    if (unsynced && (closing || os->now_ns(os) >= due)) {
+        give_commit(shard, true);
+        return PM_FOREVER;
+    }
+    if (closing && shard->pending_first == shard->pending_end) {
+        give_job(shard, PM_JOB_CLOSE);
+        return PM_FOREVER;
+    }
+    *gave = false;
+    return unsynced ? due : PM_FOREVER;
+}
+
 /* What the log needs next, and when to look again if nothing. */
 static uint64_t give_next_job(pm_shard *shard, bool *gave)
 {
@@ -326,11 +351,7 @@ static uint64_t give_next_job(pm_shard *shard, bool *gave)
         return PM_FOREVER;
     }
     const bool closing = atomic_load(&shard->shared->closing);
-    if (pm_stopped(shard->shared)) {
-        *gave = closing && shard->pending_first == shard->pending_end;
-        if (*gave) give_job(shard, PM_JOB_CLOSE);
-        return PM_FOREVER;
-    }
+    if (pm_stopped(shard->shared)) return give_stopped_job(shard, closing, gave);
     const bool unsynced = shard->synced.lsn < shard->end.lsn;
     const bool sync_asked = atomic_load(&shard->sync_wanted) > atomic_load(&shard->sync_done);
     const uint64_t now = os->now_ns(os);

@@ -103,6 +103,7 @@ typedef struct pm_shared {
     bool strict_mark;
     /* state */
     uint64_t open_counter;
+    uint32_t next_collection; /* as the catalogue was when it was opened; records of others are not possible */
     _Atomic uint64_t batch_sequence;
     _Atomic uint32_t stopped; /* 0 running, 1 the error is being written, 2 stopped */
     pomai_error stop_error;   /* valid when stopped == 2 */

@@ -103,7 +103,9 @@ struct pm_shard {
     uint32_t seed;
     uint64_t capacity;     /* of the active file */
     pm_wal_end end;        /* encoded */
+    pm_wal_end written;    /* handed to the operating system */
     pm_wal_end synced;     /* known to be on disk */
+    bool failed;           /* a job failed: this log takes nothing more */
     bool rotate;           /* the next record needs a new file */
     uint64_t rotate_least; /* how large at least */
     pm_span *spans;        /* of the next commit */
@@ -130,6 +132,7 @@ struct pm_shard {
     pm_recovered_part *part;
     size_t parts, part_capacity;
     pm_wal_scan scan;
+    pm_wal_image last_image; /* borrowed from the slabs */
     uint64_t rows_read;
 
     /* counters: written by the actor, read by anyone */

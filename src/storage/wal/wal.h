@@ -106,9 +106,12 @@ struct pm_wal_scan {
 
 /* Reads a log whole. POMAI_ECORRUPT names file, offset and the LSNs that are lost. */
 pomai_status pm_wal_scan_run(pm_wal_scan *scan, pomai_error *err);
-/* Makes what a scan read durable: after kill -9 it may be in the page cache only, and the next file's header will say
- * that it is on disk. */
-pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, pomai_error *err);
+/* Makes what a scan read durable: the next file's header will say that it is on disk. After kill -9 it may be in the
+ * page cache only; after a failed sync too, and there Linux calls it clean, so that a second sync would succeed without
+ * writing. So what the WATERMARK does not attest (`unattested`, from `offset` on) is written again, byte for byte,
+ * before the sync. */
+pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, const pm_span *unattested, uint64_t offset,
+                           pomai_error *err);
 /* Copies the torn tail that a scan found into `quarantine_dir`, durable on return. */
 pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_dir, pomai_error *err);
 

@@ -29,8 +29,8 @@ static bool header_sound(const pm_rec_header *h, uint32_t seed)
     if (h->version != PM_REC_VERSION || h->zero1 != 0 || h->key_id != 0 || h->expiry_len != 0) return false;
     if (!all_zero(h->zero2, sizeof h->zero2) || (h->flags & ~PM_REC_FLAGS_KNOWN) != 0) return false;
     if (h->parts == 0 || h->part >= h->parts || h->lsn == 0 || h->durable_lsn >= h->lsn) return false;
-    const uint64_t most =
-        (uint64_t)2 * POMAI_MAX_BATCH_BYTES; /* no section is near this; keeps sums from overflowing */
+    /* Bytes of a column and its table of ends; keeps sums from overflowing. */
+    const uint64_t most = POMAI_MAX_BATCH_BYTES + ((uint64_t)PM_MAX_ROWS + 1) * sizeof(uint32_t);
     if (h->ids_len > most || h->vectors_len > most || h->documents_len > most) return false;
     pm_rec_layout layout;
     pm_rec_layout_init(&layout, h->ids_len, h->vectors_len, h->documents_len);
@@ -68,14 +68,14 @@ static bool columns_sound(const pm_rec_header *h, const uint8_t *record)
     bool has_documents = (h->flags & PM_REC_HAS_DOCUMENTS) != 0;
     switch (h->op) {
     case PM_OP_PUT:
-        return h->rows > 0 && h->rows <= 1u << 24 && h->dtype == PM_DTYPE_F32 && h->dim > 0 &&
+        return h->rows > 0 && h->rows <= PM_MAX_ROWS && h->dtype == PM_DTYPE_F32 && h->dim > 0 &&
                h->dim <= POMAI_MAX_DIM && h->vectors_len == (uint64_t)h->rows * h->dim * sizeof(float) &&
                ids_sound(h, record + l.ids_at) &&
                (has_documents ? ends_sound(record + l.documents_at, l.documents_len, h->rows, 0, UINT32_MAX)
                               : h->documents_len == 0);
     case PM_OP_DELETE:
-        return h->rows > 0 && h->rows <= 1u << 24 && h->dtype == PM_DTYPE_NONE && h->dim == 0 && h->vectors_len == 0 &&
-               h->documents_len == 0 && !has_documents && ids_sound(h, record + l.ids_at);
+        return h->rows > 0 && h->rows <= PM_MAX_ROWS && h->dtype == PM_DTYPE_NONE && h->dim == 0 &&
+               h->vectors_len == 0 && h->documents_len == 0 && !has_documents && ids_sound(h, record + l.ids_at);
     case PM_OP_ABORT:
         return h->rows == 0 && h->payload_len == 0 && h->id_kind == 0 && h->flags == 0 && h->dim == 0;
     default:
@@ -432,6 +432,12 @@ static pomai_status scan_all(pm_wal_scan *scan, pomai_error *err)
     names n = {0};
     const pm_mark_slot *mark = &scan->mark;
     pomai_status status = read_mark(scan, err);
+    if (status == POMAI_ECORRUPT && scan->accept_damage) { /* the records may be whole all the same */
+        scan->damaged = true;
+        memset(&scan->mark, 0, sizeof scan->mark);
+        if (scan->notes != NULL) pm_text_add(scan->notes, "%s\n", err->message);
+        status = POMAI_OK;
+    }
     if (status == POMAI_OK) status = list_files(scan, &n, err);
     for (size_t i = 0; i < n.count && status == POMAI_OK; i++)
         status = scan_file(scan, n.numbers[i], i + 1 == n.count, err);

@@ -123,14 +123,16 @@ void pm_wal_trim(const pm_wal_place *place, uint64_t number, uint64_t length)
     PM_POINT(WAL_SEALED);
 }
 
-pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, pomai_error *err)
+pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, const pm_span *unattested, uint64_t offset,
+                           pomai_error *err)
 {
     const pm_os *os = place->os;
     char path[PM_PATH_MAX];
     if (!pm_wal_path(path, place, number, "")) return pm_fail(err, POMAI_ETOOBIG, "the path of the log is too long");
     int fd = os->file_open(os, path, PM_OPEN_WRITE);
     if (fd < 0) return pm_fail_os(err, fd, "cannot open the log file %s", path);
-    int rc = os->file_sync(os, fd);
+    int rc = unattested->size > 0 ? os->file_write(os, fd, unattested, 1, offset) : 0;
+    if (rc == 0) rc = os->file_sync(os, fd);
     os->file_close(os, fd);
     if (rc == 0) rc = os->dir_sync(os, place->dir);
     if (rc != 0) return pm_fail_os(err, rc, "cannot sync the log file %s", path);
