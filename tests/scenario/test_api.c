@@ -879,6 +879,32 @@ static void test_full_mailbox(void **state)
     pm_point_hook = NULL;
 }
 
+/* A block may outlive the handle that it was reserved through. */
+static void test_block_outlives_its_handle(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_db *db;
+    pomai_collection *coll;
+    pomai_block *block;
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    options.dim = 4;
+    assert_ok(pomai_open(box->db, NULL, &db, &err));
+    assert_ok(pomai_collection_create(db, "short", &options, &coll, &err));
+    assert_ok(pomai_reserve(coll, 3, 4, &block, &err));
+    pomai_collection_close(coll);
+    assert_ok(pomai_commit(block, NULL, NULL, NULL, &err));
+    pomai_block_free(block);
+    assert_ok(pomai_collection_open(db, "short", &coll, &err));
+    assert_int_equal(count_rows(coll), 3);
+    assert_ok(pomai_reserve(coll, 3, 4, &block, &err));
+    assert_ok(pomai_collection_drop(db, "short", &err));
+    assert_int_equal(pomai_commit(block, NULL, NULL, NULL, &err), POMAI_ENOTFOUND);
+    pomai_block_free(block);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 static void test_blocks(void **state)
 {
     struct box *box = *state;
@@ -1045,6 +1071,7 @@ int main(void)
         BOXED(test_tickets),
         BOXED(test_full_mailbox),
         BOXED(test_blocks),
+        BOXED(test_block_outlives_its_handle),
         BOXED(test_close_waits_for_nobody),
         BOXED(test_levels),
         BOXED(test_inspectors),
