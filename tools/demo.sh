@@ -54,8 +54,10 @@ until [[ -s $dir/ledger ]] && (($(wc -l <"$dir/ledger") >= enough)); do
     kill -0 "$importer" 2>/dev/null || break
     sleep 0.01
 done
-kill -9 "$importer" 2>/dev/null || true
-wait "$importer" 2>/dev/null && code=0 || code=$?
+{ # quietly: the shell would announce the death
+    kill -9 "$importer" || true
+    wait "$importer" && code=0 || code=$?
+} 2>/dev/null
 importer=
 ((code == 137)) || die "the importer ended with $code before it could be killed"
 say "killed process after $(wc -l <"$dir/ledger") acknowledged batches; opening its database and comparing every row"
