@@ -70,7 +70,6 @@ struct pomai_db {
     pm_text notes;
 
     pm_hist search_latency;
-    _Atomic uint64_t searches, queries, gets, rows_scanned;
 };
 
 /* open.c */
