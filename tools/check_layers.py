@@ -74,7 +74,7 @@ def check_include(root, path, module, layers, bracket, name):
         return None if (root / "include" / name).is_file() else "no such public header"
     if bracket == "<":
         stem = name[:-2] if name.endswith(".h") else name
-        if module == "os" or stem in C_HEADERS:
+        if module.startswith("os") or stem in C_HEADERS:
             return None
         if stem in INTRINSICS:
             return None if module in INTRINSIC_MODULES else "intrinsics belong to simd"
@@ -98,9 +98,9 @@ def check_include(root, path, module, layers, bracket, name):
 def check_calls(text, module):
     for match in CALL.finditer(text):
         name = match.group(1)
-        if module != "os" and (name in SYSTEM_CALLS or name.startswith(SYSTEM_PREFIXES)):
+        if not module.startswith("os") and (name in SYSTEM_CALLS or name.startswith(SYSTEM_PREFIXES)):
             yield match.start(), f"{name}(): system calls, clocks and threads belong to src/os"
-        elif module not in ("os", "base") and name in MEMORY_CALLS:
+        elif not module.startswith(("os", "base")) and name in MEMORY_CALLS:
             yield match.start(), f"{name}(): memory comes from src/base (pm_malloc, pm_free)"
         elif name in OUTPUT_CALLS:
             yield match.start(), f"{name}(): the library does not print"

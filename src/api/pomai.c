@@ -115,7 +115,7 @@ pomai_status pomai_collection_create(pomai_db *db, const char *name, const pomai
     NEED(collection);
     *collection = NULL;
     NEED(db);
-    pomai_collection *handle; /* first: what was made must not be reported as a failure */
+    pomai_collection *handle = NULL; /* first: what was made must not be reported as a failure */
     pm_coll *coll = NULL;
     pomai_status status = make_handle(db, NULL, &handle, err);
     if (status != POMAI_OK) return status;

@@ -11,7 +11,9 @@
 
 #ifdef POMAI_TEST_HOOKS
 void (*pm_point_hook)(enum pm_point point) = NULL;
+void (*pm_atomic_hook)(void) = NULL;
 bool (*pm_malloc_fails)(size_t size) = NULL;
+const pm_memory *pm_memory_hook = NULL;
 #define FAILS(size) (pm_malloc_fails != NULL && pm_malloc_fails(size))
 #else
 #define FAILS(size) false
@@ -97,23 +99,40 @@ const char *pm_status_text(pomai_status status)
     return "unknown status";
 }
 
+#ifdef POMAI_TEST_HOOKS
+#define HOOKED(call)                                                                                                   \
+    if (pm_memory_hook != NULL) return pm_memory_hook->call
+#else
+#define HOOKED(call) ((void)0)
+#endif
+
 void *pm_malloc(size_t size)
 {
+    HOOKED(take(16, size));
     return FAILS(size) ? NULL : malloc(size);
 }
 
 void *pm_calloc(size_t count, size_t size)
 {
+#ifdef POMAI_TEST_HOOKS
+    uint64_t bytes;
+    if (pm_memory_hook != NULL) {
+        void *memory = pm_mul_overflows(count, size, &bytes) ? NULL : pm_memory_hook->take(16, bytes);
+        return memory == NULL ? NULL : memset(memory, 0, bytes);
+    }
+#endif
     return FAILS(size) ? NULL : calloc(count, size);
 }
 
 void *pm_realloc(void *memory, size_t size)
 {
+    HOOKED(resize(memory, size));
     return FAILS(size) ? NULL : realloc(memory, size);
 }
 
 void *pm_malloc_aligned(size_t alignment, size_t size)
 {
+    HOOKED(take(alignment, size));
     void *memory = NULL;
     if (FAILS(size) || posix_memalign(&memory, alignment, size) != 0) return NULL;
     return memory;
@@ -121,6 +140,12 @@ void *pm_malloc_aligned(size_t alignment, size_t size)
 
 void pm_free(void *memory)
 {
+#ifdef POMAI_TEST_HOOKS
+    if (pm_memory_hook != NULL) {
+        pm_memory_hook->give(memory);
+        return;
+    }
+#endif
     free(memory);
 }
 

@@ -30,6 +30,13 @@ void *pm_malloc_aligned(size_t alignment, size_t size); /* freed with pm_free li
 void pm_free(void *memory);
 #ifdef POMAI_TEST_HOOKS
 extern bool (*pm_malloc_fails)(size_t size); /* NULL, or asked before every allocation */
+/* Instead of malloc and its kin; NULL: none. Set before anything is allocated. */
+typedef struct pm_memory {
+    void *(*take)(size_t alignment, size_t size);
+    void *(*resize)(void *memory, size_t size);
+    void (*give)(void *memory);
+} pm_memory;
+extern const pm_memory *pm_memory_hook;
 #endif
 
 /* ---- sizes ---- */

@@ -108,5 +108,7 @@ const pm_os *pm_os_posix(void);
 void pm_task_init(pm_task *task, const pm_os *os, const char *name, pm_step_fn step, void *arg);
 /* Makes a parked task run its step again; from any thread. */
 void pm_task_wake(pm_task *task);
+/* Steps a task until it is done: what the thread of an implementation runs. */
+void pm_task_loop(pm_task *task);
 
 #endif

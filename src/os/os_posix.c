@@ -366,18 +366,10 @@ static void posix_relax(const pm_os *os)
     sched_yield();
 }
 
-static void *task_loop(void *arg)
+static void *task_thread(void *arg)
 {
-    pm_task *task = arg;
-    for (;;) {
-        uint32_t seen = atomic_load(&task->wake);
-        pm_next next = task->step(task->arg);
-        if (next.what == PM_NEXT_DONE) return NULL;
-        if (next.what == PM_NEXT_AGAIN) continue;
-        atomic_store(&task->sleeping, 1);
-        if (atomic_load(&task->wake) == seen) posix_word_wait(task->os, &task->wake, seen, next.until_ns);
-        atomic_store(&task->sleeping, 0);
-    }
+    pm_task_loop(arg);
+    return NULL;
 }
 
 static int posix_task_start(pm_task *task)
@@ -387,7 +379,7 @@ static int posix_task_start(pm_task *task)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
-    int rc = pthread_create(&thread, NULL, task_loop, task);
+    int rc = pthread_create(&thread, NULL, task_thread, task);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) return -rc;
     pthread_setname_np(thread, task->name);

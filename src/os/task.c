@@ -17,3 +17,16 @@ void pm_task_wake(pm_task *task)
     atomic_fetch_add(&task->wake, 1);
     if (atomic_load(&task->sleeping) != 0) task->os->word_wake(task->os, &task->wake);
 }
+
+void pm_task_loop(pm_task *task)
+{
+    for (;;) {
+        uint32_t seen = atomic_load(&task->wake);
+        pm_next next = task->step(task->arg);
+        if (next.what == PM_NEXT_DONE) return;
+        if (next.what == PM_NEXT_AGAIN) continue;
+        atomic_store(&task->sleeping, 1);
+        if (atomic_load(&task->wake) == seen) task->os->word_wait(task->os, &task->wake, seen, next.until_ns);
+        atomic_store(&task->sleeping, 0);
+    }
+}

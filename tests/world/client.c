@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One client: puts, deletes and reads what is its own exactly, what is others' within what they may have done. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine/engine.h"
+#include "support/gen.h"
+#include "world.h"
+
+struct self {
+    struct world *w;
+    uint32_t number;
+    struct t_rng rng;
+    uint32_t oldest, under_way; /* a ring of slots */
+};
+
+/* ---- batches ---- */
+
+static void fill_row(struct self *s, struct w_slot *slot, uint32_t op, int coll, uint32_t row, uint32_t key,
+                     size_t *document_at)
+{
+    struct world *w = s->w;
+    uint32_t dim = w->config.dim[coll];
+    struct t_tag tag = {op, s->number, key};
+    t_tagged_vector(w->seed, tag, dim, slot->vectors + (size_t)row * dim);
+    slot->ids[row] = w_id(s->number, key);
+    w_string_id(s->number, key, slot->names[row]);
+    slot->string_ids[row] = (pomai_bytes){slot->names[row], strlen(slot->names[row])};
+    size_t size = t_tagged_document_size(w->seed, tag);
+    if (size > 0) t_tagged_document(w->seed, tag, slot->document_bytes + *document_at);
+    slot->documents[row] = (pomai_bytes){size > 0 ? slot->document_bytes + *document_at : NULL, size};
+    *document_at += (size + 15) & ~(size_t)7;
+}
+
+static uint32_t fill(struct self *s, struct w_slot *slot, uint32_t op, int coll, uint64_t keys, pomai_batch *batch)
+{
+    uint32_t rows = 0;
+    size_t at = 0;
+    for (uint32_t key = 0; key < W_KEYS; key++)
+        if ((keys >> key & 1) != 0) fill_row(s, slot, op, coll, rows++, key, &at);
+    *batch = (pomai_batch)POMAI_BATCH_INIT;
+    batch->rows = rows;
+    batch->dim = s->w->config.dim[coll];
+    batch->vectors = slot->vectors;
+    batch->documents = slot->documents;
+    if (coll == W_DEFAULT) batch->u64_ids = slot->ids;
+    if (coll == W_STRINGS) batch->string_ids = slot->string_ids;
+    slot->op = op;
+    return rows;
+}
+
+static uint64_t draw_keys(struct self *s)
+{
+    uint64_t keys = 0;
+    switch (t_below(&s->rng, 4)) {
+    case 0:
+        return (uint64_t)1 << t_below(&s->rng, W_KEYS);
+    case 1: /* a whole block: consecutive ids */
+        return (uint64_t)0xffff << t_below(&s->rng, 4) * 16;
+    case 2: /* a few, anywhere */
+        for (int i = 0; i < 4; i++)
+            keys |= (uint64_t)1 << t_below(&s->rng, W_KEYS);
+        return keys;
+    default: /* some of two blocks */
+        return t_next(&s->rng) & t_next(&s->rng) & (uint64_t)0xffffffff << t_below(&s->rng, 2) * 32;
+    }
+}
+
+static pomai_write_options draw_write(struct self *s)
+{
+    pomai_write_options o = POMAI_WRITE_OPTIONS_INIT;
+    o.durability = POMAI_DURABILITY_SYNC;
+    if (s->w->config.low_levels && t_chance(&s->rng, 35))
+        o.durability = t_chance(&s->rng, 50) ? POMAI_DURABILITY_OS : POMAI_DURABILITY_GROUP;
+    if (t_chance(&s->rng, 10)) o.deadline_us = t_below(&s->rng, 3) * 2000;
+    return o;
+}
+
+static bool room_for_ops(const struct self *s)
+{
+    const struct w_model *m = s->w->model;
+    return m->client[s->number].open_count < W_OPEN && m->ops + W_CLIENTS + 1 < W_OPS;
+}
+
+static void do_sync(struct self *s)
+{
+    pomai_error err = {0};
+    uint32_t before = 0;
+    const struct w_client *c = &s->w->model->client[s->number];
+    for (uint32_t i = 0; i < c->open_count; i++)
+        if (s->w->model->op[c->open[i]].state == W_ACKED) before = c->open[i];
+    pomai_status status = pomai_sync(s->w->db, &err);
+    if (status == POMAI_OK)
+        w_synced(s->w, s->number, before);
+    else if (status == POMAI_ESTOPPED)
+        s->w->stopped = true;
+    if (status != POMAI_OK && !s->w->faults) w_fail(s->w, "sync: %s", err.message);
+}
+
+/* The oldest ticket. */
+static void settle_one(struct self *s)
+{
+    struct world *w = s->w;
+    struct w_slot *slot = &w->slot[s->number][s->oldest];
+    pomai_ack ack = {0};
+    pomai_error err = {0};
+    pomai_status status = pomai_wait(slot->ticket, UINT64_MAX, &ack, &err);
+    w_end_op(w, slot->op, status, &ack, &err);
+    pomai_ticket_free(slot->ticket);
+    s->oldest = (s->oldest + 1) % W_SLOTS;
+    s->under_way--;
+}
+
+static void settle_all(struct self *s)
+{
+    while (s->under_way > 0)
+        settle_one(s);
+}
+
+static struct w_slot *free_slot(struct self *s)
+{
+    if (s->under_way == W_SLOTS) settle_one(s);
+    return &s->w->slot[s->number][(s->oldest + s->under_way) % W_SLOTS];
+}
+
+static void do_put(struct self *s, bool async)
+{
+    struct world *w = s->w;
+    int coll = t_chance(&s->rng, 60) ? W_DEFAULT : t_chance(&s->rng, 60) ? W_STRINGS : W_ASSIGNED;
+    uint64_t keys = draw_keys(s);
+    if (keys == 0) keys = 1;
+    if (coll == W_ASSIGNED) keys = ((uint64_t)2 << t_below(&s->rng, 20)) - 1; /* rows 0, 1, ... */
+    pomai_write_options options = draw_write(s);
+    struct w_slot *slot = free_slot(s);
+    uint32_t op = w_begin_op(w, s->number, coll, false, keys, (uint32_t)__builtin_popcountll(keys), options.durability);
+    pomai_batch batch;
+    pomai_ack ack = {0};
+    pomai_error err = {0};
+    (void)fill(s, slot, op, coll, keys, &batch);
+    if (!async) {
+        pomai_status status = pomai_put(w->coll[coll], &batch, &options, &ack, &err);
+        w_end_op(w, op, status, &ack, &err);
+        return;
+    }
+    pomai_status status = pomai_put_async(w->coll[coll], &batch, &options, &slot->ticket, &err);
+    if (status != POMAI_OK)
+        w_end_op(w, op, status, &ack, &err);
+    else
+        s->under_way++;
+}
+
+static void do_delete(struct self *s)
+{
+    struct world *w = s->w;
+    int coll = t_chance(&s->rng, 60) ? W_DEFAULT : W_STRINGS;
+    uint64_t keys = draw_keys(s) & t_next(&s->rng);
+    if (keys == 0) keys = 2;
+    pomai_write_options options = draw_write(s);
+    struct w_slot *slot = free_slot(s);
+    uint32_t op = w_begin_op(w, s->number, coll, true, keys, 0, options.durability);
+    pomai_batch batch;
+    uint32_t count = fill(s, slot, op, coll, keys, &batch);
+    pomai_ids ids = {count, batch.u64_ids, batch.string_ids};
+    pomai_ack ack = {0};
+    pomai_error err = {0};
+    pomai_status status = pomai_delete(w->coll[coll], &ids, &options, &ack, &err);
+    if (status == POMAI_OK && ack.parts == 0)
+        ack.level = POMAI_DURABILITY_SYNC; /* `default` is not there: nothing done */
+    w_end_op(w, op, status, &ack, &err);
+}
+
+static void do_commit(struct self *s)
+{
+    struct world *w = s->w;
+    uint32_t rows = 1 + (uint32_t)t_below(&s->rng, 20), dim = w->config.dim[W_ASSIGNED];
+    pomai_block *block;
+    pomai_error err = {0};
+    pomai_ack ack = {0};
+    pomai_status status = pomai_reserve(w->coll[W_ASSIGNED], rows, dim, &block, &err);
+    if (status != POMAI_OK) {
+        if (status == POMAI_ESTOPPED) w->stopped = true;
+        if (!w->faults) w_fail(w, "reserve: %s", err.message);
+        return;
+    }
+    uint64_t keys = ((uint64_t)1 << rows) - 1;
+    pomai_write_options options = draw_write(s);
+    struct w_slot *slot = free_slot(s);
+    uint32_t op = w_begin_op(w, s->number, W_ASSIGNED, false, keys, rows, options.durability);
+    pomai_batch batch;
+    (void)fill(s, slot, op, W_ASSIGNED, keys, &batch);
+    memcpy(pomai_block_vectors(block), batch.vectors, (size_t)rows * dim * sizeof(float));
+    status = pomai_commit(block, batch.documents, &options, &ack, &err);
+    w_end_op(w, op, status, &ack, &err);
+    pomai_block_free(block);
+}
+
+/* ---- reading ---- */
+
+static void do_get(struct self *s, bool own)
+{
+    struct world *w = s->w;
+    uint32_t whose = own ? s->number : (uint32_t)t_below(&s->rng, w->config.clients);
+    int coll = t_chance(&s->rng, 60) ? W_DEFAULT : W_STRINGS;
+    uint64_t ids[4];
+    char text[4][16];
+    pomai_bytes strings[4];
+    uint32_t keys[4];
+    for (int i = 0; i < 4; i++) {
+        keys[i] = (uint32_t)t_below(&s->rng, W_KEYS);
+        ids[i] = w_id(whose, keys[i]);
+        w_string_id(whose, keys[i], text[i]);
+        strings[i] = (pomai_bytes){text[i], strlen(text[i])};
+    }
+    pomai_ids list = {4, coll == W_STRINGS ? NULL : ids, coll == W_STRINGS ? strings : NULL};
+    pomai_rows *rows;
+    pomai_error err = {0};
+    pomai_status status = pomai_get(w->coll[coll], &list, &rows, &err);
+    if (status != POMAI_OK) {
+        if (!w->faults) w_fail(w, "get: %s", err.message);
+        return;
+    }
+    for (size_t i = 0; i < 4 && !w->failed; i++) {
+        uint32_t op = 0, key;
+        if (pomai_rows_found(rows, i) && !w_row_possible(w, coll, ids[i], strings[i], pomai_rows_vector(rows, i),
+                                                         pomai_rows_dim(rows), pomai_rows_document(rows, i), &op, &key))
+            break;
+        if (whose == s->number && !w_may_see(w, whose, coll, keys[i], op))
+            w_fail(w, "client %u gets op %u for its key %u in %s, which it had replaced or never wrote", whose, op,
+                   keys[i], w_coll_name(coll));
+    }
+    pomai_rows_free(rows);
+}
+
+static void do_search(struct self *s)
+{
+    struct world *w = s->w;
+    int coll = (int)t_below(&s->rng, W_COLLS);
+    float query[W_DIM_MOST];
+    uint32_t dim = w->config.dim[coll];
+    for (uint32_t d = 0; d < dim; d++)
+        query[d] = t_unit_float(&s->rng);
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    options.include = POMAI_INCLUDE_VECTORS | POMAI_INCLUDE_DOCUMENTS;
+    pomai_result *result;
+    pomai_error err = {0};
+    size_t k = 1 + t_below(&s->rng, 30);
+    pomai_status status = pomai_search(w->coll[coll], query, 1, dim, k, &options, &result, &err);
+    if (status != POMAI_OK) {
+        if (!w->faults && status != POMAI_ENOTFOUND) w_fail(w, "search: %s", err.message);
+        return;
+    }
+    for (size_t i = 0; i < pomai_result_count(result, 0) && !w->failed; i++) {
+        uint32_t op, key;
+        uint64_t id = coll == W_STRINGS ? 0 : pomai_result_ids(result, 0)[i];
+        if (!w_row_possible(w, coll, id, pomai_result_string_id(result, 0, i), pomai_result_vector(result, 0, i), dim,
+                            pomai_result_document(result, 0, i), &op, &key))
+            break;
+        if (coll != W_ASSIGNED && w->model->op[op].client == s->number && !w_may_see(w, s->number, coll, key, op))
+            w_fail(w, "client %u finds op %u for its key %u, which it had replaced", s->number, op, key);
+    }
+    pomai_result_free(result);
+}
+
+/* ---- collections that come and go, and mistakes ---- */
+
+static void do_temp(struct self *s)
+{
+    struct world *w = s->w;
+    struct w_model *m = w->model;
+    pomai_error err = {0};
+    char name[16];
+    uint32_t t = m->temps > 0 ? m->temps - 1 : 0;
+    if (m->temps > 0 && m->temp[t] == W_TEMP_THERE) {
+        snprintf(name, sizeof name, "t%u", t);
+        m->temp[t] = W_TEMP_DROPPING;
+        pomai_status status = pomai_collection_drop(w->db, name, &err);
+        if (status == POMAI_OK)
+            m->temp[t] = W_TEMP_GONE;
+        else if (!w->faults)
+            w_fail(w, "drop: %s", err.message);
+        return;
+    }
+    if (m->temps == W_TEMPS) return;
+    t = m->temps++;
+    snprintf(name, sizeof name, "t%u", t);
+    m->temp[t] = W_TEMP_MAKING;
+    pomai_collection *coll;
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    options.dim = 4;
+    pomai_status status = pomai_collection_create(w->db, name, &options, &coll, &err);
+    if (status != POMAI_OK) {
+        if (!w->faults) w_fail(w, "create: %s", err.message);
+        return;
+    }
+    m->temp[t] = W_TEMP_THERE;
+    float vector[4] = {1, 2, 3, 4};
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = 1;
+    batch.dim = 4;
+    batch.vectors = vector;
+    (void)pomai_put(coll, &batch, NULL, NULL, &err); /* rows that the drop must take along */
+    pomai_collection_close(coll);
+}
+
+/* What must be refused, and must not leave a trace. */
+static void do_mistake(struct self *s)
+{
+    struct world *w = s->w;
+    float bad[2 * W_DIM_MOST] = {1};
+    uint64_t ids[2] = {w_id(s->number, 5), w_id(s->number, 5)};
+    uint32_t dim = w->config.dim[W_DEFAULT];
+    pomai_batch batch = POMAI_BATCH_INIT;
+    pomai_error err = {0};
+    batch.rows = 2;
+    batch.dim = dim;
+    batch.vectors = bad;
+    batch.u64_ids = ids;
+    switch (t_below(&s->rng, 3)) {
+    case 0:
+        bad[t_below(&s->rng, 2ul * dim)] = t_chance(&s->rng, 50) ? NAN : INFINITY;
+        ids[1]++;
+        break;
+    case 1: /* an id twice */
+        break;
+    default: {
+        pomai_db *second = NULL;
+        pomai_status status = pm_db_open(pm_sim_os(w->sim), "/db", NULL, &second, &err);
+        if (status == POMAI_OK) w_fail(w, "a second writer opened the database");
+        if (status != POMAI_ELOCKED && !w->faults) w_fail(w, "second open: %s", err.message);
+        return;
+    }
+    }
+    pomai_status status = pomai_put(w->coll[W_DEFAULT], &batch, NULL, NULL, &err);
+    if (status == POMAI_OK) w_fail(w, "a bad batch was taken");
+}
+
+static void do_stats(struct self *s)
+{
+    char *json;
+    pomai_error err = {0};
+    if (pomai_stats(s->w->db, &json, &err) == POMAI_OK)
+        pomai_free(json);
+    else if (!s->w->faults)
+        w_fail(s->w, "stats: %s", err.message);
+}
+
+/* ---- the client ---- */
+
+static void step(struct self *s)
+{
+    struct world *w = s->w;
+    uint64_t lot = t_below(&s->rng, 100);
+    bool write = !w->stopped || lot % 8 == 0; /* a stopped database must refuse */
+    if (!room_for_ops(s)) {
+        settle_all(s);
+        if (!w->stopped) do_sync(s);
+        if (!room_for_ops(s)) write = false;
+    }
+    if (lot < 34 && write)
+        do_put(s, false);
+    else if (lot < 46 && write)
+        do_put(s, w->config.async);
+    else if (lot < 56 && write)
+        do_delete(s);
+    else if (lot < 61 && write)
+        do_commit(s);
+    else if (lot < 64)
+        settle_all(s);
+    else if (lot < 78)
+        do_get(s, t_chance(&s->rng, 70));
+    else if (lot < 86)
+        do_search(s);
+    else if (lot < 89)
+        do_sync(s);
+    else if (lot < 93)
+        pm_sim_sleep(w->sim, t_below(&s->rng, 30 * 1000 * 1000));
+    else if (lot < 95 && w->config.temps && s->number == 0)
+        do_temp(s);
+    else if (lot < 98 && w->config.mistakes)
+        do_mistake(s);
+    else
+        do_stats(s);
+}
+
+void w_client_run(struct world *w, uint32_t number)
+{
+    struct self s = {.w = w, .number = number, .rng = t_rng_from(t_next(&w->rng))};
+    for (uint32_t i = 0; i < w->config.ops && !w->failed; i++)
+        step(&s);
+    settle_all(&s);
+}

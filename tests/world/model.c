@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must be there, and the check of everything. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "support/exact.h"
+#include "support/gen.h"
+#include "world.h"
+
+enum { K_MOST = 20000 };
+
+void w_fail(struct world *w, const char *format, ...)
+{
+    if (w->failed) return; /* the first says most */
+    w->failed = true;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(w->what, sizeof w->what, format, args);
+    va_end(args);
+}
+
+/* ---- keys ---- */
+
+const char *w_coll_name(int coll)
+{
+    static const char *const names[] = {"default", "strings", "assigned"};
+    return names[coll];
+}
+
+/* Sixteen neighbours, then another block of ids, which may be another shard's. */
+uint64_t w_id(uint32_t client, uint32_t key)
+{
+    return (uint64_t)(key / 16) << 12 | client * 16 | key % 16;
+}
+
+void w_string_id(uint32_t client, uint32_t key, char text[16])
+{
+    snprintf(text, 16, "c%u-%u", client % 1000, key % 10000);
+}
+
+uint8_t w_shards_of(const struct world *w, int coll, uint32_t client, uint64_t keys)
+{
+    uint8_t shards = 0;
+    for (uint32_t key = 0; key < W_KEYS; key++) {
+        if ((keys >> key & 1) == 0) continue;
+        char text[16];
+        w_string_id(client, key, text);
+        uint32_t s = coll == W_STRINGS ? pm_shard_of_string(text, strlen(text), w->config.shards)
+                                       : pm_shard_of_u64(w_id(client, key), w->config.shards);
+        shards |= (uint8_t)(1 << s);
+    }
+    return shards;
+}
+
+uint8_t w_shards_of_range(const struct world *w, uint64_t first_id, uint32_t rows)
+{
+    uint8_t shards = 0;
+    for (uint32_t i = 0; i < rows; i++)
+        shards |= (uint8_t)(1 << pm_shard_of_u64(first_id + i, w->config.shards));
+    return shards;
+}
+
+/* ---- operations ---- */
+
+static struct w_op *op_of(const struct world *w, uint32_t op)
+{
+    return &w->model->op[op];
+}
+
+uint32_t w_begin_op(struct world *w, uint32_t client, int coll, bool is_delete, uint64_t keys, uint32_t rows,
+                    pomai_durability level)
+{
+    struct w_model *m = w->model;
+    struct w_client *c = &m->client[client];
+    uint32_t number = ++m->ops;
+    if (number >= W_OPS || c->open_count >= W_OPEN) abort();
+    m->op[number] = (struct w_op){.client = (uint8_t)client,
+                                  .coll = (uint8_t)coll,
+                                  .state = W_IN_FLIGHT,
+                                  .level = (uint8_t)level,
+                                  .is_delete = is_delete,
+                                  .rows = (uint8_t)rows,
+                                  .keys = keys};
+    if (coll != W_ASSIGNED) m->op[number].shards = w_shards_of(w, coll, client, keys);
+    c->open[c->open_count++] = number;
+    return number;
+}
+
+static void apply(struct w_client *c, const struct w_op *op, uint32_t number)
+{
+    if (op->coll == W_ASSIGNED) return;
+    for (uint32_t key = 0; key < W_KEYS; key++)
+        if ((op->keys >> key & 1) != 0) c->sure[op->coll][key] = op->is_delete ? 0 : number;
+}
+
+/* Takes the sure and the dead off the front of the open ones. */
+static void settle_front(struct world *w, struct w_client *c)
+{
+    uint32_t gone = 0;
+    while (gone < c->open_count) {
+        const struct w_op *op = op_of(w, c->open[gone]);
+        if (op->state != W_SURE && op->state != W_DEAD) break;
+        if (op->state == W_SURE) apply(c, op, c->open[gone]);
+        gone++;
+    }
+    memmove(c->open, c->open + gone, (c->open_count - gone) * sizeof c->open[0]);
+    c->open_count -= gone;
+}
+
+/* What a later synced operation of the same client in the same shards makes sure. Ids of W_ASSIGNED that are not known
+ * could be anywhere. */
+static void spread_sureness(struct world *w, struct w_client *c)
+{
+    uint8_t synced = 0;
+    for (uint32_t i = c->open_count; i-- > 0;) {
+        struct w_op *op = op_of(w, c->open[i]);
+        if (op->state == W_SURE) synced |= op->shards;
+        bool known = op->coll != W_ASSIGNED || op->id_known;
+        if (op->state == W_ACKED && known && (op->shards & ~synced) == 0) op->state = W_SURE;
+    }
+}
+
+void w_end_op(struct world *w, uint32_t number, pomai_status status, const pomai_ack *ack, const pomai_error *err)
+{
+    struct w_op *op = op_of(w, number);
+    struct w_client *c = &w->model->client[op->client];
+    pm_sim_note(w->sim, number ^ (uint64_t)status << 32);
+    switch (status) {
+    case POMAI_OK:
+        w->acked++;
+        op->state = ack->level == POMAI_DURABILITY_SYNC ? W_SURE : W_ACKED;
+        if ((int)ack->level < (int)op->level) w_fail(w, "op %u was acknowledged below its level", number);
+        if (op->coll == W_ASSIGNED) {
+            op->first_id = ack->first_id;
+            op->id_known = true;
+            op->shards = w_shards_of_range(w, ack->first_id, op->rows);
+        }
+        break;
+    case POMAI_EUNKNOWN:
+        w->stopped = true;
+        if (!w->faults) w_fail(w, "op %u: %s", number, err->message);
+        break;
+    case POMAI_ESTOPPED:
+        w->stopped = true;
+        op->state = W_DEAD;
+        w->refused++;
+        if (!w->faults) w_fail(w, "op %u: %s", number, err->message);
+        break;
+    case POMAI_EBUSY:
+    case POMAI_EDEADLINE:
+        op->state = W_DEAD;
+        w->refused++;
+        break;
+    default:
+        op->state = W_DEAD;
+        w->refused++;
+        if (status == POMAI_EINTERNAL || !(w->faults || w->config.capacity != 0))
+            w_fail(w, "op %u: %s: %s", number, pomai_status_name(status), err->message);
+        break;
+    }
+    if (op->state == W_DEAD && op->shown) w_fail(w, "op %u was shown, then refused", number);
+    spread_sureness(w, c);
+    settle_front(w, c);
+}
+
+void w_synced(struct world *w, uint32_t client, uint32_t acked_before)
+{
+    struct w_client *c = &w->model->client[client];
+    for (uint32_t i = 0; i < c->open_count; i++) {
+        struct w_op *op = op_of(w, c->open[i]);
+        if (c->open[i] <= acked_before && op->state == W_ACKED) op->state = W_SURE;
+    }
+    settle_front(w, c);
+}
+
+bool w_may_see(const struct world *w, uint32_t client, int coll, uint32_t key, uint32_t seen)
+{
+    const struct w_client *c = &w->model->client[client];
+    bool may = c->sure[coll][key] == seen;
+    for (uint32_t i = 0; i < c->open_count; i++) {
+        const struct w_op *op = op_of(w, c->open[i]);
+        if (op->coll != coll || (op->keys >> key & 1) == 0 || op->state == W_DEAD) continue;
+        bool this_one = (op->is_delete ? 0 : c->open[i]) == seen;
+        may = op->state == W_IN_FLIGHT ? may || this_one : this_one;
+    }
+    return may;
+}
+
+/* ---- rows ---- */
+
+bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_id, const float *vector, uint32_t dim,
+                    pomai_bytes document, uint32_t *number, uint32_t *key)
+{
+    struct t_tag tag;
+    if (!t_read_tag(vector, &tag) || tag.version > w->model->ops) {
+        w_fail(w, "a row of %s, id %llu, that nobody wrote", w_coll_name(coll), (unsigned long long)id);
+        return false;
+    }
+    struct w_op *op = op_of(w, tag.version);
+    char text[16] = "";
+    bool right = op->coll == coll && op->client == tag.writer && !op->is_delete;
+    if (coll == W_ASSIGNED) {
+        right = right && tag.row < op->rows && (!op->id_known || id == op->first_id + tag.row);
+    } else {
+        right = right && tag.row < W_KEYS && (op->keys >> tag.row & 1) != 0;
+        if (right && coll == W_STRINGS) {
+            w_string_id(op->client, tag.row, text);
+            right = string_id.size == strlen(text) && memcmp(text, string_id.data, string_id.size) == 0;
+        } else if (right) {
+            right = id == w_id(op->client, tag.row);
+        }
+    }
+    if (!right) {
+        w_fail(w, "a row of %s, id %llu%s, from op %u, which never wrote it", w_coll_name(coll), (unsigned long long)id,
+               text, tag.version);
+        return false;
+    }
+    if (op->state == W_DEAD) {
+        w_fail(w, "a row of %s, key %u, of op %u, which was refused or lost before", w_coll_name(coll), tag.row,
+               tag.version);
+        return false;
+    }
+    if (!t_tagged_row_is_whole(w->seed, tag, vector, dim, document.data, document.size)) {
+        w_fail(w, "a row of %s, key %u, of op %u, is not as it was written", w_coll_name(coll), tag.row, tag.version);
+        return false;
+    }
+    op->shown = true;
+    *number = tag.version;
+    *key = tag.row;
+    return true;
+}
+
+/* ---- what a crash left of a client's open operations ---- */
+
+struct found {
+    uint32_t key[2][W_CLIENTS][W_KEYS]; /* the operation of the version that is there */
+    uint64_t rows[W_OPS];               /* of W_ASSIGNED: a bit a row */
+    uint64_t first[W_OPS];
+};
+
+static bool must_be_there(const struct world *w, const struct w_op *op)
+{
+    if (op->state == W_SURE) return true;
+    if (op->state == W_ACKED) return !w->may_lose;
+    /* Shown means decided, and decided means durable at its level. */
+    return op->state == W_IN_FLIGHT && op->shown && (op->level == POMAI_DURABILITY_SYNC || !w->may_lose);
+}
+
+/* How far the log of each shard goes, in operations of the client. */
+static bool included(const struct w_op *op, uint32_t i, const uint32_t *upto)
+{
+    if (op->state == W_DEAD) return false;
+    for (uint32_t s = 0; s < W_SHARDS; s++)
+        if ((op->shards >> s & 1) != 0 && i >= upto[s]) return false;
+    return true;
+}
+
+static bool explains(const struct world *w, uint32_t client, const uint32_t *upto, const struct found *found)
+{
+    const struct w_client *c = &w->model->client[client];
+    for (int coll = 0; coll < W_ASSIGNED; coll++) {
+        uint64_t checked = 0;
+        for (uint32_t i = c->open_count; i-- > 0;) { /* the newest that is there decides */
+            const struct w_op *op = op_of(w, c->open[i]);
+            if (op->coll != coll || !included(op, i, upto)) continue;
+            uint64_t fresh = op->keys & ~checked;
+            checked |= op->keys;
+            for (; fresh != 0; fresh &= fresh - 1) {
+                uint32_t key = (uint32_t)__builtin_ctzll(fresh);
+                if (found->key[coll][client][key] != (op->is_delete ? 0 : c->open[i])) return false;
+            }
+        }
+        for (uint32_t key = 0; key < W_KEYS; key++)
+            if ((checked >> key & 1) == 0 && found->key[coll][client][key] != c->sure[coll][key]) return false;
+    }
+    for (uint32_t i = 0; i < c->open_count; i++) {
+        const struct w_op *op = op_of(w, c->open[i]);
+        if (op->coll != W_ASSIGNED) continue;
+        /* Ids that nobody was told could be in any shard: then what is there decides, whole or not at all. */
+        bool there = found->rows[c->open[i]] != 0;
+        if (op->id_known && there != included(op, i, upto)) return false;
+    }
+    return true;
+}
+
+/* Tries all lengths of the shards' logs; true with the first that explains what is there. */
+static bool try_lengths(const struct world *w, uint32_t client, uint32_t shard, uint32_t *upto,
+                        const struct found *found)
+{
+    const struct w_client *c = &w->model->client[client];
+    if (shard == w->config.shards) return explains(w, client, upto, found);
+    uint32_t least = 0;
+    for (uint32_t i = 0; i < c->open_count; i++)
+        if ((op_of(w, c->open[i])->shards >> shard & 1) != 0 && must_be_there(w, op_of(w, c->open[i]))) least = i + 1;
+    upto[shard] = least;
+    if (try_lengths(w, client, shard + 1, upto, found)) return true;
+    for (uint32_t i = least; i < c->open_count; i++) {
+        if ((op_of(w, c->open[i])->shards >> shard & 1) == 0) continue;
+        upto[shard] = i + 1;
+        if (try_lengths(w, client, shard + 1, upto, found)) return true;
+    }
+    return false;
+}
+
+static void describe(const struct world *w, uint32_t client, const struct found *found, char *text, size_t size)
+{
+    const struct w_client *c = &w->model->client[client];
+    size_t at = 0;
+    for (uint32_t i = 0; i < c->open_count && at + 60 < size; i++) {
+        const struct w_op *op = op_of(w, c->open[i]);
+        at += (size_t)snprintf(text + at, size - at, " [op %u %s state %u level %u shards %x%s]", c->open[i],
+                               op->is_delete ? "delete" : "put", op->state, op->level, op->shards,
+                               op->shown ? " shown" : "");
+    }
+    for (int coll = 0; coll < W_ASSIGNED; coll++)
+        for (uint32_t key = 0; key < W_KEYS && at + 60 < size; key++)
+            if (found->key[coll][client][key] != c->sure[coll][key])
+                at += (size_t)snprintf(text + at, size - at, " %s/%u: op %u (was %u)", w_coll_name(coll), key,
+                                       found->key[coll][client][key], c->sure[coll][key]);
+}
+
+static void decide_client(struct world *w, uint32_t client, const struct found *found, bool first)
+{
+    struct w_client *c = &w->model->client[client];
+    uint32_t upto[W_SHARDS] = {0};
+    if (!first) { /* nothing was lost: everything open is there */
+        for (uint32_t s = 0; s < W_SHARDS; s++)
+            upto[s] = c->open_count;
+    }
+    bool good = first ? try_lengths(w, client, 0, upto, found) : true;
+    if (!first)
+        for (uint32_t i = 0; i < c->open_count; i++)
+            if (op_of(w, c->open[i])->state == W_IN_FLIGHT) return; /* of unknown outcome: only after the next open */
+    if (!first) good = explains(w, client, upto, found);
+    if (!good) {
+        char text[400] = "";
+        describe(w, client, found, text, sizeof text);
+        w_fail(w, "what is there of client %u is explained by no outcome of its open operations:%s", client, text);
+        return;
+    }
+    if (!first) return;
+    for (uint32_t i = 0; i < c->open_count; i++) {
+        struct w_op *op = op_of(w, c->open[i]);
+        if (op->state == W_DEAD) continue;
+        bool there = op->coll == W_ASSIGNED ? found->rows[c->open[i]] != 0 : included(op, i, upto);
+        if (op->coll == W_ASSIGNED && must_be_there(w, op) && !there)
+            w_fail(w, "op %u, assigned ids, was acknowledged and is gone", c->open[i]);
+        op->state = there ? W_SURE : W_DEAD;
+        if (there && op->coll == W_ASSIGNED && !op->id_known) {
+            op->first_id = found->first[c->open[i]];
+            op->id_known = true;
+        }
+    }
+    settle_front(w, c);
+}
+
+/* Rows of assigned ids: of each operation all or none. */
+static void check_assigned(struct world *w, const struct found *found, bool first)
+{
+    for (uint32_t i = 1; i <= w->model->ops; i++) {
+        const struct w_op *op = op_of(w, i);
+        if (op->coll != W_ASSIGNED) continue;
+        uint64_t all = op->rows == 64 ? UINT64_MAX : ((uint64_t)1 << op->rows) - 1;
+        if (found->rows[i] != 0 && found->rows[i] != all) w_fail(w, "op %u: a part of its rows is there", i);
+        if (found->rows[i] == 0 && (op->state == W_SURE || (!first && op->state == W_ACKED)))
+            w_fail(w, "op %u, assigned ids, was acknowledged and is gone", i);
+    }
+}
+
+/* ---- reading everything ---- */
+
+static void take_row(struct world *w, int coll, const pomai_result *r, size_t i, uint32_t dim, struct found *found)
+{
+    uint32_t op, key;
+    uint64_t id = coll == W_STRINGS ? 0 : pomai_result_ids(r, 0)[i];
+    const float *vector = pomai_result_vector(r, 0, i);
+    if (!w_row_possible(w, coll, id, pomai_result_string_id(r, 0, i), vector, dim, pomai_result_document(r, 0, i), &op,
+                        &key))
+        return;
+    pm_sim_note(w->sim, id ^ (uint64_t)op << 40);
+    uint32_t client = op_of(w, op)->client;
+    if (coll == W_ASSIGNED) {
+        if ((found->rows[op] >> key & 1) != 0) w_fail(w, "op %u: row %u is there twice", op, key);
+        if (found->rows[op] != 0 && found->first[op] + key != id) w_fail(w, "op %u: its ids do not follow", op);
+        found->rows[op] |= (uint64_t)1 << key;
+        found->first[op] = id - key;
+        return;
+    }
+    if (found->key[coll][client][key] != 0) w_fail(w, "key %u of client %u is there twice", key, client);
+    found->key[coll][client][key] = op;
+}
+
+/* False: a fault that was asked for cut it short. */
+static bool read_collection(struct world *w, int coll, struct found *found)
+{
+    pomai_error err = {0};
+    pomai_collection_info info;
+    pomai_result *result = NULL;
+    if (pomai_collection_get_info(w->coll[coll], &info, &err) != POMAI_OK) {
+        w_fail(w, "%s: %s", w_coll_name(coll), err.message);
+        return true;
+    }
+    if (info.dim == 0) return true; /* `default`, before its first put */
+    if (info.dim != w->config.dim[coll]) {
+        w_fail(w, "%s has %u dimensions", w_coll_name(coll), info.dim);
+        return true;
+    }
+    float query[W_DIM_MOST];
+    for (uint32_t d = 0; d < info.dim; d++)
+        query[d] = t_unit_float(&w->rng);
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    options.include = POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS;
+    pomai_status status = pomai_search(w->coll[coll], query, 1, info.dim, K_MOST, &options, &result, &err);
+    if (status != POMAI_OK) {
+        if (!w->faults) w_fail(w, "search in %s: %s", w_coll_name(coll), err.message);
+        return false;
+    }
+    size_t count = pomai_result_count(result, 0);
+    const double *distance = pomai_result_distances(result, 0);
+    if (count != info.rows && count < K_MOST)
+        w_fail(w, "%s has %llu rows, search finds %zu", w_coll_name(coll), (unsigned long long)info.rows, count);
+    for (size_t i = 0; i < count && !w->failed; i++) {
+        double exact = t_distance(info.metric, query, pomai_result_vector(result, 0, i), info.dim);
+        if (!t_same_double(exact, distance[i])) w_fail(w, "%s: a distance is wrong", w_coll_name(coll));
+        if (i > 0 && distance[i] < distance[i - 1]) w_fail(w, "%s: not the nearest first", w_coll_name(coll));
+        take_row(w, coll, result, i, info.dim, found);
+    }
+    pomai_result_free(result);
+    return true;
+}
+
+/* get must agree with search. */
+static void check_gets(struct world *w, const struct found *found)
+{
+    for (int coll = 0; coll < W_ASSIGNED; coll++) {
+        uint32_t client = (uint32_t)t_below(&w->rng, w->config.clients);
+        uint64_t ids[8];
+        char text[8][16];
+        pomai_bytes strings[8];
+        uint32_t keys[8];
+        for (int i = 0; i < 8; i++) {
+            keys[i] = (uint32_t)t_below(&w->rng, W_KEYS);
+            ids[i] = w_id(client, keys[i]);
+            w_string_id(client, keys[i], text[i]);
+            strings[i] = (pomai_bytes){text[i], strlen(text[i])};
+        }
+        pomai_ids list = {8, coll == W_STRINGS ? NULL : ids, coll == W_STRINGS ? strings : NULL};
+        pomai_rows *rows;
+        pomai_error err = {0};
+        if (pomai_get(w->coll[coll], &list, &rows, &err) != POMAI_OK) {
+            if (!w->faults) w_fail(w, "get from %s: %s", w_coll_name(coll), err.message);
+            continue;
+        }
+        for (size_t i = 0; i < 8 && !w->failed; i++) {
+            uint32_t op = 0, key;
+            if (pomai_rows_found(rows, i) &&
+                !w_row_possible(w, coll, ids[i], strings[i], pomai_rows_vector(rows, i), pomai_rows_dim(rows),
+                                pomai_rows_document(rows, i), &op, &key))
+                break;
+            if (op != found->key[coll][client][keys[i]])
+                w_fail(w, "key %u of client %u in %s: search finds op %u, get op %u", keys[i], client,
+                       w_coll_name(coll), found->key[coll][client][keys[i]], op);
+        }
+        pomai_rows_free(rows);
+    }
+}
+
+static bool check_names(struct world *w, bool first)
+{
+    char **names;
+    size_t count;
+    pomai_error err = {0};
+    struct w_model *m = w->model;
+    if (pomai_collection_list(w->db, &names, &count, &err) != POMAI_OK) {
+        if (!w->faults) w_fail(w, "list: %s", err.message);
+        return false;
+    }
+    for (uint32_t t = 0; t < m->temps; t++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%u", t);
+        bool there = false;
+        for (size_t i = 0; i < count; i++)
+            there |= strcmp(names[i], name) == 0;
+        bool may = m->temp[t] != W_TEMP_GONE && m->temp[t] != W_TEMP_ABSENT, must = m->temp[t] == W_TEMP_THERE;
+        if ((there && !may) || (!there && must)) w_fail(w, "collection %s: %s", name, there ? "is back" : "is gone");
+        if (first) m->temp[t] = there ? W_TEMP_THERE : m->temp[t] == W_TEMP_ABSENT ? W_TEMP_ABSENT : W_TEMP_GONE;
+    }
+    pomai_free(names);
+    return true;
+}
+
+bool w_check_all(struct world *w, bool first)
+{
+    static struct found found; /* large; one world at a time checks */
+    memset(found.key, 0, sizeof found.key);
+    memset(found.rows, 0, (w->model->ops + 1) * sizeof found.rows[0]);
+    bool whole = check_names(w, first);
+    for (int coll = 0; coll < W_COLLS && !w->failed; coll++)
+        if (w->coll[coll] != NULL) whole = read_collection(w, coll, &found) && whole;
+    if (!whole) return false;
+    if (!w->failed) check_gets(w, &found);
+    for (uint32_t client = 0; client < w->config.clients && !w->failed; client++)
+        decide_client(w, client, &found, first);
+    if (!w->failed) check_assigned(w, &found, first);
+    return true;
+}
+
+struct w_model *w_model_copy(const struct w_model *model)
+{
+    size_t size = offsetof(struct w_model, op) + (model->ops + 1) * sizeof model->op[0];
+    struct w_model *copy = malloc(size);
+    if (copy == NULL) abort();
+    memcpy(copy, model, size);
+    return copy;
+}
+
+void w_model_restore(struct w_model *model, const struct w_model *copy)
+{
+    memcpy(model, copy, offsetof(struct w_model, op) + (copy->ops + 1) * sizeof copy->op[0]);
+}

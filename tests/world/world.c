@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine, its generations and its crashes. */
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine/engine.h"
+#include "support/gen.h"
+
+struct w_config w_draw_config(uint64_t seed)
+{
+    struct t_rng r = t_rng_from(seed ^ 0x5eed);
+    struct w_config c = {0};
+    static const uint32_t preempts[] = {2, 5, 20, 100, 1000};
+    c.clients = (uint32_t)t_range(&r, 1, W_CLIENTS);
+    c.shards = (uint32_t)t_range(&r, 1, W_SHARDS);
+    c.ops = (uint32_t)t_skewed(&r, 4, 60);
+    c.preempt = preempts[t_below(&r, 5)];
+    c.cores = (uint32_t)t_range(&r, 1, 3);
+    c.mailbox = 1u << t_range(&r, 0, 5);
+    c.group_ms = (uint32_t)t_range(&r, 1, 30);
+    c.strict_mark = t_chance(&r, 20);
+    c.low_levels = t_chance(&r, 60);
+    c.async = t_chance(&r, 50);
+    c.temps = t_chance(&r, 40);
+    c.mistakes = t_chance(&r, 30);
+    c.dim[W_DEFAULT] = t_chance(&r, 50) ? W_DIM_MOST : (uint32_t)t_range(&r, 4, W_DIM_MOST);
+    c.dim[W_STRINGS] = (uint32_t)t_range(&r, 4, 9);
+    c.dim[W_ASSIGNED] = t_chance(&r, 40) ? W_DIM_MOST : (uint32_t)t_range(&r, 4, 20);
+    if (t_chance(&r, 10)) c.capacity = (uint64_t)t_range(&r, 200, 900) << 10;
+    return c;
+}
+
+struct world *w_make(uint64_t seed, const struct w_config *config)
+{
+    struct world *w = calloc(1, sizeof *w);
+    if (w == NULL) abort();
+    w->seed = seed;
+    w->rng = t_rng_from(seed);
+    w->config = *config;
+    w->model = calloc(1, sizeof *w->model);
+    w->sim = pm_sim_make(t_mix(seed));
+    pm_sim_set_preemption(w->sim, config->preempt);
+    pm_sim_set_cores(w->sim, config->cores);
+    pm_disk_set_capacity(pm_sim_disk(w->sim), config->capacity);
+    for (uint32_t c = 0; c < config->clients; c++)
+        for (int i = 0; i < W_SLOTS; i++) {
+            struct w_slot *slot = &w->slot[c][i];
+            slot->vectors = malloc((size_t)W_KEYS * W_DIM_MOST * sizeof(float));
+            slot->document_bytes = malloc((size_t)W_KEYS * (T_DOC_MAX + 16));
+            if (slot->vectors == NULL || slot->document_bytes == NULL) abort();
+        }
+    if (w->model == NULL) abort();
+    return w;
+}
+
+void w_free(struct world *w)
+{
+    pm_sim_free(w->sim);
+    for (uint32_t c = 0; c < W_CLIENTS; c++)
+        for (int i = 0; i < W_SLOTS; i++) {
+            free(w->slot[c][i].vectors);
+            free(w->slot[c][i].document_bytes);
+        }
+    free(w->model);
+    free(w);
+}
+
+/* ---- a generation ---- */
+
+static bool may_fail(const struct world *w)
+{
+    return w->faults || w->config.capacity != 0;
+}
+
+static void make_collections(struct world *w)
+{
+    static const pomai_metric metrics[] = {POMAI_METRIC_L2, POMAI_METRIC_COSINE, POMAI_METRIC_IP};
+    w->coll[W_DEFAULT] = pomai_default(w->db);
+    for (int i = W_STRINGS; i < W_COLLS; i++) {
+        pomai_error err = {0};
+        uint8_t *made = &w->model->made[i];
+        pomai_status status = pomai_collection_open(w->db, w_coll_name(i), &w->coll[i], &err);
+        if (status == POMAI_ENOTFOUND && *made != W_TEMP_THERE) {
+            pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+            options.dim = w->config.dim[i];
+            options.metric = metrics[i];
+            options.id_kind = i == W_STRINGS ? POMAI_ID_STRING : POMAI_ID_U64;
+            *made = W_TEMP_MAKING;
+            status = pomai_collection_create(w->db, w_coll_name(i), &options, &w->coll[i], &err);
+        }
+        if (status == POMAI_OK) {
+            *made = W_TEMP_THERE;
+            continue;
+        }
+        w->coll[i] = NULL;
+        if (!may_fail(w) || status == POMAI_ENOTFOUND)
+            w_fail(w, "collection %s: %s: %s", w_coll_name(i), pomai_status_name(status), err.message);
+    }
+}
+
+static bool open_database(struct world *w)
+{
+    pomai_error err = {0};
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.shards = w->config.shards;
+    options.mailbox_slots = w->config.mailbox;
+    options.wal_file_bytes = 64 << 10;
+    options.group_ms = w->config.group_ms;
+    if (w->config.strict_mark) options.flags |= POMAI_OPEN_STRICT_MARK;
+    w->opened = pm_db_open(pm_sim_os(w->sim), "/db", &options, &w->db, &err);
+    pm_sim_note(w->sim, w->opened);
+    if (w->opened == POMAI_OK) return true;
+    w->db = NULL;
+    if (!may_fail(w)) w_fail(w, "open: %s: %s", pomai_status_name(w->opened), err.message);
+    if (w->opened == POMAI_ECORRUPT || w->opened == POMAI_EINTERNAL)
+        w_fail(w, "open: %s: %s", pomai_status_name(w->opened), err.message);
+    return false;
+}
+
+static void check_nothing_held(struct world *w, const char *when)
+{
+    pm_sim_held held = pm_sim_what_is_held(w->sim);
+    if (held.allocations + held.regions + held.descriptors + held.tasks != 0)
+        w_fail(w, "after %s there are %llu allocations, %llu regions, %llu descriptors, %llu tasks", when,
+               (unsigned long long)held.allocations, (unsigned long long)held.regions,
+               (unsigned long long)held.descriptors, (unsigned long long)held.tasks);
+}
+
+struct seat {
+    struct world *w;
+    uint32_t client;
+};
+
+static void client_main(void *arg)
+{
+    const struct seat *seat = arg;
+    w_client_run(seat->w, seat->client);
+}
+
+static void run_clients(struct world *w)
+{
+    struct seat seat[W_CLIENTS];
+    uint32_t fiber[W_CLIENTS];
+    for (uint32_t i = 0; i < w->config.clients; i++) {
+        seat[i] = (struct seat){w, i};
+        fiber[i] = pm_sim_spawn(w->sim, client_main, &seat[i]);
+    }
+    for (uint32_t i = 0; i < w->config.clients; i++)
+        pm_sim_join(w->sim, fiber[i]);
+}
+
+static void close_database(struct world *w)
+{
+    pomai_error err = {0};
+    for (int i = W_STRINGS; i < W_COLLS; i++)
+        if (w->coll[i] != NULL) pomai_collection_close(w->coll[i]);
+    memset(w->coll, 0, sizeof w->coll);
+    w->closed = pomai_close(w->db, &err);
+    w->db = NULL;
+    if (w->closed != POMAI_OK && !w->faults) w_fail(w, "close: %s: %s", pomai_status_name(w->closed), err.message);
+    if (w->closed == POMAI_OK && !w->stopped) {
+        for (uint32_t c = 0; c < w->config.clients; c++)
+            w_synced(w, c, w->model->ops);
+    }
+}
+
+struct generation {
+    struct world *w;
+    bool clients;
+};
+
+static void generation_main(void *arg)
+{
+    const struct generation *g = arg;
+    struct world *w = g->w;
+    w->stopped = false;
+    memset(w->coll, 0, sizeof w->coll);
+    if (!open_database(w)) {
+        check_nothing_held(w, "an open that failed");
+        return;
+    }
+    pomai_open_report report;
+    pomai_get_open_report(w->db, &report);
+    pm_sim_note(w->sim, report.records);
+    make_collections(w);
+    bool whole = w->coll[W_STRINGS] != NULL && w->coll[W_ASSIGNED] != NULL;
+    if (whole && !w->failed) {
+        whole = w_check_all(w, true);
+        if (whole) w->may_lose = false; /* what was read has been written and synced again */
+    }
+    if (g->clients && whole && !w->failed) run_clients(w);
+    if (g->clients && whole && !w->failed && !may_fail(w)) (void)w_check_all(w, false);
+    if (!w->close && !w->failed) return;
+    close_database(w);
+    if (!w->failed) check_nothing_held(w, "close");
+}
+
+bool w_run(struct world *w, bool clients)
+{
+    struct generation g = {w, clients};
+    switch (pm_sim_run(w->sim, generation_main, &g)) {
+    case PM_SIM_DONE:
+        return true;
+    case PM_SIM_CRASHED:
+        return false;
+    case PM_SIM_DEADLOCK:
+        w_fail(w, "everybody waits for ever");
+        return false;
+    default:
+        w_fail(w, "it does not end");
+        return false;
+    }
+}
+
+bool w_check(struct world *w)
+{
+    w->close = true;
+    return w_run(w, false) && !w->failed;
+}
+
+void w_process_gone(struct world *w)
+{
+    if (pm_sim_faults(w->sim) > 0) w->may_lose = true;
+    w->faults = false;
+    pm_sim_kill_process(w->sim);
+}
+
+void w_power_gone(struct world *w, pm_choices *choices, bool tear)
+{
+    w_process_gone(w);
+    pm_sim_set_disk(w->sim, pm_disk_power_loss(pm_sim_disk(w->sim), choices, tear));
+    w->may_lose = true;
+}

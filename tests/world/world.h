@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A simulated machine with a database on it, clients that write to it, and a dumb model of what must be there. Rows are
+ * tagged (gen.h), so that every row that comes back says which operation wrote it.
+ *
+ * A client owns its keys: nobody else writes them, so that the order of its own operations is the order of every row's
+ * versions. An operation that is not sure to last (not acknowledged yet, of unknown outcome, or acknowledged below
+ * `sync`) is open. After a crash some of the open ones are there: in each shard a prefix of them, and an operation over
+ * several shards only if all its parts are. The model tries every such outcome; if none explains what is there, the
+ * engine is wrong.
+ */
+#ifndef T_WORLD_H
+#define T_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "os/sim/os_sim.h"
+#include "pomai/pomai.h"
+#include "support/rng.h"
+
+enum {
+    W_CLIENTS = 5,
+    W_KEYS = 64, /* of a client in a collection; a bit each */
+    W_OPS = 6000,
+    W_OPEN = 14, /* operations of one client that may be open at once */
+    W_SHARDS = 4,
+    W_TEMPS = 40,
+    W_DIM_MOST = 64,
+};
+
+enum { W_DEFAULT, W_STRINGS, W_ASSIGNED, W_COLLS };
+
+typedef enum w_state {
+    W_NONE,
+    W_IN_FLIGHT, /* under way, or of unknown outcome */
+    W_ACKED,     /* acknowledged below `sync`: survives kill -9 */
+    W_SURE,
+    W_DEAD, /* refused, or found missing after a crash: never to be seen (again) */
+} w_state;
+
+struct w_op {
+    uint8_t client, coll, state, level;
+    bool is_delete;
+    bool shown;     /* a reader saw a row of it */
+    uint8_t rows;   /* of W_ASSIGNED */
+    uint8_t shards; /* a bit each: where its parts go; of W_ASSIGNED once the ids are known */
+    uint64_t keys;  /* a bit each */
+    uint64_t first_id;
+    bool id_known;
+};
+
+struct w_client {
+    uint32_t sure[2][W_KEYS]; /* the operation that wrote the version that is sure; 0: none */
+    uint32_t open[W_OPEN];    /* operations in order */
+    uint32_t open_count;
+};
+
+/* Collections that come and go; a name is used once. */
+enum { W_TEMP_ABSENT, W_TEMP_MAKING, W_TEMP_THERE, W_TEMP_DROPPING, W_TEMP_GONE };
+
+/* What the engine must have; plain data, so that it can be kept and brought back. */
+struct w_model {
+    struct w_client client[W_CLIENTS];
+    uint32_t ops;
+    uint8_t made[W_COLLS]; /* W_TEMP_ state of the fixed collections */
+    uint8_t temp[W_TEMPS];
+    uint32_t temps;
+    struct w_op op[W_OPS]; /* op 0 is none; last, so that only what is used need be copied */
+};
+
+struct w_config {
+    uint32_t clients, shards, ops; /* ops: of each client in a generation */
+    uint32_t preempt;              /* pm_sim_set_preemption */
+    uint32_t cores;
+    uint32_t mailbox;
+    uint32_t group_ms;
+    bool strict_mark;
+    bool low_levels; /* use group and os */
+    bool async;      /* several puts of a client under way */
+    bool temps;      /* make and drop collections */
+    bool mistakes;   /* send what must be refused */
+    uint32_t dim[W_COLLS];
+    uint64_t capacity; /* of the disk; 0: endless */
+};
+
+struct w_slot { /* a batch under way, with its memory */
+    float *vectors;
+    uint64_t ids[W_KEYS];
+    pomai_bytes string_ids[W_KEYS], documents[W_KEYS];
+    char names[W_KEYS][16];
+    uint8_t *document_bytes;
+    pomai_ticket *ticket;
+    uint32_t op;
+};
+
+enum { W_SLOTS = 3 };
+
+struct world {
+    pm_sim *sim;
+    uint64_t seed;
+    struct t_rng rng;
+    struct w_config config;
+    struct w_model *model;
+    struct w_slot slot[W_CLIENTS][W_SLOTS];
+    /* the generation */
+    pomai_db *db;
+    pomai_collection *coll[W_COLLS];
+    bool faults;   /* calls may fail in this generation */
+    bool stopped;  /* the database said that it stopped */
+    bool may_lose; /* since the last good open: what was not synced may be gone */
+    bool close;    /* at the end; else the process just ends */
+    pomai_status opened, closed;
+    uint64_t acked, refused; /* operations, for the counts of a run */
+    /* the first thing found wrong */
+    bool failed;
+    char what[600];
+};
+
+/* A configuration drawn from the seed. */
+struct w_config w_draw_config(uint64_t seed);
+struct world *w_make(uint64_t seed, const struct w_config *config);
+void w_free(struct world *w);
+void w_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* One generation: opens, checks everything, lets the clients run (if `clients`), checks again, closes (if w->close).
+ * False: it did not end by itself (the machine was stopped, as pm_sim_crash_in said). A failure is in w->failed. */
+bool w_run(struct world *w, bool clients);
+/* After a generation that was cut off, or whose process just ended: the process is gone, and so is the power or not. */
+void w_process_gone(struct world *w);
+void w_power_gone(struct world *w, pm_choices *choices, bool tear);
+/* A generation that only opens, checks, closes; on an image that was put into the machine. */
+bool w_check(struct world *w);
+
+struct w_model *w_model_copy(const struct w_model *model);
+void w_model_restore(struct w_model *model, const struct w_model *copy);
+
+/* ---- between the files of the world ---- */
+
+const char *w_coll_name(int coll);
+uint64_t w_id(uint32_t client, uint32_t key);
+void w_string_id(uint32_t client, uint32_t key, char text[16]);
+/* Which shards a set of keys is in. */
+uint8_t w_shards_of(const struct world *w, int coll, uint32_t client, uint64_t keys);
+uint8_t w_shards_of_range(const struct world *w, uint64_t first_id, uint32_t rows);
+/* Registers an operation before it is sent. */
+uint32_t w_begin_op(struct world *w, uint32_t client, int coll, bool is_delete, uint64_t keys, uint32_t rows,
+                    pomai_durability level);
+void w_end_op(struct world *w, uint32_t op, pomai_status status, const pomai_ack *ack, const pomai_error *err);
+/* pomai_sync returned: what the client had acknowledged before is sure. */
+void w_synced(struct world *w, uint32_t client, uint32_t acked_before);
+/* A row that a reader saw; false if it cannot be there. */
+bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_id, const float *vector, uint32_t dim,
+                    pomai_bytes document, uint32_t *op, uint32_t *key);
+/* Everything, exactly; no client runs. first: after an open, when open operations are decided by what is there. False:
+ * a fault that was asked for kept it from reading all. */
+bool w_check_all(struct world *w, bool first);
+void w_client_run(struct world *w, uint32_t client);
+/* What a client may see of its own key now. */
+bool w_may_see(const struct world *w, uint32_t client, int coll, uint32_t key, uint32_t op);
+
+#endif
