@@ -50,7 +50,8 @@ typedef struct pm_span {
     size_t size;
 } pm_span;
 
-enum { PM_OPEN_READ = 1, PM_OPEN_WRITE = 2, PM_OPEN_CREATE = 4, PM_OPEN_TRUNCATE = 8 };
+enum { PM_OPEN_READ = 1, PM_OPEN_WRITE = 2, PM_OPEN_CREATE = 4, PM_OPEN_NEW = 8 };
+/* PM_OPEN_NEW: with CREATE, -EEXIST if there is a file of that name. */
 enum { PM_PATH_NONE = 0, PM_PATH_FILE = 1, PM_PATH_DIR = 2 };
 
 /* Called with each name in a directory except . and ..; a non-zero return stops and is passed on. */
@@ -103,6 +104,10 @@ struct pm_os {
 };
 
 const pm_os *pm_os_posix(void);
+
+/* Makes an empty file, for writing, in place of a leftover of the same name. The leftover is removed, never truncated:
+ * a rename that a crash cut in half may have left it as a second name of the very file it was to replace. */
+int pm_file_make(const pm_os *os, const char *path);
 
 /* Prepares a task that is not running yet. */
 void pm_task_init(pm_task *task, const pm_os *os, const char *name, pm_step_fn step, void *arg);

@@ -33,7 +33,7 @@ static int posix_file_open(const pm_os *os, const char *path, int flags)
     else
         mode |= O_RDONLY;
     if ((flags & PM_OPEN_CREATE) != 0) mode |= O_CREAT;
-    if ((flags & PM_OPEN_TRUNCATE) != 0) mode |= O_TRUNC;
+    if ((flags & PM_OPEN_NEW) != 0) mode |= O_EXCL;
     int fd;
     do
         fd = open(path, mode, 0644);

@@ -166,8 +166,10 @@ static void do_delete(struct self *s)
     pomai_ack ack = {0};
     pomai_error err = {0};
     pomai_status status = pomai_delete(w->coll[coll], &ids, &options, &ack, &err);
-    if (status == POMAI_OK && ack.parts == 0)
-        ack.level = POMAI_DURABILITY_SYNC; /* `default` is not there: nothing done */
+    if (status == POMAI_OK && ack.parts == 0) { /* `default` is not there: no shard heard of it */
+        ack.level = POMAI_DURABILITY_SYNC;
+        w->model->op[op].shards = 0;
+    }
     w_end_op(w, op, status, &ack, &err);
 }
 

@@ -161,7 +161,7 @@ static void close_database(struct world *w)
     w->closed = pomai_close(w->db, &err);
     w->db = NULL;
     if (w->closed != POMAI_OK && !w->faults) w_fail(w, "close: %s: %s", pomai_status_name(w->closed), err.message);
-    if (w->closed == POMAI_OK && !w->stopped) {
+    if (w->closed == POMAI_OK && !w->stopped && w->decided) {
         for (uint32_t c = 0; c < w->config.clients; c++)
             w_synced(w, c, w->model->ops);
     }
@@ -176,7 +176,7 @@ static void generation_main(void *arg)
 {
     const struct generation *g = arg;
     struct world *w = g->w;
-    w->stopped = false;
+    w->stopped = w->decided = false;
     memset(w->coll, 0, sizeof w->coll);
     if (!open_database(w)) {
         check_nothing_held(w, "an open that failed");
@@ -189,6 +189,7 @@ static void generation_main(void *arg)
     bool whole = w->coll[W_STRINGS] != NULL && w->coll[W_ASSIGNED] != NULL;
     if (whole && !w->failed) {
         whole = w_check_all(w, true);
+        w->decided = whole;
         if (whole) w->may_lose = false; /* what was read has been written and synced again */
     }
     if (g->clients && whole && !w->failed) run_clients(w);

@@ -108,6 +108,7 @@ struct world {
     pomai_collection *coll[W_COLLS];
     bool faults;   /* calls may fail in this generation */
     bool stopped;  /* the database said that it stopped */
+    bool decided;  /* everything was read after this opening, and the model knows what is there */
     bool may_lose; /* since the last good open: what was not synced may be gone */
     bool close;    /* at the end; else the process just ends */
     pomai_status opened, closed;
@@ -134,6 +135,29 @@ bool w_check(struct world *w);
 
 struct w_model *w_model_copy(const struct w_model *model);
 void w_model_restore(struct w_model *model, const struct w_model *copy);
+
+/* ---- the disk as it was before each of its changes ---- */
+
+struct w_snap {
+    pm_disk *disk;
+    struct w_model *model;
+};
+
+struct w_snaps {
+    struct world *w;
+    struct w_snap *snap;
+    uint32_t count, room;
+    uint64_t changes; /* seen; of more than `most` a random choice is kept */
+    uint32_t most;
+    struct t_rng rng;
+};
+
+/* From now on, until w_snaps_stop. */
+void w_snaps_start(struct w_snaps *s, struct world *w, uint32_t most);
+void w_snaps_stop(struct w_snaps *s);
+void w_snaps_free(struct w_snaps *s);
+/* Puts a disk (taken over) into the machine, with the model of a snapshot; what was not synced may be gone. */
+void w_put_back(struct world *w, pm_disk *disk, const struct w_model *model);
 
 /* ---- between the files of the world ---- */
 

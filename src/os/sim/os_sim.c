@@ -86,7 +86,7 @@ static int sim_file_open(const pm_os *os, const char *path, int flags)
 {
     pm_sim *sim = pm_sim_of(os);
     uint32_t node;
-    if ((flags & (PM_OPEN_CREATE | PM_OPEN_TRUNCATE)) != 0) changing(os);
+    if ((flags & PM_OPEN_CREATE) != 0) changing(os);
     if (call_fails(os, PM_SIM_OPEN)) return failed(os);
     int rc = pm_disk_open(sim->disk, path, flags, &node);
     return rc != 0 ? rc : new_fd(sim, node);

@@ -323,8 +323,7 @@ int pm_disk_open(pm_disk *disk, const char *path, int flags, uint32_t *out)
     }
     if (rc != 0) return rc;
     if (disk->nodes[*out].is_dir) return -EISDIR;
-    if ((flags & PM_OPEN_TRUNCATE) != 0) return pm_disk_resize(disk, *out, 0);
-    return 0;
+    return (flags & PM_OPEN_NEW) != 0 ? -EEXIST : 0;
 }
 
 int pm_disk_kind(const pm_disk *disk, const char *path)
@@ -721,8 +720,9 @@ int pm_disk_put(pm_disk *disk, const char *path, const void *data, uint64_t size
     uint32_t file, dir;
     const char *name;
     size_t name_size;
-    int rc = data == NULL ? pm_disk_remove(disk, path)
-                          : pm_disk_open(disk, path, PM_OPEN_WRITE | PM_OPEN_CREATE | PM_OPEN_TRUNCATE, &file);
+    int rc =
+        data == NULL ? pm_disk_remove(disk, path) : pm_disk_open(disk, path, PM_OPEN_WRITE | PM_OPEN_CREATE, &file);
+    if (rc == 0 && data != NULL) rc = pm_disk_resize(disk, file, 0);
     if (rc == 0 && data != NULL) rc = pm_disk_write(disk, file, data, size, 0);
     if (rc == 0 && data != NULL) rc = pm_disk_sync(disk, file);
     if (rc == 0) rc = walk(disk, path, &dir, &name, &name_size);

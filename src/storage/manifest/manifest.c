@@ -225,7 +225,7 @@ static uint8_t *encode(const pm_manifest *m, uint64_t number, uint64_t *size)
 /* A durable file under a temporary name. */
 static int write_temp(const pm_os *os, const char *temp, const void *bytes, size_t size)
 {
-    int fd = os->file_open(os, temp, PM_OPEN_WRITE | PM_OPEN_CREATE | PM_OPEN_TRUNCATE);
+    int fd = pm_file_make(os, temp);
     if (fd < 0) return fd;
     pm_span span = {bytes, size};
     int rc = os->file_write(os, fd, &span, 1, 0);

@@ -487,7 +487,7 @@ pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_d
         rc = got < 0 ? (int)got : (uint64_t)got != scan->torn_bytes ? -EIO : 0;
     }
     if (rc == 0) {
-        to_fd = os->file_open(os, temp, PM_OPEN_WRITE | PM_OPEN_CREATE | PM_OPEN_TRUNCATE);
+        to_fd = pm_file_make(os, temp);
         if (to_fd < 0) rc = to_fd;
     }
     pm_span span = {bytes, scan->torn_bytes};

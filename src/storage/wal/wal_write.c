@@ -47,7 +47,7 @@ static pomai_status write_new_file(const pm_wal_place *place, const char *path, 
                                    uint64_t capacity, int *out, pomai_error *err)
 {
     const pm_os *os = place->os;
-    int fd = os->file_open(os, path, PM_OPEN_WRITE | PM_OPEN_CREATE | PM_OPEN_TRUNCATE);
+    int fd = pm_file_make(os, path);
     if (fd < 0) return pm_fail_os(err, fd, "cannot make the log file %s", path);
     pm_span span = {header, sizeof *header};
     int rc = os->file_allocate(os, fd, capacity);
@@ -167,7 +167,7 @@ pomai_status pm_mark_make(const pm_wal_place *place, pomai_error *err)
     pm_mark_slot slots[2];
     fill_slot(place, 0, &none, &slots[0]);
     fill_slot(place, 1, &none, &slots[1]);
-    int fd = os->file_open(os, temp, PM_OPEN_WRITE | PM_OPEN_CREATE | PM_OPEN_TRUNCATE);
+    int fd = pm_file_make(os, temp);
     if (fd < 0) return pm_fail_os(err, fd, "cannot make %s", temp);
     pm_span span = {slots, sizeof slots};
     int rc = os->file_write(os, fd, &span, 1, 0);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <string.h>
 
 #include "os/os.h"
@@ -29,4 +30,11 @@ void pm_task_loop(pm_task *task)
         if (atomic_load(&task->wake) == seen) task->os->word_wait(task->os, &task->wake, seen, next.until_ns);
         atomic_store(&task->sleeping, 0);
     }
+}
+
+int pm_file_make(const pm_os *os, const char *path)
+{
+    int rc = os->path_remove(os, path);
+    if (rc != 0 && rc != -ENOENT) return rc;
+    return os->file_open(os, path, PM_OPEN_WRITE | PM_OPEN_CREATE | PM_OPEN_NEW);
 }
