@@ -10,12 +10,122 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { BUFFER_BYTES = 256 * 1024 };
+enum { BUFFER_BYTES = 256 * 1024, PACKED_BYTES = 64 * 1024 };
+
+/* A gzip file: one or more members, one after the other. */
+struct gzip {
+    z_stream z;
+    bool between; /* members: the last one ended whole */
+    unsigned char packed[PACKED_BYTES];
+};
+
+/* One read of at most `size` bytes from the descriptor; 0 at its end, -1 having said why. */
+static ssize_t read_file(struct input *in, void *bytes, size_t size)
+{
+    for (;;) {
+        ssize_t got = read(in->fd, bytes, size < 1 << 30 ? size : 1 << 30);
+        if (got >= 0) {
+            in->taken += (size_t)got;
+            return got;
+        }
+        if (errno == EINTR && in->stop && *in->stop) return 0; /* as if it ended here */
+        if (errno != EINTR) {
+            complain("%s: reading at offset %llu failed: %s", in->path, (unsigned long long)in->taken, strerror(errno));
+            return -1;
+        }
+    }
+}
+
+static int gzip_trouble(const struct input *in, const char *what)
+{
+    if (what)
+        complain("%s: the gzip data are damaged after about %llu bytes of content (%s); fetch the file again", in->path,
+                 (unsigned long long)in->offset, what);
+    else
+        complain("%s: the gzip data end too early, after %llu bytes of content; fetch the file again", in->path,
+                 (unsigned long long)in->offset);
+    return -1;
+}
+
+/* More packed bytes, if there are none. 1, 0 at the end of the file, -1 having said why. */
+static int gzip_refill(struct input *in)
+{
+    struct gzip *gz = in->gz;
+    if (gz->z.avail_in > 0) return 1;
+    ssize_t got = read_file(in, gz->packed, PACKED_BYTES);
+    gz->z.next_in = gz->packed;
+    gz->z.avail_in = got > 0 ? (unsigned)got : 0;
+    return got > 0 ? 1 : (int)got;
+}
+
+/* Behind a member: another one, or zeros, which fill up blocks of tapes, to the end of the file. */
+static int gzip_next_member(struct input *in)
+{
+    struct gzip *gz = in->gz;
+    for (;;) {
+        int more = gzip_refill(in);
+        if (more <= 0) return more;
+        while (gz->z.avail_in > 0 && *gz->z.next_in == 0) {
+            gz->z.next_in++;
+            gz->z.avail_in--;
+        }
+        if (gz->z.avail_in == 0) continue;
+        gz->between = false;
+        return inflateReset(&gz->z) == Z_OK ? 1 : gzip_trouble(in, "zlib");
+    }
+}
+
+static ssize_t read_gzip(struct input *in, void *bytes, size_t size)
+{
+    struct gzip *gz = in->gz;
+    unsigned room = size < 1 << 30 ? (unsigned)size : 1 << 30;
+    gz->z.next_out = bytes;
+    gz->z.avail_out = room;
+    while (gz->z.avail_out == room) {
+        int more = gz->between ? gzip_next_member(in) : gzip_refill(in);
+        if (more < 0 || (more == 0 && gz->between)) return more;
+        if (more == 0) return in->stop && *in->stop ? 0 : gzip_trouble(in, NULL);
+        int status = inflate(&gz->z, Z_NO_FLUSH);
+        gz->between = status == Z_STREAM_END;
+        if (status == Z_MEM_ERROR) return gzip_trouble(in, "out of memory");
+        if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR)
+            return gzip_trouble(in, gz->z.msg ? gz->z.msg : "a dictionary is missing");
+    }
+    return room - gz->z.avail_out;
+}
+
+static ssize_t read_some(struct input *in, void *bytes, size_t size)
+{
+    return in->gz ? read_gzip(in, bytes, size) : read_file(in, bytes, size);
+}
+
+static int gzip_open(struct input *in)
+{
+    in->gz = must_realloc(NULL, 1, sizeof *in->gz);
+    memset(in->gz, 0, sizeof *in->gz);
+    memcpy(in->gz->packed, in->buffer, in->have);
+    in->gz->z.next_in = in->gz->packed;
+    in->gz->z.avail_in = (unsigned)in->have;
+    in->have = 0;
+    in->size_is_exact = false;
+    if (inflateInit2(&in->gz->z, 16 + MAX_WBITS) == Z_OK) return 0; /* 16: gzip and nothing else */
+    complain("%s: out of memory for gzip", in->path);
+    return -1;
+}
+
+bool input_begins(struct input *in, const void *bytes, size_t size)
+{
+    while (in->at == 0 && in->have < size) {
+        ssize_t got = read_some(in, in->buffer + in->have, size - in->have);
+        if (got <= 0) break; /* a failure fails the next read too */
+        in->have += (size_t)got;
+    }
+    return in->at == 0 && in->have >= size && memcmp(in->buffer, bytes, size) == 0;
+}
 
 static int look_at_file(struct input *in)
 {
     struct stat st;
-    unsigned char magic[3];
     if (fstat(in->fd, &st) != 0) {
         complain("%s: %s", in->path, strerror(errno));
         return -1;
@@ -24,20 +134,13 @@ static int look_at_file(struct input *in)
         complain("%s is a directory; give a file of vectors", in->path);
         return -1;
     }
-    if (!S_ISREG(st.st_mode)) return 0;
-    in->size = (uint64_t)st.st_size;
-    /* The third byte too: an .fvecs file of 35,615 dimensions begins with 1f 8b. */
-    if (pread(in->fd, magic, 3, 0) == 3 && magic[0] == 0x1f && magic[1] == 0x8b && magic[2] == 8) {
-        in->gz = gzdopen(in->fd, "rb");
-        if (!in->gz) {
-            complain("%s: out of memory for gzip", in->path);
-            return -1;
-        }
-        gzbuffer(in->gz, BUFFER_BYTES);
-        return 0;
+    if (S_ISREG(st.st_mode)) {
+        off_t at = lseek(in->fd, 0, SEEK_CUR); /* standard input may have been read before */
+        in->size_is_exact = at >= 0 && at <= st.st_size;
+        in->size = in->size_is_exact ? (uint64_t)(st.st_size - at) : 0;
     }
-    in->size_is_exact = lseek(in->fd, 0, SEEK_CUR) == 0;
-    return 0;
+    /* The third byte too: an .fvecs file of 35,615 dimensions begins with 1f 8b. */
+    return input_begins(in, "\x1f\x8b\x08", 3) ? gzip_open(in) : 0;
 }
 
 int input_open(struct input *in, const char *path)
@@ -55,41 +158,6 @@ int input_open(struct input *in, const char *path)
         return -1;
     }
     return 0;
-}
-
-static int gzip_trouble(const struct input *in)
-{
-    int number;
-    const char *text = gzerror(in->gz, &number);
-    if (number == Z_BUF_ERROR)
-        complain("%s: the gzip data end too early, after %llu bytes of content; fetch the file again", in->path,
-                 (unsigned long long)in->offset);
-    else
-        complain("%s: the gzip data are damaged after about %llu bytes of content (%s); fetch the file again", in->path,
-                 (unsigned long long)in->offset, number == Z_ERRNO ? strerror(errno) : text);
-    return -1;
-}
-
-/* One read of at most `size` bytes from the file; 0 at its end, -1 having said why. */
-static ssize_t read_some(struct input *in, void *bytes, size_t size)
-{
-    if (size > 1 << 30) size = 1 << 30;
-    if (in->gz) {
-        int got = gzread(in->gz, bytes, (unsigned)size);
-        int number = Z_OK;
-        if (got == 0) gzerror(in->gz, &number);
-        return got < 0 || number < 0 ? gzip_trouble(in) : got;
-    }
-    for (;;) {
-        ssize_t got = read(in->fd, bytes, size);
-        if (got >= 0) return got;
-        if (errno == EINTR && in->stop && *in->stop) return 0; /* as if it ended here */
-        if (errno != EINTR) {
-            complain("%s: reading at offset %llu failed: %s", in->path, (unsigned long long)in->offset,
-                     strerror(errno));
-            return -1;
-        }
-    }
 }
 
 int input_read(struct input *in, void *bytes, size_t size, size_t *got)
@@ -152,6 +220,12 @@ int input_at_end(struct input *in)
 int input_line(struct input *in, struct text *line, size_t limit, uint64_t number, bool *end)
 {
     line->size = 0;
+    return input_append_line(in, line, limit, number, end);
+}
+
+int input_append_line(struct input *in, struct text *line, size_t limit, uint64_t number, bool *end)
+{
+    uint64_t begin = in->offset;
     *end = false;
     for (;;) {
         if (in->at == in->have) {
@@ -160,7 +234,7 @@ int input_line(struct input *in, struct text *line, size_t limit, uint64_t numbe
             in->at = 0;
             in->have = (size_t)some;
             if (some == 0) {
-                *end = line->size == 0;
+                *end = in->offset == begin;
                 text_add(line, "", 0);
                 return 0;
             }
@@ -169,7 +243,7 @@ int input_line(struct input *in, struct text *line, size_t limit, uint64_t numbe
         const unsigned char *feed = memchr(from, '\n', in->have - in->at);
         size_t size = feed ? (size_t)(feed - from) : in->have - in->at;
         if (line->size + size > limit) {
-            complain("%s line %llu is longer than %zu bytes; is each object on a line of its own?", in->path,
+            complain("%s line %llu is longer than %zu bytes; is each row on a line of its own?", in->path,
                      (unsigned long long)number, limit);
             return -1;
         }
@@ -183,16 +257,14 @@ int input_line(struct input *in, struct text *line, size_t limit, uint64_t numbe
 double input_fraction(const struct input *in)
 {
     if (in->size == 0) return -1;
-    long long at = in->gz ? (long long)gzoffset(in->gz) : (long long)in->offset;
-    return at < 0 ? -1 : (double)at / (double)in->size;
+    return (double)(in->gz ? in->taken : in->offset) / (double)in->size;
 }
 
 void input_close(struct input *in)
 {
-    if (in->gz)
-        gzclose(in->gz);
-    else if (in->fd >= 0)
-        close(in->fd);
+    if (in->gz) inflateEnd(&in->gz->z);
+    free(in->gz);
+    if (in->fd >= 0) close(in->fd);
     free(in->buffer);
     memset(in, 0, sizeof *in);
     in->fd = -1;

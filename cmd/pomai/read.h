@@ -15,15 +15,18 @@
 
 /* ---- bytes (input.c) ---- */
 
-/* A file, a gzip file (recognised by its first bytes) or, as "-", standard input. */
+struct gzip;
+
+/* A file or, as "-", standard input; either may be gzip, recognised by its first bytes. */
 struct input {
     const char *path;
     int fd;
-    void *gz; /* gzFile, NULL for plain bytes */
+    struct gzip *gz; /* NULL for plain bytes */
     unsigned char *buffer;
     size_t have;
     size_t at;
     uint64_t offset;                   /* of the next byte, uncompressed */
+    uint64_t taken;                    /* bytes that were read from the file */
     uint64_t size;                     /* of the file on disk; 0 if unknown */
     bool size_is_exact;                /* a plain regular file: size counts the bytes that can be read */
     const volatile sig_atomic_t *stop; /* may be NULL; set by a signal handler: a read that waits ends */
@@ -31,6 +34,8 @@ struct input {
 
 /* All return 0, or -1 having said why. */
 int input_open(struct input *in, const char *path);
+/* Whether the content begins with these bytes, which stay to be read. Before the first read only. */
+bool input_begins(struct input *in, const void *bytes, size_t size);
 /* Reads up to `size` bytes; fewer only at the end of the file. */
 int input_read(struct input *in, void *bytes, size_t size, size_t *got);
 /* Reads exactly `size` bytes; `what` names them if the file ends before. */
@@ -39,6 +44,8 @@ int input_need(struct input *in, void *bytes, size_t size, const char *what);
 int input_at_end(struct input *in);
 /* Appends the next line, without its line feed, to text (emptied first). *end at the end of the file. */
 int input_line(struct input *in, struct text *line, size_t limit, uint64_t number, bool *end);
+/* The same behind what the text holds already; the limit is for both. */
+int input_append_line(struct input *in, struct text *line, size_t limit, uint64_t number, bool *end);
 /* How much of the file was read, 0 to 1; negative if unknown. */
 double input_fraction(const struct input *in);
 void input_close(struct input *in);

@@ -37,12 +37,13 @@ struct ids_file *ids_file_open(const char *path, uint64_t rows)
     const char *format = format_of(path);
     memset(ids, 0, sizeof *ids);
     ids->in.fd = -1;
-    ids->text = !format || strcmp(format, "npy") != 0;
-    if (input_open(&ids->in, path) != 0 || (!ids->text && check_npy(ids, rows) != 0)) {
-        ids_file_close(ids);
-        return NULL;
-    }
-    return ids;
+    int status = input_open(&ids->in, path);
+    /* Through a pipe there is no name that says .npy. */
+    ids->text = status != 0 || ((!format || strcmp(format, "npy") != 0) && !input_begins(&ids->in, "\x93NUMPY", 6));
+    if (status == 0 && !ids->text) status = check_npy(ids, rows);
+    if (status == 0) return ids;
+    ids_file_close(ids);
+    return NULL;
 }
 
 static int too_few(const struct ids_file *ids)
