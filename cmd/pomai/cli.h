@@ -26,7 +26,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(METRIC, "metric", 'm', "l2|ip|cosine", "distance of a new collection (default: l2)")                             \
     X(ID_KIND, "ids", 0, "u64|string", "kind of ids of the new collection (default: u64)")                             \
     X(SHARDS, "shards", 0, "N", "shards of a new database, 1 to 256 (default: cores, at most 8)")                      \
-    X(FORMAT, "format", 'f', "npy|fvecs|jsonl|idx", "format of the file (default: by its name)")                       \
+    X(FORMAT, "format", 'f', "npy|fvecs|bvecs|csv|jsonl|idx", "format of the file (default: by its name)")             \
     X(IDS, "ids", 0, "FILE|assigned|rows", "ids: from a .npy or text file, assigned, or the row numbers")              \
     X(BATCH, "batch", 'b', "ROWS", "rows a call (default: about 4 MB of vectors; a search: 1000)")                     \
     X(LIMIT, "limit", 'n', "N", "stop after N rows of the file")                                                       \
@@ -34,7 +34,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(LEDGER, "ledger", 0, "FILE", "append 'first_id rows file_row' for each acknowledged batch")                      \
     X(DURABILITY, "durability", 0, "sync|group|os", "what a write survives when acknowledged (default: sync)")         \
     X(VECTOR, "vector", 'v', "JSON", "one query, as a JSON array of numbers")                                          \
-    X(QUERIES, "queries", 0, "FILE", "many queries: npy, fvecs, jsonl or idx")                                         \
+    X(QUERIES, "queries", 0, "FILE", "many queries: a file of any import format")                                      \
     X(K, "k", 'k', "K", "neighbours of each query (default: 10)")                                                      \
     X(DOCUMENTS, "documents", 0, NULL, "show the documents of the neighbours")                                         \
     X(DEADLINE, "deadline-ms", 0, "X", "cut each call after X milliseconds and say so")                                \

@@ -142,7 +142,7 @@ static int open_collection(struct importer *im, const struct chunk *chunk)
 
 /* ---- batches ---- */
 
-/* --ids FILE as text, in a collection of numbers. */
+/* Ids that came as text, in a collection of numbers. */
 static int text_ids_to_numbers(const struct importer *im, struct chunk *chunk)
 {
     bool numbers = im->info.id_kind == POMAI_ID_U64;
@@ -150,9 +150,12 @@ static int text_ids_to_numbers(const struct importer *im, struct chunk *chunk)
     for (size_t i = 0; numbers && i < chunk->rows; i++) {
         pomai_bytes id = chunk->string_ids[i];
         if (!parse_u64(id.data, id.size, &chunk->u64[i])) {
-            complain("%s line %" PRIu64
-                     ": '%.*s' is not a whole number from 0 to 2^64-1, and collection '%s' has such ids",
-                     im->args->value[OPT_IDS], chunk->first_row + i + 1, (int)(id.size < 80 ? id.size : 80),
+            char place[80];
+            bool beside = im->reader.ids != NULL; /* the ids are in a file of their own, one a line */
+            snprintf(place, sizeof place, "line %" PRIu64, chunk->first_row + i + 1);
+            if (!beside) reader_place(&im->reader, chunk, i, place);
+            complain("%s %s: '%.*s' is not a whole number from 0 to 2^64-1, and collection '%s' has such ids",
+                     beside ? im->args->value[OPT_IDS] : im->reader.in.path, place, (int)(id.size < 80 ? id.size : 80),
                      (const char *)id.data, im->info.name);
             return -1;
         }
@@ -296,6 +299,8 @@ static int open_ids(struct importer *im)
     if (!ids) return EXIT_OK;
     im->reader.no_row_ids = true;
     if (strcmp(ids, "assigned") == 0) return EXIT_OK;
+    if (strcmp(ids, "-") == 0 && strcmp(im->args->positional[1], "-") == 0)
+        return usage_error(im->args, "the rows and --ids cannot both come from standard input");
     if (strcmp(ids, "rows") == 0)
         im->reader.ids_are_rows = true;
     else if (!(im->reader.ids = ids_file_open(ids, im->reader.rows)))
@@ -429,9 +434,15 @@ const struct verb verb_import = {
              "Makes the database and the collection if they are not there: dimension and kind of ids from the\n"
              "file, the metric from --metric. Rows whose ids are there already replace them.\n"
              "\n"
-             "FILE is .npy, .fvecs, .jsonl or idx3-ubyte, plain or gzip, or - for standard input. A line of .jsonl\n"
-             "is {\"id\": 7 or \"a\", \"vector\": [...]} with \"metadata\": {...} or any other keys, which are kept\n"
-             "as the row's document. Without ids in the file or --ids, the engine assigns them.",
+             "FILE is .npy, .fvecs, .bvecs, .csv, .tsv, .jsonl or idx3-ubyte, plain or gzip, or - for standard\n"
+             "input, with --format. Without ids in the file or --ids, the engine assigns them.\n"
+             "\n"
+             "A line of .jsonl is {\"id\": 7 or \"a\", \"vector\": [...]} with \"metadata\": {...} or any other keys,\n"
+             "which are kept as the row's document.\n"
+             "\n"
+             "A .csv of numbers alone is a vector a line. If its first line names the columns, 'id' holds the ids\n"
+             "and 'vector' the vectors, as JSON arrays; without 'vector', the columns with numbers in the first row\n"
+             "are the vector and must stand side by side. The other columns are kept as the row's document.",
     .examples = "  pomai import my.db vectors.npy\n"
                 "  pomai import my.db docs.jsonl -c docs --metric cosine",
     .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(FORMAT) | TAKES(IDS) | TAKES(BATCH) | TAKES(LIMIT) |

@@ -320,7 +320,7 @@ const struct verb verb_search = {
     .name = "search",
     .synopsis = "DB (--vector JSON | --queries FILE) [options]",
     .brief = "find the nearest rows",
-    .about = "Finds the k nearest rows of one query or of every row of a file (.npy, .fvecs, .jsonl, idx3-ubyte), and\n"
+    .about = "Finds the k nearest rows of one query or of every row of a file, of any format that import reads, and\n"
              "says how complete each answer is: exact, or cut by --deadline-ms; and why it has fewer than k.\n"
              "Distances: smaller is closer; l2 is squared Euclidean, ip is 1 - dot, cosine is 1 - cos.\n"
              "Opens the database read-only. The seconds of the summary are those of the search alone.",

@@ -5,6 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct format {
+    const char *name;
+    const char *ends[3]; /* of names of files */
+    int (*open)(struct reader *reader, const struct args *args);
+} formats[] = {
+    {"npy", {".npy"}, npy_open},
+    {"fvecs", {".fvecs"}, fvecs_open},
+    {"bvecs", {".bvecs"}, bvecs_open},
+    {"csv", {".csv", ".tsv"}, csv_open},
+    {"jsonl", {".jsonl", ".ndjson"}, jsonl_open},
+    {"idx", {".idx", "idx3-ubyte"}, idx_open},
+};
+enum { FORMATS = sizeof formats / sizeof formats[0] };
+static const char format_names[] = "npy, fvecs, bvecs, csv, jsonl or idx";
+
 static bool name_ends(const char *path, size_t size, const char *end)
 {
     size_t end_size = strlen(end);
@@ -15,19 +30,17 @@ const char *format_of(const char *path)
 {
     size_t size = strlen(path);
     if (name_ends(path, size, ".gz")) size -= 3;
-    if (name_ends(path, size, ".npy")) return "npy";
-    if (name_ends(path, size, ".fvecs")) return "fvecs";
-    if (name_ends(path, size, ".jsonl") || name_ends(path, size, ".ndjson")) return "jsonl";
-    if (name_ends(path, size, ".idx") || name_ends(path, size, "idx3-ubyte")) return "idx";
+    for (size_t i = 0; i < FORMATS; i++)
+        for (const char *const *end = formats[i].ends; *end; end++)
+            if (name_ends(path, size, *end)) return formats[i].name;
     return NULL;
 }
 
-static int open_format(struct reader *reader, const struct args *args)
+static const struct format *format_find(const char *name)
 {
-    if (strcmp(reader->format, "npy") == 0) return npy_open(reader, args);
-    if (strcmp(reader->format, "fvecs") == 0) return fvecs_open(reader);
-    if (strcmp(reader->format, "idx") == 0) return idx_open(reader);
-    return jsonl_open(reader);
+    for (size_t i = 0; i < FORMATS; i++)
+        if (strcmp(formats[i].name, name) == 0) return &formats[i];
+    return NULL;
 }
 
 int reader_open(struct reader *reader, const struct args *args, const char *path, const char *format)
@@ -36,14 +49,15 @@ int reader_open(struct reader *reader, const struct args *args, const char *path
     reader->in.fd = -1;
     reader->rows = UINT64_MAX;
     reader->limit = UINT64_MAX;
-    reader->format = format ? format : format_of(path);
-    if (!reader->format)
-        return usage_error(args, "the name '%s' does not tell the format; add --format npy, fvecs, jsonl or idx", path);
-    if (strcmp(reader->format, "npy") != 0 && strcmp(reader->format, "fvecs") != 0 &&
-        strcmp(reader->format, "jsonl") != 0 && strcmp(reader->format, "idx") != 0)
-        return usage_error(args, "--format is '%s'; it takes npy, fvecs, jsonl or idx", reader->format);
+    if (!format) format = format_of(path);
+    if (!format && strcmp(path, "-") == 0)
+        return usage_error(args, "standard input has no name that tells its format; add --format %s", format_names);
+    if (!format)
+        return usage_error(args, "the name '%s' does not tell the format; add --format %s", path, format_names);
+    const struct format *known = format_find(format);
+    if (!known) return usage_error(args, "--format is '%s'; it takes %s", format, format_names);
     if (input_open(&reader->in, path) != 0) return EXIT_FAILED;
-    if (open_format(reader, args) != 0) {
+    if (known->open(reader, args) != 0) {
         reader_close(reader);
         return EXIT_FAILED;
     }
@@ -136,8 +150,10 @@ void reader_close(struct reader *reader)
 {
     input_close(&reader->in);
     ids_file_close(reader->ids);
+    csv_close(reader->csv);
     text_free(&reader->line);
     free(reader->raw);
     reader->ids = NULL;
+    reader->csv = NULL;
     reader->raw = NULL;
 }

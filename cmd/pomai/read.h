@@ -56,7 +56,7 @@ enum chunk_ids {
     CHUNK_NO_IDS,
     CHUNK_U64,
     CHUNK_STRING,
-    CHUNK_TEXT /* as strings, but the collection decides whether they are numbers (--ids FILE) */
+    CHUNK_TEXT /* as strings, but the collection decides whether they are numbers (--ids FILE, csv) */
 };
 
 struct span {
@@ -119,7 +119,6 @@ struct npy {
 
 struct reader {
     struct input in;
-    const char *format;
     reader_next_fn next;
     uint64_t dim;     /* 0: not known before the first row (jsonl) */
     uint64_t rows;    /* in the file; UINT64_MAX: unknown */
@@ -128,8 +127,10 @@ struct reader {
     bool by_line;     /* places are lines, not offsets */
     bool no_row_ids;  /* --ids was given: ids in the rows are refused */
     struct npy npy;   /* of npy */
-    void *raw;        /* npy, idx: rows as stored */
-    struct text line; /* jsonl */
+    unsigned width;   /* fvecs, bvecs: bytes of a number */
+    void *raw;        /* npy, bvecs, idx: rows as stored */
+    struct csv *csv;  /* columns and fields of csv */
+    struct text line; /* jsonl, csv */
     uint64_t line_number;
     enum chunk_ids kind; /* jsonl: of the first row */
     struct ids_file *ids;
@@ -149,9 +150,13 @@ const char *reader_place(const struct reader *reader, const struct chunk *chunk,
 void reader_close(struct reader *reader);
 
 int npy_open(struct reader *reader, const struct args *args);
-int fvecs_open(struct reader *reader);
-int idx_open(struct reader *reader);
-int jsonl_open(struct reader *reader);
+int fvecs_open(struct reader *reader, const struct args *args);
+int bvecs_open(struct reader *reader, const struct args *args);
+int csv_open(struct reader *reader, const struct args *args);
+int jsonl_open(struct reader *reader, const struct args *args);
+int idx_open(struct reader *reader, const struct args *args);
+
+void csv_close(struct csv *csv);
 
 /* Reads the header of an .npy file; `name` is what an array of this many axes is called in sentences. */
 int npy_header(struct input *in, struct npy *npy);
@@ -166,6 +171,8 @@ int ids_file_fill(struct ids_file *ids, struct chunk *chunk, size_t from);
 int ids_file_end(struct ids_file *ids);
 void ids_file_close(struct ids_file *ids);
 
+/* A row of text has at most this many bytes: parsing JSON costs up to twenty times its size in memory. */
+enum { MAX_LINE = 8 * 1024 * 1024 };
 /* Parses a JSON array of numbers into floats. `where` begins the sentence of a refusal. */
 struct json_t;
 int parse_vector(const struct json_t *array, const char *where, float *vector);

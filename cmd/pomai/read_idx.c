@@ -33,8 +33,9 @@ static int idx_next(struct reader *reader, struct chunk *chunk)
     return left == rows ? input_at_end(&reader->in) : 0;
 }
 
-int idx_open(struct reader *reader)
+int idx_open(struct reader *reader, const struct args *args)
 {
+    (void)args;
     struct input *in = &reader->in;
     unsigned char head[16];
     if (input_need(in, head, 4, "the idx magic") != 0) return -1;

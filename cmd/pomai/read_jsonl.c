@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .jsonl: an object a line: {"id": 7 or "a", "vector": [...], ...}. The document stored with the row is "metadata" if
- * that is there, otherwise the object of all other keys. A line has at most 8 MiB, because parsing costs up to twenty
- * times its size in memory.
+ * that is there, otherwise the object of all other keys.
  */
 #include "read.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
-
-enum { MAX_LINE = 8 * 1024 * 1024 };
 
 int parse_vector(const json_t *array, const char *where, float *vector)
 {
@@ -135,8 +132,9 @@ static int jsonl_next(struct reader *reader, struct chunk *chunk)
     return status;
 }
 
-int jsonl_open(struct reader *reader)
+int jsonl_open(struct reader *reader, const struct args *args)
 {
+    (void)args;
     reader->by_line = true;
     reader->next = jsonl_next;
     return 0;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* .fvecs: each row is its dimension (int32, little-endian) and that many float32. All rows must agree. */
+/* .fvecs and .bvecs: each row is its dimension (int32, little-endian) and that many float32 or bytes, which become
+ * floats from 0 to 255. All rows must have the same dimension. */
 #include "read.h"
-
-#include <string.h>
 
 static uint32_t little32(const unsigned char bytes[4])
 {
     return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-static int fvecs_next(struct reader *reader, struct chunk *chunk)
+static int vecs_next(struct reader *reader, struct chunk *chunk)
 {
     struct input *in = &reader->in;
     uint64_t at = in->offset;
@@ -38,30 +37,49 @@ static int fvecs_next(struct reader *reader, struct chunk *chunk)
     size_t row = chunk->rows;
     float *vector = chunk_add(chunk, 1);
     chunk->place[row] = at;
-    return input_need(in, vector, (size_t)reader->dim * sizeof(float), "the numbers of a row");
+    size_t dim = (size_t)reader->dim;
+    const unsigned char *raw = reader->raw;
+    if (input_need(in, raw ? reader->raw : vector, dim * reader->width, "the numbers of a row") != 0) return -1;
+    for (size_t i = 0; raw && i < dim; i++)
+        vector[i] = raw[i];
+    return 0;
 }
 
-int fvecs_open(struct reader *reader)
+static int vecs_open(struct reader *reader, const char *name, unsigned width)
 {
     struct input *in = &reader->in;
     unsigned char bytes[4];
     if (input_need(in, bytes, 4, "the dimension of the first row") != 0) return -1;
     uint32_t dim = little32(bytes);
     if (dim < 1 || dim > POMAI_MAX_DIM) {
-        complain("%s row 0 has %u dimensions; 1 to %u can be stored. Is it an .fvecs file?", in->path, dim,
-                 POMAI_MAX_DIM);
+        complain("%s row 0 has %u dimensions; 1 to %u can be stored. Is it a file of %s?", in->path, dim, POMAI_MAX_DIM,
+                 name);
         return -1;
     }
-    uint64_t row_bytes = 4 + 4 * (uint64_t)dim;
+    uint64_t row_bytes = 4 + width * (uint64_t)dim;
     if (in->size_is_exact && in->size % row_bytes != 0) {
         complain(
             "%s has %llu bytes, which is no whole number of rows of %u dimensions (%llu bytes each); the file is cut "
-            "short or damaged, fetch it again",
-            in->path, (unsigned long long)in->size, dim, (unsigned long long)row_bytes);
+            "short, damaged or no file of %s",
+            in->path, (unsigned long long)in->size, dim, (unsigned long long)row_bytes, name);
         return -1;
     }
     if (in->size_is_exact) reader->rows = in->size / row_bytes;
     reader->dim = dim;
-    reader->next = fvecs_next;
+    reader->width = width;
+    if (width == 1) reader->raw = must_realloc(NULL, dim, 1);
+    reader->next = vecs_next;
     return 0;
+}
+
+int fvecs_open(struct reader *reader, const struct args *args)
+{
+    (void)args;
+    return vecs_open(reader, "fvecs", sizeof(float));
+}
+
+int bvecs_open(struct reader *reader, const struct args *args)
+{
+    (void)args;
+    return vecs_open(reader, "bvecs", 1);
 }

@@ -113,6 +113,15 @@ def fvecs_bytes(rows):
     return b"".join(struct.pack("<i", len(row)) + struct.pack(f"<{len(row)}f", *row) for row in rows)
 
 
+def bvecs_bytes(rows):
+    return b"".join(struct.pack("<i", len(row)) + bytes(row) for row in rows)
+
+
+def csv_bytes(rows, header=None, separator=",", end="\n"):
+    lines = ([header] if header else []) + [separator.join(repr(x) for x in row) for row in rows]
+    return "".join(line + end for line in lines).encode()
+
+
 def idx_bytes(images, height, width, magic=0x803, rows=None):
     return struct.pack(">IIII", magic, len(images) if rows is None else rows, height, width) + b"".join(images)
 
@@ -427,6 +436,224 @@ def case_fvecs():
     same_rows("wide.db", [0], wide)
 
 
+def case_bvecs():
+    rows = [[RANDOM.randrange(256) for _ in range(9)] for _ in range(80)]
+    good = bvecs_bytes(rows)
+    floats = [[float(x) for x in row] for row in rows]
+    for name, data in (("x.bvecs", good), ("x.bvecs.gz", gzip.compress(good))):
+        pomai("import", name + ".db", write(name, data), "--ids", "rows", "--batch", 7)
+        same_rows(name + ".db", list(range(80)), floats)
+    db = "x.bvecs.db"
+    hits = pomai("search", db, "--queries", "x.bvecs", "-k", 1, "--json", "--limit", 3).json()
+    expect([(h["hits"][0]["id"], h["hits"][0]["distance"]) for h in hits] == [(0, 0), (1, 0), (2, 0)], f"{hits}")
+    changed = bvecs_bytes(rows[:40]) + struct.pack("<i", 8) + bytes(9) + bvecs_bytes(rows[41:])
+    bad = {
+        "empty": (b"", "is empty"),
+        "two": (b"\1\0", "ends after 2 bytes"),
+        "dim_0": (struct.pack("<i", 0), "0 dimensions"),
+        "dim_-1": (struct.pack("<i", -1), "4294967295 dimensions"),
+        "dim_65537": (struct.pack("<i", 65537) + bytes(65537), "65537 dimensions"),
+        "no_row": (struct.pack("<i", 9), "no whole number of rows"),
+        "cut": (good[:-1], "no whole number of rows"),
+        "trailing": (good + b"\1", "no whole number of rows"),
+        "changed": (changed, "row 40 at offset 520 has 8 dimensions"),
+        "floats": (fvecs_bytes(vectors(5, 9)), "no file of bvecs"),
+    }
+    for name, (data, says) in bad.items():
+        nothing_stored(db, write(f"{name}.bvecs", data), says=[says, f"{name}.bvecs"])
+        nothing_stored("new.db", write(f"{name}.bvecs.gz", gzip.compress(data)))
+        expect(not os.path.exists("new.db"), f"{name} made a database")
+    widest = [[i % 256 for i in range(65536)]]
+    pomai("import", "wide.db", write("wide.bvecs", bvecs_bytes(widest)), "--ids", "rows")
+    same_rows("wide.db", [0], [[float(x) for x in widest[0]]])
+
+
+def case_csv_without_header():
+    rows = vectors(60, 5)
+    ways = ((",", "\n"), (",", "\r\n"), ("\t", "\n"), (";", "\r\n"), (" , ", "\n"))
+    for turn, (separator, end) in enumerate(ways):
+        data = csv_bytes(rows, separator=separator, end=end)
+        for name, data in ((f"{turn}.csv", data), (f"{turn}.tsv", b"\xef\xbb\xbf" + data.rstrip(b"\r\n")),
+                           (f"{turn}.csv.gz", gzip.compress(data + end.encode()))):
+            pomai("import", name + ".db", write(name, data), "--ids", "rows", "--batch", 7)
+            same_rows(name + ".db", list(range(60)), rows)
+    spellings = ["1e-3", "+1", ".5", "-0.25", "5.", "1E2", " 7 ", '"8"', "00", "1.5e+0",
+                 "340282346638528859811704183484516925440"]
+    pomai("import", "n.db", write("n.csv", ",".join(spellings)), "--ids", "rows")
+    same_rows("n.db", [0], [[1e-3, 1, .5, -.25, 5, 100, 7, 8, 0, 1.5, 3.4028234663852886e38]])
+    pomai("import", "one.db", write("one.csv", "1\n\n2\n \n3"), "--ids", "rows")
+    same_rows("one.db", [0, 1, 2], [[1], [2], [3]])
+    os.environ["LC_ALL"] = "de_DE.UTF-8"
+    try:
+        pomai("import", "de.db", write("de.csv", "1.5,2\n"), "--ids", "rows")
+    finally:
+        del os.environ["LC_ALL"]
+    same_rows("de.db", [0], [[1.5, 2]])
+
+
+def case_csv_with_header():
+    text = 'ID,title,x0,x1,"the ""note"""\r\n7,"a, b",1,2,"two\r\nlines"\r\n8,ü "quoted" inside,3,-4.5,\r\n'
+    outcome = pomai("import", "x.db", write("x.csv", "\ufeff" + text))
+    expect("note: x.csv: vectors from 2 columns from 'x0' on, ids from 'id', documents from 2 ('title'" in outcome.err,
+           f"{outcome}")
+    documents = [r["document"] for r in get("x.db", 7, 8)]
+    expect(documents == [{"title": "a, b", 'the "note"': "two\r\nlines"},
+                         {"title": 'ü "quoted" inside', 'the "note"': ""}], f"{documents}")
+    same_rows("x.db", [7, 8], [[1, 2], [3, -4.5]])
+    expect(pomai("import", "x.db", "x.csv", "--quiet").err == "", "--quiet speaks")
+    arrays = 'year;vector;id\n2001;[1, 2.5];a\n"19""99";"[3,4]";"b\nc"\n'
+    pomai("import", "s.db", write("s.csv", arrays), "-c", "docs")
+    rows = get("s.db", "a", "b\nc", collection="docs")
+    expect([r["document"] for r in rows] == [{"year": "2001"}, {"year": '19"99'}], f"{rows}")
+    same_rows("s.db", ["a", "b\nc"], [[1, 2.5], [3, 4]], collection="docs")
+    # Numbers as ids: those of a collection that is there decide, else the first row does.
+    write("n.csv", "id,a\n18446744073709551614,1\n2,2\n")
+    pomai("import", "u.db", "n.csv")
+    same_rows("u.db", [2**64 - 2, 2], [[1], [2]])
+    pomai("create", "t.db", "--dim", 1, "--ids", "string")
+    pomai("import", "t.db", "n.csv")
+    same_rows("t.db", ["18446744073709551614", "2"], [[1], [2]])
+    pomai("import", "ids.db", write("noid.csv", "a,b\n1,2\n"), "--ids", write("ids.txt", "5\n"))
+    same_rows("ids.db", [5], [[1, 2]])
+    first = pomai("import", "as.db", "noid.csv", "--json").json()[0]["first_id"]
+    same_rows("as.db", [first], [[1, 2]])
+    # The id may stand among the columns of the vector.
+    pomai("import", "mid.db", write("mid.csv", "a,id,b,text\n1,9,2,3rd\n"))
+    same_rows("mid.db", [9], [[1, 2]])
+    answers = pomai("search", "x.db", "--queries", "x.csv", "-k", 1, "--json").json()
+    expect([a["hits"][0]["id"] for a in answers] == [7, 8], f"{answers}")
+    widest = ",".join(["0.5"] * 65536)
+    pomai("import", "wide.db", write("wide.csv", "id,vector\n" + f'1,"[{widest}]"\n'))
+    same_rows("wide.db", [1], [[0.5] * 65536])
+
+
+def case_csv_refusals():
+    pomai("import", "x.db", write("good.csv", "id,a,b\n1,1,2\n2,3,4\n"))
+    ok = "id,a,b\n5,1,2\n"
+    bad = {
+        "empty": ("", "no rows"),
+        "blank": ("\n \r\n\n", "no rows"),
+        "header_only": ("id,a,b\n", "no rows"),
+        "few": (ok + "6,1\n", "line 3 has 2 columns, the first line has 3"),
+        "many": (ok + "6,1,2,3\n", "line 3 has 4 columns, the first line has 3"),
+        "many_no_header": ("1,2\n1,2,3\n", "line 2 has 3 columns, the first line has 2"),
+        "word": (ok + "6,one,2\n", "line 3 column 2 ('a') is 'one', not a number"),
+        "empty_number": (ok + "6,,2\n", "line 3 column 2 ('a') is empty"),
+        "nan": (ok + "6,1,nan\n", "line 3 column 3 ('b') is 'nan'"),
+        "inf": (ok + "6,1,-inf\n", "'-inf'"),
+        "hex": (ok + "6,1,0x10\n", "'0x10'"),
+        "trailing": (ok + "6,1,2x\n", "'2x'"),
+        "two_points": (ok + "6,1,1.2.3\n", "'1.2.3'"),
+        "exponent": (ok + "6,1,1e\n", "'1e'"),
+        "sign": (ok + "6,1,-\n", "'-'"),
+        "signs": (ok + "6,1,+-1\n", "'+-1'"),
+        "point": (ok + "6,1,.\n", "'.'"),
+        "blank_in_number": (ok + "6,1,1 2\n", "'1 2'"),
+        "comma": ("id;a;b\n5;1;2\n6;1;2,5\n", "write a point"),
+        "all_commas": ("id;a;b\n5;1,0;2,5\n", "with a point"),
+        "range": (ok + "6,1,1e39\n", "line 3 column 3 ('b') is 1e39, which is beyond the range of float32"),
+        "range_no_header": ("1,1e39\n", "line 1 column 2 is 1e39"),
+        "first_nan": ("1,nan\n2,3\n", "line 1 column 2 is 'nan'"),
+        "first_empty": ("1,,2\n2,3,4\n", "line 1 column 2 is empty"),
+        "first_garbage": ("1,2x\n2,3\n", "line 1 column 2 is '2x'"),
+        "first_row_nan": ("a,b\nnan,1\n", "line 2 column 1 ('a') is 'nan' in the first row"),
+        "hole": ("a,b,c\n1,,3\n", "'b' is between them"),
+        "apart": ("year,title,x\n2001,t,1\n", "do not stand side by side"),
+        "no_numbers": ("id,a\n1,x\n", "has no number outside of 'id'"),
+        "pandas": (",a,b\n0,1,2\n", "line 1 column 1 has no name"),
+        "same_name": ("a,b,A\n1,2,3\n", "names two columns"),
+        "two_ids": ("id,a,id\n1,2,3\n", "names two columns"),
+        "name_utf8": (b"a,\xff\n1,2\n", "UTF-8"),
+        "open": (ok + '6,1,"2\n7,1,2\n', "line 3 begins a quoted field that is never closed"),
+        "open_end": (ok + '6,1,"', "never closed"),
+        "behind_quote": (ok + '6,1,"2"x\n', "line 3 column 3 ('b') has text behind its closing quote"),
+        "nul": (ok + "6,1,2\0\n", "line 3 has a byte that is 0"),
+        "nuls": (b"\0" * 1000, "line 1 has a byte that is 0"),
+        "utf16": ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        "text_utf8": (b"t,a,b,id\n\xff\xfe,1,2,3\n", "line 2 column 1 ('t') is no UTF-8"),
+        "long": (ok + "6,1," + "2" * 9_000_000 + "\n", "line 3 is longer than 8388608 bytes"),
+        "long_quoted": (ok + '6,1,"' + "2\n" * 4_500_000, "is longer than 8388608 bytes"),
+        "wide": (",".join(["1"] * 65537), "65537 dimensions"),
+        "wider": ("," * 1_000_000, "more than 66560 columns"),
+        "id_empty": (ok + ",1,2\n", "line 3 column 1 ('id') is an id of 0 bytes"),
+        "id_long": ("id,a,b\n" + "x" * 513 + ",1,2\n", "513 bytes"),
+        "id_kind": (ok + "x,1,2\n", ["line 3: 'x' is not a whole number"]),
+        "id_sign": (ok + "+6,1,2\n", ["line 3: '+6' is not a whole number"]),
+        "dup": (ok + "6,1,2\n\n5,1,2\n", ["POMAI_EDUPID", "line 2, and again in line 5"]),
+        "array": ("id,vector\n1,\"[1, 2]\"\n2,hello\n", "line 3 column 2 ('vector') is 'hello', no JSON array"),
+        "array_empty": ("id,vector\n1,[]\n", "0 dimensions"),
+        "array_object": ("id,vector\n1,{}\n", "no JSON array"),
+        "array_cut": ("id,vector\n1,[1\n", "no JSON array"),
+        "array_dim": ("id,vector\n1,\"[1, 2]\"\n2,[1]\n", "has 1 dimensions, the rows before it have 2"),
+        "array_wide": ('id,vector\n1,"[' + "1," * 65536 + '1]"\n', "65537 dimensions"),
+        "array_null": ('id,vector\n1,"[1,null]"\n', "line 2: element 1 of the vector is no number"),
+        "array_deep": ("id,vector\n1," + "[" * 100000 + "\n", "no JSON array"),
+        "array_alone": ('"[1,2]"\n', "line 1 column 1 is '[1,2]'"),
+    }
+    engine = ("dup", "id_kind", "id_sign")  # found by the database
+    for name, (data, says) in bad.items():
+        path = write(f"{name}.csv", data)
+        nothing_stored("x.db", path, says=[path, *([says] if isinstance(says, str) else says)], limit_mb=300)
+        with open(path, "rb") as file:
+            nothing_stored("new.db", write(f"{name}.csv.gz", gzip.compress(file.read(), 1)))
+        if name in engine:
+            shutil.rmtree("new.db")
+        expect(not os.path.exists("new.db"), f"{name} made a database")
+    nothing_stored("x.db", "good.csv", "--ids", "rows", says="line 2 has an 'id', but --ids gives others")
+    expect(counts("x.db") == {"default": 2}, "rows at the end")
+    # The rows before a bad one stay.
+    rows = "".join(f"{i},1,2\n" for i in range(10, 30))
+    refused("import", "part.db", write("part.csv", "id,a,b\n" + rows + "9,nan,1\n"), "--batch", 5,
+            says=["line 22 column 2", "20 rows", "--skip 20"])
+    expect(counts("part.db") == {"default": 20}, "rows of part.db")
+
+
+def case_standard_input():
+    rows = [[float(RANDOM.randrange(200)) for _ in range(6)] for _ in range(30)]
+    whole = [[int(x) for x in row] for row in rows]
+    files = {
+        "npy": npy_bytes((30, 6), flat(rows)),
+        "fvecs": fvecs_bytes(rows),
+        "bvecs": bvecs_bytes(whole),
+        "csv": csv_bytes(rows, "a,b,c,d,e,f"),
+        "jsonl": "".join(json.dumps({"vector": row}) + "\n" for row in rows).encode(),
+        "idx": idx_bytes([bytes(row) for row in whole], 2, 3),
+    }
+    for name, data in files.items():
+        members = gzip.compress(data[:50]) + gzip.compress(data[50:])
+        for packed in (data, gzip.compress(data), members, members + bytes(512)):
+            # From a pipe, from a file, and from a file that was read a little before.
+            shutil.rmtree("x.db", ignore_errors=True)
+            pomai("import", "x.db", "-", "--format", name, "--ids", "rows", "--batch", 7, stdin=packed)
+            same_rows("x.db", list(range(30)), rows)
+            for skip in (0, 5):
+                shutil.rmtree("x.db")
+                with open(write("file", b"x" * skip + packed), "rb", buffering=0) as file:
+                    file.read(skip)
+                    done = subprocess.run([PROGRAM, "import", "x.db", "-", "-f", name, "--ids", "rows"], stdin=file,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                expect(done.returncode == 0, f"{name} from a file: {done}")
+                same_rows("x.db", list(range(30)), rows)
+            got = pomai("search", "x.db", "--queries", "-", "-f", name, "-k", 1, "--json", stdin=packed).json()
+            expect([a["hits"][0]["distance"] for a in got] == [0] * 30, f"{got}")
+        for packed in (gzip.compress(data), members):
+            for cut in (1, 8, 9, 20):
+                nothing_stored("x.db", "-", "--format", name, stdin=packed[:-cut],
+                               says="standard input: the gzip data end too early")
+            nothing_stored("x.db", "-", "--format", name, stdin=packed + b"x" * 20, says="gzip data are damaged")
+        nothing_stored("x.db", "-", "--format", name, stdin=b"", says="standard input")
+    refused("import", "new.db", "-", code=2, stdin=files["npy"], says=["standard input has no name", "--format npy, f"])
+    refused("search", "x.db", "--queries", "-", code=2, stdin=files["npy"], says="standard input has no name")
+    refused("import", "new.db", "-", "-f", "npy", "--ids", "-", code=2, stdin=files["npy"], says="cannot both")
+    expect(not os.path.exists("new.db"), "a database was made")
+    npy("x.npy", rows)
+    numbers = npy_bytes("(30,)", struct.pack("<30Q", *range(100, 130)), descr="<u8")
+    for ids in (numbers, gzip.compress(numbers), "".join(f"{i}\n" for i in range(100, 130)).encode()):
+        shutil.rmtree("x.db")
+        pomai("import", "x.db", "x.npy", "--ids", "-", stdin=ids)
+        same_rows("x.db", list(range(100, 130)), rows)
+
+
 def case_idx():
     images = [bytes(RANDOM.randrange(256) for _ in range(12)) for _ in range(50)]
     good = idx_bytes(images, 3, 4)
@@ -472,7 +699,8 @@ def case_gzip():
     pomai("import", "two.db", write("two.npy.gz", gzip.compress(body[:999]) + gzip.compress(body[999:])))
     # A bomb: little in, much out. It is refused by what comes out, not by running out of memory.
     bomb = gzip.compress(b"\0" * 100_000_000, 9)
-    for name, says in (("bomb.jsonl.gz", "longer than"), ("bomb.fvecs.gz", "0 dimensions"), ("bomb.npy.gz", "magic"),
+    for name, says in (("bomb.jsonl.gz", "longer than"), ("bomb.fvecs.gz", "0 dimensions"),
+                       ("bomb.csv.gz", "longer than"), ("bomb.bvecs.gz", "0 dimensions"), ("bomb.npy.gz", "magic"),
                        ("bomb-idx3-ubyte.gz", "0x00000000")):
         nothing_stored("x.db", write(name, bomb), says=says, limit_mb=60)
     header = npy_bytes((1, 3), struct.pack("<3f", 1, 2, 3))
@@ -646,6 +874,10 @@ def case_mutated_files():
         "m.npy": npy_bytes((12, 5), flat(rows)),
         "m2.npy": npy_bytes((12, 5), flat(rows, "d"), descr="<f8", version=2),
         "m.fvecs": fvecs_bytes(rows),
+        "m.bvecs": bvecs_bytes([range(i, i + 5) for i in range(12)]),
+        "m.csv": csv_bytes(rows, "a,b,c,d,e"),
+        "m2.csv": "".join(["id,t,vector\n"] + [f'{i},"a ""b""\n",{json.dumps(json.dumps(row))}\n'
+                                               for i, row in enumerate(rows)]).encode(),
         "m.jsonl": "".join(json.dumps({"id": i, "vector": [round(x, 3) for x in row], "t": [i, {"a": "b"}]}) + "\n"
                            for i, row in enumerate(rows)).encode(),
         "m.idx": idx_bytes([bytes(range(i, i + 6)) for i in range(12)], 2, 3),
