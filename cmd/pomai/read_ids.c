@@ -101,7 +101,8 @@ int ids_file_end(struct ids_file *ids)
     unsigned char byte;
     size_t got;
     if (input_read(&ids->in, &byte, 1, &got) != 0) return -1;
-    if (got == 0) return 0;
+    bool more = got != 0 || (!ids->text && ids->next < ids->npy.shape[0]); /* there or promised */
+    if (!more) return 0;
     complain("%s has more than the %llu ids that the rows need; there must be one for each row", ids->in.path,
              (unsigned long long)ids->next);
     return -1;

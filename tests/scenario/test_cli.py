@@ -846,6 +846,11 @@ def case_ids_files():
     nothing_stored(db, "x.npy", "--ids", "missing.txt", says="missing.txt")
     jsonl("x.jsonl", [{"id": 1, "vector": [1, 2, 3]}])
     nothing_stored(db, "x.jsonl", "--ids", "rows", says="--ids gives others")
+    # A header that promises more ids than are there, where neither rows nor bytes are known beforehand.
+    jsonl("y.jsonl", [{"vector": row} for row in rows])
+    short = npy_bytes("(9,)", struct.pack("<6Q", *range(6)), descr="<u8")
+    nothing_stored(db, "y.jsonl", "--ids", write("short.npy.gz", gzip.compress(short)), says="more than the 6 ids")
+    nothing_stored(db, "y.jsonl", "--ids", "-", stdin=short, says="more than the 6 ids")
 
 
 def case_other_files():
