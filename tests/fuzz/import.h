@@ -96,6 +96,7 @@ static inline void fuzz_check_chunk(const struct reader *reader, const struct ch
     CHECK(chunk->dim >= 1 && chunk->dim <= POMAI_MAX_DIM && chunk->dim == reader->dim);
     CHECK(chunk->rows <= chunk->max_rows && chunk->first_row == first_row);
     CHECK(chunk->rows <= chunk->row_capacity && chunk->rows * chunk->dim <= chunk->float_capacity);
+    CHECK(chunk->float_capacity * sizeof(float) <= 2 * (chunk->max_bytes + chunk->dim * sizeof(float)));
     /* All rows but the last were begun below the target. */
     CHECK((chunk->rows - 1) * chunk->dim * sizeof(float) < chunk->max_bytes);
     CHECK(reader->rows == UINT64_MAX || first_row + chunk->rows <= reader->rows);
@@ -105,25 +106,26 @@ static inline void fuzz_check_chunk(const struct reader *reader, const struct ch
     if (chunk_same_id(chunk, &row, &twin)) CHECK(row < twin && twin < chunk->rows);
 }
 
-/* Reads to the end or the refusal. */
-static inline struct told fuzz_read(struct reader *reader, size_t max_rows, size_t max_bytes)
+/* Reads to the end or the refusal, past `skip` rows. */
+static inline struct told fuzz_read(struct reader *reader, size_t max_rows, size_t max_bytes, uint64_t skip)
 {
     struct told told = {0};
     struct chunk chunk = {.max_rows = max_rows, .max_bytes = max_bytes};
-    for (;;) {
+    told.refused = reader_skip(reader, &chunk, skip) != 0;
+    while (!told.refused) {
         told.refused = reader_fill(reader, &chunk) != 0;
         if (told.refused || chunk.rows == 0) break;
-        fuzz_check_chunk(reader, &chunk, told.rows);
+        fuzz_check_chunk(reader, &chunk, skip + told.rows);
         for (size_t i = 0; i < chunk.rows; i++)
             fuzz_take_row(&chunk, i, &told);
     }
-    CHECK(told.refused || reader->rows == UINT64_MAX || told.rows == reader->rows);
+    CHECK(told.refused || reader->rows == UINT64_MAX || skip + told.rows == reader->rows);
     chunk_free(&chunk);
     return told;
 }
 
 static inline struct told fuzz_import(const char *format, const uint8_t *data, size_t size, bool as_pipe,
-                                      size_t max_rows, size_t max_bytes)
+                                      size_t max_rows, size_t max_bytes, uint64_t skip)
 {
     struct args args = {0};
     struct reader reader;
@@ -131,7 +133,7 @@ static inline struct told fuzz_import(const char *format, const uint8_t *data, s
     args.value[OPT_QUIET] = "";
     fuzz_stdin(data, size, as_pipe);
     if (reader_open(&reader, &args, "-", format) != EXIT_OK) return told;
-    told = fuzz_read(&reader, max_rows, max_bytes);
+    told = fuzz_read(&reader, max_rows, max_bytes, skip);
     reader_close(&reader);
     return told;
 }
@@ -139,13 +141,16 @@ static inline struct told fuzz_import(const char *format, const uint8_t *data, s
 static inline void fuzz_format(const char *format, const uint8_t *data, size_t size)
 {
     if (size > PIPE_BYTES) return;
-    struct told whole = fuzz_import(format, data, size, false, 100000, 1 << 20);
-    struct told rows = fuzz_import(format, data, size, false, 1 + size % 3, 1 << 20);
-    struct told bytes = fuzz_import(format, data, size, true, 100000, 40);
+    struct told whole = fuzz_import(format, data, size, false, 100000, 1 << 20, 0);
+    struct told rows = fuzz_import(format, data, size, false, 1 + size % 3, 1 << 20, 0);
+    struct told bytes = fuzz_import(format, data, size, true, 100000, 40, 0);
     CHECK(whole.refused == rows.refused && whole.refused == bytes.refused);
     if (whole.refused) return;
     CHECK(whole.rows == rows.rows && whole.hash == rows.hash);
     CHECK(whole.rows == bytes.rows && whole.hash == bytes.hash);
+    uint64_t skip = size % (whole.rows + 1);
+    struct told rest = fuzz_import(format, data, size, false, 2, 1 << 20, skip);
+    CHECK(!rest.refused && skip + rest.rows == whole.rows && (skip > 0 || rest.hash == whole.hash));
 }
 
 /* ---- mutations ---- */
