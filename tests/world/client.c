@@ -267,6 +267,11 @@ static void do_search(struct self *s)
 
 /* ---- collections that come and go, and mistakes ---- */
 
+static bool may_fail(const struct world *w)
+{
+    return w->faults || w->config.capacity != 0;
+}
+
 static void do_temp(struct self *s)
 {
     struct world *w = s->w;
@@ -280,7 +285,7 @@ static void do_temp(struct self *s)
         pomai_status status = pomai_collection_drop(w->db, name, &err);
         if (status == POMAI_OK)
             m->temp[t] = W_TEMP_GONE;
-        else if (!w->faults)
+        else if (!may_fail(w))
             w_fail(w, "drop: %s", err.message);
         return;
     }
@@ -293,7 +298,7 @@ static void do_temp(struct self *s)
     options.dim = 4;
     pomai_status status = pomai_collection_create(w->db, name, &options, &coll, &err);
     if (status != POMAI_OK) {
-        if (!w->faults) w_fail(w, "create: %s", err.message);
+        if (!may_fail(w)) w_fail(w, "create: %s", err.message);
         return;
     }
     m->temp[t] = W_TEMP_THERE;
