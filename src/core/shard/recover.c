@@ -87,15 +87,26 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_header *h, pomai_error *err)
+/* Also of records that are not shown: what verify refuses must not open. coll NULL: it was dropped. */
+static pomai_status check_fit(const pm_shard *shard, const pm_coll *coll, const pm_rec_header *h, pomai_error *err)
 {
-    const uint8_t *payload = (const uint8_t *)(h + 1);
-    if (h->id_kind != coll->id_kind || (h->op == PM_OP_PUT && h->dim != coll->dim))
+    if (h->collection >= shard->shared->next_collection)
+        return pm_fail(
+            err, POMAI_ECORRUPT,
+            "LSN %llu of %s is of collection %u, which the catalogue never made; restore both from the same copy",
+            (unsigned long long)h->lsn, shard->place.dir, h->collection);
+    if (coll != NULL && (h->id_kind != coll->id_kind || (h->op == PM_OP_PUT && h->dim != coll->dim)))
         return pm_fail(
             err, POMAI_ECORRUPT,
             "LSN %llu of %s does not fit the collection %s: dimension %u, kind of id %u; is the catalogue of the same "
             "copy as the log?",
             (unsigned long long)h->lsn, shard->place.dir, coll->name, h->dim, h->id_kind);
+    return POMAI_OK;
+}
+
+static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_header *h, pomai_error *err)
+{
+    const uint8_t *payload = (const uint8_t *)(h + 1);
     pm_memtable *table = coll->table[shard->index];
     if (h->op == PM_OP_DELETE) {
         (void)pm_memtable_end_all(table, h, payload);
@@ -117,17 +128,13 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
     for (size_t i = 0; i < shard->records; i++) {
         const pm_rec_header *h = shard->record[i];
         if (h->op == PM_OP_ABORT) continue;
-        if (h->parts > 1 && aborted_count > 0 &&
-            bsearch(&h->batch, aborted, aborted_count, sizeof *aborted, by_value) != NULL)
-            continue;
-        if (h->collection >= shard->shared->next_collection)
-            return pm_fail(
-                err, POMAI_ECORRUPT,
-                "LSN %llu of %s is of collection %u, which the catalogue never made; restore both from the same copy",
-                (unsigned long long)h->lsn, shard->place.dir, h->collection);
         pm_coll *coll = find(context, h->collection);
-        if (coll == NULL) continue;
-        pomai_status status = replay_record(shard, coll, h, err);
+        pomai_status status = check_fit(shard, coll, h, err);
+        if (status != POMAI_OK) return status;
+        bool aborted_part = h->parts > 1 && aborted_count > 0 &&
+                            bsearch(&h->batch, aborted, aborted_count, sizeof *aborted, by_value) != NULL;
+        if (coll == NULL || aborted_part) continue;
+        status = replay_record(shard, coll, h, err);
         if (status != POMAI_OK) return status;
     }
     pm_free(shard->record);

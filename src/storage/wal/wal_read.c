@@ -77,7 +77,8 @@ static bool columns_sound(const pm_rec_header *h, const uint8_t *record)
         return h->rows > 0 && h->rows <= PM_MAX_ROWS && h->dtype == PM_DTYPE_NONE && h->dim == 0 &&
                h->vectors_len == 0 && h->documents_len == 0 && !has_documents && ids_sound(h, record + l.ids_at);
     case PM_OP_ABORT:
-        return h->rows == 0 && h->payload_len == 0 && h->id_kind == 0 && h->flags == 0 && h->dim == 0;
+        return h->rows == 0 && h->payload_len == 0 && h->id_kind == 0 && h->flags == 0 && h->dim == 0 &&
+               h->collection == 0 && h->dtype == PM_DTYPE_NONE;
     default:
         return false;
     }
