@@ -2,17 +2,34 @@
 #ifndef PM_OS_SIM_INT_H
 #define PM_OS_SIM_INT_H
 
-#include <setjmp.h>
+#if !defined(__x86_64__)
 #include <ucontext.h>
+#endif
 
 #include "base/base.h"
 #include "os/sim/os_sim.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define PM_SIM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PM_SIM_ASAN 1
+#endif
+#endif
+
 typedef enum sim_state { SIM_FREE, SIM_READY, SIM_WAITING, SIM_ENDED } sim_state;
+
+/* Where a fiber was left. swapcontext makes two system calls, and under AddressSanitizer clears a whole stack's shadow.
+ */
+#if defined(__x86_64__)
+typedef void *sim_context; /* its stack pointer; the registers lie there */
+#else
+typedef ucontext_t sim_context;
+#endif
 
 typedef struct sim_fiber {
     sim_state state;
-    ucontext_t context;
+    sim_context context;
     void *stack;
     pm_sim_fn run;
     void *arg;
@@ -57,7 +74,7 @@ struct pm_sim {
     uint32_t cores;
     /* scheduler */
     sim_fiber fiber[PM_SIM_FIBERS];
-    ucontext_t main;
+    sim_context main;
     void *main_fake_stack;
     const void *main_bottom;
     size_t main_size;

@@ -5,7 +5,7 @@
 
 #include "os/sim/sim_int.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef PM_SIM_ASAN
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(at, size)   ((void)(at), (void)(size))
