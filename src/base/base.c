@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 
 #ifdef POMAI_TEST_HOOKS
@@ -17,6 +18,9 @@ const pm_memory *pm_memory_hook = NULL;
 #define FAILS(size) (pm_malloc_fails != NULL && pm_malloc_fails(size))
 #else
 #define FAILS(size) false
+#endif
+#ifdef POMAI_MUTANTS
+int pm_mutant = PM_MUTANT_NONE;
 #endif
 
 pomai_status pm_fail(pomai_error *err, pomai_status status, const char *format, ...)

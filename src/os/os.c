@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "os/os.h"
 
 void pm_task_init(pm_task *task, const pm_os *os, const char *name, pm_step_fn step, void *arg)
@@ -16,7 +17,7 @@ void pm_task_init(pm_task *task, const pm_os *os, const char *name, pm_step_fn s
 void pm_task_wake(pm_task *task)
 {
     atomic_fetch_add(&task->wake, 1);
-    if (atomic_load(&task->sleeping) != 0) task->os->word_wake(task->os, &task->wake);
+    if (atomic_load(&task->sleeping) != 0 && !PM_MUTANT(SLEEPER_NOT_WOKEN)) task->os->word_wake(task->os, &task->wake);
 }
 
 void pm_task_loop(pm_task *task)
@@ -27,6 +28,7 @@ void pm_task_loop(pm_task *task)
         if (next.what == PM_NEXT_DONE) return;
         if (next.what == PM_NEXT_AGAIN) continue;
         atomic_store(&task->sleeping, 1);
+        if (PM_MUTANT(WAKE_NOT_COMPARED)) seen = atomic_load(&task->wake);
         if (atomic_load(&task->wake) == seen) task->os->word_wait(task->os, &task->wake, seen, next.until_ns);
         atomic_store(&task->sleeping, 0);
     }
@@ -34,7 +36,9 @@ void pm_task_loop(pm_task *task)
 
 int pm_file_make(const pm_os *os, const char *path)
 {
-    int rc = os->path_remove(os, path);
+    const bool keep = PM_MUTANT(LEFTOVER_BLOCKS) || PM_MUTANT(LEFTOVER_REUSED);
+    int rc = keep ? 0 : os->path_remove(os, path);
     if (rc != 0 && rc != -ENOENT) return rc;
-    return os->file_open(os, path, PM_OPEN_WRITE | PM_OPEN_CREATE | PM_OPEN_NEW);
+    const int only_new = PM_MUTANT(LEFTOVER_REUSED) ? 0 : PM_OPEN_NEW;
+    return os->file_open(os, path, PM_OPEN_WRITE | PM_OPEN_CREATE | only_new);
 }

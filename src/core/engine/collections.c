@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "core/engine/engine.h"
 
 static const char default_name[] = "default";
@@ -215,6 +216,7 @@ static pomai_status drop_locked(pm_db *db, const char *name, pomai_error *err)
         next.entry[kept++] = db->manifest.entry[i];
     }
     next.collections = kept;
+    next.next_collection -= PM_MUTANT(COLLECTION_ID_REUSED) && coll->id + 1 == next.next_collection;
     status = install(db, &next, err);
     if (status != POMAI_OK) {
         pm_free(catalog);

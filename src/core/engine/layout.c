@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "storage/wal/wal.h"
 
@@ -120,7 +121,7 @@ static pomai_status make_sub(const pm_os *os, const char *path, const char *pare
     pomai_status status = POMAI_OK;
     if (full == NULL || above == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory to make the database");
     if (status == POMAI_OK) status = make_dir(os, full, err);
-    int rc = status == POMAI_OK ? os->dir_sync(os, above) : 0;
+    int rc = status == POMAI_OK && !PM_MUTANT(NEW_DIRS_NOT_SYNCED) ? os->dir_sync(os, above) : 0;
     if (rc != 0) status = pm_fail_os(err, rc, "cannot sync the directory %s", above);
     pm_free(full);
     pm_free(above);
@@ -166,7 +167,7 @@ pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, 
     pm_manifest m = {.epoch = PM_EPOCH, .shards = shards, .next_collection = 1, .created = os->wall_ns(os)};
     int rc = os->random(os, m.uuid, sizeof m.uuid);
     if (rc != 0) return pm_fail_os(err, rc, "no random bytes for the new database %s", path);
-    rc = sync_parent(os, path);
+    if (!PM_MUTANT(NEW_DATABASE_NOT_SYNCED)) rc = sync_parent(os, path);
     if (rc != 0) return pm_fail_os(err, rc, "cannot sync the directory above %s", path);
     char epoch[16];
     snprintf(epoch, sizeof epoch, "%u", PM_EPOCH);
@@ -222,9 +223,10 @@ pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, p
         return pm_fail_os(err, fd, "cannot open %s/LOCK%s", path,
                           exclusive ? " for writing; to only read, open read-only" : "");
     if (fd >= 0) lock->file = fd;
-    int rc = lock->file >= 0 ? os->file_lock(os, lock->file, exclusive) : 0;
+    const bool alone = exclusive && !PM_MUTANT(LOCK_IS_SHARED);
+    int rc = lock->file >= 0 ? os->file_lock(os, lock->file, alone) : 0;
     if (rc == 0) {
-        int dir = os->dir_lock(os, path, exclusive);
+        int dir = os->dir_lock(os, path, alone);
         if (dir >= 0) lock->dir = dir;
         if (dir == -EAGAIN) rc = dir; /* other failures: a file system without such locks */
     }

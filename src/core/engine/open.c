@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "core/engine/engine.h"
 #include "core/engine/layout.h"
@@ -154,10 +155,10 @@ static bool batch_counts(const pm_db *db, const pm_recovered_part *p, size_t n)
     bool resolved = false;
     for (size_t i = 0; i < n; i++) {
         if (p[i].aborted) return false;
-        if (i == 0 || p[i].part != p[i - 1].part) parts++;
+        if (i == 0 || p[i].part != p[i - 1].part) parts += PM_MUTANT(PARTS_COUNTED_TWICE) ? 2 : 1;
         resolved |= p[i].batch <= db->manifest.shard[p[i].shard].resolved;
     }
-    return parts == p[0].parts || resolved;
+    return parts == p[0].parts || resolved || PM_MUTANT(MISSING_PART_COUNTS);
 }
 
 /* Every shard that has a part but no ABORT yet owes one. Several parts in one shard owe one together. */
@@ -266,7 +267,7 @@ static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
     if (status == POMAI_OK) {
         for (uint32_t i = 0; i < db->shared.shards; i++)
             db->shared.open_counter = pm_max_u64(db->shared.open_counter, pm_shard_open_counter(db->shared.shard[i]));
-        db->shared.open_counter++;
+        if (!PM_MUTANT(BATCH_IDS_REUSED)) db->shared.open_counter++;
         fill_report(r);
     }
     if (status == POMAI_OK && !db->readonly) {
@@ -294,9 +295,9 @@ static void set_next_ids(pm_db *db)
             const pm_memtable *table = catalog->coll[c]->table[s];
             if (pm_memtable_chunks(table) == 0) continue;
             uint64_t largest = pm_memtable_largest_id(table);
-            next = pm_max_u64(next, largest == UINT64_MAX ? largest : largest + 1);
+            next = pm_max_u64(next, largest == UINT64_MAX ? largest : largest + !PM_MUTANT(NEXT_ID_IS_LARGEST));
         }
-        atomic_store(&catalog->coll[c]->next_id, next);
+        atomic_store(&catalog->coll[c]->next_id, PM_MUTANT(NEXT_ID_RESTARTS) ? 0 : next);
     }
 }
 
@@ -328,7 +329,7 @@ static void release(pm_db *db)
     pm_manifest_clear(&db->manifest);
     pm_layout_unlock(os, &db->lock);
     pm_free(db->notes.data);
-    pm_free(db->manifest_dir);
+    if (!PM_MUTANT(OPEN_LEAKS)) pm_free(db->manifest_dir);
     pm_free(db->path);
     pm_free(db);
 }
@@ -370,7 +371,7 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
     if (status == POMAI_OK) status = pm_manifest_read(os, db->manifest_dir, &db->manifest, err);
     if (status != POMAI_OK) return status;
     if (!db->readonly) { /* after kill -9 the rename that made CURRENT may not be on disk yet */
-        int rc = os->dir_sync(os, db->manifest_dir);
+        int rc = PM_MUTANT(RECOVERED_CURRENT_NOT_SYNCED) ? 0 : os->dir_sync(os, db->manifest_dir);
         if (rc != 0) return pm_fail_os(err, rc, "cannot sync %s", db->manifest_dir);
     }
     status = start(db, o, err);

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "core/engine/engine.h"
 
 enum { BLOCK_SHIFT = 12 }; /* ids of one block of 4,096 share a shard */
@@ -135,7 +136,7 @@ static bool ids_ascend(const pm_batch *b)
 
 static pomai_status check_repeats(const pm_db *db, const pm_batch *b, pomai_error *err)
 {
-    if (b->rows == 1 || (b->u64_ids == NULL && b->string_ids == NULL)) return POMAI_OK;
+    if (b->rows == 1 || (b->u64_ids == NULL && b->string_ids == NULL) || PM_MUTANT(REPEATS_ACCEPTED)) return POMAI_OK;
     if (b->u64_ids != NULL && ids_ascend(b)) return POMAI_OK;
     uint32_t slots = 4;
     while (slots < b->rows * 2)
@@ -203,7 +204,8 @@ static void simplify(pm_part *part)
 /* Splits `from` (a batch on the caller's stack) into parts of a pooled one. */
 static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai_error *err)
 {
-    const uint32_t shards = db->shared.shards;
+    const uint32_t less = PM_MUTANT(SHARD_MAP_MOVES) && db->shared.open_counter > 1 && db->shared.shards > 1;
+    const uint32_t shards = db->shared.shards - less;
     uint32_t count[PM_MAX_SHARDS], part_of[PM_MAX_SHARDS] = {0}, parts = 0;
     count_rows(from, shards, count);
     for (uint32_t s = 0; s < shards; s++)
@@ -288,7 +290,8 @@ static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_er
         return status;
     }
     /* Between the last refusal and the first row: no refused id is used up, and no id that is under way is assigned. */
-    if (b->op == PM_OP_PUT && b->u64_ids != NULL) note_given_ids(b->coll, b->u64_ids, b->rows);
+    if (b->op == PM_OP_PUT && b->u64_ids != NULL && !PM_MUTANT(GIVEN_IDS_NOT_NOTED))
+        note_given_ids(b->coll, b->u64_ids, b->rows);
     pm_batch_send(&db->shared, b, write->wait);
     return POMAI_OK;
 }

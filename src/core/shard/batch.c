@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
@@ -44,6 +45,7 @@ uint64_t pm_hist_quantile(const pm_hist *hist, double quantile, uint64_t *count)
 void pm_stop(pm_shared *shared, const pomai_error *error)
 {
     uint32_t running = 0;
+    if (PM_MUTANT(STOP_FORGOTTEN)) return;
     if (!atomic_compare_exchange_strong(&shared->stopped, &running, 1)) return;
     shared->stop_error = *error;
     atomic_store(&shared->stopped, 2);
@@ -111,7 +113,8 @@ void pm_batch_drop(pm_shared *shared, pm_batch *batch)
     if (slot < 0)
         pm_free(batch);
     else
-        atomic_fetch_or_explicit(&shared->pool_free, (uint64_t)1 << slot, memory_order_release);
+        atomic_fetch_or_explicit(&shared->pool_free, (uint64_t)1 << slot,
+                                 PM_MUTANT_ORDER(POOL_RELAXED, memory_order_release));
 }
 
 /* ---- admission ---- */
@@ -127,7 +130,7 @@ static bool take_credit(pm_shard *shard)
 static void give_credit(pm_shared *shared, pm_shard *shard)
 {
     atomic_fetch_add(&shard->credits, 1);
-    if (atomic_load(&shard->room_waiters) == 0) return;
+    if (atomic_load(&shard->room_waiters) == 0 || PM_MUTANT(ROOM_NOT_TOLD)) return;
     atomic_fetch_add(&shard->room_word, 1);
     shared->os->word_wake(shared->os, &shard->room_word);
 }
@@ -138,7 +141,7 @@ static pm_shard *reserve_all(pm_shared *shared, const pm_batch *batch)
     for (uint32_t i = 0; i < batch->parts; i++) {
         pm_shard *shard = shared->shard[batch->part[i].shard];
         if (take_credit(shard)) continue;
-        while (i-- > 0)
+        while (i-- > 0 && !PM_MUTANT(CREDITS_KEPT))
             give_credit(shared, shared->shard[batch->part[i].shard]);
         return shard;
     }
@@ -167,7 +170,7 @@ static void push(pm_shard *shard, pm_part *part)
     while (atomic_load_explicit(&cell->sequence, memory_order_acquire) != at)
         shard->shared->os->relax(shard->shared->os);
     cell->part = part;
-    atomic_store_explicit(&cell->sequence, at + 1, memory_order_release);
+    atomic_store_explicit(&cell->sequence, at + 1, PM_MUTANT_ORDER(CELL_RELAXED, memory_order_release));
 }
 
 static int32_t parts_in(const pm_batch *batch, uint32_t shard)
@@ -210,7 +213,7 @@ void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
         shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_relaxed);
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
     atomic_store_explicit(&batch->unapplied, batch->parts, memory_order_relaxed);
-    atomic_fetch_add_explicit(&batch->holders, batch->parts, memory_order_relaxed);
+    atomic_fetch_add_explicit(&batch->holders, batch->parts - PM_MUTANT(BATCH_FREED_EARLY), memory_order_relaxed);
     /* The caller helps with the last part; the shards of the others run side by side with it. */
     for (uint32_t i = 0; i < batch->parts; i++) {
         pm_shard *shard = shared->shard[batch->part[i].shard];
@@ -253,7 +256,8 @@ void pm_batch_part_durable(pm_shared *shared, pm_batch *batch, uint32_t self)
 void pm_batch_part_done(pm_shared *shared, pm_part *part)
 {
     pm_batch *batch = part->batch;
-    give_credit(shared, shared->shard[part->shard]); /* first: whoever learns of the end finds the room */
+    if (!PM_MUTANT(REFUSED_KEEPS_CREDIT) || atomic_load(&batch->outcome) != PM_REFUSED)
+        give_credit(shared, shared->shard[part->shard]); /* first: whoever learns of the end finds the room */
     if (atomic_fetch_sub_explicit(&batch->unapplied, 1, memory_order_acq_rel) == 1) {
         if (atomic_load(&batch->outcome) == PM_DECIDED)
             pm_hist_add(&shared->put_latency, shared->os->now_ns(shared->os) - batch->admitted_ns);
@@ -275,8 +279,9 @@ bool pm_batch_wait(pm_shared *shared, pm_batch *batch, uint64_t until_ns)
         uint32_t word = atomic_load(&batch->word);
         if (word == WORD_DONE) return true;
         if (until_ns != PM_FOREVER && os->now_ns(os) >= until_ns) return false;
-        if (word == WORD_UNDER_WAY && !atomic_compare_exchange_strong(&batch->word, &word, WORD_SLEEPER)) continue;
-        os->word_wait(os, &batch->word, WORD_SLEEPER, until_ns);
+        const uint32_t sleeper = PM_MUTANT(WAITER_NOT_NOTED) ? word : WORD_SLEEPER;
+        if (word == WORD_UNDER_WAY && !atomic_compare_exchange_strong(&batch->word, &word, sleeper)) continue;
+        os->word_wait(os, &batch->word, sleeper, until_ns);
     }
 }
 

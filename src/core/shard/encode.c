@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
@@ -52,7 +53,7 @@ static void touch_ahead(pm_shard *shard)
     if (from >= to) return;
     slab->touched = to;
     shard->touch_at = slab->data + from;
-    atomic_store_explicit(&shard->touch_size, to - from, memory_order_release);
+    atomic_store_explicit(&shard->touch_size, to - from, PM_MUTANT_ORDER(TOUCH_RELAXED, memory_order_release));
     pm_task_wake(&shard->writer);
 }
 
@@ -113,8 +114,9 @@ static void copy_bytes(uint8_t *to, const pm_part *part, const pomai_bytes *from
     uint8_t *bytes = to + ((size_t)part->rows + 1) * sizeof *ends;
     uint32_t end = 0;
     ends[0] = 0;
+    const bool swap = PM_MUTANT(DOCUMENTS_SWAPPED) && from == part->batch->documents && part->rows > 1;
     for (uint32_t i = 0; i < part->rows; i++) {
-        const pomai_bytes *b = &from[row_of(part, i)];
+        const pomai_bytes *b = &from[row_of(part, swap && i < 2 ? 1 - i : i)];
         if (b->size > 0) memcpy(bytes + end, b->data, b->size);
         end += (uint32_t)b->size; /* all bytes of a batch are below POMAI_MAX_BATCH_BYTES */
         ends[i + 1] = end;
@@ -180,7 +182,7 @@ static void begin_header(pm_shard *shard, pm_rec_header *h)
     memset(h, 0, sizeof *h);
     h->version = PM_REC_VERSION;
     h->lsn = shard->end.lsn + 1;
-    h->durable_lsn = shard->synced.lsn;
+    h->durable_lsn = PM_MUTANT(WITNESS_LIES) ? shard->end.lsn : shard->synced.lsn;
     h->stamp = pm_max_u64(shard->end.stamp, os->wall_ns(os));
 }
 

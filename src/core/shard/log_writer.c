@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
@@ -30,8 +31,9 @@ static pomai_status run_commit(pm_shard *shard, pm_job *job, pomai_error *err)
                        "to learn it",
                        (unsigned long long)job->end.number, shard->place.dir, -rc);
     PM_POINT(COMMIT_WRITTEN);
-    if (!job->sync) return POMAI_OK;
+    if (!job->sync || PM_MUTANT(ACK_BEFORE_SYNC)) return POMAI_OK;
     rc = os->file_sync(os, job->fd);
+    if (rc != 0 && PM_MUTANT(SYNC_TRIED_AGAIN)) rc = os->file_sync(os, job->fd);
     if (rc != 0)
         return pm_fail(err, POMAI_EIO,
                        "cannot sync log file %llu of %s (errno %d); the writes under way are lost or not: reopen to "
@@ -110,7 +112,7 @@ void pm_job_run(pm_shard *shard)
         break;
     }
     job->took_ns = os->now_ns(os) - begin;
-    atomic_store_explicit(&job->state, PM_JOB_DONE, memory_order_release);
+    atomic_store_explicit(&job->state, PM_JOB_DONE, PM_MUTANT_ORDER(DONE_RELAXED, memory_order_release));
 }
 
 /* One piece, so that a job never waits long. */

@@ -3,9 +3,11 @@
  * Recovery of one shard: read the log, let the engine decide the batches over all shards, replay, settle. Replaying
  * twice equals replaying once: nothing is changed before settling, and settling can be cut off anywhere.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
@@ -109,7 +111,7 @@ static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_h
     const uint8_t *payload = (const uint8_t *)(h + 1);
     pm_memtable *table = coll->table[shard->index];
     if (h->op == PM_OP_DELETE) {
-        (void)pm_memtable_end_all(table, h, payload);
+        if (!PM_MUTANT(DELETE_NOT_REPLAYED)) (void)pm_memtable_end_all(table, h, payload);
         return POMAI_OK;
     }
     pm_id_bounds bounds;
@@ -125,13 +127,14 @@ static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_h
 pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t aborted_count,
                              pm_coll *(*find)(void *context, uint32_t id), void *context, pomai_error *err)
 {
-    for (size_t i = 0; i < shard->records; i++) {
-        const pm_rec_header *h = shard->record[i];
+    const size_t again = PM_MUTANT(REPLAYED_TWICE) && shard->records > 0;
+    for (size_t i = 0; i < shard->records + again; i++) {
+        const pm_rec_header *h = shard->record[i < shard->records ? i : 0];
         if (h->op == PM_OP_ABORT) continue;
         pm_coll *coll = find(context, h->collection);
         pomai_status status = check_fit(shard, coll, h, err);
         if (status != POMAI_OK) return status;
-        bool aborted_part = h->parts > 1 && aborted_count > 0 &&
+        bool aborted_part = h->parts > 1 && aborted_count > 0 && !PM_MUTANT(ABORT_IGNORED) &&
                             bsearch(&h->batch, aborted, aborted_count, sizeof *aborted, by_value) != NULL;
         if (coll == NULL || aborted_part) continue;
         status = replay_record(shard, coll, h, err);
@@ -172,7 +175,7 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
     int rc = 0;
     if (shard->span_count > 0) {
         rc = os->file_write(os, shard->fd, shard->spans, shard->span_count, shard->spans_at);
-        if (rc == 0) rc = os->file_sync(os, shard->fd);
+        if (rc == 0 && !PM_MUTANT(ABORT_NOT_SYNCED)) rc = os->file_sync(os, shard->fd);
     }
     shard->span_count = 0;
     shard->spans_at = 0;
@@ -195,17 +198,38 @@ static pomai_status settle_log(pm_shard *shard, pomai_error *err)
     return pm_wal_settle(&shard->place, shard->end.number, &span, from, err);
 }
 
+#ifdef POMAI_MUTANTS
+/* What a writer must not do after a torn tail: go on in the old file. */
+static void go_on_in_old_file(pm_shard *shard)
+{
+    const pm_os *os = shard->shared->os;
+    char path[4096];
+    pm_wal_header header = {0};
+    snprintf(path, sizeof path, "%s/%010llu.wal", shard->place.dir, (unsigned long long)shard->end.number);
+    shard->fd = os->file_open(os, path, PM_OPEN_READ | PM_OPEN_WRITE);
+    (void)os->file_read(os, shard->fd, &header, sizeof header, 0);
+    shard->seed = pm_wal_seed(header.salt);
+    shard->capacity = shard->shared->wal_file_bytes;
+}
+#endif
+
 pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const uint64_t *aborts, size_t abort_count,
                              pomai_error *err)
 {
     pomai_status status = POMAI_OK;
     if (shard->end.number > 0) status = settle_log(shard, err);
-    if (status == POMAI_OK && shard->scan.torn_at != 0) status = pm_wal_quarantine(&shard->scan, quarantine_dir, err);
+    if (status == POMAI_OK && shard->scan.torn_at != 0 && !PM_MUTANT(QUARANTINE_FORGOTTEN))
+        status = pm_wal_quarantine(&shard->scan, quarantine_dir, err);
     if (status != POMAI_OK) return status;
+    if (PM_MUTANT(ABORT_NOT_WRITTEN)) abort_count = 0;
     shard->synced = shard->written = shard->end;
     status = pm_mark_open(&shard->place, shard->scan.mark.sequence, &shard->mark, err);
     if (status != POMAI_OK) return status;
-    if (shard->scan.torn_at != 0 || abort_count > 0) status = begin_file_with_aborts(shard, aborts, abort_count, err);
+#ifdef POMAI_MUTANTS
+    if (PM_MUTANT(APPEND_AFTER_TORN_TAIL) && shard->scan.torn_at != 0 && abort_count == 0) go_on_in_old_file(shard);
+#endif
+    const bool new_file = shard->fd < 0 && (shard->scan.torn_at != 0 || abort_count > 0);
+    if (new_file) status = begin_file_with_aborts(shard, aborts, abort_count, err);
     if (status != POMAI_OK) return status;
     shard->synced = shard->written = shard->end;
     shard->marked_lsn = shard->end.lsn;

@@ -6,8 +6,10 @@
  *  3. After a failed job nothing more is encoded; what was encoded and is not durable makes its batch UNKNOWN.
  *  4. A new file is begun only when everything in the old one is synced.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
@@ -60,7 +62,7 @@ static void commit_done(pm_shard *shard, const pm_job *job)
         if (!job->sync) {
             atomic_store_explicit(&batch->unsynced, true, memory_order_relaxed);
             if (batch->level == POMAI_DURABILITY_GROUP && !shard->group_waits) {
-                shard->group_waits = true;
+                shard->group_waits = !PM_MUTANT(GROUP_NOT_SYNCED);
                 shard->group_since = shard->shared->os->now_ns(shard->shared->os);
             }
         }
@@ -128,6 +130,17 @@ static bool take_job_result(pm_shard *shard)
 
 /* ---- showing ---- */
 
+#ifdef POMAI_MUTANTS
+/* What is behind `visible` is atomic or published once more, so a sanitizer does not see its ordering. These words are
+ * written before it is raised and read after it is loaded. Of one database at a time. */
+static uint64_t witness[8][1 << 16];
+
+static uint64_t *witness_of(const pm_shard *shard, uint64_t lsn)
+{
+    return &witness[shard->index & 7][lsn & 0xffff];
+}
+#endif
+
 static void apply(pm_shard *shard, const pm_pending *p)
 {
     pm_batch *batch = p->part->batch;
@@ -149,6 +162,7 @@ static void forget(pm_shard *shard, const pm_pending *p)
  * anyway. */
 static void owe_abort(pm_shard *shard, uint64_t batch)
 {
+    if (PM_MUTANT(ABORT_NOT_OWED)) return;
     if (shard->aborts == shard->abort_capacity) {
         size_t capacity = shard->abort_capacity == 0 ? 8 : shard->abort_capacity * 2;
         uint64_t *abort = pm_realloc(shard->abort, capacity * sizeof *abort);
@@ -167,6 +181,7 @@ static bool show_decided(pm_shard *shard)
         pm_pending p = shard->pending[shard->pending_first & shard->pending_mask];
         if (p.part != NULL) {
             uint32_t outcome = atomic_load_explicit(&p.part->batch->outcome, memory_order_acquire);
+            if (PM_MUTANT(SHOWN_UNDECIDED) && outcome == PM_PENDING && p.durable) outcome = PM_DECIDED;
             bool job_out = atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE;
             if (outcome == PM_PENDING && pm_stopped(shared) && !p.durable && !job_out) {
                 pomai_error error = {0};
@@ -181,7 +196,8 @@ static bool show_decided(pm_shard *shard)
             /* A refused record is still to be written, perhaps from the caller's block; a stopped log never writes it.
              */
             if (outcome != PM_DECIDED && !p.durable && (job_out || !pm_stopped(shared))) break;
-            if (outcome == PM_DECIDED)
+            if (PM_MUTANT(VISIBLE_FIRST)) atomic_store(&shard->visible, p.lsn);
+            if (outcome == PM_DECIDED || PM_MUTANT(REFUSED_SHOWN))
                 apply(shard, &p);
             else
                 forget(shard, &p);
@@ -189,9 +205,12 @@ static bool show_decided(pm_shard *shard)
             PM_POINT(ROWS_APPLIED);
         }
         shard->pending_first++;
-        if (p.lsn != atomic_load_explicit(&shard->visible, memory_order_relaxed) + 1)
+        if (p.lsn != atomic_load_explicit(&shard->visible, memory_order_relaxed) + 1 && !PM_MUTANT(VISIBLE_FIRST))
             broken(shard, "records shown out of order");
-        atomic_store_explicit(&shard->visible, p.lsn, memory_order_release);
+#ifdef POMAI_MUTANTS
+        *witness_of(shard, p.lsn) = p.lsn;
+#endif
+        atomic_store_explicit(&shard->visible, p.lsn, PM_MUTANT_ORDER(VISIBLE_RELAXED, memory_order_release));
         PM_POINT(ROWS_SHOWN);
         if (p.part != NULL) pm_batch_part_done(shared, p.part);
         any = true;
@@ -283,8 +302,8 @@ static void give_job(pm_shard *shard, pm_job_kind kind)
     job->end = kind == PM_JOB_MARK ? shard->synced : shard->end;
     if (kind == PM_JOB_COMMIT && job->span_count == 0) job->end = shard->written; /* only a sync */
     job->status = POMAI_OK;
-    atomic_store_explicit(&job->state, PM_JOB_READY,
-                          memory_order_release); /* the owner sees to it that somebody takes it */
+    /* the owner sees to it that somebody takes it */
+    atomic_store_explicit(&job->state, PM_JOB_READY, memory_order_release);
 }
 
 static void give_commit(pm_shard *shard, bool sync)
@@ -352,17 +371,18 @@ static uint64_t give_next_job(pm_shard *shard, bool *gave)
     }
     const bool closing = atomic_load(&shard->shared->closing);
     if (pm_stopped(shard->shared)) return give_stopped_job(shard, closing, gave);
-    const bool unsynced = shard->synced.lsn < shard->end.lsn;
+    const bool unsynced = shard->synced.lsn < shard->end.lsn && !(closing && PM_MUTANT(CLOSE_NOT_SYNCED));
+    const bool seal = shard->rotate && !PM_MUTANT(SUCCESSOR_FIRST);
     const bool sync_asked = atomic_load(&shard->sync_wanted) > atomic_load(&shard->sync_done);
     const uint64_t now = os->now_ns(os);
     const uint64_t idle_at = shard->last_append + PM_IDLE_NS;
     const bool idle = closing || now >= idle_at;
     const bool group_due = shard->group_waits && now >= shard->group_since + shard->shared->group_ns;
     if (shard->span_count > 0) {
-        give_commit(shard, shard->want_sync || sync_asked || shard->rotate || group_due || closing);
+        give_commit(shard, shard->want_sync || sync_asked || seal || group_due || closing);
         return PM_FOREVER;
     }
-    if (unsynced && (sync_asked || shard->rotate || group_due || idle)) {
+    if (unsynced && (sync_asked || seal || group_due || idle)) {
         give_commit(shard, true);
         return PM_FOREVER;
     }
@@ -370,7 +390,7 @@ static uint64_t give_next_job(pm_shard *shard, bool *gave)
         give_create(shard);
         return PM_FOREVER;
     }
-    if (!unsynced && shard->marked_lsn < shard->synced.lsn && idle) {
+    if (!unsynced && shard->marked_lsn < shard->synced.lsn && idle && !PM_MUTANT(MARK_SKIPPED)) {
         give_job(shard, PM_JOB_MARK);
         return PM_FOREVER;
     }
@@ -393,7 +413,7 @@ static void answer_syncs(pm_shard *shard)
         shard->sync_target = shard->end.lsn;
         if (shard->sync_noticed == atomic_load(&shard->sync_done)) return;
     }
-    if (shard->synced.lsn < shard->sync_target || pm_stopped(shard->shared)) return;
+    if ((shard->synced.lsn < shard->sync_target && !PM_MUTANT(SYNC_RETURNS_EARLY)) || pm_stopped(shard->shared)) return;
     atomic_store(&shard->sync_done, shard->sync_noticed);
     atomic_fetch_add(&shard->sync_word, 1);
     shard->shared->os->word_wake(shard->shared->os, &shard->sync_word);
@@ -421,6 +441,11 @@ static bool own(pm_shard *shard)
     return atomic_compare_exchange_strong(&shard->owner, &nobody, 1);
 }
 
+static void let_go(pm_shard *shard)
+{
+    atomic_store_explicit(&shard->owner, 0, PM_MUTANT_ORDER(OWNER_RELAXED, memory_order_seq_cst));
+}
+
 static bool job_ready(pm_shard *shard)
 {
     return atomic_load(&shard->job.state) == PM_JOB_READY;
@@ -434,7 +459,7 @@ static pm_next actor_step(void *arg)
     pm_next next = shard_step(shard);
     atomic_store(&shard->parked_until, next.what == PM_NEXT_PARK ? next.until_ns : 0);
     bool ready = job_ready(shard);
-    atomic_store(&shard->owner, 0);
+    let_go(shard);
     if (ready) pm_task_wake(&shard->writer);
     return next;
 }
@@ -443,8 +468,9 @@ static pm_next actor_step(void *arg)
 static void leave(pm_shard *shard, pm_next next, uint32_t seen)
 {
     bool ready = job_ready(shard);
-    atomic_store(&shard->owner, 0);
-    if (ready) pm_task_wake(&shard->writer);
+    let_go(shard);
+    if (ready && !PM_MUTANT(JOB_LEFT_ALONE)) pm_task_wake(&shard->writer);
+    if (PM_MUTANT(LEAVE_WAKES_NOBODY)) return;
     if (next.what != PM_NEXT_PARK || atomic_load(&shard->actor.wake) != seen ||
         next.until_ns < atomic_load(&shard->parked_until))
         pm_task_wake(&shard->actor);
@@ -562,7 +588,11 @@ void pm_shard_stop(pm_shard *shard)
 
 uint64_t pm_shard_visible(const pm_shard *shard)
 {
-    return atomic_load_explicit(&shard->visible, memory_order_acquire);
+    const uint64_t visible = atomic_load_explicit(&shard->visible, memory_order_acquire);
+#ifdef POMAI_MUTANTS
+    if (*(volatile uint64_t *)witness_of(shard, visible) == UINT64_MAX) abort();
+#endif
+    return visible;
 }
 
 pomai_status pm_shard_sync(pm_shard *shard, pomai_error *err)

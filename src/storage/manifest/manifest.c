@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 
 enum { PATH_SIZE = 4096, CRC_FROM = 12, MOST_BYTES = 64 * 1024 * 1024 };
@@ -230,7 +231,7 @@ static int write_temp(const pm_os *os, const char *temp, const void *bytes, size
     pm_span span = {bytes, size};
     int rc = os->file_write(os, fd, &span, 1, 0);
     if (rc == 0) PM_POINT(MANIFEST_WRITTEN);
-    if (rc == 0) rc = os->file_sync(os, fd);
+    if (rc == 0 && !PM_MUTANT(MANIFEST_NOT_SYNCED)) rc = os->file_sync(os, fd);
     int closed = os->file_close(os, fd);
     if (rc == 0) rc = closed;
     if (rc != 0) (void)os->path_remove(os, temp);
@@ -245,7 +246,7 @@ static int install_manifest(const pm_os *os, const char *dir, const char *path, 
     if (rc == 0) PM_POINT(MANIFEST_SYNCED);
     if (rc == 0) rc = os->path_rename(os, temp, path);
     if (rc == 0) PM_POINT(MANIFEST_RENAMED);
-    if (rc == 0) rc = os->dir_sync(os, dir);
+    if (rc == 0 && !PM_MUTANT(MANIFEST_NAME_NOT_SYNCED)) rc = os->dir_sync(os, dir);
     return rc;
 }
 
@@ -259,13 +260,14 @@ static int install_current(const pm_os *os, const char *dir, const pm_manifest *
     memcpy(current.magic, PM_CURRENT_MAGIC, 8);
     memcpy(current.uuid, m->uuid, 16);
     current.crc = pm_crc32c(0, (const uint8_t *)&current + CRC_FROM, sizeof current - CRC_FROM);
-    int rc = write_temp(os, temp, &current, sizeof current);
+    const char *from = PM_MUTANT(CURRENT_IN_PLACE) ? path : temp;
+    int rc = write_temp(os, from, &current, sizeof current);
     if (rc != 0) return rc;
-    rc = os->path_rename(os, temp, path);
+    rc = os->path_rename(os, from, path);
     if (rc != 0) return rc;
     *uncertain = true;
     PM_POINT(CURRENT_RENAMED);
-    rc = os->dir_sync(os, dir);
+    if (!PM_MUTANT(CURRENT_NAME_NOT_SYNCED)) rc = os->dir_sync(os, dir);
     if (rc == 0) *uncertain = false;
     return rc;
 }
@@ -282,8 +284,10 @@ pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *
     uint64_t size = 0;
     uint8_t *bytes = encode(manifest, number, &size);
     if (bytes == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to write the catalogue");
-    int rc = install_manifest(os, dir, path, bytes, size);
+    int rc = PM_MUTANT(CURRENT_FIRST) ? install_current(os, dir, manifest, number, uncertain) : 0;
+    if (rc == 0) rc = install_manifest(os, dir, path, bytes, size);
     pm_free(bytes);
+    if (rc == 0 && PM_MUTANT(OLD_MANIFEST_FIRST)) (void)os->path_remove(os, old);
     if (rc == 0) rc = install_current(os, dir, manifest, number, uncertain);
     if (rc != 0) return pm_fail_os(err, rc, "cannot write the catalogue %s", path);
     PM_POINT(MANIFEST_DONE);

@@ -14,6 +14,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/mutant.h"
+
 enum { ROW_BITS = 24, TAG_SHIFT = 56, FIRST_BLOCK = 64, BLOCKS = 27, ARENA_BLOCK = 1 << 18, LEAST_RANGE = 16 };
 
 #define REF_MASK (((uint64_t)1 << TAG_SHIFT) - 1)
@@ -149,7 +151,7 @@ static void list_add(list *l, uint64_t value)
     uint64_t at, count = atomic_load_explicit(&l->count, memory_order_relaxed);
     locate(count, &b, &at);
     atomic_load_explicit(&l->block[b], memory_order_relaxed)[at] = value;
-    atomic_store_explicit(&l->count, count + 1, memory_order_release);
+    atomic_store_explicit(&l->count, count + 1, PM_MUTANT_ORDER(COUNT_RELAXED, memory_order_release));
 }
 
 uint64_t pm_memtable_chunks(const pm_memtable *table)
@@ -165,7 +167,7 @@ const pm_chunk *pm_memtable_chunk(const pm_memtable *table, uint64_t index)
 uint64_t pm_memtable_visible_chunks(const pm_memtable *table, uint64_t visible)
 {
     uint64_t n = pm_memtable_chunks(table);
-    while (n > 0 && pm_memtable_chunk(table, n - 1)->lsn > visible)
+    while (n > 0 && pm_memtable_chunk(table, n - 1)->lsn > visible && !PM_MUTANT(SEARCH_SEES_AHEAD))
         n--;
     return n;
 }
@@ -187,7 +189,7 @@ static uint64_t find_in_ranges(const pm_memtable *table, uint64_t id)
     uint64_t index = list_at(&table->ranges, low - 1);
     const pm_chunk *chunk = pm_memtable_chunk(table, index);
     uint64_t row = id - chunk->first_id;
-    return row < chunk->rows ? (index + 1) << ROW_BITS | row : 0;
+    return row + PM_MUTANT(RANGE_END_MISSED) < chunk->rows ? (index + 1) << ROW_BITS | row : 0;
 }
 
 /* ---- id map ---- */
@@ -199,7 +201,7 @@ static bool map_grow(pm_memtable *table, uint64_t slots)
     id_map *old = atomic_load_explicit(&table->map, memory_order_relaxed);
     map->older = old;
     map->mask = slots - 1;
-    for (uint64_t i = 0; old != NULL && i <= old->mask; i++) {
+    for (uint64_t i = 0; old != NULL && i + PM_MUTANT(MAP_GROWTH_DROPS) <= old->mask; i++) {
         uint64_t value = atomic_load_explicit(&old->slot[i], memory_order_relaxed);
         if (value == 0) continue;
         uint64_t ref = value & REF_MASK;
@@ -210,7 +212,7 @@ static bool map_grow(pm_memtable *table, uint64_t slots)
             at = (at + 1) & map->mask;
         atomic_store_explicit(&map->slot[at], value, memory_order_relaxed);
     }
-    atomic_store_explicit(&table->map, map, memory_order_release);
+    atomic_store_explicit(&table->map, map, PM_MUTANT_ORDER(MAP_RELAXED, memory_order_release));
     atomic_fetch_add_explicit(&table->bytes, sizeof *map + slots * sizeof map->slot[0], memory_order_relaxed);
     return true;
 }
@@ -239,7 +241,7 @@ static _Atomic uint64_t *map_slot(const pm_memtable *table, id_map *map, const p
         if (v != 0) {
             uint64_t ref = v & REF_MASK;
             const pm_chunk *chunk = pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
-            if (!id_equal(chunk, (uint32_t)(ref & ROW_MASK), id)) continue;
+            if (!id_equal(chunk, (uint32_t)(ref & ROW_MASK), id) && !PM_MUTANT(ID_TAG_ONLY)) continue;
         }
         *value = v;
         return &map->slot[at];
@@ -277,7 +279,8 @@ static void *arena_take(pm_memtable *table, size_t size)
 /* Only ids above all before can be neither in the map nor in another range; short runs are better off in the map. */
 static bool is_fresh_range(const pm_memtable *table, uint32_t rows, const pm_id_bounds *bounds)
 {
-    return bounds->consecutive && rows >= LEAST_RANGE && (!table->any_id || bounds->first > table->largest_id);
+    return bounds->consecutive && rows >= LEAST_RANGE &&
+           (!table->any_id || bounds->first + PM_MUTANT(RANGES_OVERLAP) > table->largest_id);
 }
 
 pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bounds *bounds)
@@ -382,9 +385,11 @@ static void apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t
     uint64_t old = newest(table, &id, value);
     chunk->previous[row] = old;
     uint64_t ref = (index + 1) << ROW_BITS | row;
-    atomic_store_explicit(slot, (hash >> TAG_SHIFT) << TAG_SHIFT | ref, memory_order_release);
+    atomic_store_explicit(slot, (hash >> TAG_SHIFT) << TAG_SHIFT | ref,
+                          PM_MUTANT_ORDER(SLOT_RELAXED, memory_order_release));
     if (value == 0) table->used_slots++;
-    if (old != 0 && version_live(table, old)) end_version(table, old, chunk->lsn);
+    if (old != 0 && version_live(table, old) && !PM_MUTANT(OLD_VERSION_STAYS))
+        end_version(table, old, chunk->lsn + PM_MUTANT(ENDS_ONE_LATE));
 }
 
 void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk)
@@ -412,7 +417,7 @@ bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn)
 {
     uint64_t ref = find_newest(table, id, memory_order_relaxed);
     if (ref == 0 || !version_live(table, ref)) return false;
-    end_version(table, ref, lsn);
+    end_version(table, ref, lsn - PM_MUTANT(DELETES_ONE_EARLY));
     return true;
 }
 
@@ -438,7 +443,7 @@ bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visibl
     for (uint64_t ref = find_newest(table, id, memory_order_acquire); ref != 0;) {
         *chunk = pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
         *row = (uint32_t)(ref & ROW_MASK);
-        if ((*chunk)->lsn <= visible) return pm_chunk_row_visible(*chunk, *row, visible);
+        if ((*chunk)->lsn <= visible || PM_MUTANT(GET_SEES_AHEAD)) return pm_chunk_row_visible(*chunk, *row, visible);
         ref = (*chunk)->previous == NULL ? 0 : (*chunk)->previous[*row];
     }
     return false;

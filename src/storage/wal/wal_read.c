@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "storage/wal/wal_int.h"
 
@@ -88,6 +89,7 @@ const char *pm_rec_check(const uint8_t *image, uint64_t at, uint64_t limit, uint
 {
     if (limit < PM_REC_HEADER || at > limit - PM_REC_HEADER) return "the file ends within a record's header";
     const pm_rec_header *h = (const pm_rec_header *)(const void *)(image + at);
+    if (PM_MUTANT(LENGTH_TRUSTED) && pm_crc32c(seed, h + 1, h->payload_len) != h->payload_crc) return "damaged";
     if (!header_sound(h, seed)) return "the record's header is damaged";
     if (h->lsn != lsn) return "the record has the wrong LSN";
     if (h->payload_len > limit - at - PM_REC_HEADER) return "the file ends within a record";
@@ -197,6 +199,7 @@ static pomai_status read_image(const pm_wal_place *place, uint64_t number, pm_wa
     }
     if (status == POMAI_OK) {
         int64_t got = os->file_read(os, fd, image->data, *size, 0);
+        if (got < 0 && PM_MUTANT(EIO_IS_THE_END)) got = os->file_read(os, fd, image->data, *size = PM_WAL_HEADER, 0);
         if (got < 0)
             status = pm_fail_os(err, (int)got, "cannot read the log file %s", path);
         else if ((uint64_t)got != *size)
@@ -230,8 +233,9 @@ static pomai_status check_file_header(pm_wal_scan *scan, const pm_wal_image *ima
         return pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s has bits that this format does not know", number,
                        place->dir);
     const pm_wal_end *end = &scan->end;
-    if (h->pred_number != end->number || h->pred_lsn != end->lsn || h->pred_length != end->length ||
-        h->pred_chain != end->chain || h->pred_stamp != end->stamp)
+    if (!PM_MUTANT(PRED_NOT_CHECKED) &&
+        (h->pred_number != end->number || h->pred_lsn != end->lsn || h->pred_length != end->length ||
+         h->pred_chain != end->chain || h->pred_stamp != end->stamp))
         return pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s does not continue the file before it", number,
                        place->dir);
     *seed = pm_wal_seed(h->salt);
@@ -332,7 +336,8 @@ static pomai_status broken_record(pm_wal_scan *scan, const file_scan *f, const c
 {
     const uint64_t at = scan->end.length, lsn = scan->end.lsn + 1;
     uint64_t durable = scan->mark.durable_lsn;
-    if (f->is_last) durable = pm_max_u64(durable, durable_witness(f->image.data, at, f->size, f->seed, lsn));
+    if (f->is_last && !PM_MUTANT(WITNESS_IGNORED))
+        durable = pm_max_u64(durable, durable_witness(f->image.data, at, f->size, f->seed, lsn));
     if (!f->is_last || durable >= lsn) {
         char range[64];
         if (durable > lsn)
@@ -369,7 +374,7 @@ static pomai_status scan_records(pm_wal_scan *scan, file_scan *f, pomai_error *e
         scan->end.chain = pm_rec_chain(scan->end.chain, h);
         scan->end.length = at + PM_REC_HEADER + h->payload_len;
         scan->records++;
-        if (h->lsn == scan->mark.durable_lsn && scan->end.chain != scan->mark.chain)
+        if (h->lsn == scan->mark.durable_lsn && scan->end.chain != scan->mark.chain && !PM_MUTANT(CHAIN_NOT_COMPARED))
             return pm_fail(
                 err, POMAI_ECORRUPT,
                 "log file %llu of %s is not the one that was written: its records up to LSN %llu differ from the "
@@ -397,7 +402,7 @@ static pomai_status scan_file(pm_wal_scan *scan, uint64_t number, bool is_last, 
     if (status != POMAI_OK) return status;
     status = read_image(place, number, &f.image, &f.size, err);
     if (status != POMAI_OK) return status;
-    if (is_last) f.limit = f.size;
+    if (is_last || PM_MUTANT(STATED_LENGTH_IGNORED)) f.limit = f.size;
     if (f.limit > f.size)
         status =
             pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s is cut short: %llu bytes of %llu",

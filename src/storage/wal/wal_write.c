@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/point.h"
 #include "storage/wal/wal_int.h"
 
@@ -26,6 +27,7 @@ void pm_rec_layout_init(pm_rec_layout *layout, uint64_t ids_len, uint64_t vector
 
 uint32_t pm_wal_seed(uint64_t salt)
 {
+    if (PM_MUTANT(SALT_IS_CONSTANT)) salt = 0;
     return pm_crc32c(0, &salt, sizeof salt);
 }
 
@@ -53,10 +55,11 @@ static pomai_status write_new_file(const pm_wal_place *place, const char *path, 
     int rc = os->file_allocate(os, fd, capacity);
     if (rc == -EOPNOTSUPP) rc = 0; /* then a full disk is met at commit, and is as final as any failed write */
     if (rc == 0) rc = os->file_write(os, fd, &span, 1, 0);
+    if (rc == -ENOSPC && PM_MUTANT(ENOSPC_IGNORED)) rc = 0;
     if (rc == 0) PM_POINT(WAL_CREATE_WRITTEN);
-    if (rc == 0) rc = os->file_sync(os, fd);
+    if (rc == 0 && !PM_MUTANT(LOG_HEADER_NOT_SYNCED)) rc = os->file_sync(os, fd);
     if (rc != 0) {
-        os->file_close(os, fd);
+        if (!PM_MUTANT(FD_LEAKED)) os->file_close(os, fd);
         (void)os->path_remove(os, path);
         return pm_fail_os(err, rc,
                           "cannot write the log file %s of %llu bytes (free some space, then repeat the write)", path,
@@ -83,7 +86,7 @@ pomai_status pm_wal_create(const pm_wal_place *place, uint64_t number, uint64_t 
     header.shard = place->shard;
     header.pred_number = pred->number;
     header.pred_lsn = pred->lsn;
-    header.pred_length = pred->length;
+    header.pred_length = PM_MUTANT(PRED_LENGTH_WRONG) ? capacity : pred->length;
     header.pred_chain = pred->chain;
     header.pred_stamp = pred->stamp;
     int rc = os->random(os, &header.salt, sizeof header.salt);
@@ -100,7 +103,7 @@ pomai_status pm_wal_create(const pm_wal_place *place, uint64_t number, uint64_t 
         return pm_fail_os(err, rc, "cannot rename %s", temp);
     }
     PM_POINT(WAL_CREATE_RENAMED);
-    rc = os->dir_sync(os, place->dir);
+    if (!PM_MUTANT(LOG_NAME_NOT_SYNCED)) rc = os->dir_sync(os, place->dir);
     if (rc != 0) {
         os->file_close(os, made); /* the name may or may not last: the caller must treat the log as failed */
         return pm_fail(err, POMAI_EIO, "cannot sync the directory %s", place->dir);
@@ -131,10 +134,11 @@ pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, const pm_
     if (!pm_wal_path(path, place, number, "")) return pm_fail(err, POMAI_ETOOBIG, "the path of the log is too long");
     int fd = os->file_open(os, path, PM_OPEN_WRITE);
     if (fd < 0) return pm_fail_os(err, fd, "cannot open the log file %s", path);
-    int rc = unattested->size > 0 ? os->file_write(os, fd, unattested, 1, offset) : 0;
-    if (rc == 0) rc = os->file_sync(os, fd);
+    const bool rewrite = unattested->size > 0 && !PM_MUTANT(RECOVERED_NOT_REWRITTEN);
+    int rc = rewrite ? os->file_write(os, fd, unattested, 1, offset) : 0;
+    if (rc == 0 && !PM_MUTANT(RECOVERED_NOT_SYNCED)) rc = os->file_sync(os, fd);
     os->file_close(os, fd);
-    if (rc == 0) rc = os->dir_sync(os, place->dir);
+    if (rc == 0 && !PM_MUTANT(RECOVERED_NAMES_NOT_SYNCED)) rc = os->dir_sync(os, place->dir);
     if (rc != 0) return pm_fail_os(err, rc, "cannot sync the log file %s", path);
     return POMAI_OK;
 }
@@ -199,9 +203,10 @@ pomai_status pm_mark_write(const pm_wal_place *place, pm_mark *mark, const pm_wa
     mark->sequence++;
     fill_slot(place, mark->sequence, durable, &slot);
     pm_span span = {&slot, sizeof slot};
-    int rc = os->file_write(os, mark->fd, &span, 1, (mark->sequence & 1) * PM_MARK_SLOT);
+    const uint64_t other = PM_MUTANT(MARK_SAME_SLOT) ? 0 : mark->sequence & 1;
+    int rc = os->file_write(os, mark->fd, &span, 1, other * PM_MARK_SLOT);
     if (rc == 0) PM_POINT(MARK_WRITTEN);
-    if (rc == 0) rc = os->file_sync(os, mark->fd);
+    if (rc == 0 && !PM_MUTANT(MARK_NOT_SYNCED)) rc = os->file_sync(os, mark->fd);
     /* Always EIO: its space is allocated, so even "disk full" here means that the log can no longer be trusted. */
     if (rc != 0) return pm_fail(err, POMAI_EIO, "cannot write %s/WATERMARK (errno %d)", place->dir, -rc);
     PM_POINT(MARK_SYNCED);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Planted bugs: what the tests must catch. Compiled in only with POMAI_MUTANTS (the library of tests/mutants), where a
+ * test program chooses at most one before the database is opened. Elsewhere PM_MUTANT is a constant false, and nothing
+ * is left of them. The table is append-only; `./dev soak mutants` iterates over it.
+ *
+ * X(name, who must catch it, what the bug is). Who: directories of tests/, or <directory>.<program> in them, tried in
+ * order until one fails; `threads` is the model's threads under ThreadSanitizer; `hang` says that a hang is a symptom.
+ */
+#ifndef PM_BASE_MUTANT_H
+#define PM_BASE_MUTANT_H
+
+#include <stdbool.h>
+
+#define PM_MUTANT_TABLE(X)                                                                                             \
+    /* durability */                                                                                                   \
+    X(ACK_BEFORE_SYNC, "power sim", "a commit is acknowledged as synced, the log was only written")                    \
+    X(LOG_HEADER_NOT_SYNCED, "power sim", "a log file gets its name before its header is synced")                      \
+    X(LOG_NAME_NOT_SYNCED, "power sim", "the directory is not synced after a log file was renamed")                    \
+    X(MANIFEST_NOT_SYNCED, "power sim", "MANIFEST and CURRENT get their names before they are synced")                 \
+    X(MANIFEST_NAME_NOT_SYNCED, "power", "the directory is not synced between MANIFEST and CURRENT")                   \
+    X(CURRENT_NAME_NOT_SYNCED, "power sim", "the directory is not synced after CURRENT was renamed")                   \
+    X(NEW_DIRS_NOT_SYNCED, "power sim", "the names of a new database's directories are not synced")                    \
+    X(NEW_DATABASE_NOT_SYNCED, "power sim", "the name of a new database is not synced")                                \
+    X(MARK_NOT_SYNCED, "power sim", "the WATERMARK is written, not synced")                                            \
+    X(SUCCESSOR_FIRST, "sim power", "a log file is begun before all of the one before it is synced")                   \
+    X(SYNC_TRIED_AGAIN, "scenario.test_faults fault", "a failed sync is tried again, and the second one believed")     \
+    X(GROUP_NOT_SYNCED, "scenario.test_faults sim", "what was written at level `group` is not synced when it is due")  \
+    X(SYNC_RETURNS_EARLY, "sim power", "pomai_sync returns before the sync")                                           \
+    X(CLOSE_NOT_SYNCED, "sim power", "closing does not sync what was acknowledged at level `os`")                      \
+    X(WITNESS_LIES, "power sim", "a record's header calls durable what is not synced yet")                             \
+    X(RECOVERED_NOT_REWRITTEN, "scenario.test_faults double",                                                          \
+      "recovery syncs again, but does not write again, what the WATERMARK does not attest")                            \
+    X(RECOVERED_NOT_SYNCED, "sim power double", "recovery does not sync what it read")                                 \
+    X(RECOVERED_NAMES_NOT_SYNCED, "scenario.test_faults double", "recovery does not sync the directory of a log")      \
+    X(RECOVERED_CURRENT_NOT_SYNCED, "scenario.test_faults double", "opening does not sync the directory of CURRENT")   \
+    X(ABORT_NOT_SYNCED, "sim power double", "recovery does not sync its ABORT records")                                \
+    /* installing files */                                                                                             \
+    X(CURRENT_FIRST, "crash power", "CURRENT names a MANIFEST before there is one")                                    \
+    X(CURRENT_IN_PLACE, "fault power", "CURRENT is overwritten, not replaced")                                         \
+    X(OLD_MANIFEST_FIRST, "crash power", "the old MANIFEST is removed before CURRENT names the new one")               \
+    X(LEFTOVER_BLOCKS, "crash scenario.test_damage",                                                                   \
+      "the temporary file of an interrupted edit makes the next one fail")                                             \
+    X(LEFTOVER_REUSED, "scenario.test_damage crash", "the temporary file of an interrupted edit is written over")      \
+    X(ENOSPC_IGNORED, "scenario.test_faults fault", "a disk that is full when a log file is made counts as success")   \
+    X(PRED_LENGTH_WRONG, "model", "a file header states the predecessor's capacity as its length")                     \
+    /* reading */                                                                                                      \
+    X(EIO_IS_THE_END, "double fault", "a read error is taken for the end of the log")                                  \
+    X(LENGTH_TRUSTED, "unit.test_wal corrupt", "a record's length is used before its checksum is verified")            \
+    X(SALT_IS_CONSTANT, "unit.test_wal corrupt", "all log files have the same salt")                                   \
+    X(PRED_NOT_CHECKED, "unit.test_wal corrupt", "a file's header is not compared with the file before it")            \
+    X(STATED_LENGTH_IGNORED, "crash power",                                                                            \
+      "what lies behind the length that the successor states is read as records")                                      \
+    X(WITNESS_IGNORED, "unit.test_wal corrupt", "later headers that call a damaged record durable are not looked for") \
+    X(CHAIN_NOT_COMPARED, "unit.test_wal corrupt", "the chain is not compared with the WATERMARK's")                   \
+    X(MARK_SKIPPED, "scenario.test_damage corrupt", "the WATERMARK is not written when a log falls idle or is closed") \
+    X(MARK_SAME_SLOT, "unit.test_wal power", "the WATERMARK always overwrites the same slot")                          \
+    /* recovery */                                                                                                     \
+    X(APPEND_AFTER_TORN_TAIL, "scenario.test_damage power", "after a torn tail a writer goes on in the old file")      \
+    X(QUARANTINE_FORGOTTEN, "crash sim", "a torn tail is dropped without a copy")                                      \
+    X(MISSING_PART_COUNTS, "crash sim", "recovery shows a batch of which a part is missing")                           \
+    X(PARTS_COUNTED_TWICE, "model crash", "recovery counts every part of a batch twice")                               \
+    X(ABORT_IGNORED, "crash sim", "replay shows batches that were aborted")                                            \
+    X(ABORT_NOT_WRITTEN, "crash sim", "recovery leaves an incomplete batch without ABORT records")                     \
+    X(ABORT_NOT_OWED, "scenario.test_faults fault", "a running shard writes no ABORT for a refused batch")             \
+    X(REPLAYED_TWICE, "model crash", "replay applies a record again after the last")                                   \
+    X(DELETE_NOT_REPLAYED, "model crash", "replay passes over deletes")                                                \
+    X(BATCH_IDS_REUSED, "crash sim", "the open counter stays, so batch ids are used again")                            \
+    X(NEXT_ID_RESTARTS, "model crash", "after a reopen assigned ids begin at 0 again")                                 \
+    X(NEXT_ID_IS_LARGEST, "model crash",                                                                               \
+      "after a reopen the next assigned id is the largest there is, not the one after")                                \
+    X(COLLECTION_ID_REUSED, "model crash", "a new collection gets the id of a dropped one, and its rows")              \
+    X(SHARD_MAP_MOVES, "model crash", "after a reopen ids are routed over one shard less")                             \
+    /* batches and shards */                                                                                           \
+    X(SHOWN_UNDECIDED, "crash sim", "a part of a batch is shown before the batch is decided")                          \
+    X(VISIBLE_FIRST, "threads", "the visible LSN is raised before the record is applied")                              \
+    X(REFUSED_SHOWN, "scenario.test_faults fault", "the parts of a refused batch are shown all the same")              \
+    X(STOP_FORGOTTEN, "scenario.test_faults fault hang", "writes go on after a log failed")                            \
+    X(REFUSED_KEEPS_CREDIT, "scenario.test_faults fault hang", "a refused part does not give its mailbox slot back")   \
+    X(CREDITS_KEPT, "model hang", "a batch that found one mailbox full keeps its slots in the others")                 \
+    X(ROOM_NOT_TOLD, "model hang", "who waits for room in a mailbox is not woken")                                     \
+    X(WAITER_NOT_NOTED, "model hang", "a caller sleeps on its batch without saying so")                                \
+    X(SLEEPER_NOT_WOKEN, "model hang", "a wake adds to the word and forgets the sleeper")                              \
+    X(WAKE_NOT_COMPARED, "model hang", "a task sleeps without having compared its wake word")                          \
+    X(JOB_LEFT_ALONE, "model hang", "a helper leaves a job that nobody was told of")                                   \
+    X(LEAVE_WAKES_NOBODY, "sim hang", "a helper leaves the shard without looking what came meanwhile")                 \
+    X(BATCH_FREED_EARLY, "model", "a batch has one holder too few")                                                    \
+    /* memtable and collections */                                                                                     \
+    X(OLD_VERSION_STAYS, "unit.test_memtable model", "an upsert does not end the version before")                      \
+    X(ENDS_ONE_LATE, "unit.test_memtable model", "an upsert ends the version before one LSN too late")                 \
+    X(DELETES_ONE_EARLY, "unit.test_memtable model", "a delete ends a version one LSN too early")                      \
+    X(MAP_GROWTH_DROPS, "model", "the id map loses its last slot when it grows")                                       \
+    X(RANGE_END_MISSED, "unit.test_memtable model", "the last id of a fresh range is not found")                       \
+    X(RANGES_OVERLAP, "model", "a range that begins with the largest id counts as fresh")                              \
+    X(ID_TAG_ONLY, "model", "ids with the same eight bits of hash are taken for the same")                             \
+    X(GET_SEES_AHEAD, "unit.test_memtable model", "a get returns versions above its LSN")                              \
+    X(SEARCH_SEES_AHEAD, "model", "a search sees chunks above its LSN")                                                \
+    X(DOCUMENTS_SWAPPED, "model", "the documents of two rows change places")                                           \
+    X(REPEATS_ACCEPTED, "model", "an id may be in a batch twice")                                                      \
+    X(GIVEN_IDS_NOT_NOTED, "model", "assigned ids meet ids that were given")                                           \
+    /* memory order: only ThreadSanitizer sees these on x86 */                                                         \
+    X(VISIBLE_RELAXED, "threads", "the visible LSN is stored relaxed")                                                 \
+    X(COUNT_RELAXED, "threads", "the count of a chunk list is stored relaxed")                                         \
+    X(SLOT_RELAXED, "threads", "a slot of the id map is stored relaxed")                                               \
+    X(MAP_RELAXED, "threads", "a grown id map is published relaxed")                                                   \
+    X(CELL_RELAXED, "threads", "a mailbox cell's sequence is stored relaxed")                                          \
+    X(DONE_RELAXED, "threads", "a job's DONE is stored relaxed")                                                       \
+    X(OWNER_RELAXED, "threads", "the role of the actor is laid down relaxed")                                          \
+    X(POOL_RELAXED, "threads", "a batch goes back to the pool relaxed")                                                \
+    X(TOUCH_RELAXED, "threads", "memory to be touched ahead is handed over relaxed")                                   \
+    /* resources */                                                                                                    \
+    X(LOCK_IS_SHARED, "scenario.test_processes", "a writer locks the database like a reader")                          \
+    X(FD_LEAKED, "scenario.test_faults fault", "a log file that could not be made stays open")                         \
+    X(OPEN_LEAKS, "scenario.test_faults fault", "opening leaks a path")
+
+enum pm_mutant {
+    PM_MUTANT_NONE,
+#define PM_MUTANT_X(name, kinds, what) PM_MUTANT_##name,
+    PM_MUTANT_TABLE(PM_MUTANT_X)
+#undef PM_MUTANT_X
+        PM_MUTANT_COUNT
+};
+
+#ifdef POMAI_MUTANTS
+extern int pm_mutant;
+#define PM_MUTANT(name)              (pm_mutant == PM_MUTANT_##name)
+#define PM_MUTANT_ORDER(name, order) (PM_MUTANT(name) ? memory_order_relaxed : (order))
+#else
+#define PM_MUTANT(name)              false
+#define PM_MUTANT_ORDER(name, order) (order)
+#endif
+
+#endif
