@@ -131,6 +131,28 @@ static void change_byte(const box *b, uint64_t number, long at, int by)
     fclose(f);
 }
 
+static void read_header(const box *b, uint64_t number, pm_wal_header *header)
+{
+    char path[128];
+    path_of(b, number, path, sizeof path);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fread(header, sizeof *header, 1, f), 1);
+    fclose(f);
+}
+
+/* With its checksum. */
+static void write_header(const box *b, uint64_t number, pm_wal_header *header)
+{
+    char path[128];
+    path_of(b, number, path, sizeof path);
+    header->crc = pm_crc32c(0, (const uint8_t *)header + 12, sizeof *header - 12);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fwrite(header, sizeof *header, 1, f), 1);
+    fclose(f);
+}
+
 static void whole_log_reads_back(void **state)
 {
     box *b = *state;
@@ -243,6 +265,15 @@ static void files_must_continue_each_other(void **state)
         assert_int_equal(scan(b, &s, &err), POMAI_ECORRUPT);
         assert_int_equal(rename(away, each[i]), 0);
     }
+    pm_wal_header header, wrong;
+    read_header(b, 2, &header);
+    for (int field = 0; field < 5; field++) { /* a header that is whole, but follows another file */
+        wrong = header;
+        (&wrong.pred_number)[field]++;
+        write_header(b, 2, &wrong);
+        assert_int_equal(scan(b, &s, &err), POMAI_ECORRUPT);
+    }
+    write_header(b, 2, &header);
     change_byte(b, 2, 12 + 300, 1); /* a header */
     assert_int_equal(scan(b, &s, &err), POMAI_ECORRUPT);
     change_byte(b, 2, 12 + 300, 1);
@@ -283,12 +314,52 @@ static void marks_alternate_and_one_may_be_torn(void **state)
         fputc(c ^ 1, f);
         fflush(f);
         assert_int_equal(scan(b, &s, &err), POMAI_OK);
+        assert_int_equal(s.mark.durable_lsn, slot == 0 ? 4 : 2);
         fseek(f, -1, SEEK_CUR);
         fputc(c, f);
         fclose(f);
     }
     assert_int_equal(unlink(path), 0);
     assert_int_equal(scan(b, &s, &err), POMAI_ECORRUPT);
+}
+
+/* The records are whole, but they are not those that were there when the WATERMARK was written. */
+static void mark_of_other_records_is_corruption(void **state)
+{
+    box *b = *state;
+    write_file(b, 3, 0);
+    pm_wal_end other = b->end;
+    other.chain ^= 1;
+    assert_int_equal(pm_mark_write(&b->place, &b->mark, &other, NULL), POMAI_OK);
+    pm_wal_scan s;
+    pomai_error err;
+    assert_int_equal(scan(b, &s, &err), POMAI_ECORRUPT);
+    assert_non_null(strstr(err.message, "WATERMARK"));
+}
+
+/* A vector may hold the bytes of a record; without the salt of the file they are nothing. */
+static void record_of_another_file_is_none(void **state)
+{
+    box *b = *state;
+    pm_wal_header one, two;
+    uint8_t buffer[4096];
+    char path[128];
+    write_file(b, 1, 1);
+    write_file(b, 0, 0);
+    read_header(b, 1, &one);
+    read_header(b, 2, &two);
+    assert_true(one.salt != two.salt);
+    size_t size = make_record(buffer, b, pm_wal_seed(one.salt), 5, 2);
+    path_of(b, 2, path, sizeof path);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    fseek(f, PM_WAL_HEADER, SEEK_SET);
+    assert_int_equal(fwrite(buffer, size, 1, f), 1);
+    fclose(f);
+    pm_wal_scan s;
+    assert_int_equal(scan(b, &s, NULL), POMAI_OK);
+    assert_int_equal(s.end.lsn, 1);
+    assert_int_equal(s.torn_at, PM_WAL_HEADER);
 }
 
 static void torn_tail_is_kept(void **state)
@@ -356,6 +427,8 @@ int main(void)
         CASE(files_must_continue_each_other),
         CASE(sealed_tail_is_ignored),
         CASE(marks_alternate_and_one_may_be_torn),
+        CASE(mark_of_other_records_is_corruption),
+        CASE(record_of_another_file_is_none),
         CASE(torn_tail_is_kept),
         CASE(sound_checksum_is_not_enough),
     };
