@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Linked into the twins: the environment variable POMAI_MUTANT names the planted bug; without it there is none. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mutant.h"
+
+static const char *const names[] = {"",
+#define NAME_X(name, kinds, what) #name,
+                                    PM_MUTANT_TABLE(NAME_X)
+#undef NAME_X
+};
+
+__attribute__((constructor)) static void select_mutant(void)
+{
+    const char *name = getenv("POMAI_MUTANT");
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a failure is to be seen at once */
+    if (name == NULL || name[0] == '\0') return;
+    for (int i = 1; i < PM_MUTANT_COUNT; i++)
+        if (strcmp(names[i], name) == 0) pm_mutant = i;
+    if (pm_mutant != PM_MUTANT_NONE) return;
+    fprintf(stderr, "there is no planted bug %s\n", name);
+    exit(2);
+}
