@@ -11,8 +11,6 @@
 #include "support/gen.h"
 #include "world.h"
 
-enum { K_MOST = 20000 };
-
 void w_fail(struct world *w, const char *format, ...)
 {
     if (w->failed) return; /* the first says most */
@@ -414,14 +412,14 @@ static bool read_collection(struct world *w, int coll, struct found *found)
         query[d] = t_unit_float(&w->rng);
     pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
     options.include = POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS;
-    pomai_status status = pomai_search(w->coll[coll], query, 1, info.dim, K_MOST, &options, &result, &err);
+    pomai_status status = pomai_search(w->coll[coll], query, 1, info.dim, info.rows + 3, &options, &result, &err);
     if (status != POMAI_OK) {
         if (!w->faults) w_fail(w, "search in %s: %s", w_coll_name(coll), err.message);
         return false;
     }
     size_t count = pomai_result_count(result, 0);
     const double *distance = pomai_result_distances(result, 0);
-    if (count != info.rows && count < K_MOST)
+    if (count != info.rows)
         w_fail(w, "%s has %llu rows, search finds %zu", w_coll_name(coll), (unsigned long long)info.rows, count);
     for (size_t i = 0; i < count && !w->failed; i++) {
         double exact = t_distance(info.metric, query, pomai_result_vector(result, 0, i), info.dim);

@@ -193,11 +193,16 @@ pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *man
 
 /* ---- writing ---- */
 
-static uint8_t *encode(const pm_manifest *m, uint64_t number, uint64_t *size)
+static uint64_t encoded_size(const pm_manifest *m)
 {
     uint64_t n = sizeof(pm_manifest_header) + m->shards * sizeof(pm_manifest_shard);
     for (uint32_t i = 0; i < m->collections; i++)
         n += sizeof(pm_manifest_collection) + pm_align_up(m->entry[i].fixed.name_len, 8);
+    return n;
+}
+
+static uint8_t *encode(const pm_manifest *m, uint64_t number, uint64_t n)
+{
     uint8_t *bytes = pm_calloc(1, n);
     if (bytes == NULL) return NULL;
     pm_manifest_header h = {.format = PM_FORMAT, .length = n, .number = number, .created = m->created};
@@ -219,7 +224,6 @@ static uint8_t *encode(const pm_manifest *m, uint64_t number, uint64_t *size)
     }
     uint32_t crc = pm_crc32c(0, bytes + CRC_FROM, n - CRC_FROM);
     memcpy(bytes + 8, &crc, 4);
-    *size = n;
     return bytes;
 }
 
@@ -281,8 +285,11 @@ pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *
     if (snprintf(path, sizeof path, "%s/MANIFEST-%010llu", dir, (unsigned long long)number) >= PATH_SIZE ||
         snprintf(old, sizeof old, "%s/MANIFEST-%010llu", dir, (unsigned long long)manifest->number) >= PATH_SIZE)
         return pm_fail(err, POMAI_ETOOBIG, "the path of the database is too long");
-    uint64_t size = 0;
-    uint8_t *bytes = encode(manifest, number, &size);
+    const uint64_t size = encoded_size(manifest);
+    if (size > MOST_BYTES) /* a reader would refuse it */
+        return pm_fail(err, POMAI_ETOOBIG, "the catalogue would have %llu bytes, at most %d: drop some collections",
+                       (unsigned long long)size, MOST_BYTES);
+    uint8_t *bytes = encode(manifest, number, size);
     if (bytes == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to write the catalogue");
     int rc = PM_MUTANT(CURRENT_FIRST) ? install_current(os, dir, manifest, number, uncertain) : 0;
     if (rc == 0) rc = install_manifest(os, dir, path, bytes, size);

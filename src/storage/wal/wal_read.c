@@ -501,6 +501,7 @@ pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_d
     if (rc == 0) rc = os->file_sync(os, to_fd);
     if (to_fd >= 0) os->file_close(os, to_fd);
     if (rc == 0) rc = os->path_rename(os, temp, path);
+    if (rc != 0) (void)os->path_remove(os, temp);
     if (rc == 0) rc = os->dir_sync(os, quarantine_dir);
     if (fd >= 0) os->file_close(os, fd);
     pm_free(bytes);
