@@ -101,8 +101,16 @@ static struct outcome run_case(const struct sim_case *c)
     X(config.mailbox)                                                                                                  \
     X(config.group_ms)                                                                                                 \
     X(config.strict_mark)                                                                                              \
-    X(config.low_levels) X(config.async) X(config.temps) X(config.mistakes) X(config.dim[0]) X(config.dim[1])          \
-        X(config.dim[2]) X(config.capacity) X(generations) X(faults)
+    X(config.low_levels)                                                                                               \
+    X(config.async)                                                                                                    \
+    X(config.temps)                                                                                                    \
+    X(config.mistakes)                                                                                                 \
+    X(config.dim[0])                                                                                                   \
+    X(config.dim[1])                                                                                                   \
+    X(config.dim[2])                                                                                                   \
+    X(config.capacity)                                                                                                 \
+    X(generations)                                                                                                     \
+    X(faults)
 
 static void print_case(const struct sim_case *c, char *text, size_t size)
 {
