@@ -194,6 +194,7 @@ static void generation_main(void *arg)
     }
     if (g->clients && whole && !w->failed) run_clients(w);
     if (g->clients && whole && !w->failed && !may_fail(w)) (void)w_check_all(w, false);
+    if (w->rest_ns > 0 && !w->failed) pm_sim_sleep(w->sim, w->rest_ns);
     if (!w->close && !w->failed) return;
     close_database(w);
     if (!w->failed) check_nothing_held(w, "close");

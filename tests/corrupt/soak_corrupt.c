@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Damage to databases that were closed, left idle, or cut off by a crash: first every byte of a small one, then random
+ * damage to random ones. What must come of it is worked out without the engine (logs.h): of a closed or idle database
+ * every damage is refused with a sentence, or does no harm; of a crash only records that nothing on disk attests may be
+ * taken for a torn tail. A refused open changes nothing; verify sees what the open saw; opening to save what is left
+ * shows only rows that were there.
+ *
+ * --image S: the random damages of one image, whose seed a failure printed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine/engine.h"
+#include "damage.h"
+#include "support/args.h"
+#include "world/world.h"
+
+enum { CLOSED, IDLE, CRASHED, IMAGE_KINDS };
+enum { DAMAGES_OF_AN_IMAGE = 2000, MOST_FAILURES = 10, K_MOST = 20000 };
+enum { T_CURRENT, T_MANIFEST, T_MARK, T_LOG_HEADER, T_LOG, T_BEHIND, T_OTHER, T_SEVERAL, T_KINDS };
+enum { REPORTED, HARMLESS, TORN, OUTCOMES };
+
+struct soak {
+    const struct t_args *args;
+    double begin;
+    uint64_t cases, failures, opens, images, checks;
+    uint64_t table[2][T_KINDS][OUTCOMES]; /* 0: closed and idle, 1: crash */
+};
+
+/* What damages are tried on. */
+struct image {
+    struct soak *soak;
+    uint64_t seed;
+    int kind;
+    struct world *w;
+    struct w_model *model; /* as the clients left it */
+    bool may_lose;
+    pm_disk *disk;
+    struct damage damage;
+};
+
+static struct c_files files_now, files_older, files_twin;
+static struct c_logs logs;
+
+static void failed(struct image *im, const char *what, const char *more)
+{
+    im->soak->failures++;
+    printf("FAILED: image %llu (%s): %s: %s%s%s\n", (unsigned long long)im->seed,
+           im->kind == CLOSED ? "closed"
+           : im->kind == IDLE ? "idle"
+                              : "crash",
+           im->damage.what, what, more[0] != '\0' ? ": " : "", more);
+    fflush(stdout);
+}
+
+/* ---- one open ---- */
+
+struct attempt {
+    struct world *w;
+    uint32_t flags;
+    bool verify; /* instead of an open */
+    pomai_status status;
+    pomai_error err;
+    uint64_t digest;
+    unsigned strange_rows;
+    const char *wrong; /* with what was read */
+};
+
+static void read_rows(struct attempt *a, const pomai_result *r, uint64_t name_hash, uint32_t dim)
+{
+    for (size_t i = 0; i < pomai_result_count(r, 0); i++) {
+        pomai_bytes id = pomai_result_string_id(r, 0, i), document = pomai_result_document(r, 0, i);
+        uint64_t id_hash = id.data == NULL ? c_id_hash(pomai_result_ids(r, 0)[i]) : c_name_hash(id.data, id.size);
+        uint64_t row = c_row_hash(name_hash, id_hash, pomai_result_vector(r, 0, i), dim * sizeof(float), document.data,
+                                  document.size);
+        a->digest += row;
+        if (!c_row_known(&logs, row)) a->strange_rows++;
+    }
+}
+
+static void read_collection(struct attempt *a, pomai_db *db, const char *name)
+{
+    pomai_collection *coll;
+    pomai_collection_info info;
+    pomai_result *result;
+    pomai_error err;
+    float query[W_DIM_MOST];
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    options.include = POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS;
+    if (pomai_collection_open(db, name, &coll, &err) != POMAI_OK) {
+        a->wrong = "a collection that is listed does not open";
+        return;
+    }
+    for (unsigned i = 0; i < W_DIM_MOST; i++)
+        query[i] = 1;
+    if (pomai_collection_get_info(coll, &info, &err) != POMAI_OK || info.dim > W_DIM_MOST) {
+        a->wrong = "a collection says nothing sane of itself";
+    } else if (info.dim > 0) {
+        uint64_t name_hash = c_name_hash(name, strlen(name));
+        a->digest += c_coll_hash(name_hash, info.dim, (uint32_t)info.metric, (uint32_t)info.id_kind);
+        if (pomai_search(coll, query, 1, info.dim, K_MOST, &options, &result, &err) == POMAI_OK) {
+            read_rows(a, result, name_hash, info.dim);
+            if (pomai_result_count(result, 0) != info.rows) a->wrong = "search finds another number of rows";
+            pomai_result_free(result);
+        } else {
+            a->wrong = "search fails";
+        }
+    }
+    pomai_collection_close(coll);
+}
+
+static void attempt_main(void *context)
+{
+    struct attempt *a = context;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    pomai_db *db = NULL;
+    char **names;
+    size_t count;
+    if (a->verify) {
+        char *json = NULL;
+        a->status = pm_inspect_verify(pm_sim_os(a->w->sim), "/db", NULL, NULL, &json, &a->err);
+        pomai_free(json);
+        return;
+    }
+    options.shards = a->w->config.shards;
+    options.wal_file_bytes = 64 << 10;
+    options.mailbox_slots = 4;
+    options.flags = a->flags;
+    options.search_threads = UINT32_MAX;
+    a->status = pm_db_open(pm_sim_os(a->w->sim), "/db", &options, &db, &a->err);
+    if (a->status != POMAI_OK) return;
+    if (pomai_collection_list(db, &names, &count, &a->err) == POMAI_OK) {
+        for (size_t i = 0; i < count; i++)
+            read_collection(a, db, names[i]);
+        pomai_free(names);
+    } else {
+        a->wrong = "the collections cannot be listed";
+    }
+    pomai_error err;
+    if (pomai_close(db, &err) != POMAI_OK) a->wrong = "close fails";
+}
+
+static struct attempt attempt(struct image *im, uint32_t flags, bool verify)
+{
+    struct attempt a = {.w = im->w, .flags = flags, .verify = verify};
+    im->soak->opens++;
+    if (pm_sim_run(im->w->sim, attempt_main, &a) != PM_SIM_DONE) {
+        a.wrong = "it hangs";
+        failed(im, a.wrong, a.err.message);
+        pm_sim_kill_process(im->w->sim);
+        return a;
+    }
+    pm_sim_held held = pm_sim_what_is_held(im->w->sim);
+    if (held.allocations + held.regions + held.descriptors + held.tasks != 0) {
+        failed(im, "something is still held afterwards", a.err.message);
+        pm_sim_kill_process(im->w->sim);
+    }
+    bool said = a.err.status == a.status && strlen(a.err.message) > 10;
+    bool apt = a.status == POMAI_ECORRUPT || a.status == POMAI_EFORMAT || a.status == POMAI_EFOREIGN ||
+               (a.status == POMAI_ENOTFOUND && (verify || (flags & POMAI_OPEN_READONLY) != 0));
+    if (a.status != POMAI_OK && (!said || !apt))
+        failed(im, "refused without an apt status and a sentence", pomai_status_name(a.status));
+    if (a.wrong != NULL) failed(im, a.wrong, "");
+    return a;
+}
+
+/* ---- one damage ---- */
+
+static pm_disk *damaged_disk(const struct image *im)
+{
+    pm_disk *disk = pm_disk_copy(im->disk);
+    for (unsigned i = 0; i < files_now.count; i++)
+        if (im->damage.view.changed[i])
+            (void)pm_disk_put(disk, files_now.file[i].path, im->damage.view.bytes[i], im->damage.view.size[i]);
+    return disk;
+}
+
+struct comparison {
+    const struct c_view *view;
+    unsigned seen;
+    const char *differs;
+    char path[120];
+};
+
+static void compare_file(void *context, const char *path, const uint8_t *bytes, uint64_t size)
+{
+    struct comparison *c = context;
+    int i = c_find(&files_now, path);
+    if (i >= 0 && files_now.file[i].kind == C_LOCK) return;
+    c->seen++;
+    if (i >= 0 && c->view->bytes[i] != NULL && c->view->size[i] == size && memcmp(c->view->bytes[i], bytes, size) == 0)
+        return;
+    c->differs = i < 0 ? "it made a file" : "it changed a file";
+    snprintf(c->path, sizeof c->path, "%s", path);
+}
+
+/* An open that was refused must leave the disk as it was. */
+static void check_unchanged(struct image *im)
+{
+    struct comparison c = {.view = &im->damage.view};
+    unsigned there = 0;
+    for (unsigned i = 0; i < files_now.count; i++)
+        there += files_now.file[i].kind != C_LOCK && im->damage.view.bytes[i] != NULL;
+    pm_disk_each_file(pm_sim_disk(im->w->sim), compare_file, &c);
+    if (c.differs == NULL && c.seen != there) c.differs = "it removed a file";
+    if (c.differs != NULL) failed(im, "the refused open left a trace", c.differs);
+    if (c.differs != NULL && c.path[0] != '\0') printf("  %s\n", c.path);
+}
+
+static void after_refusal(struct image *im, const struct attempt *a)
+{
+    check_unchanged(im);
+    if (attempt(im, 0, true).status == POMAI_OK) failed(im, "verify finds nothing, the open did", a->err.message);
+    struct attempt save = attempt(im, POMAI_OPEN_READONLY | POMAI_OPEN_ACCEPT_DAMAGE, false);
+    /* What another history's file holds was there once, too. */
+    if (save.strange_rows > 0 && !im->damage.foreign)
+        failed(im, "accepting the damage shows rows that were never there", a->err.message);
+    check_unchanged(im);
+}
+
+/* With the strict WATERMARK whole, nothing that was acknowledged may be gone. */
+static void check_model(struct image *im)
+{
+    struct world *w = im->w;
+    pm_sim_set_disk(w->sim, damaged_disk(im));
+    w_model_restore(w->model, im->model);
+    w->may_lose = im->may_lose;
+    if (!w_check(w)) {
+        failed(im, "the model says", w->what);
+        pm_sim_kill_process(w->sim);
+    }
+    w->failed = false;
+    im->soak->checks++;
+}
+
+static int row_of_table(const struct damage *d)
+{
+    if (d->count > 1) return T_SEVERAL;
+    switch (d->kind) {
+    case C_CURRENT:
+        return T_CURRENT;
+    case C_MANIFEST:
+        return T_MANIFEST;
+    case C_MARK:
+        return T_MARK;
+    case C_LOG:
+        return d->in_header ? T_LOG_HEADER : d->behind ? T_BEHIND : T_LOG;
+    default:
+        return T_OTHER;
+    }
+}
+
+static void try_damage(struct image *im)
+{
+    struct soak *s = im->soak;
+    if (!d_differs(&im->damage)) return;
+    struct c_verdict v = c_judge(&logs, &im->damage.view);
+    pm_sim_set_disk(im->w->sim, damaged_disk(im));
+    struct attempt a = attempt(im, 0, false);
+    uint64_t *count = s->table[im->kind == CRASHED][row_of_table(&im->damage)];
+    s->cases++;
+    if (a.status != POMAI_OK) {
+        count[REPORTED]++;
+        after_refusal(im, &a);
+        return;
+    }
+    count[v.torn ? TORN : HARMLESS]++;
+    if (v.must_refuse) failed(im, "SILENT: it opens, and what is gone had been durable", "");
+    if (a.digest != v.digest) failed(im, "SILENT: it opens, and shows something else", "");
+    if (v.torn && im->kind != CRASHED && im->damage.count == 1 && !v.must_refuse)
+        failed(im, "SILENT: a single damage to a database at rest", "");
+    if (s->cases % 8 == 0 && attempt(im, POMAI_OPEN_READONLY, false).digest != a.digest)
+        failed(im, "the next open shows something else", "");
+    if (v.torn && im->kind == CRASHED && im->w->config.strict_mark && v.marks_whole) check_model(im);
+}
+
+/* ---- images ---- */
+
+static struct w_config draw_config(struct t_rng *r)
+{
+    struct w_config c = {0};
+    c.clients = (uint32_t)t_range(r, 1, 2);
+    c.shards = (uint32_t)t_range(r, 1, W_SHARDS);
+    c.ops = (uint32_t)t_skewed(r, 2, 12);
+    c.preempt = 20;
+    c.cores = (uint32_t)t_range(r, 1, 2);
+    c.mailbox = 8;
+    c.group_ms = (uint32_t)t_range(r, 1, 5);
+    c.strict_mark = t_chance(r, 30);
+    c.low_levels = t_chance(r, 40);
+    c.async = t_chance(r, 50);
+    c.temps = t_chance(r, 50);
+    for (int i = 0; i < W_COLLS; i++)
+        c.dim[i] = (uint32_t)t_range(r, 4, 8);
+    return c;
+}
+
+/* Ends a generation as the kind of image wants it. */
+static void generation(struct world *w, int kind, struct t_rng *r, uint64_t steps)
+{
+    w->close = kind == CLOSED;
+    w->rest_ns = kind == IDLE ? 3000000000u : 0;
+    if (kind == CRASHED) pm_sim_crash_in(w->sim, t_range(r, 1, steps + steps / 4));
+    (void)w_run(w, true);
+    if (kind == CRASHED && t_chance(r, 40)) {
+        pm_choices choices = pm_choices_random(t_next(r));
+        w_power_gone(w, &choices, t_chance(r, 50));
+    } else {
+        w_process_gone(w);
+    }
+    w->rest_ns = 0;
+}
+
+static void before_the_last(struct image *im, struct t_rng *r, uint32_t generations, uint64_t *steps)
+{
+    *steps = 60000;
+    for (uint32_t g = 0; g < generations && !im->w->failed; g++) {
+        uint64_t begin = pm_sim_steps(im->w->sim);
+        bool crash = g > 0 && t_chance(r, 50); /* leaves batches to abort, tails to quarantine */
+        generation(im->w, crash ? CRASHED : CLOSED, r, *steps);
+        if (!crash) *steps = pm_sim_steps(im->w->sim) - begin;
+    }
+}
+
+/* All of a database at rest is attested; else the image is not what it should be. */
+static bool at_rest(void)
+{
+    for (uint32_t i = 0; i < logs.shards; i++) {
+        struct c_view v = {0};
+        for (unsigned f = 0; f < files_now.count; f++) {
+            v.bytes[f] = files_now.file[f].bytes;
+            v.size[f] = files_now.file[f].size;
+        }
+        if (c_marked(&logs.shard[i], &v) != (int64_t)logs.shard[i].records) return false;
+    }
+    return true;
+}
+
+/* The undamaged image: the model, the engine and logs.h must agree on it. */
+static bool image_is_good(struct image *im)
+{
+    snprintf(im->damage.what, sizeof im->damage.what, "not damaged");
+    if (im->w->failed) {
+        failed(im, "making it", im->w->what);
+        return false;
+    }
+    c_files_read(&files_now, im->disk);
+    if (!c_logs_read(&logs, &files_now, &files_older)) return false; /* cut off before there was a database */
+    if (im->kind != CRASHED && !at_rest()) {
+        failed(im, "the WATERMARK does not attest all of it", "");
+        return false;
+    }
+    im->damage.files = &files_now;
+    im->damage.older = &files_older;
+    d_begin(&im->damage);
+    uint64_t before = im->soak->failures;
+    check_model(im);
+    pm_sim_set_disk(im->w->sim, pm_disk_copy(im->disk));
+    struct attempt a = attempt(im, 0, false);
+    if (a.status != POMAI_OK) failed(im, "it does not open", a.err.message);
+    if (a.digest != logs.digest) failed(im, "it shows another state than its log", "");
+    if (attempt(im, 0, true).status != POMAI_OK) failed(im, "verify complains", "");
+    return im->soak->failures == before;
+}
+
+static void keep_image(struct image *im)
+{
+    im->disk = pm_disk_copy(pm_sim_disk(im->w->sim));
+    im->model = w_model_copy(im->w->model);
+    im->may_lose = im->w->may_lose;
+    pm_sim_set_preemption(im->w->sim, 0);
+    im->soak->images++;
+}
+
+static void free_image(struct image *im)
+{
+    if (im->damage.files != NULL) d_begin(&im->damage);
+    pm_disk_free(im->disk);
+    free(im->model);
+    w_free(im->w);
+    free(im);
+}
+
+static struct image *make_image(struct soak *s, uint64_t seed)
+{
+    struct image *im = calloc(1, sizeof *im);
+    if (im == NULL) abort();
+    struct t_rng r = t_rng_from(seed ^ 0xda3a6e);
+    struct w_config config = draw_config(&r);
+    uint64_t steps;
+    im->soak = s;
+    im->seed = seed;
+    im->kind = (int)t_below(&r, IMAGE_KINDS);
+    im->w = w_make(seed, &config);
+    before_the_last(im, &r, (uint32_t)t_range(&r, 0, 3), &steps);
+    c_files_read(&files_older, pm_sim_disk(im->w->sim));
+    generation(im->w, im->kind, &r, steps);
+    keep_image(im);
+    return im;
+}
+
+/* ---- the soak ---- */
+
+static bool time_is_over(const struct soak *s)
+{
+    return s->failures >= MOST_FAILURES || (s->args->cases > 0 && s->cases >= s->args->cases) ||
+           (s->args->seconds > 0 && t_now() - s->begin >= s->args->seconds);
+}
+
+static void random_damages(struct soak *s, uint64_t seed)
+{
+    struct image *im = make_image(s, seed);
+    bool good = image_is_good(im);
+    for (uint64_t i = 0; good && i < DAMAGES_OF_AN_IMAGE && !time_is_over(s); i++) {
+        struct t_rng r = t_rng_from(t_mix2(seed, i));
+        uint64_t lot = t_below(&r, 100);
+        d_begin(&im->damage);
+        for (unsigned n = lot < 80 ? 1 : lot < 95 ? 2 : 3; n > 0; n--)
+            d_draw(&im->damage, &r);
+        try_damage(im);
+    }
+    free_image(im);
+}
+
+/* A small closed database, with another history of its last two generations. */
+static struct image *make_small_image(struct soak *s)
+{
+    struct image *im = calloc(1, sizeof *im);
+    if (im == NULL) abort();
+    struct t_rng r = t_rng_from(3);
+    struct w_config config = {.clients = 1,
+                              .shards = 2,
+                              .ops = 5,
+                              .preempt = 20,
+                              .cores = 1,
+                              .mailbox = 8,
+                              .group_ms = 5,
+                              .low_levels = true,
+                              .temps = true,
+                              .dim = {4, 4, 4}};
+    im->soak = s;
+    im->seed = 3;
+    im->kind = CLOSED;
+    im->w = w_make(im->seed, &config);
+    generation(im->w, CLOSED, &r, 0);
+    pm_disk *fork = pm_disk_copy(pm_sim_disk(im->w->sim));
+    struct w_model *then = w_model_copy(im->w->model);
+    for (int twin = 1; twin >= 0; twin--) {
+        pm_sim_set_disk(im->w->sim, pm_disk_copy(fork));
+        w_model_restore(im->w->model, then);
+        generation(im->w, CLOSED, &r, 0);
+        if (!twin) c_files_read(&files_older, pm_sim_disk(im->w->sim));
+        generation(im->w, CLOSED, &r, 0);
+        if (twin) c_files_read(&files_twin, pm_sim_disk(im->w->sim));
+    }
+    pm_disk_free(fork);
+    free(then);
+    keep_image(im);
+    im->damage.twin = &files_twin;
+    return im;
+}
+
+static uint64_t all_damages(const struct image *im, uint64_t n, unsigned *file, uint64_t *which)
+{
+    uint64_t all = 0;
+    for (unsigned f = 0; f < files_now.count; f++) {
+        uint64_t count = d_count(&im->damage, f);
+        if (n >= all && n < all + count) {
+            *file = f;
+            *which = n - all;
+        }
+        all += count;
+    }
+    return all;
+}
+
+/* Every damage of the list; in an order that comes everywhere early, should the time not last. */
+static void every_damage(struct soak *s)
+{
+    struct image *im = make_small_image(s);
+    unsigned file = 0;
+    uint64_t which = 0, bytes = 0, all = 0, done = 0;
+    if (image_is_good(im)) {
+        const uint64_t stride = 1000003; /* a prime */
+        all = all_damages(im, 0, &file, &which);
+        for (uint64_t i = 0; i < all && !time_is_over(s); i++, done++) {
+            (void)all_damages(im, i * stride % all, &file, &which);
+            struct t_rng r = t_rng_from(t_mix2(file, which));
+            d_begin(&im->damage);
+            d_numbered(&im->damage, file, which, &r);
+            try_damage(im);
+        }
+        for (unsigned f = 0; f < files_now.count; f++)
+            bytes += files_now.file[f].kind == C_LOCK ? 0 : files_now.file[f].size;
+        printf("complete: %llu of %llu damages to a database of %u files, %llu bytes\n", (unsigned long long)done,
+               (unsigned long long)all, files_now.count, (unsigned long long)bytes);
+    }
+    free_image(im);
+}
+
+static void print_table(const struct soak *s)
+{
+    static const char *const names[T_KINDS] = {"CURRENT",      "MANIFEST",         "WATERMARK",   "log, header",
+                                               "log, records", "log, behind them", "other files", "several at once"};
+    printf("%-17s%12s%12s%14s%12s%12s\n", "", "at rest:", "", "after crash:", "", "");
+    printf("%-17s%12s%12s%14s%12s%12s\n", "damaged", "reported", "harmless", "reported", "harmless", "torn tail");
+    for (int i = 0; i < T_KINDS; i++) {
+        const uint64_t *rest = s->table[0][i], *crash = s->table[1][i];
+        printf("%-17s%12llu%12llu%14llu%12llu%12llu\n", names[i], (unsigned long long)rest[REPORTED],
+               (unsigned long long)(rest[HARMLESS] + rest[TORN]), (unsigned long long)crash[REPORTED],
+               (unsigned long long)crash[HARMLESS], (unsigned long long)crash[TORN]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t one = 0;
+    bool have_one = argc == 3 && strcmp(argv[1], "--image") == 0;
+    if (have_one) {
+        one = strtoull(argv[2], NULL, 0);
+        argc = 1;
+    }
+    struct t_args args = t_parse_args(argc, argv);
+    if (have_one) args.seconds = 0;
+    struct soak s = {.args = &args, .begin = t_now()};
+    if (have_one) {
+        random_damages(&s, one);
+    } else {
+        every_damage(&s);
+        for (uint64_t i = 0; !time_is_over(&s); i++)
+            random_damages(&s, t_case_seed(args.seed, i));
+    }
+    double took = t_now() - s.begin;
+    print_table(&s);
+    printf("%llu images, %llu opens in %.1f s, %.0f a second; %llu compared with the model\n",
+           (unsigned long long)s.images, (unsigned long long)s.opens, took, (double)s.opens / took,
+           (unsigned long long)s.checks);
+    printf("corrupt: %llu cases, %llu failures, seed %llu\n", (unsigned long long)s.cases,
+           (unsigned long long)s.failures, (unsigned long long)args.seed);
+    c_files_free(&files_now);
+    c_files_free(&files_older);
+    c_files_free(&files_twin);
+    return s.failures != 0;
+}
