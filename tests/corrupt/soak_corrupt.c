@@ -297,13 +297,38 @@ static struct w_config draw_config(struct t_rng *r)
     return c;
 }
 
-/* Ends a generation as the kind of image wants it. */
-static void generation(struct world *w, int kind, struct t_rng *r, uint64_t steps)
+/* How long a generation is; where it is to be cut off. */
+struct length {
+    pm_sim *sim;
+    uint64_t steps, changes; /* of the last one that came to its end */
+    uint64_t seen, cut_at;
+};
+
+static void before_change(void *context)
 {
+    struct length *l = context;
+    if (++l->seen == l->cut_at) pm_sim_crash_in(l->sim, 1 + l->seen % 4);
+}
+
+/* Ends a generation as the kind of image wants it. */
+static void generation(struct world *w, int kind, struct t_rng *r, struct length *l)
+{
+    const uint64_t begin = pm_sim_steps(w->sim);
+    l->sim = w->sim;
+    l->seen = l->cut_at = 0;
     w->close = kind == CLOSED;
     w->rest_ns = kind == IDLE ? 3000000000u : 0;
-    if (kind == CRASHED) pm_sim_crash_in(w->sim, t_range(r, 1, steps + steps / 4));
+    if (kind == CRASHED && t_chance(r, 30)) /* anywhere; else where the disk is changed */
+        pm_sim_crash_in(w->sim, t_range(r, 1, l->steps + l->steps / 4));
+    else if (kind == CRASHED)
+        l->cut_at = t_range(r, 1, l->changes);
+    pm_sim_on_change(w->sim, before_change, l);
     (void)w_run(w, true);
+    pm_sim_on_change(w->sim, NULL, NULL);
+    if (kind != CRASHED) {
+        l->steps = pm_sim_steps(w->sim) - begin;
+        l->changes = l->seen;
+    }
     if (kind == CRASHED && t_chance(r, 40)) {
         pm_choices choices = pm_choices_random(t_next(r));
         w_power_gone(w, &choices, t_chance(r, 50));
@@ -313,14 +338,11 @@ static void generation(struct world *w, int kind, struct t_rng *r, uint64_t step
     w->rest_ns = 0;
 }
 
-static void before_the_last(struct image *im, struct t_rng *r, uint32_t generations, uint64_t *steps)
+static void before_the_last(struct image *im, struct t_rng *r, uint32_t generations, struct length *l)
 {
-    *steps = 60000;
     for (uint32_t g = 0; g < generations && !im->w->failed; g++) {
-        uint64_t begin = pm_sim_steps(im->w->sim);
-        bool crash = g > 0 && t_chance(r, 50); /* leaves batches to abort, tails to quarantine */
-        generation(im->w, crash ? CRASHED : CLOSED, r, *steps);
-        if (!crash) *steps = pm_sim_steps(im->w->sim) - begin;
+        bool crash = g > 0 && t_chance(r, 50); /* leaves batches to abort, tails to quarantine, temporary files */
+        generation(im->w, crash ? CRASHED : CLOSED, r, l);
     }
 }
 
@@ -389,14 +411,14 @@ static struct image *make_image(struct soak *s, uint64_t seed)
     if (im == NULL) abort();
     struct t_rng r = t_rng_from(seed ^ 0xda3a6e);
     struct w_config config = draw_config(&r);
-    uint64_t steps;
+    struct length length = {.steps = 60000, .changes = 100};
     im->soak = s;
     im->seed = seed;
     im->kind = (int)t_below(&r, IMAGE_KINDS);
     im->w = w_make(seed, &config);
-    before_the_last(im, &r, (uint32_t)t_range(&r, 0, 3), &steps);
+    before_the_last(im, &r, (uint32_t)t_range(&r, 0, 3), &length);
     c_files_read(&files_older, pm_sim_disk(im->w->sim));
-    generation(im->w, im->kind, &r, steps);
+    generation(im->w, im->kind, &r, &length);
     keep_image(im);
     return im;
 }
@@ -440,19 +462,20 @@ static struct image *make_small_image(struct soak *s)
                               .low_levels = true,
                               .temps = true,
                               .dim = {4, 4, 4}};
+    struct length length = {0};
     im->soak = s;
     im->seed = 3;
     im->kind = CLOSED;
     im->w = w_make(im->seed, &config);
-    generation(im->w, CLOSED, &r, 0);
+    generation(im->w, CLOSED, &r, &length);
     pm_disk *fork = pm_disk_copy(pm_sim_disk(im->w->sim));
     struct w_model *then = w_model_copy(im->w->model);
     for (int twin = 1; twin >= 0; twin--) {
         pm_sim_set_disk(im->w->sim, pm_disk_copy(fork));
         w_model_restore(im->w->model, then);
-        generation(im->w, CLOSED, &r, 0);
+        generation(im->w, CLOSED, &r, &length);
         if (!twin) c_files_read(&files_older, pm_sim_disk(im->w->sim));
-        generation(im->w, CLOSED, &r, 0);
+        generation(im->w, CLOSED, &r, &length);
         if (twin) c_files_read(&files_twin, pm_sim_disk(im->w->sim));
     }
     pm_disk_free(fork);

@@ -86,7 +86,6 @@ struct pm_wal_scan {
     const pm_wal_place *place;
     uint64_t first_number;      /* from the manifest */
     bool accept_damage;         /* stop at damage instead of failing */
-    bool remove_leftovers;      /* a writer's open: remove *.tmp */
     pm_wal_record_fn on_record; /* each whole record in order; may be NULL */
     /* Takes over an image after its records; NULL: images are freed. */
     pomai_status (*on_image)(pm_wal_scan *scan, pm_wal_image *image, pomai_error *err);
@@ -112,6 +111,8 @@ pomai_status pm_wal_scan_run(pm_wal_scan *scan, pomai_error *err);
  * before the sync. */
 pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, const pm_span *unattested, uint64_t offset,
                            pomai_error *err);
+/* Removes *.tmp, as a writer's open does once all logs were found sound; failure only costs space. */
+void pm_wal_remove_leftovers(const pm_wal_place *place);
 /* Copies the torn tail that a scan found into `quarantine_dir`, durable on return. */
 pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_dir, pomai_error *err);
 

@@ -108,6 +108,26 @@ typedef struct names {
     bool no_memory;
 } names;
 
+static bool is_temporary(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 4 && strcmp(name + length - 4, ".tmp") == 0;
+}
+
+static int remove_leftover(void *context, const char *name)
+{
+    const pm_wal_place *place = context;
+    char path[PM_PATH_MAX];
+    int k = snprintf(path, sizeof path, "%s/%s", place->dir, name);
+    if (is_temporary(name) && k > 0 && k < (int)sizeof path) (void)place->os->path_remove(place->os, path);
+    return 0;
+}
+
+void pm_wal_remove_leftovers(const pm_wal_place *place)
+{
+    (void)place->os->dir_list(place->os, place->dir, remove_leftover, (void *)(uintptr_t)place);
+}
+
 static int take_name(void *context, const char *name)
 {
     names *n = context;
@@ -119,14 +139,8 @@ static int take_name(void *context, const char *name)
         number = number * 10 + (uint64_t)(name[i] - '0');
     }
     if (!is_log) {
-        bool temporary = length > 4 && strcmp(name + length - 4, ".tmp") == 0;
-        if (temporary && n->scan->remove_leftovers) {
-            char path[PM_PATH_MAX];
-            int k = snprintf(path, sizeof path, "%s/%s", n->scan->place->dir, name);
-            if (k > 0 && k < (int)sizeof path) (void)n->scan->place->os->path_remove(n->scan->place->os, path);
-        } else if (!temporary && strcmp(name, "WATERMARK") != 0 && n->scan->notes != NULL) {
+        if (!is_temporary(name) && strcmp(name, "WATERMARK") != 0 && n->scan->notes != NULL)
             pm_text_add(n->scan->notes, "unknown file %s/%s left alone\n", n->scan->place->dir, name);
-        }
         return 0;
     }
     if (n->count == n->capacity) {
