@@ -220,13 +220,13 @@ static void after_refusal(struct image *im, const struct attempt *a)
     check_unchanged(im);
 }
 
-/* With the strict WATERMARK whole, nothing that was acknowledged may be gone. */
-static void check_model(struct image *im)
+/* With the strict WATERMARK whole, nothing that was acknowledged at level `sync` may be gone. */
+static void check_model(struct image *im, bool damaged)
 {
     struct world *w = im->w;
     pm_sim_set_disk(w->sim, damaged_disk(im));
     w_model_restore(w->model, im->model);
-    w->may_lose = im->may_lose;
+    w->may_lose = im->may_lose || damaged;
     if (!w_check(w)) {
         failed(im, "the model says", w->what);
         pm_sim_kill_process(w->sim);
@@ -252,10 +252,21 @@ static int row_of_table(const struct damage *d)
     }
 }
 
+/* Right after a crash the manifest that an older CURRENT names may still be there: nothing tells that from an edit of
+ * the catalogue that was cut off. */
+static bool is_old_catalogue(const struct image *im)
+{
+    int now = c_find(&files_now, "/db/manifest/CURRENT"), old = c_find(&files_older, "/db/manifest/CURRENT");
+    if (im->kind != CRASHED || now < 0 || old < 0 || !im->damage.view.changed[now]) return false;
+    const uint8_t *bytes = im->damage.view.bytes[now];
+    return bytes != NULL && im->damage.view.size[now] == files_older.file[old].size &&
+           memcmp(bytes, files_older.file[old].bytes, files_older.file[old].size) == 0;
+}
+
 static void try_damage(struct image *im)
 {
     struct soak *s = im->soak;
-    if (!d_differs(&im->damage)) return;
+    if (!d_differs(&im->damage) || is_old_catalogue(im)) return;
     struct c_verdict v = c_judge(&logs, &im->damage.view);
     pm_sim_set_disk(im->w->sim, damaged_disk(im));
     struct attempt a = attempt(im, 0, false);
@@ -273,7 +284,7 @@ static void try_damage(struct image *im)
         failed(im, "SILENT: a single damage to a database at rest", "");
     if (s->cases % 8 == 0 && attempt(im, POMAI_OPEN_READONLY, false).digest != a.digest)
         failed(im, "the next open shows something else", "");
-    if (v.torn && im->kind == CRASHED && im->w->config.strict_mark && v.marks_whole) check_model(im);
+    if (v.torn && im->kind == CRASHED && im->w->config.strict_mark && v.marks_whole) check_model(im, true);
 }
 
 /* ---- images ---- */
@@ -378,7 +389,7 @@ static bool image_is_good(struct image *im)
     im->damage.older = &files_older;
     d_begin(&im->damage);
     uint64_t before = im->soak->failures;
-    check_model(im);
+    check_model(im, false);
     pm_sim_set_disk(im->w->sim, pm_disk_copy(im->disk));
     struct attempt a = attempt(im, 0, false);
     if (a.status != POMAI_OK) failed(im, "it does not open", a.err.message);

@@ -378,6 +378,7 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
     if (status == POMAI_OK) status = pm_db_load_catalog(db, err);
     if (status == POMAI_OK) status = recover(db, (o->flags & POMAI_OPEN_ACCEPT_DAMAGE) != 0, err);
     if (status != POMAI_OK) return status;
+    if (!db->readonly) pm_manifest_remove_others(os, db->manifest_dir, &db->manifest);
     set_next_ids(db);
     atomic_store(&db->shared.batch_sequence, 1);
     for (uint32_t i = 0; !db->readonly && i < db->shared.shards && status == POMAI_OK; i++)

@@ -302,3 +302,28 @@ pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *
     manifest->number = number;
     return POMAI_OK;
 }
+
+/* ---- leftovers ---- */
+
+typedef struct leftovers {
+    const pm_os *os;
+    const char *dir;
+    char keep[32];
+} leftovers;
+
+static int remove_other(void *context, const char *name)
+{
+    const leftovers *l = context;
+    char path[PATH_SIZE];
+    if (strcmp(name, "CURRENT") == 0 || strcmp(name, l->keep) == 0) return 0;
+    if (strncmp(name, "MANIFEST-", 9) != 0 && strcmp(name, "CURRENT.tmp") != 0) return 0;
+    if (snprintf(path, sizeof path, "%s/%s", l->dir, name) < PATH_SIZE) (void)l->os->path_remove(l->os, path);
+    return 0;
+}
+
+void pm_manifest_remove_others(const pm_os *os, const char *dir, const pm_manifest *manifest)
+{
+    leftovers l = {.os = os, .dir = dir};
+    snprintf(l.keep, sizeof l.keep, "MANIFEST-%010llu", (unsigned long long)manifest->number);
+    (void)os->dir_list(os, dir, remove_other, &l);
+}

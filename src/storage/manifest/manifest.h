@@ -44,6 +44,10 @@ pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *man
 pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *manifest, bool *uncertain,
                                  pomai_error *err);
 
+/* Removes what interrupted edits left: an old manifest that stays could become the catalogue again if CURRENT were put
+ * back. Only once CURRENT is durable. Failure only costs space. */
+void pm_manifest_remove_others(const pm_os *os, const char *dir, const pm_manifest *manifest);
+
 /* Whether a collection may have this name. */
 bool pm_manifest_name_valid(const char *name, size_t size);
 
