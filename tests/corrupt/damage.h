@@ -116,6 +116,8 @@ static inline void d_remove(struct damage *d, unsigned f)
 static inline void d_replace(struct damage *d, unsigned f, const struct c_files *by, const char *what)
 {
     int other = by == NULL ? -1 : c_find(by, d->files->file[f].path);
+    for (unsigned i = 0; by != NULL && other < 0 && i < by->count; i++) /* a manifest has another name each time */
+        if (d->files->file[f].kind == C_MANIFEST && by->file[i].kind == C_MANIFEST) other = (int)i;
     if (other < 0) return;
     const struct c_file *o = &by->file[other];
     d->foreign = by == d->twin;
