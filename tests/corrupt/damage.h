@@ -9,6 +9,7 @@ enum { D_ROOM = 8192, D_RUN = 4096 };
 
 struct damage {
     const struct c_files *files, *older, *twin;
+    const struct c_logs *logs;
     struct c_view view;
     c_kind kind;    /* of the file that is hit first */
     bool in_header; /* the first 512 bytes of a log file */
@@ -86,7 +87,8 @@ static inline void d_byte(struct damage *d, unsigned f, uint64_t at, unsigned ho
 {
     static const char *const what[] = {"a bit flipped", "a byte cleared", "a byte set"};
     uint8_t *bytes = d_own(d, f);
-    bytes[at] = how == 0 ? (uint8_t)(bytes[at] ^ (1u << bit)) : how == 1 ? 0 : 0xff;
+    static const uint8_t clear[] = {0xff, 0, 0}, set[] = {0, 0, 0xff};
+    bytes[at] = (uint8_t)(((bytes[at] ^ (how == 0 ? 1u << bit : 0)) & clear[how]) | set[how]);
     d_note(d, f, at, what[how]);
 }
 
@@ -206,6 +208,25 @@ static inline void d_draw_sectors(struct damage *d, unsigned f, struct t_rng *r)
     if (a > 0 && b > 0) d_swap_sectors(d, f, t_below(r, a) * PM_SIM_SECTOR, g, t_below(r, b) * PM_SIM_SECTOR);
 }
 
+/* A record put in the place of another of its file, or taken out: every checksum is right, only the order is not. */
+static inline void d_draw_record(struct damage *d, struct t_rng *r)
+{
+    const struct c_shard *s = &d->logs->shard[t_below(r, d->logs->shards)];
+    if (s->records == 0) return;
+    const struct c_record *a = &s->record[t_below(r, s->records)], *b = &s->record[t_below(r, s->records)];
+    const uint64_t size = d->files->file[a->file].size;
+    if (d->view.bytes[a->file] == NULL || d->view.size[a->file] != size) return; /* hit before */
+    uint8_t *bytes = d_own(d, a->file);
+    if (a->file == b->file && a != b) {
+        memmove(bytes + b->at, bytes + a->at, pm_min_u64(a->size, size - b->at));
+        d_note(d, b->file, b->at, "another record put");
+    } else {
+        memmove(bytes + a->at, bytes + a->at + a->size, size - a->at - a->size);
+        memset(bytes + size - a->size, 0, a->size);
+        d_note(d, a->file, a->at, "a record taken out");
+    }
+}
+
 static inline void d_draw(struct damage *d, struct t_rng *r)
 {
     unsigned f = d_pick_file(d, r);
@@ -213,7 +234,9 @@ static inline void d_draw(struct damage *d, struct t_rng *r)
     if (d->view.bytes[f] == NULL || d->view.size[f] == 0 || d->view.size[f] > d->files->file[f].size)
         return; /* hit before */
     uint64_t at = d_pick_offset(d, f, r), length = t_skewed(r, 1, D_RUN);
-    if (lot < 35)
+    if (lot < 5)
+        d_draw_record(d, r);
+    else if (lot < 35)
         d_byte(d, f, at, (unsigned)t_below(r, 3), (unsigned)t_below(r, 8));
     else if (lot < 65)
         d_run(d, f, at, length, (int)t_below(r, D_RUNS), r);

@@ -387,6 +387,7 @@ static bool image_is_good(struct image *im)
     }
     im->damage.files = &files_now;
     im->damage.older = &files_older;
+    im->damage.logs = &logs;
     d_begin(&im->damage);
     uint64_t before = im->soak->failures;
     check_model(im, false);
@@ -436,17 +437,18 @@ static struct image *make_image(struct soak *s, uint64_t seed)
 
 /* ---- the soak ---- */
 
-static bool time_is_over(const struct soak *s)
+/* share: of the time and the cases, in percent. */
+static bool time_is_over(const struct soak *s, unsigned share)
 {
-    return s->failures >= MOST_FAILURES || (s->args->cases > 0 && s->cases >= s->args->cases) ||
-           (s->args->seconds > 0 && t_now() - s->begin >= s->args->seconds);
+    return s->failures >= MOST_FAILURES || (s->args->cases > 0 && s->cases >= s->args->cases * share / 100) ||
+           (s->args->seconds > 0 && t_now() - s->begin >= s->args->seconds * share / 100);
 }
 
 static void random_damages(struct soak *s, uint64_t seed)
 {
     struct image *im = make_image(s, seed);
     bool good = image_is_good(im);
-    for (uint64_t i = 0; good && i < DAMAGES_OF_AN_IMAGE && !time_is_over(s); i++) {
+    for (uint64_t i = 0; good && i < DAMAGES_OF_AN_IMAGE && !time_is_over(s, 100); i++) {
         struct t_rng r = t_rng_from(t_mix2(seed, i));
         uint64_t lot = t_below(&r, 100);
         d_begin(&im->damage);
@@ -519,7 +521,7 @@ static void every_damage(struct soak *s)
     if (image_is_good(im)) {
         const uint64_t stride = 1000003; /* a prime */
         all = all_damages(im, 0, &file, &which);
-        for (uint64_t i = 0; i < all && !time_is_over(s); i++, done++) {
+        for (uint64_t i = 0; i < all && !time_is_over(s, 60); i++, done++) {
             (void)all_damages(im, i * stride % all, &file, &which);
             struct t_rng r = t_rng_from(t_mix2(file, which));
             d_begin(&im->damage);
@@ -563,7 +565,7 @@ int main(int argc, char **argv)
         random_damages(&s, one);
     } else {
         every_damage(&s);
-        for (uint64_t i = 0; !time_is_over(&s); i++)
+        for (uint64_t i = 0; !time_is_over(&s, 100); i++)
             random_damages(&s, t_case_seed(args.seed, i));
     }
     double took = t_now() - s.begin;
