@@ -443,10 +443,27 @@ struct c_verdict {
     uint64_t digest; /* what it must show if it opens */
 };
 
+/* Without CURRENT, a later manifest and log files a database looks like one whose making was cut off. */
+static inline bool c_looks_unmade(const struct c_logs *l, const struct c_view *v)
+{
+    for (unsigned i = 0; i < l->files->count; i++) {
+        const struct c_file *f = &l->files->file[i];
+        bool first = f->kind == C_MANIFEST && strcmp(strrchr(f->path, '-'), "-0000000001") == 0;
+        bool counts = f->kind == C_CURRENT || f->kind == C_LOG || (f->kind == C_MANIFEST && !first);
+        if (counts && v->bytes[i] != NULL) return false;
+    }
+    return true;
+}
+
 static inline struct c_verdict c_judge(struct c_logs *l, const struct c_view *v)
 {
     struct c_verdict verdict = {.marks_whole = true};
     unsigned cut[W_SHARDS] = {0};
+    if (c_looks_unmade(l, v)) {
+        for (uint32_t i = 0; i < l->shards; i++)
+            if (l->shard[i].records > 0) verdict.must_refuse = true;
+        return verdict;
+    }
     for (uint32_t i = 0; i < l->shards; i++) {
         const struct c_shard *s = &l->shard[i];
         cut[i] = c_first_lost(l, s, v);

@@ -18,7 +18,7 @@
 #include "world/world.h"
 
 enum { CLOSED, IDLE, CRASHED, IMAGE_KINDS };
-enum { DAMAGES_OF_AN_IMAGE = 2000, MOST_FAILURES = 10, K_MOST = 20000 };
+enum { DAMAGES_OF_AN_IMAGE = 2000, MOST_FAILURES = 10, K_MOST = 20000, SMALL_OLDER_AT = 62 };
 enum { T_CURRENT, T_MANIFEST, T_MARK, T_LOG_HEADER, T_LOG, T_BEHIND, T_OTHER, T_SEVERAL, T_KINDS };
 enum { REPORTED, HARMLESS, TORN, OUTCOMES };
 
@@ -252,21 +252,21 @@ static int row_of_table(const struct damage *d)
     }
 }
 
-/* Right after a crash the manifest that an older CURRENT names may still be there: nothing tells that from an edit of
- * the catalogue that was cut off. */
-static bool is_old_catalogue(const struct image *im)
+/* Right after a crash the manifests before and after an edit of the catalogue may both be there, and CURRENT.tmp beside
+ * CURRENT: nothing tells another CURRENT, if it is whole, from an edit that was cut off elsewhere. */
+static bool is_another_catalogue(const struct image *im)
 {
-    int now = c_find(&files_now, "/db/manifest/CURRENT"), old = c_find(&files_older, "/db/manifest/CURRENT");
-    if (im->kind != CRASHED || now < 0 || old < 0 || !im->damage.view.changed[now]) return false;
+    int now = c_find(&files_now, "/db/manifest/CURRENT");
+    if (im->kind != CRASHED || now < 0 || !im->damage.view.changed[now]) return false;
     const uint8_t *bytes = im->damage.view.bytes[now];
-    return bytes != NULL && im->damage.view.size[now] == files_older.file[old].size &&
-           memcmp(bytes, files_older.file[old].bytes, files_older.file[old].size) == 0;
+    return bytes != NULL && im->damage.view.size[now] == sizeof(pm_current) && c_sealed(bytes, sizeof(pm_current)) &&
+           memcmp(bytes, files_now.file[now].bytes, sizeof(pm_current)) != 0;
 }
 
 static void try_damage(struct image *im)
 {
     struct soak *s = im->soak;
-    if (!d_differs(&im->damage) || is_old_catalogue(im)) return;
+    if (!d_differs(&im->damage) || is_another_catalogue(im)) return;
     struct c_verdict v = c_judge(&logs, &im->damage.view);
     pm_sim_set_disk(im->w->sim, damaged_disk(im));
     struct attempt a = attempt(im, 0, false);
@@ -313,11 +313,13 @@ struct length {
     pm_sim *sim;
     uint64_t steps, changes; /* of the last one that came to its end */
     uint64_t seen, cut_at;
+    uint64_t total, older_at; /* of all generations: when to keep older versions of the files */
 };
 
 static void before_change(void *context)
 {
     struct length *l = context;
+    if (++l->total == l->older_at) c_files_read(&files_older, pm_sim_disk(l->sim));
     if (++l->seen == l->cut_at) pm_sim_crash_in(l->sim, 1 + l->seen % 4);
 }
 
@@ -428,8 +430,10 @@ static struct image *make_image(struct soak *s, uint64_t seed)
     im->seed = seed;
     im->kind = (int)t_below(&r, IMAGE_KINDS);
     im->w = w_make(seed, &config);
+    length.older_at = t_skewed(&r, 20, 400);
+    c_files_free(&files_older);
     before_the_last(im, &r, (uint32_t)t_range(&r, 0, 3), &length);
-    c_files_read(&files_older, pm_sim_disk(im->w->sim));
+    if (files_older.count == 0) c_files_read(&files_older, pm_sim_disk(im->w->sim));
     generation(im->w, im->kind, &r, &length);
     keep_image(im);
     return im;
@@ -475,7 +479,7 @@ static struct image *make_small_image(struct soak *s)
                               .low_levels = true,
                               .temps = true,
                               .dim = {4, 4, 4}};
-    struct length length = {0};
+    struct length length = {.older_at = SMALL_OLDER_AT};
     im->soak = s;
     im->seed = 3;
     im->kind = CLOSED;
@@ -487,7 +491,6 @@ static struct image *make_small_image(struct soak *s)
         pm_sim_set_disk(im->w->sim, pm_disk_copy(fork));
         w_model_restore(im->w->model, then);
         generation(im->w, CLOSED, &r, &length);
-        if (!twin) c_files_read(&files_older, pm_sim_disk(im->w->sim));
         generation(im->w, CLOSED, &r, &length);
         if (twin) c_files_read(&files_twin, pm_sim_disk(im->w->sim));
     }

@@ -111,7 +111,8 @@ struct world {
     bool decided;  /* everything was read after this opening, and the model knows what is there */
     bool may_lose; /* since the last good open: what was not synced may be gone */
     bool close;    /* at the end; else the process just ends */
-    uint64_t rest_ns; /* let this much time pass before the end, so that the logs fall idle */
+    /* Let this much time pass before the end, so that the logs fall idle. */
+    uint64_t rest_ns;
     pomai_status opened, closed;
     uint64_t acked, refused; /* operations, for the counts of a run */
     /* the first thing found wrong */
