@@ -110,7 +110,8 @@ static struct outcome run_case(const struct sim_case *c)
     X(config.dim[2])                                                                                                   \
     X(config.capacity)                                                                                                 \
     X(generations)                                                                                                     \
-    X(faults)
+    X(faults)                                                                                                          \
+    X(config.uniform)
 
 static void print_case(const struct sim_case *c, char *text, size_t size)
 {

@@ -54,7 +54,7 @@ static uint32_t fill(struct self *s, struct w_slot *slot, uint32_t op, int coll,
 static uint64_t draw_keys(struct self *s)
 {
     uint64_t keys = 0;
-    switch (t_below(&s->rng, 4)) {
+    switch (s->w->config.uniform ? 0 : t_below(&s->rng, 4)) {
     case 0:
         return (uint64_t)1 << t_below(&s->rng, W_KEYS);
     case 1: /* a whole block: consecutive ids */
@@ -131,7 +131,8 @@ static void do_put(struct self *s, bool async)
     int coll = t_chance(&s->rng, 60) ? W_DEFAULT : t_chance(&s->rng, 60) ? W_STRINGS : W_ASSIGNED;
     uint64_t keys = draw_keys(s);
     if (keys == 0) keys = 1;
-    if (coll == W_ASSIGNED) keys = ((uint64_t)2 << t_below(&s->rng, 20)) - 1; /* rows 0, 1, ... */
+    if (coll == W_ASSIGNED) /* rows 0, 1, ... */
+        keys = ((uint64_t)2 << (w->config.uniform ? 0 : t_below(&s->rng, 20))) - 1;
     pomai_write_options options = draw_write(s);
     struct w_slot *slot = free_slot(s);
     uint32_t op = w_begin_op(w, s->number, coll, false, keys, (uint32_t)__builtin_popcountll(keys), options.durability);

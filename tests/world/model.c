@@ -81,6 +81,7 @@ uint32_t w_begin_op(struct world *w, uint32_t client, int coll, bool is_delete, 
                                   .state = W_IN_FLIGHT,
                                   .level = (uint8_t)level,
                                   .is_delete = is_delete,
+                                  .refusable = w->faults || w->config.capacity != 0,
                                   .rows = (uint8_t)rows,
                                   .keys = keys};
     if (coll != W_ASSIGNED) m->op[number].shards = w_shards_of(w, coll, client, keys);
@@ -138,8 +139,9 @@ void w_end_op(struct world *w, uint32_t number, pomai_status status, const pomai
             op->shards = w_shards_of_range(w, ack->first_id, op->rows);
         }
         break;
-    case POMAI_EUNKNOWN:
+    case POMAI_EUNKNOWN: /* it was in the log, or on the way there */
         w->stopped = true;
+        op->refusable = false;
         if (!w->faults) w_fail(w, "op %u: %s", number, err->message);
         break;
     case POMAI_ESTOPPED:
@@ -251,7 +253,7 @@ static bool must_be_there(const struct world *w, const struct w_op *op)
 /* How far the log of each shard goes, in operations of the client. */
 static bool included(const struct w_op *op, uint32_t i, const uint32_t *upto)
 {
-    if (op->state == W_DEAD) return false;
+    if (op->state == W_DEAD || op->refused) return false;
     for (uint32_t s = 0; s < W_SHARDS; s++)
         if ((op->shards >> s & 1) != 0 && i >= upto[s]) return false;
     return true;
@@ -304,6 +306,25 @@ static bool try_lengths(const struct world *w, uint32_t client, uint32_t shard, 
     return false;
 }
 
+/* Tries every set of operations that may have been refused, the empty one first. */
+static bool try_refusals(struct world *w, uint32_t client, uint32_t *upto, const struct found *found)
+{
+    const struct w_client *c = &w->model->client[client];
+    struct w_op *may[W_OPEN];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->open_count; i++) {
+        struct w_op *op = op_of(w, c->open[i]);
+        if (op->state == W_IN_FLIGHT && op->refusable && !op->shown) may[count++] = op;
+    }
+    bool good = false;
+    for (uint32_t set = 0; set < 1u << count && !good; set++) {
+        for (uint32_t i = 0; i < count; i++)
+            may[i]->refused = (set >> i & 1) != 0;
+        good = try_lengths(w, client, 0, upto, found);
+    }
+    return good;
+}
+
 static void describe(const struct world *w, uint32_t client, const struct found *found, char *text, size_t size)
 {
     const struct w_client *c = &w->model->client[client];
@@ -329,7 +350,7 @@ static void decide_client(struct world *w, uint32_t client, const struct found *
         for (uint32_t s = 0; s < W_SHARDS; s++)
             upto[s] = c->open_count;
     }
-    bool good = first ? try_lengths(w, client, 0, upto, found) : true;
+    bool good = first ? try_refusals(w, client, upto, found) : true;
     if (!first)
         for (uint32_t i = 0; i < c->open_count; i++)
             if (op_of(w, c->open[i])->state == W_IN_FLIGHT) return; /* of unknown outcome: only after the next open */

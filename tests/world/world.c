@@ -29,6 +29,12 @@ struct w_config w_draw_config(uint64_t seed)
     c.dim[W_DEFAULT] = t_chance(&r, 50) ? W_DIM_MOST : (uint32_t)t_range(&r, 4, W_DIM_MOST);
     c.dim[W_STRINGS] = (uint32_t)t_range(&r, 4, 9);
     c.dim[W_ASSIGNED] = t_chance(&r, 40) ? W_DIM_MOST : (uint32_t)t_range(&r, 4, 20);
+    c.uniform = t_chance(&r, 15);
+    if (c.uniform) {
+        c.shards = 1;
+        c.low_levels = c.async = true;
+        c.dim[W_DEFAULT] = c.dim[W_STRINGS] = c.dim[W_ASSIGNED] = 4;
+    }
     if (t_chance(&r, 10)) c.capacity = (uint64_t)t_range(&r, 200, 900) << 10;
     return c;
 }

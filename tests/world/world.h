@@ -43,6 +43,8 @@ struct w_op {
     uint8_t client, coll, state, level;
     bool is_delete;
     bool shown;     /* a reader saw a row of it */
+    bool refusable; /* calls may fail meanwhile: the shard may have refused it, and nobody has asked yet */
+    bool refused;   /* in the outcome that is being tried */
     uint8_t rows;   /* of W_ASSIGNED */
     uint8_t shards; /* a bit each: where its parts go; of W_ASSIGNED once the ids are known */
     uint64_t keys;  /* a bit each */
@@ -79,6 +81,7 @@ struct w_config {
     bool low_levels; /* use group and os */
     bool async;      /* several puts of a client under way */
     bool temps;      /* make and drop collections */
+    bool uniform;    /* one row a write: records of one size, which fit each other's place */
     bool mistakes;   /* send what must be refused */
     uint32_t dim[W_COLLS];
     uint64_t capacity; /* of the disk; 0: endless */
