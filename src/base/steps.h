@@ -12,7 +12,13 @@
 
 extern void (*pm_atomic_hook)(void); /* NULL: none; set before the database is opened */
 
-#define PM_STEP() (pm_atomic_hook != 0 ? pm_atomic_hook() : (void)0)
+/* A function: its branch is not one of the code that it is called from (./dev coverage). */
+static inline void pm_step(void)
+{
+    if (pm_atomic_hook != 0) pm_atomic_hook();
+}
+
+#define PM_STEP() pm_step()
 
 #undef atomic_load
 #undef atomic_load_explicit
