@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Directed scenes on the simulated machine (os_sim.h), which a soak reaches seldom or never: races for `default`, more
+ * parts than a commit or a mailbox takes, more batches than the pool has, a catalogue that does not belong to its log,
+ * and looking at a database while calls fail. Checks run in fibers, so they note a failure instead of leaving by
+ * longjmp.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/engine/engine.h"
+#include "core/shard/shard_int.h"
+#include "os/sim/os_sim.h"
+#include "pomai/pomai.h"
+
+enum { MOST_ROWS = 4096 * 1024, DIM = 4 };
+
+struct scene {
+    pm_sim *sim;
+    const pm_os *os;
+    pm_db *db;
+    pomai_error err;
+    char what[400]; /* the first thing found wrong */
+    bool refusals;  /* a fault was asked for: calls may be refused */
+};
+
+#define CHECK(s, condition)                                                                                            \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            wrong((s), __LINE__, #condition);                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+static void wrong(struct scene *s, int line, const char *text)
+{
+    if (s->what[0] == '\0') snprintf(s->what, sizeof s->what, "line %d: %s (%.250s)", line, text, s->err.message);
+}
+
+static struct scene *make(uint64_t seed, uint32_t preempt)
+{
+    struct scene *s = calloc(1, sizeof *s);
+    s->sim = pm_sim_make(seed);
+    s->os = pm_sim_os(s->sim);
+    pm_sim_set_preemption(s->sim, preempt);
+    return s;
+}
+
+static void play(struct scene *s, pm_sim_fn part)
+{
+    pm_sim_end end = pm_sim_run(s->sim, part, s);
+    if (end != PM_SIM_DONE) fail_msg("ended with %d", (int)end);
+    if (s->what[0] != '\0') fail_msg("%s", s->what);
+}
+
+static void finish(struct scene *s)
+{
+    pm_sim_held held = pm_sim_what_is_held(s->sim);
+    assert_int_equal(held.allocations + held.regions + held.descriptors + held.tasks, 0);
+    pm_sim_free(s->sim);
+    free(s);
+}
+
+static pomai_status open_with(struct scene *s, uint32_t flags, uint32_t shards, uint32_t mailbox)
+{
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.flags = flags;
+    o.shards = shards;
+    o.mailbox_slots = mailbox;
+    return pm_db_open(s->os, "/db", &o, &s->db, &s->err);
+}
+
+static pomai_status create(struct scene *s, const char *name, uint64_t dim, pomai_id_kind kind)
+{
+    pomai_collection_options o = POMAI_COLLECTION_OPTIONS_INIT;
+    pomai_collection *coll;
+    o.dim = dim;
+    o.id_kind = kind;
+    pomai_status status = pomai_collection_create(s->db, name, &o, &coll, &s->err);
+    if (status == POMAI_OK) pomai_collection_close(coll);
+    return status;
+}
+
+/* Rows with ids 0, gap, 2 * gap, ... in `default`. */
+enum { ROWS = 24 };
+static float vectors[ROWS * DIM];
+static uint64_t spaced[ROWS];
+
+static pomai_batch rows_of(uint64_t rows, uint64_t gap)
+{
+    pomai_batch batch = POMAI_BATCH_INIT;
+    for (uint64_t i = 0; i < rows; i++)
+        spaced[i] = i * gap;
+    batch.rows = rows;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = spaced;
+    return batch;
+}
+
+static bool one_of(pomai_status status, const pomai_status *list)
+{
+    for (; *list != POMAI_OK; list++)
+        if (status == *list) return true;
+    return status == POMAI_OK;
+}
+
+/* ---- races for `default` ---- */
+
+enum { TURNS = 6 };
+
+static void race_put(void *arg)
+{
+    static const pomai_status fair[] = {POMAI_EDIM, POMAI_EID, POMAI_ENOTFOUND, POMAI_OK};
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(3, 1);
+    for (int i = 0; i < TURNS; i++)
+        CHECK(s, one_of(pomai_put(pomai_default(s->db), &batch, NULL, NULL, NULL), fair));
+}
+
+static void race_commit(void *arg)
+{
+    static const pomai_status fair[] = {POMAI_EDIM, POMAI_EID, POMAI_ENOTFOUND, POMAI_OK};
+    struct scene *s = arg;
+    for (int i = 0; i < TURNS; i++) {
+        pomai_block *block;
+        pomai_status status = pomai_reserve(pomai_default(s->db), 2, DIM, &block, NULL);
+        CHECK(s, one_of(status, fair));
+        if (status != POMAI_OK) continue;
+        memset(pomai_block_vectors(block), 0, sizeof(float) * 2 * DIM);
+        pm_sim_sleep(s->sim, 1000);
+        status = pomai_commit(block, NULL, NULL, NULL, NULL);
+        pomai_block_free(block);
+        CHECK(s, one_of(status, fair));
+    }
+}
+
+static void race_create(void *arg)
+{
+    static const pomai_status fair[] = {POMAI_EEXISTS, POMAI_OK};
+    struct scene *s = arg;
+    for (int i = 0; i < TURNS; i++) {
+        CHECK(s, one_of(create(s, "default", i % 3 == 0 ? 2 * DIM : DIM, i % 3 == 1 ? POMAI_ID_STRING : POMAI_ID_U64),
+                        fair));
+        pm_sim_sleep(s->sim, 500);
+    }
+}
+
+static void race_drop(void *arg)
+{
+    static const pomai_status fair[] = {POMAI_ENOTFOUND, POMAI_OK};
+    struct scene *s = arg;
+    for (int i = 0; i < 2 * TURNS; i++) {
+        CHECK(s, one_of(pomai_collection_drop(s->db, "default", NULL), fair));
+        pm_sim_sleep(s->sim, 400);
+    }
+}
+
+static void race(void *arg)
+{
+    static const pm_sim_fn runners[] = {race_put, race_put, race_commit, race_create, race_drop};
+    struct scene *s = arg;
+    uint32_t fiber[5];
+    CHECK(s, open_with(s, 0, 2, 4) == POMAI_OK);
+    for (int i = 0; i < 5; i++)
+        fiber[i] = pm_sim_spawn(s->sim, runners[i], s);
+    for (int i = 0; i < 5; i++)
+        pm_sim_join(s->sim, fiber[i]);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_with(s, POMAI_OPEN_EXISTING, 2, 4) == POMAI_OK); /* catalogue and log fit each other */
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_race_for_default(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct scene *s = make(seed, 2 + (uint32_t)(seed % 7));
+        play(s, race);
+        finish(s);
+    }
+}
+
+/* ---- many parts, many batches ---- */
+
+static void many_parts(void *arg)
+{
+    struct scene *s = arg;
+    pomai_block *block;
+    pomai_ack ack;
+    CHECK(s, open_with(s, 0, 2, 4) == POMAI_OK);
+    CHECK(s, pomai_reserve(pomai_default(s->db), MOST_ROWS, 1, &block, &s->err) == POMAI_OK);
+    CHECK(s, pomai_commit(block, NULL, NULL, &ack, &s->err) == POMAI_ETOOBIG);
+    pomai_block_free(block);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, pomai_reserve(pomai_default(s->db), MOST_ROWS, 1, &block, &s->err) == POMAI_OK);
+    for (uint32_t i = 0; i < MOST_ROWS; i++)
+        pomai_block_vectors(block)[i] = (float)i;
+    CHECK(s, pomai_commit(block, NULL, NULL, &ack, &s->err) == POMAI_OK);
+    pomai_block_free(block);
+    CHECK(s, ack.parts > PM_JOB_SPANS && ack.rows == MOST_ROWS);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+
+    CHECK(s, open_with(s, POMAI_OPEN_READONLY, 0, 0) == POMAI_OK);
+    float query = MOST_ROWS / 2;
+    pomai_result *result;
+    CHECK(s, pomai_search(pomai_default(s->db), &query, 1, 1, 1, NULL, &result, &s->err) == POMAI_OK);
+    CHECK(s, pomai_result_ids(result, 0)[0] == ack.first_id + MOST_ROWS / 2);
+    pomai_result_free(result);
+    CHECK(s, pomai_sync(s->db, &s->err) == POMAI_OK); /* nothing to do */
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_many_parts(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, many_parts);
+    finish(s);
+}
+
+enum { WITHOUT_MEMORY = 8, TICKETS = PM_POOL_SLOTS + 20 + WITHOUT_MEMORY };
+
+static void many_batches(void *arg)
+{
+    struct scene *s = arg;
+    static pomai_ticket *ticket[TICKETS];
+    pomai_batch batch = rows_of(ROWS, 4096);
+    pomai_ack ack;
+    CHECK(s, open_with(s, 0, 16, 0) == POMAI_OK);
+    for (uint64_t i = 0; i < TICKETS; i++) { /* the pool is used up; the first of the last ones get no memory */
+        bool fails = i >= TICKETS - WITHOUT_MEMORY;
+        if (fails)
+            pm_sim_set_fault(s->sim, (pm_sim_fault){.calls = PM_SIM_BIT(MALLOC), .nth = i + WITHOUT_MEMORY - TICKETS});
+        pomai_status status = pomai_put_async(pomai_default(s->db), &batch, NULL, &ticket[i], &s->err);
+        CHECK(s, status == POMAI_OK || (fails && status == POMAI_ENOMEM));
+    }
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    for (int i = 0; i < TICKETS; i++) {
+        if (ticket[i] == NULL) continue;
+        CHECK(s, pomai_wait(ticket[i], UINT64_MAX, &ack, &s->err) == POMAI_OK || i >= TICKETS - WITHOUT_MEMORY);
+        CHECK(s, ack.parts > PM_INLINE_PARTS);
+        pomai_ticket_free(ticket[i]);
+    }
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_many_batches(void **state)
+{
+    (void)state;
+    struct scene *s = make(2, 0);
+    play(s, many_batches);
+    finish(s);
+}
+
+/* ---- a catalogue and a log that do not belong together ---- */
+
+static void write_two(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(ROWS, 4096);
+    static const uint64_t id[] = {4096};
+    pomai_ids ids = {1, id, NULL};
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, create(s, "other", 2, POMAI_ID_STRING) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+struct found {
+    const char *part;
+    char path[128];
+    uint8_t *bytes;
+    uint64_t size;
+};
+
+static void find_one(void *context, const char *path, const uint8_t *bytes, uint64_t size)
+{
+    struct found *f = context;
+    if (strstr(path, f->part) == NULL) return;
+    free(f->bytes);
+    f->bytes = malloc(size + 64);
+    f->size = size;
+    memcpy(f->bytes, bytes, size);
+    snprintf(f->path, sizeof f->path, "%s", path);
+}
+
+static struct found find(struct scene *s, const char *part)
+{
+    struct found f = {.part = part};
+    pm_disk_each_file(pm_sim_disk(s->sim), find_one, &f);
+    if (f.bytes == NULL) fail_msg("no file %s", part);
+    return f;
+}
+
+static void change_catalogue(struct scene *s, size_t at, uint64_t value, size_t size)
+{
+    struct found f = find(s, "/MANIFEST-");
+    memcpy(f.bytes + at, &value, size);
+    uint32_t crc = pm_crc32c(0, f.bytes + 12, f.size - 12);
+    memcpy(f.bytes + 8, &crc, sizeof crc);
+    assert_int_equal(pm_disk_put(pm_sim_disk(s->sim), f.path, f.bytes, f.size), 0);
+    free(f.bytes);
+}
+
+static void no_longer_opens(void *arg)
+{
+    struct scene *s = arg;
+    char *json = NULL;
+    CHECK(s, open_with(s, POMAI_OPEN_READONLY, 0, 0) == POMAI_ECORRUPT);
+    CHECK(s, pm_db_open(s->os, "/db", NULL, &s->db, NULL) == POMAI_ECORRUPT);
+    CHECK(s, pm_inspect_verify(s->os, "/db", NULL, NULL, &json, NULL) == POMAI_ECORRUPT);
+    CHECK(s, json != NULL && strstr(json, "}, {") != NULL); /* both shards */
+    pomai_free(json);
+}
+
+static void ids_are_used_up(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 0, 0) == POMAI_OK);
+    CHECK(s, create(s, "third", 2, POMAI_ID_U64) == POMAI_ETOOBIG);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* What the catalogue was before the first put. */
+static void empty_catalogue(struct scene *s)
+{
+    struct found f = find(s, "/MANIFEST-");
+    pm_manifest_header *h = (pm_manifest_header *)(void *)f.bytes;
+    f.size = sizeof *h + h->shards * sizeof(pm_manifest_shard);
+    h->length = f.size;
+    h->collections = 0;
+    h->next_collection = 1;
+    assert_int_equal(pm_disk_put(pm_sim_disk(s->sim), f.path, f.bytes, f.size), 0);
+    free(f.bytes);
+    change_catalogue(s, 0, *(const uint64_t *)(const void *)PM_MANIFEST_MAGIC, 8); /* seals it */
+}
+
+static void test_catalogue_of_another_log(void **state)
+{
+    (void)state;
+    const size_t first = PM_MANIFEST_HEADER + 2 * sizeof(pm_manifest_shard);
+    for (int i = 0; i < 3; i++) {
+        struct scene *s = make(3, 0);
+        play(s, write_two);
+        if (i == 0) change_catalogue(s, first + offsetof(pm_manifest_collection, dim), DIM + 1, 4);
+        if (i == 1) change_catalogue(s, first + offsetof(pm_manifest_collection, id_kind), POMAI_ID_STRING, 1);
+        if (i == 2) empty_catalogue(s);
+        play(s, no_longer_opens);
+        finish(s);
+    }
+    struct scene *s = make(4, 0);
+    play(s, write_two);
+    change_catalogue(s, offsetof(pm_manifest_header, next_collection), UINT32_MAX, 4);
+    play(s, ids_are_used_up);
+    finish(s);
+}
+
+/* ---- looking, while calls fail ---- */
+
+static int count_line(void *context, const char *line)
+{
+    int *lines = context;
+    return line[0] == '\0' || ++*lines > 1000;
+}
+
+static int stop_at_once(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    return done <= total || total == 0; /* total may be less: a file's size could not be read */
+}
+
+static int stop_line(void *context, const char *line)
+{
+    (void)context;
+    (void)line;
+    return 1;
+}
+
+static void look(void *arg)
+{
+    struct scene *s = arg;
+    char *json = NULL;
+    int lines = 0;
+    pomai_status status = pm_inspect_verify(s->os, "/db", NULL, NULL, &json, &s->err);
+    CHECK(s, status == POMAI_OK || s->refusals);
+    CHECK(s, status != POMAI_OK || (json != NULL && strstr(json, "torn tail") != NULL));
+    pomai_free(json);
+    status = pm_inspect_dump(s->os, "/db", true, count_line, &lines, NULL);
+    CHECK(s, (status == POMAI_OK && lines > 2) || s->refusals);
+    status = pm_inspect_verify(s->os, "/db", NULL, NULL, NULL, NULL);
+    CHECK(s, status == POMAI_OK || s->refusals);
+}
+
+static void look_wrongly(void *arg)
+{
+    struct scene *s = arg;
+    static char path[PM_DB_PATH_MAX + 2];
+    memset(path, 'p', sizeof path - 1);
+    CHECK(s, pm_inspect_verify(s->os, NULL, NULL, NULL, NULL, &s->err) == POMAI_EINVAL);
+    CHECK(s, pm_inspect_verify(s->os, "", NULL, NULL, NULL, NULL) == POMAI_EINVAL);
+    CHECK(s, pm_inspect_verify(s->os, path, NULL, NULL, NULL, &s->err) == POMAI_ETOOBIG);
+    CHECK(s, pm_inspect_verify(s->os, "/db", stop_at_once, NULL, NULL, &s->err) == POMAI_EDEADLINE);
+    CHECK(s, pm_inspect_dump(s->os, "/db", false, NULL, NULL, &s->err) == POMAI_EINVAL);
+    CHECK(s, pm_inspect_dump(s->os, "/db", false, stop_line, NULL, &s->err) == POMAI_EDEADLINE);
+    CHECK(s, pm_inspect_dump(s->os, "/none", false, stop_line, NULL, &s->err) == POMAI_ENOTFOUND);
+    CHECK(s, open_with(s, 0, 0, 0) == POMAI_OK); /* a writer is there: nobody may look, with the file or without */
+    CHECK(s, pm_inspect_verify(s->os, "/db", NULL, NULL, NULL, &s->err) == POMAI_ELOCKED);
+    CHECK(s, s->os->path_remove(s->os, "/db/LOCK") == 0);
+    CHECK(s, pm_inspect_verify(s->os, "/db", NULL, NULL, NULL, &s->err) == POMAI_ELOCKED);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void add_torn_tail(struct scene *s)
+{
+    struct found f = find(s, ".wal");
+    memset(f.bytes + f.size, 0x5a, 64);
+    assert_int_equal(pm_disk_put(pm_sim_disk(s->sim), f.path, f.bytes, f.size + 64), 0);
+    free(f.bytes);
+}
+
+static void test_looking(void **state)
+{
+    (void)state;
+    static const uint32_t sets[] = {PM_SIM_BIT(MALLOC), PM_SIM_BIT(PAGES), PM_SIM_ALL_CALLS & ~PM_SIM_BIT(MALLOC)};
+    struct scene *s = make(5, 0);
+    play(s, write_two);
+    add_torn_tail(s);
+    play(s, look);
+    s->refusals = true;
+    for (size_t i = 0; i < 2 * sizeof sets / sizeof sets[0]; i++) {
+        for (uint64_t nth = 0;; nth++) {
+            pm_sim_set_fault(s->sim, (pm_sim_fault){sets[i / 2], nth, i % 2 == 1, false, EIO});
+            play(s, look);
+            pm_sim_held held = pm_sim_what_is_held(s->sim);
+            assert_int_equal(held.allocations + held.regions + held.descriptors, 0);
+            if (pm_sim_faults(s->sim) == 0) break;
+        }
+    }
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    s->refusals = false;
+    play(s, look);
+    play(s, look_wrongly);
+    finish(s);
+}
+
+/* ---- a whole life, while calls fail ---- */
+
+static void use(struct scene *s)
+{
+    pomai_batch batch = rows_of(ROWS, 4096);
+    pomai_collection *coll = pomai_default(s->db);
+    pomai_block *block;
+    pomai_rows *rows;
+    pomai_ids ids = {ROWS, spaced, NULL};
+    char *json, **names;
+    size_t count;
+    (void)pomai_put(coll, &batch, NULL, NULL, &s->err);
+    (void)pomai_delete(coll, &ids, NULL, NULL, NULL);
+    if (pomai_reserve(coll, 2, DIM, &block, &s->err) == POMAI_OK) {
+        (void)pomai_commit(block, NULL, NULL, NULL, NULL);
+        pomai_block_free(block);
+    }
+    for (int i = 0; i < 9; i++) { /* more than the list of all collections begins with */
+        char name[8];
+        snprintf(name, sizeof name, "c%d", i);
+        (void)create(s, name, DIM, POMAI_ID_STRING);
+        if (i % 4 != 0) (void)pomai_collection_drop(s->db, name, NULL);
+    }
+    (void)pomai_put(coll, &batch, NULL, NULL, NULL);
+    if (pomai_get(coll, &ids, &rows, &s->err) == POMAI_OK) pomai_rows_free(rows);
+    if (pomai_stats(s->db, &json, &s->err) == POMAI_OK) pomai_free(json);
+    if (pomai_collection_list(s->db, &names, &count, &s->err) == POMAI_OK) pomai_free((char *)names);
+    (void)pomai_sync(s->db, NULL);
+}
+
+static void live(void *arg)
+{
+    struct scene *s = arg;
+    if (open_with(s, 0, 10, 4) == POMAI_OK) {
+        use(s);
+        (void)pomai_close(s->db, NULL);
+    }
+    CHECK(s, s->err.status != POMAI_ECORRUPT && s->err.status != POMAI_EINTERNAL);
+    if (open_with(s, POMAI_OPEN_READONLY, 0, 0) == POMAI_OK) (void)pomai_close(s->db, NULL);
+    CHECK(s, s->err.status != POMAI_ECORRUPT && s->err.status != POMAI_EINTERNAL);
+}
+
+static void opens_again(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 10, 4) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* Call `nth` fails; false: there were not so many. */
+static bool life_with_fault(uint32_t calls, uint64_t nth, int error)
+{
+    struct scene *s = make(6, 0);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){calls, nth, false, false, error});
+    play(s, live);
+    bool hit = pm_sim_faults(s->sim) > 0;
+    pm_sim_held held = pm_sim_what_is_held(s->sim);
+    if (held.allocations + held.regions + held.descriptors + held.tasks != 0)
+        fail_msg("call %llu of %#x: something is held", (unsigned long long)nth, calls);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    play(s, opens_again);
+    finish(s);
+    return hit;
+}
+
+static void test_life_with_faults(void **state)
+{
+    (void)state;
+    const uint32_t rest = PM_SIM_ALL_CALLS & ~PM_SIM_BIT(MALLOC);
+    for (uint64_t nth = 0; life_with_fault(PM_SIM_BIT(MALLOC), nth, ENOMEM); nth++)
+        ;
+    for (uint64_t nth = 0; life_with_fault(rest, nth, nth % 2 == 0 ? EIO : ENOSPC); nth += 11)
+        ;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_race_for_default), cmocka_unit_test(test_many_parts),
+        cmocka_unit_test(test_many_batches),     cmocka_unit_test(test_catalogue_of_another_log),
+        cmocka_unit_test(test_looking),          cmocka_unit_test(test_life_with_faults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
