@@ -181,7 +181,7 @@ pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress
     end(&in);
     pm_free(notes.data);
     if (status != POMAI_OK && err != NULL) *err = own;
-    if (text.failed) {
+    if (text.failed || notes.failed) { /* a report must not pass over a torn tail in silence */
         pm_free(text.data);
         return status != POMAI_OK ? status : pm_fail(err, POMAI_ENOMEM, "no memory for the report");
     }
