@@ -21,7 +21,7 @@
 #include "os/sim/os_sim.h"
 #include "pomai/pomai.h"
 
-enum { MOST_ROWS = 4096 * 1024, DIM = 4 };
+enum { MOST_ROWS = 4096 * 1400, DIM = 4 };
 
 struct scene {
     pm_sim *sim;
@@ -246,6 +246,12 @@ static void many_batches(void *arg)
         CHECK(s, status == POMAI_OK || (fails && status == POMAI_ENOMEM));
     }
     pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    pomai_block *block;
+    CHECK(s, pomai_reserve(pomai_default(s->db), 1, DIM, &block, &s->err) == POMAI_OK);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){.calls = PM_SIM_BIT(MALLOC), .nth = 1});
+    CHECK(s, pomai_commit(block, NULL, NULL, NULL, &s->err) == POMAI_ENOMEM);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    pomai_block_free(block);
     for (int i = 0; i < TICKETS; i++) {
         if (ticket[i] == NULL) continue;
         CHECK(s, pomai_wait(ticket[i], UINT64_MAX, &ack, &s->err) == POMAI_OK || i >= TICKETS - WITHOUT_MEMORY);
@@ -261,6 +267,108 @@ static void test_many_batches(void **state)
     struct scene *s = make(2, 0);
     play(s, many_batches);
     finish(s);
+}
+
+/* Large puts faster than the log writer takes the page faults of what comes after them. */
+static void large_puts(void *arg)
+{
+    enum { LARGE = 12, LARGE_ROWS = 1000, LARGE_DIM = 256 };
+    static float rows[LARGE_ROWS * LARGE_DIM];
+    struct scene *s = arg;
+    pomai_ticket *ticket[LARGE];
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = LARGE_ROWS;
+    batch.dim = LARGE_DIM;
+    batch.vectors = rows;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    for (int i = 0; i < LARGE; i++)
+        CHECK(s, pomai_put_async(pomai_default(s->db), &batch, NULL, &ticket[i], &s->err) == POMAI_OK);
+    for (int i = 0; i < LARGE; i++) {
+        CHECK(s, pomai_wait(ticket[i], UINT64_MAX, NULL, &s->err) == POMAI_OK);
+        pomai_ticket_free(ticket[i]);
+    }
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_large_puts(void **state)
+{
+    (void)state;
+    struct scene *s = make(7, 0);
+    play(s, large_puts);
+    finish(s);
+}
+
+/* ---- one shard refuses, one stops ---- */
+
+enum { REFUSED = 20 };
+
+/* One shard has no room for its first file: what the other has logged of the same batches is owed an ABORT. */
+static void one_shard_is_full(void *arg)
+{
+    struct scene *s = arg;
+    pomai_ticket *ticket[REFUSED];
+    pomai_batch batch = rows_of(1, 1);
+    CHECK(s, open_with(s, 0, 2, 64) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    for (int error = 0; error < 2; error++) {
+        batch = rows_of(ROWS, 4096);
+        pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(ALLOCATE), 0, true, false, error == 0 ? ENOSPC : EACCES});
+        for (int i = 0; i < REFUSED; i++)
+            CHECK(s, pomai_put_async(pomai_default(s->db), &batch, NULL, &ticket[i], &s->err) == POMAI_OK);
+        for (int i = 0; i < REFUSED; i++) {
+            CHECK(s, pomai_wait(ticket[i], UINT64_MAX, NULL, &s->err) == (error == 0 ? POMAI_ENOSPC : POMAI_EACCESS));
+            pomai_ticket_free(ticket[i]);
+        }
+        pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    }
+    static const uint64_t second[] = {4096};
+    pomai_ids ids = {1, second, NULL};
+    pomai_rows *rows;
+    CHECK(s, pomai_get(pomai_default(s->db), &ids, &rows, &s->err) == POMAI_OK);
+    CHECK(s, !pomai_rows_found(rows, 0));
+    pomai_rows_free(rows);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_with(s, POMAI_OPEN_READONLY, 0, 0) == POMAI_OK);
+    pomai_open_report report;
+    pomai_get_open_report(s->db, &report);
+    CHECK(s, report.aborted_batches == 0); /* every ABORT was written */
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void stopped(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(ROWS, 4096);
+    const pomai_bytes document = {"x", 1};
+    pomai_block *block;
+    char *json;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_reserve(pomai_default(s->db), 1, DIM, &block, &s->err) == POMAI_OK);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(SYNC), 0, true, false, EIO});
+    pomai_status status = pomai_put(pomai_default(s->db), &batch, NULL, NULL, NULL);
+    CHECK(s, status == POMAI_EUNKNOWN || status == POMAI_ESTOPPED); /* stopped: a shard never took its part */
+    CHECK(s, pomai_commit(block, &document, NULL, NULL, NULL) == POMAI_ESTOPPED);
+    CHECK(s, pomai_sync(s->db, NULL) == POMAI_ESTOPPED);
+    CHECK(s, pomai_stats(s->db, &json, &s->err) == POMAI_OK);
+    pomai_free(json);
+    pomai_block_free(block);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_ESTOPPED);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+}
+
+static void test_refused_and_stopped(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct scene *s = make(seed, seed % 2 == 0 ? 0 : 3);
+        play(s, one_shard_is_full);
+        finish(s);
+        s = make(seed, seed % 2 == 0 ? 0 : 3);
+        play(s, stopped);
+        finish(s);
+    }
 }
 
 /* ---- a catalogue and a log that do not belong together ---- */
@@ -381,6 +489,12 @@ static int stop_at_once(void *context, uint64_t done, uint64_t total)
     return done <= total || total == 0; /* total may be less: a file's size could not be read */
 }
 
+static int go_on(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    return done > total;
+}
+
 static int stop_line(void *context, const char *line)
 {
     (void)context;
@@ -412,11 +526,23 @@ static void look_wrongly(void *arg)
     CHECK(s, pm_inspect_verify(s->os, "", NULL, NULL, NULL, NULL) == POMAI_EINVAL);
     CHECK(s, pm_inspect_verify(s->os, path, NULL, NULL, NULL, &s->err) == POMAI_ETOOBIG);
     CHECK(s, pm_inspect_verify(s->os, "/db", stop_at_once, NULL, NULL, &s->err) == POMAI_EDEADLINE);
+    CHECK(s, pm_inspect_verify(s->os, "/db", go_on, NULL, NULL, &s->err) == POMAI_OK);
+    int lines = 0;
+    CHECK(s, pm_inspect_dump(s->os, "/db", false, count_line, &lines, &s->err) == POMAI_OK && lines > 2);
     CHECK(s, pm_inspect_dump(s->os, "/db", false, NULL, NULL, &s->err) == POMAI_EINVAL);
     CHECK(s, pm_inspect_dump(s->os, "/db", false, stop_line, NULL, &s->err) == POMAI_EDEADLINE);
     CHECK(s, pm_inspect_dump(s->os, "/none", false, stop_line, NULL, &s->err) == POMAI_ENOTFOUND);
     CHECK(s, open_with(s, 0, 0, 0) == POMAI_OK); /* a writer is there: nobody may look, with the file or without */
     CHECK(s, pm_inspect_verify(s->os, "/db", NULL, NULL, NULL, &s->err) == POMAI_ELOCKED);
+    const pm_span odd = {"\x02\x80\n", 3}; /* no name of a holder */
+    int fd = s->os->file_open(s->os, "/db/LOCK", PM_OPEN_WRITE);
+    for (uint64_t at = 0; at < 3; at++) {
+        CHECK(s, s->os->file_write(s->os, fd, &(pm_span){(const char *)odd.data + at, 1}, 1, at == 0 ? 0 : 1) == 0);
+        CHECK(s, pm_db_open(s->os, "/db", NULL, &(pm_db *){NULL}, &s->err) == POMAI_ELOCKED);
+        const char letter[] = "a";
+        CHECK(s, s->os->file_write(s->os, fd, &(pm_span){letter, 1}, 1, 0) == 0);
+    }
+    s->os->file_close(s->os, fd);
     CHECK(s, s->os->path_remove(s->os, "/db/LOCK") == 0);
     CHECK(s, pm_inspect_verify(s->os, "/db", NULL, NULL, NULL, &s->err) == POMAI_ELOCKED);
     CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
@@ -530,12 +656,42 @@ static void test_life_with_faults(void **state)
         ;
 }
 
+/* A recovery that copies a torn tail away, cut off by each call in turn; then it succeeds. */
+static void test_quarantine_with_faults(void **state)
+{
+    (void)state;
+    struct scene *s = make(8, 0);
+    play(s, write_two);
+    add_torn_tail(s);
+    pm_disk *torn = pm_disk_copy(pm_sim_disk(s->sim));
+    bool hit = true;
+    for (uint64_t nth = 0; hit; nth++) {
+        for (int way = 0; way < 3; way++) {
+            const uint32_t calls = way == 2 ? PM_SIM_BIT(MALLOC) | PM_SIM_BIT(PAGES) : PM_SIM_ALL_CALLS;
+            pm_sim_set_disk(s->sim, pm_disk_copy(torn));
+            pm_sim_set_fault(s->sim, (pm_sim_fault){calls, nth, false, false, way == 0 ? EIO : ENOSPC});
+            play(s, live);
+            if (way == 0) hit = pm_sim_faults(s->sim) > 0 && nth < 250; /* what comes later is no recovery */
+            pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+            play(s, opens_again);
+        }
+    }
+    pm_disk_free(torn);
+    finish(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_race_for_default), cmocka_unit_test(test_many_parts),
-        cmocka_unit_test(test_many_batches),     cmocka_unit_test(test_catalogue_of_another_log),
-        cmocka_unit_test(test_looking),          cmocka_unit_test(test_life_with_faults),
+        cmocka_unit_test(test_race_for_default),
+        cmocka_unit_test(test_many_parts),
+        cmocka_unit_test(test_many_batches),
+        cmocka_unit_test(test_large_puts),
+        cmocka_unit_test(test_refused_and_stopped),
+        cmocka_unit_test(test_catalogue_of_another_log),
+        cmocka_unit_test(test_looking),
+        cmocka_unit_test(test_life_with_faults),
+        cmocka_unit_test(test_quarantine_with_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,9 +286,35 @@ static void test_logs(void **state)
     assert_int_equal(scan(b, false, NULL), POMAI_ECORRUPT);
     assert_int_equal(truncate(path, 0), 0);
     pm_text notes = {0};
+    assert_int_equal(scan(b, true, NULL), POMAI_OK);
     assert_int_equal(scan(b, true, &notes), POMAI_OK);
     assert_non_null(strstr(notes.data, "WATERMARK"));
     pm_free(notes.data);
+}
+
+/* The first file says that there was one before it; and a WATERMARK whose files are all gone. */
+static void test_log_without_its_begin(void **state)
+{
+    static const struct patch number = {W(pred_number), 5}, length = {W(pred_length), 5}, lsn = {M(durable_lsn), 9};
+    struct box *b = *state;
+    char path[T_PATH_MAX];
+    size_t size;
+    make_log(b);
+    t_join(path, b->dir, "0000000002.wal");
+    assert_int_equal(unlink(path), 0);
+    t_join(path, b->dir, "0000000001.wal");
+    for (int i = 0; i < 2; i++) {
+        uint8_t *before = forge(path, 0, PM_WAL_HEADER, i == 0 ? &number : &length, 1, &size);
+        assert_int_equal(scan(b, false, NULL), POMAI_ECORRUPT);
+        t_write_file(path, before, size);
+        free(before);
+    }
+    assert_int_equal(scan(b, false, NULL), POMAI_OK);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(scan(b, false, NULL), POMAI_OK);
+    t_join(path, b->dir, "WATERMARK");
+    free(forge(path, PM_MARK_SLOT, PM_MARK_SLOT, &lsn, 1, &size));
+    assert_int_equal(scan(b, false, NULL), POMAI_ECORRUPT);
 }
 
 static void test_names_beside_the_log(void **state)
@@ -395,6 +421,34 @@ static void test_catalogues(void **state)
     assert_int_equal(read_catalogue(b), POMAI_ECORRUPT);
 }
 
+/* ---- files that get shorter while they are read ---- */
+
+static size_t shorten_from; /* reads of at least so many bytes miss the last one */
+
+static int64_t short_read(const pm_os *os, int fd, void *to, size_t size, uint64_t offset)
+{
+    (void)os;
+    return pm_os_posix()->file_read(pm_os_posix(), fd, to, size - (size >= shorten_from), offset);
+}
+
+static void test_files_that_end_early(void **state)
+{
+    struct box *b = *state;
+    pm_os os = *pm_os_posix();
+    pm_manifest m;
+    os.file_read = short_read;
+    make_log(b);
+    make_catalogue(b, &m);
+    b->place.os = &os;
+    shorten_from = 8000;
+    assert_int_equal(scan(b, false, NULL), POMAI_EIO);
+    shorten_from = 0;
+    assert_int_equal(read_catalogue(b), POMAI_EIO);
+    shorten_from = SIZE_MAX;
+    assert_int_equal(scan(b, false, NULL), POMAI_OK);
+    assert_int_equal(read_catalogue(b), POMAI_OK);
+}
+
 /* ---- paths ---- */
 
 static void test_long_paths(void **state)
@@ -432,6 +486,8 @@ int main(void)
         cmocka_unit_test(test_records),
         cmocka_unit_test_setup_teardown(test_logs, box_make, box_remove),
         cmocka_unit_test_setup_teardown(test_names_beside_the_log, box_make, box_remove),
+        cmocka_unit_test_setup_teardown(test_log_without_its_begin, box_make, box_remove),
+        cmocka_unit_test_setup_teardown(test_files_that_end_early, box_make, box_remove),
         cmocka_unit_test_setup_teardown(test_catalogues, box_make, box_remove),
         cmocka_unit_test_setup_teardown(test_long_paths, box_make, box_remove),
     };
