@@ -149,8 +149,10 @@ static pomai_status verify_shards(inspection *in, totals *t, pm_text *notes, pom
                 (unsigned long long)scan.torn_bytes, i);
         if (status == POMAI_OK) continue;
         add_problem(t, &own);
-        if (first == POMAI_OK && err != NULL) *err = own;
-        if (first == POMAI_OK) first = status;
+        if (first == POMAI_OK) {
+            *err = own;
+            first = status;
+        }
         if (status == POMAI_EDEADLINE) break;
     }
     return first;

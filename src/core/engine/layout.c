@@ -147,7 +147,7 @@ static pomai_status make_shard(const pm_os *os, const char *path, uint32_t index
     return status;
 }
 
-/* The directory that `path` is in: what is before the last name. */
+/* The directory that `path`, which is absolute, is in: what is before the last name. */
 static int sync_parent(const pm_os *os, const char *path)
 {
     char parent[PM_DB_PATH_MAX + 4];
@@ -155,9 +155,8 @@ static int sync_parent(const pm_os *os, const char *path)
     size_t n = strlen(parent);
     while (n > 1 && parent[n - 1] == '/')
         n--;
-    while (n > 0 && parent[n - 1] != '/')
+    while (parent[n - 1] != '/')
         n--;
-    if (n == 0) return os->dir_sync(os, ".");
     parent[n] = '\0';
     return os->dir_sync(os, parent);
 }

@@ -24,7 +24,6 @@ uint64_t pm_coll_live(const pm_db *db, const pm_coll *coll)
 static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const float *vectors, uint64_t queries,
                                   uint64_t dim, uint64_t k, pomai_error *err)
 {
-    uint64_t floats;
     if (queries == 0 || vectors == NULL) return pm_fail(err, POMAI_EINVAL, "no query vector was given");
     if (k == 0) return pm_fail(err, POMAI_EINVAL, "k is 0: ask for at least one neighbour");
     if (k > POMAI_MAX_K)
@@ -35,10 +34,11 @@ static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const fl
     if (coll != NULL && dim != coll->dim)
         return pm_fail(err, POMAI_EDIM, "the query has %llu dimensions, the collection %s has %u",
                        (unsigned long long)dim, coll->name, coll->dim);
-    if (queries > MOST_HITS / k || pm_mul_overflows(queries, dim, &floats) || floats > SIZE_MAX / sizeof(float))
+    if (queries > MOST_HITS / k)
         return pm_fail(err, POMAI_ETOOBIG,
                        "%llu queries with k = %llu are more than %u neighbours at once; split the call",
                        (unsigned long long)queries, (unsigned long long)k, MOST_HITS);
+    const uint64_t floats = queries * dim; /* far from the end of the range: both are bounded by now */
     size_t bad = db->simd->first_not_finite(vectors, floats);
     if (bad < floats)
         return pm_fail(err, POMAI_ENOTFINITE, "query %zu, dimension %zu is not a finite number", (size_t)(bad / dim),

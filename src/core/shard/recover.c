@@ -3,6 +3,7 @@
  * Recovery of one shard: read the log, let the engine decide the batches over all shards, replay, settle. Replaying
  * twice equals replaying once: nothing is changed before settling, and settling can be cut off anywhere.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,12 +148,14 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
     return POMAI_OK;
 }
 
-/* A file of its own for the ABORT records, written by hand: no thread runs yet. */
+/* A file of its own for the ABORT records, written by hand: no thread runs yet. There is a file before it, with the
+ * torn tail or the parts to abort. */
 static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *aborts, size_t count, pomai_error *err)
 {
     const pm_os *os = shard->shared->os;
     pm_wal_end pred = shard->end;
-    const uint64_t number = pred.number == 0 ? shard->scan.first_number : pred.number + 1;
+    const uint64_t number = pred.number + 1;
+    assert(pred.number > 0);
     const uint64_t need = pm_align_up(PM_WAL_HEADER + count * PM_REC_HEADER, 4096);
     shard->capacity = pm_max_u64(need, pm_min_u64(shard->shared->wal_file_bytes, PM_FIRST_FILE));
     pomai_status status = pm_wal_create(&shard->place, number, shard->capacity, shard->shared->open_counter, &pred,
@@ -166,7 +169,7 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
     shard->end.number = number;
     shard->end.length = PM_WAL_HEADER;
     for (size_t i = 0; i < count; i++) {
-        if (shard->span_count == PM_JOB_SPANS || pm_shard_encode_abort(shard, aborts[i]) != PM_ENCODED)
+        if (pm_shard_encode_abort(shard, aborts[i]) != PM_ENCODED)
             return pm_fail(err, POMAI_ENOMEM, "no memory to abort an incomplete batch");
         shard->pending_first = shard->pending_end; /* nothing to show */
     }
@@ -180,7 +183,7 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
     if (rc != 0)
         return pm_fail_os(err, rc, "cannot write to log file %llu of %s", (unsigned long long)number, shard->place.dir);
     PM_POINT(ABORTS_WRITTEN);
-    if (pred.number > 0) pm_wal_trim(&shard->place, pred.number, pred.length);
+    pm_wal_trim(&shard->place, pred.number, pred.length);
     return POMAI_OK;
 }
 

