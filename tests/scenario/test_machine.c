@@ -21,7 +21,7 @@
 #include "os/sim/os_sim.h"
 #include "pomai/pomai.h"
 
-enum { MOST_ROWS = 4096 * 1400, DIM = 4 };
+enum { MOST_ROWS = 4096 * 2048, DIM = 4 };
 
 struct scene {
     pm_sim *sim;
@@ -300,15 +300,19 @@ static void test_large_puts(void **state)
 
 /* ---- one shard refuses, one stops ---- */
 
-enum { REFUSED = 20 };
+enum { REFUSED = 300 };
 
 /* One shard has no room for its first file: what the other has logged of the same batches is owed an ABORT. */
 static void one_shard_is_full(void *arg)
 {
     struct scene *s = arg;
-    pomai_ticket *ticket[REFUSED];
+    static float large[60000];
+    static pomai_ticket *ticket[REFUSED];
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
     pomai_batch batch = rows_of(1, 1);
-    CHECK(s, open_with(s, 0, 2, 64) == POMAI_OK);
+    o.shards = 2;
+    o.wal_file_bytes = 64 << 10; /* so that the file of the other shard gets full, too */
+    CHECK(s, pm_db_open(s->os, "/db", &o, &s->db, &s->err) == POMAI_OK);
     CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
     for (int error = 0; error < 2; error++) {
         batch = rows_of(ROWS, 4096);
@@ -319,8 +323,13 @@ static void one_shard_is_full(void *arg)
             CHECK(s, pomai_wait(ticket[i], UINT64_MAX, NULL, &s->err) == (error == 0 ? POMAI_ENOSPC : POMAI_EACCESS));
             pomai_ticket_free(ticket[i]);
         }
+        batch.rows = sizeof large / sizeof large[0] / DIM; /* a file of its own, which cannot be smaller */
+        batch.vectors = large;
+        batch.u64_ids = NULL;
+        CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) != POMAI_OK);
         pm_sim_set_fault(s->sim, (pm_sim_fault){0});
     }
+    batch = rows_of(ROWS, 4096);
     static const uint64_t second[] = {4096};
     pomai_ids ids = {1, second, NULL};
     pomai_rows *rows;
@@ -367,6 +376,57 @@ static void test_refused_and_stopped(void **state)
         finish(s);
         s = make(seed, seed % 2 == 0 ? 0 : 3);
         play(s, stopped);
+        finish(s);
+    }
+}
+
+/* ---- a commit of many parts, cut off ---- */
+
+enum { CUT_ROWS = 4096 * 8 };
+
+static bool cut_acknowledged;
+
+static void commit_parts(void *arg)
+{
+    struct scene *s = arg;
+    pomai_block *block;
+    cut_acknowledged = false;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, pomai_reserve(pomai_default(s->db), CUT_ROWS, 1, &block, &s->err) == POMAI_OK);
+    CHECK(s, pomai_commit(block, NULL, NULL, NULL, &s->err) == POMAI_OK);
+    cut_acknowledged = true;
+    pomai_block_free(block);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void all_or_none(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    pomai_collection_info info = {0};
+    pomai_status status = pomai_collection_get_info(pomai_default(s->db), &info, &s->err);
+    CHECK(s, status == POMAI_OK || status == POMAI_ENOTFOUND);
+    CHECK(s, info.rows == CUT_ROWS || (info.rows == 0 && !cut_acknowledged));
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_cut_commit(void **state)
+{
+    (void)state;
+    struct scene *s = make(9, 5);
+    play(s, commit_parts);
+    const uint64_t steps = pm_sim_steps(s->sim);
+    finish(s);
+    for (uint64_t i = 0; i < 150; i++) {
+        s = make(9 + i, 5);
+        pm_sim_crash_in(s->sim, steps / 4 + i * (steps - steps / 4) / 150);
+        (void)pm_sim_run(s->sim, commit_parts, s);
+        pm_sim_kill_process(s->sim);
+        pm_choices choices = pm_choices_random(i);
+        pm_sim_set_disk(s->sim, pm_disk_power_loss(pm_sim_disk(s->sim), &choices, i % 2 == 0));
+        pm_sim_crash_in(s->sim, UINT64_MAX);
+        play(s, all_or_none);
+        play(s, all_or_none); /* the ABORT records say the same */
         finish(s);
     }
 }
@@ -688,6 +748,7 @@ int main(void)
         cmocka_unit_test(test_many_batches),
         cmocka_unit_test(test_large_puts),
         cmocka_unit_test(test_refused_and_stopped),
+        cmocka_unit_test(test_cut_commit),
         cmocka_unit_test(test_catalogue_of_another_log),
         cmocka_unit_test(test_looking),
         cmocka_unit_test(test_life_with_faults),
