@@ -28,8 +28,8 @@ struct patch {
 
 static void patch(uint8_t *bytes, const struct patch *p)
 {
-    for (size_t i = 0; i < p->size; i++)
-        bytes[p->at + i] = i < 8 ? (uint8_t)(p->value >> (8 * i)) : 0;
+    memset(bytes + p->at, 0, p->size);
+    memcpy(bytes + p->at, &p->value, p->size < sizeof p->value ? p->size : sizeof p->value);
 }
 
 /* ---- records ---- */
