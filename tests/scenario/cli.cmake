@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The program `pomai`, from outside. Included once the targets exist; runs in the sanitized builds too.
+# The program `pomai`, from outside. Included once the targets exist; runs under AddressSanitizer too.
 if(TARGET pomai_cli)
     find_package(Python3 COMPONENTS Interpreter)
 endif()
