@@ -533,6 +533,7 @@ static void make_crash_image(const struct box *box, uint32_t flags)
         bool ok = pomai_open(box->db, &options, &db, NULL) == POMAI_OK;
         for (unsigned i = 0; ok && i < COMMITS; i++)
             ok = try_put(pomai_default(db), i * 10, 2, 3, NULL) == POMAI_OK;
+        if (ok) sleep(30); /* the thread that told us of the last one is about to die */
         _exit(1);
     }
     int status;
