@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every soak and writes what it said into docs/reliability.md, between the marks.
+"""Runs every soak and writes what it said into docs/reliability.md, between the marks; and the list of the museum's
+exhibits, from the comments of its tests.
 
 reliability.py BUILD [--seconds N] [--seed S] [--only KIND[,KIND]]: BUILD is the release build's directory. A kind that is
 not run keeps its line. Exits with 1 if one of them failed; the failure is written down too.
@@ -17,6 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- written by the run: begin -->\n", "<!-- written by the run: end -->\n"
+MUSEUM = ROOT / "tests" / "scenario" / "test_museum.c"
+MUSEUM_BEGIN, MUSEUM_END = "<!-- exhibits: begin -->\n", "<!-- exhibits: end -->\n"
+EXHIBIT = re.compile(r"^/\* ((?:[^*]|\*(?!/))+?) \*/\nstatic void test_(\w+)\(void \*\*state\)", re.M)
 LAST = re.compile(r"^(\w+): (\d+) cases, (\d+) failures, seed (\d+)$", re.M)
 WHAT = {
     "sim": "whole engine, simulated schedule, clock and disk; crashes, power losses, faults",
@@ -93,6 +97,17 @@ def commit():
                           check=False).stdout.strip() or "unknown"
 
 
+def exhibits():
+    lines = [f"- {' '.join(text.replace(' * ', ' ').split())} (`{name}`)"
+             for text, name in EXHIBIT.findall(MUSEUM.read_text())]
+    return "\n".join(lines) + "\n"
+
+
+def between(page, begin, end, text):
+    head, rest = page.split(begin)
+    return head + begin + text + end + rest.split(end)[1]
+
+
 def old_rows(text):
     rows = {}
     for line in text.splitlines():
@@ -113,9 +128,7 @@ def main():
     if not set(kinds) <= set(ORDER):
         parser.error(f"the kinds are {', '.join(ORDER)}")
     page = PAGE.read_text()
-    head, rest = page.split(BEGIN)
-    table, tail = rest.split(END)
-    rows, failed = old_rows(table), False
+    rows, failed = old_rows(page.split(BEGIN)[1].split(END)[0]), False
     for kind in ORDER:
         if kind not in kinds:
             continue
@@ -130,7 +143,8 @@ def main():
         rows[kind] = f"| `{kind}` | {WHAT[kind]} | {cases:,} | {failures} | {seed} | {today} | {commit()} |"
     lines = ["| kind | a case | cases | failures | seed | date | commit |", "|---|---|---:|---:|---|---|---|"]
     lines += [rows[kind] for kind in ORDER if kind in rows]
-    PAGE.write_text(head + BEGIN + "\n".join(lines) + f"\n\nMachine of the last run: {machine()}.\n" + END + tail)
+    page = between(page, BEGIN, END, "\n".join(lines) + f"\n\nMachine of the last run: {machine()}.\n")
+    PAGE.write_text(between(page, MUSEUM_BEGIN, MUSEUM_END, exhibits()))
     return 1 if failed else 0
 
 

@@ -208,6 +208,16 @@ struct totals {
     uint64_t cases, failures, cycles, acked, refused, twice;
 };
 
+static bool keep; /* --keep: a failing case becomes a test at once */
+
+static void keep_case(const char *text)
+{
+    FILE *f = fopen(POMAI_SOURCE_DIR "/tests/sim/kept.txt", "a");
+    if (f == NULL) return;
+    fprintf(f, "%s\n", text);
+    fclose(f);
+}
+
 static void report(struct sim_case c, struct outcome o, bool shrink)
 {
     char text[300];
@@ -217,8 +227,9 @@ static void report(struct sim_case c, struct outcome o, bool shrink)
     fflush(stdout);
     c = make_smaller(c, &o);
     print_case(&c, text, sizeof text);
-    printf("  smaller: %s\n  for tests/sim/kept.txt: %s\n", o.what, text);
+    printf("  smaller: %s\n  %s tests/sim/kept.txt: %s\n", o.what, keep ? "added to" : "for", text);
     fflush(stdout);
+    if (keep) keep_case(text);
 }
 
 static void take(struct totals *t, const struct sim_case *c, bool twice, const struct t_args *args)
@@ -272,6 +283,10 @@ int main(int argc, char **argv)
         return 2;
     }
     if (have_one) argc = 1;
+    if (argc > 1 && strcmp(argv[argc - 1], "--keep") == 0) {
+        keep = true;
+        argc--;
+    }
     struct t_args args = t_parse_args(argc, argv);
     struct totals t = {0};
     double begin = t_now();
