@@ -41,12 +41,12 @@ typedef struct pm_disk pm_disk;
 pm_disk *pm_disk_make(void);
 void pm_disk_free(pm_disk *disk);
 /* A copy with everything that is not durable yet. */
-pm_disk *pm_disk_copy(const pm_disk *disk);
+pm_disk *pm_disk_copy(const pm_disk *from);
 
 /* What may be found after the power failed now. Durable bytes and names are there; of what was not synced, every sector
  * has any of the contents it had since, every name any of its files, every file any of its sizes. `tear`: a sector may
  * also be part old and part new. */
-pm_disk *pm_disk_power_loss(const pm_disk *disk, pm_choices *choices, bool tear);
+pm_disk *pm_disk_power_loss(const pm_disk *from, pm_choices *choices, bool tear);
 /* The machine stays up, the process is gone: locks are free; a page whose write-back failed may be read from the disk
  * again. */
 void pm_disk_process_gone(pm_disk *disk, pm_choices *choices);
@@ -54,21 +54,21 @@ void pm_disk_process_gone(pm_disk *disk, pm_choices *choices);
 uint64_t pm_disk_pending(const pm_disk *disk);
 
 /* Calls as in os.h, on absolute paths; a node stands for a file or directory whatever its name. */
-int pm_disk_open(pm_disk *disk, const char *path, int flags, uint32_t *node);
+int pm_disk_open(pm_disk *disk, const char *path, int flags, uint32_t *out);
 int pm_disk_kind(const pm_disk *disk, const char *path);
-int64_t pm_disk_read(const pm_disk *disk, uint32_t node, void *to, size_t size, uint64_t offset);
-int pm_disk_write(pm_disk *disk, uint32_t node, const void *bytes, size_t size, uint64_t offset);
-int pm_disk_sync(pm_disk *disk, uint32_t node);
+int64_t pm_disk_read(const pm_disk *disk, uint32_t file, void *to, size_t size, uint64_t offset);
+int pm_disk_write(pm_disk *disk, uint32_t file, const void *data, size_t size, uint64_t offset);
+int pm_disk_sync(pm_disk *disk, uint32_t file);
 /* A sync that fails: some sectors got there, and nothing remembers which did not. */
-void pm_disk_lose_sync(pm_disk *disk, uint32_t node, pm_choices *choices);
-int pm_disk_resize(pm_disk *disk, uint32_t node, uint64_t size);
-uint64_t pm_disk_size(const pm_disk *disk, uint32_t node);
-int pm_disk_lock(pm_disk *disk, uint32_t node, bool exclusive);
-void pm_disk_unlock(pm_disk *disk, uint32_t node, bool exclusive);
+void pm_disk_lose_sync(pm_disk *disk, uint32_t file, pm_choices *choices);
+int pm_disk_resize(pm_disk *disk, uint32_t file, uint64_t size);
+uint64_t pm_disk_size(const pm_disk *disk, uint32_t file);
+int pm_disk_lock(pm_disk *disk, uint32_t file, bool exclusive);
+void pm_disk_unlock(pm_disk *disk, uint32_t file, bool exclusive);
 int pm_disk_rename(pm_disk *disk, const char *from, const char *to);
 int pm_disk_remove(pm_disk *disk, const char *path);
 int pm_disk_make_dir(pm_disk *disk, const char *path);
-int pm_disk_open_dir(pm_disk *disk, const char *path, uint32_t *node);
+int pm_disk_open_dir(pm_disk *disk, const char *path, uint32_t *out);
 int pm_disk_sync_dir(pm_disk *disk, const char *path);
 int pm_disk_list(const pm_disk *disk, const char *path, int (*each)(void *context, const char *name), void *context);
 
@@ -82,7 +82,7 @@ void pm_disk_each_file(const pm_disk *disk,
                        void (*each)(void *context, const char *path, const uint8_t *bytes, uint64_t size),
                        void *context);
 /* A file's content, durable at once; made if it is not there. bytes NULL: the file is removed, durably. */
-int pm_disk_put(pm_disk *disk, const char *path, const void *bytes, uint64_t size);
+int pm_disk_put(pm_disk *disk, const char *path, const void *data, uint64_t size);
 /* A number that says everything a process could see. */
 uint64_t pm_disk_digest(const pm_disk *disk);
 
