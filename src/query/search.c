@@ -37,6 +37,7 @@ typedef struct grid {
     const pm_view *view;
     const pm_search *search;
     uint64_t chunks[PM_MAX_SHARDS]; /* visible ones */
+    uint32_t k;                     /* no more than there are rows: a large k costs no memory that it cannot use */
     size_t query_size;
     uint32_t groups, runs;
     uint32_t group_queries;
@@ -134,8 +135,7 @@ static void work_on_cell(void *context, uint32_t piece)
     }
     for (uint32_t i = 0; i < s.queries; i++) {
         const float *vector = search->vectors + ((size_t)group * g->group_queries + i) * search->dim;
-        s.heaps[i] =
-            pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, search->k, id_of);
+        s.heaps[i] = pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
     }
     const pm_os *os = g->os;
     c->cut = search->until_ns != PM_FOREVER && os->now_ns(os) >= search->until_ns;
@@ -181,7 +181,8 @@ static bool plan(grid *g, pm_pool *pool)
     const pm_search *search = g->search;
     const uint32_t threads = pm_pool_helpers(pool) + 1;
     uint64_t rows = count_rows(g);
-    g->query_size = pm_flat_query_size(search->k, search->dim);
+    g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, rows), 1);
+    g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
     g->group_queries = GROUP_QUERIES;
     /* Enough groups for all threads, if there are enough queries; groups below 8 lose the matrix product. */

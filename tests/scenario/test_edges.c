@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/base.h"
 #include "storage/format.h"
 #include "support/scenario.h"
 
@@ -307,6 +308,31 @@ static void test_path_with_slashes(void **state)
     close_db(open_db(&other, NULL));
 }
 
+static bool large(size_t size)
+{
+    return size > (1u << 20);
+}
+
+/* A heap of k places would be tens of megabytes, for two rows. */
+static void test_large_k_takes_no_memory_for_rows_that_are_not_there(void **state)
+{
+    pomai_error err;
+    pomai_db *db = open_db(*state, NULL);
+    put_rows(pomai_default(db), 1, 2, DIM);
+    float query[DIM] = {1, 2, 3, 4};
+    pomai_result *result;
+    pm_malloc_fails = large;
+    pomai_status status = pomai_search(pomai_default(db), query, 1, DIM, POMAI_MAX_K, NULL, &result, &err);
+    pm_malloc_fails = NULL;
+    assert_ok(status);
+    assert_int_equal(pomai_result_count(result, 0), 2);
+    pomai_verdict verdict;
+    pomai_result_verdict(result, 0, &verdict);
+    assert_int_equal(verdict.fewer, POMAI_FEWER_ROWS);
+    pomai_result_free(result);
+    close_db(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +340,7 @@ int main(void)
         BOXED(test_collection_options),
         BOXED(test_ids),
         BOXED(test_searches),
+        BOXED(test_large_k_takes_no_memory_for_rows_that_are_not_there),
         BOXED(test_blocks),
         BOXED(test_assigned_over_shards),
         BOXED(test_nearly_databases),
