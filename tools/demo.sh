@@ -77,9 +77,9 @@ row "rows there after opening again" "$(field stored_rows "$check")"
 cat <<END
 
 Try next:
-  $pomai import my.db $train
-  $pomai search my.db --queries $test --limit 1 -k 5
-  $pomai stats my.db
+  $pomai import fashion.db $train
+  $pomai search fashion.db --queries $test --limit 1 -k 5
+  $pomai stats fashion.db
 END
 [[ $(field lost "$check") == 0 && $(field wrong "$check") == 0 ]] || die "acknowledged rows are lost"
 [[ $(field recall "$search") == 1.000000 ]] || die "the recall is $(field recall "$search"), not 1"

@@ -3,7 +3,7 @@
 """Runs every soak and writes what it said into docs/reliability.md, between the marks; and the list of the museum's
 exhibits, from the comments of its tests.
 
-reliability.py BUILD [--seconds N] [--seed S] [--only KIND[,KIND]]: BUILD is the release build's directory. A kind that is
+reliability.py BUILD [--seconds N] [--cases N] [--seed S] [--only KIND[,KIND]]: BUILD is the release build's directory. A kind that is
 not run keeps its line. Exits with 1 if one of them failed; the failure is written down too.
 """
 import argparse
@@ -36,9 +36,11 @@ WHAT = {
 ORDER = list(WHAT)
 
 
-def commands(build, kind, seconds, seed):
+def commands(build, kind, args):
     """The programs of a kind; one that has none here is left out."""
-    extra = ["--seconds", str(seconds)] + (["--seed", str(seed)] if seed is not None else [])
+    extra = ["--seconds", str(args.seconds)]
+    extra += ["--seed", str(args.seed)] if args.seed is not None else []
+    extra += ["--cases", str(args.cases)] if args.cases is not None and kind != "mutants" else []
     if kind == "mutants":
         found = [build / "tests" / "mutants" / "soak_mutants",
                  build.parent / "tsan" / "tests" / "mutants" / "soak_mutants"]
@@ -48,10 +50,10 @@ def commands(build, kind, seconds, seed):
     return [[str(program), *extra] for program in found if program.is_file()]
 
 
-def run(build, kind, seconds, seed):
+def run(build, kind, args):
     """(cases, failures, seed) of all programs of a kind, or None if there is none."""
     total = None
-    for command in commands(build, kind, seconds, seed):
+    for command in commands(build, kind, args):
         print("+", " ".join([os.path.relpath(command[0], ROOT), *command[1:]]), flush=True)
         if "/tsan/" in command[0]:
             command = ["setarch", "-R", *command]
@@ -121,6 +123,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--cases", type=int, help="at most so many of each kind, where that can be said")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--only", default=",".join(ORDER))
     args = parser.parse_args()
@@ -133,8 +136,7 @@ def main():
         if kind not in kinds:
             continue
         build = args.build.resolve()
-        result = (fuzz(build, args.seconds, args.seed) if kind == "fuzz"
-                  else run(build, kind, args.seconds, args.seed))
+        result = fuzz(build, args.seconds, args.seed) if kind == "fuzz" else run(build, kind, args)
         if result is None:
             raise SystemExit(f"{kind}: not built")
         cases, failures, seed = result

@@ -18,6 +18,7 @@ struct run {
     struct t_args args;
     double begin;
     uint64_t history; /* its seed */
+    uint64_t before;  /* cases before it */
     uint64_t cases, failures, histories, kills, cuts, faults, refused;
     struct t_rng rng;
 };
@@ -34,8 +35,8 @@ static void judge(struct run *r, struct world *w, const char *what)
     if (!w->failed) return;
     r->failures++;
     if (r->failures <= 10)
-        printf("FAILED: seed %llu, case %llu, %s: %s\n", (unsigned long long)r->history, (unsigned long long)r->cases,
-               what, w->what);
+        printf("FAILED: %s: %s\n  again: --seed %llu --cases %llu\n", what, w->what, (unsigned long long)r->history,
+               (unsigned long long)(r->cases - r->before));
     w->failed = false;
 }
 
@@ -143,6 +144,7 @@ int main(int argc, char **argv)
     r.begin = t_now();
     for (uint64_t i = 0; !over(&r); i++) {
         r.history = t_case_seed(r.args.seed, i);
+        r.before = r.cases;
         history(&r);
     }
     printf("%llu histories; %llu recoveries lost power at a change, %llu were killed, %llu met faults, %llu were "

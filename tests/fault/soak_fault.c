@@ -36,7 +36,8 @@ enum { WAYS = sizeof ways / sizeof ways[0] };
 struct run {
     struct t_args args;
     double begin;
-    uint64_t history;
+    uint64_t history; /* its seed */
+    uint64_t before;  /* cases before it */
     uint64_t cases, failures, complete;
     uint64_t acked, refused, hit[WAYS];
 };
@@ -69,8 +70,8 @@ static bool one_case(struct run *r, const pm_disk *start, const struct w_model *
     if (w->failed) {
         r->failures++;
         if (r->failures <= 10)
-            printf("FAILED: seed %llu, %s, call %llu: %s\n", (unsigned long long)r->history, way->name,
-                   (unsigned long long)nth, w->what);
+            printf("FAILED: %s, call %llu: %s\n  again: --seed %llu --cases %llu\n", way->name, (unsigned long long)nth,
+                   w->what, (unsigned long long)r->history, (unsigned long long)(r->cases - r->before));
     }
     w_free(w);
     return hit;
@@ -129,6 +130,7 @@ int main(int argc, char **argv)
     r.begin = t_now();
     for (uint64_t i = 0; !over(&r); i++) {
         r.history = t_case_seed(r.args.seed, i);
+        r.before = r.cases;
         r.complete += history(&r);
     }
     for (int i = 0; i < WAYS; i++)

@@ -23,6 +23,7 @@ struct run {
     struct totals t;
     double begin;
     uint64_t history; /* its seed */
+    uint64_t before;  /* cases before it */
 };
 
 static bool over(const struct run *r)
@@ -64,8 +65,9 @@ static void one_state(struct run *r, struct world *w, const struct w_snap *snap,
     if (!w->failed) return;
     r->t.failures++;
     if (r->t.failures <= 10)
-        printf("FAILED: seed %llu, change %u, state %llu: %s\n", (unsigned long long)r->history, change,
-               (unsigned long long)state, w->what);
+        printf("FAILED: seed %llu, change %u, state %llu: %s\n  again: --seed %llu --cases %llu\n",
+               (unsigned long long)r->history, change, (unsigned long long)state, w->what,
+               (unsigned long long)r->history, (unsigned long long)(r->t.cases - r->before));
     w->failed = false;
 }
 
@@ -158,6 +160,7 @@ int main(int argc, char **argv)
     r.begin = t_now();
     for (uint64_t i = 0; !over(&r); i++) {
         r.history = t_case_seed(r.args.seed, i);
+        r.before = r.t.cases;
         history(&r);
     }
     printf("%llu histories, %llu changes of the disk; all states of %llu changes, part of those of %llu; %.1f s\n",

@@ -205,7 +205,7 @@ static struct sim_case make_smaller(struct sim_case c, struct outcome *o)
 /* ---- running ---- */
 
 struct totals {
-    uint64_t cases, failures, cycles, acked, refused, twice;
+    uint64_t cases, kept, failures, cycles, acked, refused, twice;
 };
 
 static bool keep; /* --keep: a failing case becomes a test at once */
@@ -266,6 +266,8 @@ static void run_kept(struct totals *t, const struct t_args *args)
         if (line[0] == '#' || line[0] == '\n') continue;
         if (parse_case(line, &c)) {
             take(t, &c, true, args);
+            t->kept++;
+            t->cases--; /* they come on top of what was asked for */
         } else {
             printf("FAILED: tests/sim/kept.txt: not a case: %s", line);
             t->failures++;
@@ -301,9 +303,11 @@ int main(int argc, char **argv)
             take(&t, &c, i % 16 == 0, &args);
         }
     }
-    printf("%llu crash-recover cycles, %llu operations acknowledged, %llu refused, %llu cases run twice, in %.1f s\n",
-           (unsigned long long)t.cycles, (unsigned long long)t.acked, (unsigned long long)t.refused,
-           (unsigned long long)t.twice, t_now() - begin);
+    printf(
+        "%llu kept cases; %llu crash-recover cycles, %llu operations acknowledged, %llu refused, %llu cases run twice, "
+        "in %.1f s\n",
+        (unsigned long long)t.kept, (unsigned long long)t.cycles, (unsigned long long)t.acked,
+        (unsigned long long)t.refused, (unsigned long long)t.twice, t_now() - begin);
     printf("sim: %llu cases, %llu failures, seed %llu\n", (unsigned long long)t.cases, (unsigned long long)t.failures,
            (unsigned long long)args.seed);
     return t.failures != 0;
