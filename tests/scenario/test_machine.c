@@ -189,6 +189,41 @@ static void test_race_for_default(void **state)
     }
 }
 
+/* ---- a drop that fails half-way ---- */
+
+/* CURRENT is renamed, the sync of its name fails: the next opening may find the drop done. */
+static void drop_half_way(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(1, 1);
+    pomai_ids ids = {1, spaced, NULL};
+    pomai_block *block;
+    CHECK(s, open_with(s, 0, 1, 4) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_reserve(pomai_default(s->db), 1, DIM, &block, &s->err) == POMAI_OK);
+    memset(pomai_block_vectors(block), 0, sizeof(float) * DIM);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(DIR_SYNC), 1, false, false, EIO});
+    CHECK(s, pomai_collection_drop(s->db, "default", &s->err) == POMAI_EIO);
+    CHECK(s, pm_sim_faults(s->sim) == 1);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_ESTOPPED);
+    CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_ESTOPPED);
+    CHECK(s, pomai_commit(block, NULL, NULL, NULL, &s->err) == POMAI_ESTOPPED);
+    pomai_block_free(block);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_with(s, 0, 1, 4) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_drop_half_way(void **state)
+{
+    (void)state;
+    struct scene *s = make(9, 0);
+    play(s, drop_half_way);
+    finish(s);
+}
+
 /* ---- many parts, many batches ---- */
 
 static void many_parts(void *arg)
@@ -744,6 +779,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_race_for_default),
+        cmocka_unit_test(test_drop_half_way),
         cmocka_unit_test(test_many_parts),
         cmocka_unit_test(test_many_batches),
         cmocka_unit_test(test_large_puts),

@@ -284,7 +284,13 @@ static pomai_durability level_of(const pm_db *db, const pm_write *write)
 
 static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_error *err)
 {
-    pomai_status status = pm_batch_admit(&db->shared, b, write->until_ns, err);
+    pomai_status status = POMAI_OK;
+    if (atomic_load(&b->coll->drop_unsure))
+        status = pm_fail(err, POMAI_ESTOPPED,
+                         "an earlier drop of the collection %s failed half-way; close and reopen the database to learn "
+                         "whether it is there",
+                         b->coll->name);
+    if (status == POMAI_OK) status = pm_batch_admit(&db->shared, b, write->until_ns, err);
     if (status != POMAI_OK) {
         pm_batch_drop(&db->shared, b);
         return status;

@@ -20,6 +20,7 @@ typedef struct pm_coll {
     pomai_id_kind id_kind;
     char name[POMAI_MAX_NAME + 1];
     _Atomic bool dropped;
+    _Atomic bool drop_unsure; /* a drop failed half-way: the next opening may not find it */
     _Atomic uint64_t next_id; /* the next to be assigned; above every id ever put */
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
     pm_memtable *table[]; /* one a shard */
