@@ -181,6 +181,7 @@ static int sim_file_allocate(const pm_os *os, int fd, uint64_t size)
     pm_sim *sim = pm_sim_of(os);
     changing(os);
     if (call_fails(os, PM_SIM_ALLOCATE)) return failed(os);
+    if (sim->no_allocation) return -EOPNOTSUPP;
     uint32_t node = fd_of(os, fd)->node;
     return size <= pm_disk_size(sim->disk, node) ? 0 : pm_disk_resize(sim->disk, node, size);
 }
@@ -286,13 +287,14 @@ static uint64_t sim_now_ns(const pm_os *os)
     return sim->now += 100;
 }
 
-/* Goes back now and then, as a clock that is set does. */
+/* Goes back now and then, as a clock that is set does; sometimes it is years off. */
 static uint64_t sim_wall_ns(const pm_os *os)
 {
     pm_sim *sim = pm_sim_of(os);
     pm_sim_step(sim);
     uint64_t lot = pm_sim_random(sim);
     if (lot % 64 == 0) sim->wall_offset = 1700000000000000000u + (lot >> 8) % 3600000000000u;
+    if (lot % 1024 == 0) sim->wall_offset = (lot >> 16) % 4000000000000000000u;
     return sim->wall_offset + sim->now;
 }
 
@@ -504,6 +506,11 @@ uint64_t pm_sim_faults(const pm_sim *sim)
     return sim->faults;
 }
 
+void pm_sim_set_allocation(pm_sim *sim, bool allocates)
+{
+    sim->no_allocation = !allocates;
+}
+
 void pm_sim_set_cores(pm_sim *sim, uint32_t cores)
 {
     sim->cores = cores;
@@ -517,6 +524,11 @@ void pm_sim_set_preemption(pm_sim *sim, uint32_t mean)
 void pm_sim_crash_in(pm_sim *sim, uint64_t steps)
 {
     sim->crash_at = steps > UINT64_MAX - sim->steps ? UINT64_MAX : sim->steps + steps;
+}
+
+uint64_t pm_sim_time(const pm_sim *sim)
+{
+    return sim->now;
 }
 
 uint64_t pm_sim_steps(const pm_sim *sim)

@@ -78,11 +78,15 @@ void pm_sim_set_fault(pm_sim *sim, pm_sim_fault fault);
 /* Calls that matched since the fault was set, and those that were failed. */
 uint64_t pm_sim_fault_seen(const pm_sim *sim);
 uint64_t pm_sim_faults(const pm_sim *sim);
+/* False: a file system that cannot allocate ahead (EOPNOTSUPP), so that a file's size grows with its writes. */
+void pm_sim_set_allocation(pm_sim *sim, bool allocates);
 void pm_sim_set_cores(pm_sim *sim, uint32_t cores);
 /* 0: fibers go on until they wait (one order, little variety); else one in about `mean` steps another may go on. */
 void pm_sim_set_preemption(pm_sim *sim, uint32_t mean);
 /* The machine stops after this many more steps; UINT64_MAX: never. */
 void pm_sim_crash_in(pm_sim *sim, uint64_t steps);
+/* Of the steady clock; no time passes. */
+uint64_t pm_sim_time(const pm_sim *sim);
 uint64_t pm_sim_steps(const pm_sim *sim);
 /* Called before each call that changes the disk, from the fiber that makes it: the disk may be copied there. */
 void pm_sim_on_change(pm_sim *sim, void (*before)(void *context), void *context);

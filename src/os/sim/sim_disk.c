@@ -652,6 +652,22 @@ pm_disk *pm_disk_power_loss(const pm_disk *from, pm_choices *choices, bool tear)
     return disk;
 }
 
+enum { PAGE = 4096 };
+
+/* Page by page: some are still cached, with what a failed sync did not write. */
+static void keep_some_pages(const bytes *cache, bytes *again, uint64_t size, pm_choices *choices)
+{
+    uint8_t cached[PAGE], read[PAGE];
+    for (uint64_t at = 0; at < size; at += PAGE) {
+        uint64_t n = pm_min_u64(PAGE, size - at);
+        bytes_read(cache, at, cached, n);
+        bytes_read(again, at, read, n);
+        if (memcmp(cached, read, n) == 0 || pm_choose(choices, 2) == 0) continue;
+        bytes_fill(again, at + n);
+        memcpy(again->data + at, cached, n);
+    }
+}
+
 void pm_disk_process_gone(pm_disk *disk, pm_choices *choices)
 {
     for (uint32_t i = 0; i < disk->count; i++) {
@@ -667,6 +683,7 @@ void pm_disk_process_gone(pm_disk *disk, pm_choices *choices)
             bytes_cut(&again, n->ops[o].file_size);
         }
         bytes_cut(&again, n->size);
+        if (pm_choose(choices, 2) == 0) keep_some_pages(&n->cache, &again, n->size, choices);
         free(n->cache.data);
         n->cache = again;
     }

@@ -186,7 +186,7 @@ static void draw_quantum(pm_sim *sim)
     if ((lot >> 40) % 128 == 0) sim->now += (lot >> 16) % JUMP_NS;
     if ((lot >> 48) % 256 == 0) { /* a wake without a reason, as a futex may have it */
         sim_fiber *f = &sim->fiber[(lot >> 56) % PM_SIM_FIBERS];
-        if (f->state == SIM_WAITING && f->until == PM_FOREVER && f->word != NULL) f->state = SIM_READY;
+        if (f->state == SIM_WAITING && f->word != NULL) f->state = SIM_READY;
     }
 }
 

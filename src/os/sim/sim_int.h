@@ -72,6 +72,7 @@ struct pm_sim {
     uint64_t seed, random, digest;
     uint64_t now, wall_offset;
     uint32_t cores;
+    bool no_allocation;
     /* scheduler */
     sim_fiber fiber[PM_SIM_FIBERS];
     sim_context main;
