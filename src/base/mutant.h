@@ -56,7 +56,7 @@
     X(MARK_SKIPPED, "scenario.test_damage corrupt", "the WATERMARK is not written when a log falls idle or is closed") \
     X(MARK_SAME_SLOT, "unit.test_wal power", "the WATERMARK always overwrites the same slot")                          \
     /* recovery */                                                                                                     \
-    X(APPEND_AFTER_TORN_TAIL, "scenario.test_damage power", "after a torn tail a writer goes on in the old file")      \
+    X(APPEND_AFTER_TORN_TAIL, "scenario.test_damage sim", "after a torn tail a writer goes on in the old file")        \
     X(QUARANTINE_FORGOTTEN, "crash sim", "a torn tail is dropped without a copy")                                      \
     X(MISSING_PART_COUNTS, "crash sim", "recovery shows a batch of which a part is missing")                           \
     X(PARTS_COUNTED_TWICE, "model crash", "recovery counts every part of a batch twice")                               \
@@ -111,7 +111,8 @@
     /* resources */                                                                                                    \
     X(LOCK_IS_SHARED, "scenario.test_processes", "a writer locks the database like a reader")                          \
     X(FD_LEAKED, "scenario.test_faults fault", "a log file that could not be made stays open")                         \
-    X(OPEN_LEAKS, "scenario.test_faults fault", "opening leaks a path")
+    X(OPEN_LEAKS, "scenario.test_faults fault", "opening leaks a path")                                                \
+    X(FAILED_DROP_FORGOTTEN, "scenario.test_machine sim", "a collection takes writes after its drop failed half-way")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

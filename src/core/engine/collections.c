@@ -219,7 +219,8 @@ static pomai_status drop_locked(pm_db *db, const char *name, pomai_error *err)
     next.next_collection -= PM_MUTANT(COLLECTION_ID_REUSED) && coll->id + 1 == next.next_collection;
     status = install(db, &next, err);
     if (status != POMAI_OK) {
-        if (db->catalogue_broken) atomic_store(&coll->drop_unsure, true); /* no write may be acknowledged and then go */
+        if (db->catalogue_broken && !PM_MUTANT(FAILED_DROP_FORGOTTEN))
+            atomic_store(&coll->drop_unsure, true); /* no write may be acknowledged and then go */
         pm_free(catalog);
         return status;
     }
