@@ -13,7 +13,7 @@
 #include "support/args.h"
 #include "world/world.h"
 
-enum { MOST_GENERATIONS = 8, SMALLER_TRIES = 400 };
+enum { MOST_GENERATIONS = 8, LONG_LIFE = 60, SMALLER_TRIES = 400 };
 
 struct sim_case {
     uint64_t seed;
@@ -31,19 +31,30 @@ struct outcome {
 static struct sim_case draw_case(uint64_t seed)
 {
     struct t_rng r = t_rng_from(seed ^ 0xca5e);
-    return (struct sim_case){.seed = seed,
-                             .config = w_draw_config(seed),
-                             .generations = (uint32_t)t_range(&r, 1, MOST_GENERATIONS),
-                             .faults = t_chance(&r, 30)};
+    struct sim_case c = {.seed = seed,
+                         .config = w_draw_config(seed),
+                         .generations = (uint32_t)t_range(&r, 1, MOST_GENERATIONS),
+                         .faults = t_chance(&r, 30)};
+    if (t_chance(&r, 2)) { /* a long life of short openings: log files and torn tails without end */
+        c.generations = LONG_LIFE;
+        c.config.ops = (uint32_t)t_range(&r, 2, 8);
+    }
+    return c;
 }
 
 static void draw_fault(struct world *w)
 {
     static const int errors[] = {EIO, ENOSPC, ENOMEM, EMFILE};
-    static const uint32_t sets[] = {PM_SIM_ALL_CALLS, PM_SIM_DISK_CALLS, PM_SIM_BIT(MALLOC), PM_SIM_BIT(SYNC),
-                                    PM_SIM_BIT(ALLOCATE) | PM_SIM_BIT(RENAME)};
-    pm_sim_fault fault = {.calls = sets[t_below(&w->rng, 5)],
-                          .nth = t_skewed(&w->rng, 0, 3000),
+    static const uint32_t sets[] = {PM_SIM_ALL_CALLS,
+                                    PM_SIM_DISK_CALLS,
+                                    PM_SIM_BIT(MALLOC),
+                                    PM_SIM_BIT(SYNC),
+                                    PM_SIM_BIT(ALLOCATE) | PM_SIM_BIT(RENAME),
+                                    PM_SIM_BIT(DIR_SYNC)};
+    static const uint32_t spans[] = {3000, 3000, 3000, 3000, 40, 40};
+    const uint64_t set = t_below(&w->rng, 6);
+    pm_sim_fault fault = {.calls = sets[set],
+                          .nth = t_skewed(&w->rng, 0, spans[set]),
                           .for_ever = t_chance(&w->rng, 40),
                           .partial = t_chance(&w->rng, 50),
                           .error = errors[t_below(&w->rng, 4)]};
@@ -54,6 +65,7 @@ static void draw_fault(struct world *w)
 static void generation(struct world *w, bool faults)
 {
     if (faults && t_chance(&w->rng, 40)) draw_fault(w);
+    w->look = t_chance(&w->rng, 25);
     w->close = t_chance(&w->rng, 60);
     if (t_chance(&w->rng, 70)) pm_sim_crash_in(w->sim, t_skewed(&w->rng, 1, 400000));
     (void)w_run(w, true);
@@ -111,7 +123,9 @@ static struct outcome run_case(const struct sim_case *c)
     X(config.capacity)                                                                                                 \
     X(generations)                                                                                                     \
     X(faults)                                                                                                          \
-    X(config.uniform)
+    X(config.uniform)                                                                                                  \
+    X(config.paced)                                                                                                    \
+    X(config.no_allocate)
 
 static void print_case(const struct sim_case *c, char *text, size_t size)
 {

@@ -132,6 +132,7 @@ void w_end_op(struct world *w, uint32_t number, pomai_status status, const pomai
     case POMAI_OK:
         w->acked++;
         op->state = ack->level == POMAI_DURABILITY_SYNC ? W_SURE : W_ACKED;
+        op->acked_at = pm_sim_time(w->sim);
         if ((int)ack->level < (int)op->level) w_fail(w, "op %u was acknowledged below its level", number);
         if (op->coll == W_ASSIGNED) {
             op->first_id = ack->first_id;
@@ -167,6 +168,51 @@ void w_end_op(struct world *w, uint32_t number, pomai_status status, const pomai
     settle_front(w, c);
 }
 
+/* Only where nothing but the engine can be late. */
+void w_group_due(struct world *w)
+{
+    enum { SLACK_MS = 2 };
+    const uint64_t allowed = (uint64_t)(w->config.group_ms + SLACK_MS) * 1000 * 1000;
+    if (!w->config.paced || w->faults || w->stopped || !w->decided) return; /* those before a crash wait in vain */
+    for (uint32_t client = 0; client < w->config.clients; client++) {
+        struct w_client *c = &w->model->client[client];
+        for (uint32_t i = 0; i < c->open_count; i++) {
+            struct w_op *op = op_of(w, c->open[i]);
+            bool due = pm_sim_time(w->sim) > op->acked_at + allowed;
+            if (op->state == W_ACKED && op->level == POMAI_DURABILITY_GROUP && due) op->state = W_SURE;
+        }
+        spread_sureness(w, c);
+        settle_front(w, c);
+    }
+}
+
+void w_temp_name(uint32_t temp, char name[W_TEMP_NAME])
+{
+    snprintf(name, W_TEMP_NAME, "t%u-%.*s", temp, (int)(temp * 17 % 48),
+             "a-name-that-is-longer-or-shorter-than-the-others-are");
+}
+
+void w_rows_there(const struct world *w, uint32_t number, uint64_t *least, uint64_t *most)
+{
+    const struct w_op *op = op_of(w, number);
+    const struct w_client *c = &w->model->client[op->client];
+    *least = *most = 0;
+    for (uint32_t key = 0; key < W_KEYS; key++) {
+        if ((op->keys >> key & 1) == 0) continue;
+        bool must = c->sure[op->coll][key] != 0, may = must;
+        for (uint32_t i = 0; i < c->open_count; i++) {
+            const struct w_op *before = op_of(w, c->open[i]);
+            if (c->open[i] == number || before->coll != op->coll || (before->keys >> key & 1) == 0) continue;
+            if (before->state == W_DEAD) continue;
+            bool sure = before->state != W_IN_FLIGHT;
+            must = sure ? !before->is_delete : must && !before->is_delete;
+            may = sure ? !before->is_delete : may || !before->is_delete;
+        }
+        *least += must;
+        *most += may;
+    }
+}
+
 void w_synced(struct world *w, uint32_t client, uint32_t acked_before)
 {
     struct w_client *c = &w->model->client[client];
@@ -191,6 +237,15 @@ bool w_may_see(const struct world *w, uint32_t client, int coll, uint32_t key, u
 }
 
 /* ---- rows ---- */
+
+static bool row_is_whole(const struct world *w, struct t_tag tag, const float *vector, uint32_t dim,
+                         pomai_bytes document)
+{
+    float written[W_DIM_MOST];
+    if (!w->config.uniform) return t_tagged_row_is_whole(w->seed, tag, vector, dim, document.data, document.size);
+    t_tagged_vector(w->seed, tag, dim, written);
+    return document.size == 0 && memcmp(written, vector, dim * sizeof written[0]) == 0;
+}
 
 bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_id, const float *vector, uint32_t dim,
                     pomai_bytes document, uint32_t *number, uint32_t *key)
@@ -224,7 +279,7 @@ bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_i
                tag.version);
         return false;
     }
-    if (!t_tagged_row_is_whole(w->seed, tag, vector, dim, document.data, document.size)) {
+    if (!row_is_whole(w, tag, vector, dim, document)) {
         w_fail(w, "a row of %s, key %u, of op %u, is not as it was written", w_coll_name(coll), tag.row, tag.version);
         return false;
     }
@@ -342,10 +397,23 @@ static void describe(const struct world *w, uint32_t client, const struct found 
                                        found->key[coll][client][key], c->sure[coll][key]);
 }
 
+/* Rows that are there say which ids they were assigned, and so in which shards what came before must be, too. */
+static void learn_ids(struct world *w, const struct w_client *c, const struct found *found)
+{
+    for (uint32_t i = 0; i < c->open_count; i++) {
+        struct w_op *op = op_of(w, c->open[i]);
+        if (op->coll != W_ASSIGNED || op->id_known || found->rows[c->open[i]] == 0) continue;
+        op->first_id = found->first[c->open[i]];
+        op->id_known = true;
+        op->shards = w_shards_of_range(w, op->first_id, op->rows);
+    }
+}
+
 static void decide_client(struct world *w, uint32_t client, const struct found *found, bool first)
 {
     struct w_client *c = &w->model->client[client];
     uint32_t upto[W_SHARDS] = {0};
+    if (first) learn_ids(w, c, found);
     if (!first) { /* nothing was lost: everything open is there */
         for (uint32_t s = 0; s < W_SHARDS; s++)
             upto[s] = c->open_count;
@@ -369,10 +437,6 @@ static void decide_client(struct world *w, uint32_t client, const struct found *
         if (op->coll == W_ASSIGNED && must_be_there(w, op) && !there)
             w_fail(w, "op %u, assigned ids, was acknowledged and is gone", c->open[i]);
         op->state = there ? W_SURE : W_DEAD;
-        if (there && op->coll == W_ASSIGNED && !op->id_known) {
-            op->first_id = found->first[c->open[i]];
-            op->id_known = true;
-        }
     }
     settle_front(w, c);
 }
@@ -499,8 +563,8 @@ static bool check_names(struct world *w, bool first)
         return false;
     }
     for (uint32_t t = 0; t < m->temps; t++) {
-        char name[16];
-        snprintf(name, sizeof name, "t%u", t);
+        char name[W_TEMP_NAME];
+        w_temp_name(t, name);
         bool there = false;
         for (size_t i = 0; i < count; i++)
             there |= strcmp(names[i], name) == 0;

@@ -9,6 +9,7 @@ static void take(void *context)
 {
     struct w_snaps *s = context;
     uint32_t at = s->count;
+    w_group_due(s->w);
     s->changes++;
     if (s->count == s->most) { /* each change is kept with the same chance */
         uint64_t lot = t_below(&s->rng, s->changes);

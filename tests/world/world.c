@@ -30,12 +30,24 @@ struct w_config w_draw_config(uint64_t seed)
     c.dim[W_STRINGS] = (uint32_t)t_range(&r, 4, 9);
     c.dim[W_ASSIGNED] = t_chance(&r, 40) ? W_DIM_MOST : (uint32_t)t_range(&r, 4, 20);
     c.uniform = t_chance(&r, 15);
+    if (t_chance(&r, 10)) c.capacity = (uint64_t)t_range(&r, 200, 900) << 10;
+    c.no_allocate = c.capacity == 0 && t_chance(&r, 10); /* else a full disk is met at commit, and stops the log */
+    if (!c.low_levels && !c.async && t_chance(&r, 40)) c.shards = (uint32_t)t_range(&r, W_FEW_SHARDS, W_SHARDS);
+    c.paced = !c.uniform && t_chance(&r, 5);
     if (c.uniform) {
-        c.shards = 1;
+        c.shards = c.clients = 1;
+        c.ops = (uint32_t)t_range(&r, 2, 12);
         c.low_levels = c.async = true;
         c.dim[W_DEFAULT] = c.dim[W_STRINGS] = c.dim[W_ASSIGNED] = 4;
     }
-    if (t_chance(&r, 10)) c.capacity = (uint64_t)t_range(&r, 200, 900) << 10;
+    if (c.paced) {
+        c.shards = (uint32_t)t_range(&r, 1, 2);
+        c.clients = 1;
+        c.preempt = 0;
+        c.low_levels = true;
+        c.async = c.temps = false;
+        c.capacity = 0;
+    }
     return c;
 }
 
@@ -50,6 +62,7 @@ struct world *w_make(uint64_t seed, const struct w_config *config)
     w->sim = pm_sim_make(t_mix(seed));
     pm_sim_set_preemption(w->sim, config->preempt);
     pm_sim_set_cores(w->sim, config->cores);
+    pm_sim_set_allocation(w->sim, !config->no_allocate);
     pm_disk_set_capacity(pm_sim_disk(w->sim), config->capacity);
     for (uint32_t c = 0; c < config->clients; c++)
         for (int i = 0; i < W_SLOTS; i++) {
@@ -178,12 +191,47 @@ struct generation {
     bool clients;
 };
 
+/* Rows of each collection; UINT64_MAX: it is not there, or cannot be asked. */
+static void count_rows(struct world *w, uint64_t rows[W_COLLS])
+{
+    for (int i = 0; i < W_COLLS; i++) {
+        pomai_collection *coll = NULL;
+        pomai_collection_info info;
+        rows[i] = UINT64_MAX;
+        if (pomai_collection_open(w->db, w_coll_name(i), &coll, NULL) != POMAI_OK) continue;
+        if (pomai_collection_get_info(coll, &info, NULL) == POMAI_OK) rows[i] = info.rows;
+        pomai_collection_close(coll);
+    }
+}
+
+/* A reader recovers in memory only. False: it could not open. */
+static bool look(struct world *w, uint64_t rows[W_COLLS])
+{
+    pomai_error err = {0};
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.flags = POMAI_OPEN_READONLY;
+    uint64_t before = pm_disk_digest(pm_sim_disk(w->sim));
+    pomai_status status = pm_db_open(pm_sim_os(w->sim), "/db", &options, &w->db, &err);
+    if (status == POMAI_OK) {
+        count_rows(w, rows);
+        if (pomai_close(w->db, &err) != POMAI_OK) w_fail(w, "close of a reader: %s", err.message);
+    } else if (status != POMAI_ENOTFOUND && !may_fail(w)) {
+        w_fail(w, "read-only open: %s: %s", pomai_status_name(status), err.message);
+    }
+    w->db = NULL;
+    if (pm_disk_digest(pm_sim_disk(w->sim)) != before) w_fail(w, "a reader changed the disk");
+    check_nothing_held(w, "a look");
+    return status == POMAI_OK && !w->faults;
+}
+
 static void generation_main(void *arg)
 {
     const struct generation *g = arg;
     struct world *w = g->w;
+    uint64_t seen[W_COLLS], rows[W_COLLS];
     w->stopped = w->decided = false;
     memset(w->coll, 0, sizeof w->coll);
+    bool looked = w->look && look(w, seen);
     if (!open_database(w)) {
         check_nothing_held(w, "an open that failed");
         return;
@@ -191,6 +239,8 @@ static void generation_main(void *arg)
     pomai_open_report report;
     pomai_get_open_report(w->db, &report);
     pm_sim_note(w->sim, report.records);
+    count_rows(w, rows);
+    if (looked && !w->faults && memcmp(seen, rows, sizeof rows) != 0) w_fail(w, "reader and writer do not agree");
     make_collections(w);
     bool whole = w->coll[W_STRINGS] != NULL && w->coll[W_ASSIGNED] != NULL;
     if (whole && !w->failed) {
@@ -238,6 +288,7 @@ void w_process_gone(struct world *w)
 
 void w_power_gone(struct world *w, pm_choices *choices, bool tear)
 {
+    w_group_due(w);
     w_process_gone(w);
     pm_sim_set_disk(w->sim, pm_disk_power_loss(pm_sim_disk(w->sim), choices, tear));
     w->may_lose = true;

@@ -24,7 +24,8 @@ enum {
     W_KEYS = 64, /* of a client in a collection; a bit each */
     W_OPS = 6000,
     W_OPEN = 14, /* operations of one client that may be open at once */
-    W_SHARDS = 4,
+    W_SHARDS = 8,
+    W_FEW_SHARDS = 4, /* with many open operations: every length of every log is tried */
     W_TEMPS = 40,
     W_DIM_MOST = 64,
 };
@@ -49,6 +50,7 @@ struct w_op {
     uint8_t shards; /* a bit each: where its parts go; of W_ASSIGNED once the ids are known */
     uint64_t keys;  /* a bit each */
     uint64_t first_id;
+    uint64_t acked_at;
     bool id_known;
 };
 
@@ -78,11 +80,13 @@ struct w_config {
     uint32_t mailbox;
     uint32_t group_ms;
     bool strict_mark;
-    bool low_levels; /* use group and os */
-    bool async;      /* several puts of a client under way */
-    bool temps;      /* make and drop collections */
-    bool uniform;    /* one row a write: records of one size, which fit each other's place */
-    bool mistakes;   /* send what must be refused */
+    bool low_levels;  /* use group and os */
+    bool async;       /* several puts of a client under way */
+    bool temps;       /* make and drop collections */
+    bool uniform;     /* one row a write, no documents: records of one size, which fit each other's place */
+    bool paced;       /* writes follow each other so that no log falls idle, on a machine that is never late */
+    bool no_allocate; /* files cannot be allocated ahead */
+    bool mistakes;    /* send what must be refused */
     uint32_t dim[W_COLLS];
     uint64_t capacity; /* of the disk; 0: endless */
 };
@@ -114,6 +118,7 @@ struct world {
     bool decided;  /* everything was read after this opening, and the model knows what is there */
     bool may_lose; /* since the last good open: what was not synced may be gone */
     bool close;    /* at the end; else the process just ends */
+    bool look;     /* first open read-only: it must find what the writer finds, and change nothing */
     /* Let this much time pass before the end, so that the logs fall idle. */
     uint64_t rest_ns;
     pomai_status opened, closed;
@@ -176,6 +181,13 @@ uint8_t w_shards_of_range(const struct world *w, uint64_t first_id, uint32_t row
 uint32_t w_begin_op(struct world *w, uint32_t client, int coll, bool is_delete, uint64_t keys, uint32_t rows,
                     pomai_durability level);
 void w_end_op(struct world *w, uint32_t op, pomai_status status, const pomai_ack *ack, const pomai_error *err);
+/* What was acknowledged at level `group` long enough ago is sure; before the power goes. */
+void w_group_due(struct world *w);
+/* Long and short names, so that a catalogue may get smaller as well as larger. */
+enum { W_TEMP_NAME = 64 };
+void w_temp_name(uint32_t temp, char name[W_TEMP_NAME]);
+/* How many of the client's keys a delete must find, at least and at most. */
+void w_rows_there(const struct world *w, uint32_t op, uint64_t *least, uint64_t *most);
 /* pomai_sync returned: what the client had acknowledged before is sure. */
 void w_synced(struct world *w, uint32_t client, uint32_t acked_before);
 /* A row that a reader saw; false if it cannot be there. */
