@@ -103,7 +103,7 @@ static struct w_config small_config(uint64_t seed)
     c.async = false;
     c.mistakes = false;
     c.capacity = 0;
-    c.dim[W_DEFAULT] = c.dim[W_ASSIGNED] = t_chance(&rng, 70) ? 4 : W_DIM_MOST;
+    c.dim[W_DEFAULT] = c.dim[W_ASSIGNED] = t_chance(&rng, 70) ? 4 : W_DIM_USUAL;
     return c;
 }
 

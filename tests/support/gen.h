@@ -18,8 +18,9 @@
 
 #include "rng.h"
 
-#define T_TAG_DIM 4u
-#define T_DOC_MAX 6000u /* the longest document t_tagged_document makes */
+#define T_TAG_DIM         4u
+#define T_DOC_MAX         6000u /* the longest document t_tagged_document makes */
+#define T_TAGGED_DIM_MOST 320u
 
 struct t_tag {
     uint32_t version; /* 1 to 2^24 - 1 */
@@ -89,9 +90,9 @@ static inline void t_tagged_document(uint64_t salt, struct t_tag tag, uint8_t *o
 static inline int t_tagged_row_is_whole(uint64_t salt, struct t_tag tag, const float *vector, uint32_t dim,
                                         const void *document, size_t document_size)
 {
-    float expected[64];
+    float expected[T_TAGGED_DIM_MOST];
     uint8_t expected_document[T_DOC_MAX];
-    if (dim > 64) return 0;
+    if (dim > T_TAGGED_DIM_MOST) return 0;
     t_tagged_vector(salt, tag, dim, expected);
     if (memcmp(expected, vector, dim * sizeof(float)) != 0) return 0;
     if (document_size != t_tagged_document_size(salt, tag)) return 0;

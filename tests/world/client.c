@@ -404,6 +404,7 @@ static void step(struct self *s)
     struct world *w = s->w;
     uint64_t lot = t_below(&s->rng, 100);
     bool write = !w->stopped || lot % 8 == 0; /* a stopped database must refuse */
+    if (t_chance(&s->rng, 3)) w_draw_room(w, &s->rng);
     if (w->config.temps && s->number == 0 && t_chance(&s->rng, w->seed % 4 == 0 ? 40 : 5)) do_temp(s);
     if (!room_for_ops(s)) {
         settle_all(s);
@@ -434,6 +435,29 @@ static void step(struct self *s)
         do_mistake(s);
     else
         do_stats(s);
+}
+
+void w_anchor(struct world *w)
+{
+    enum { BLOCKS = 2 * 4096, NEAR = 40 }; /* more ids than one generation assigns */
+    struct self s = {.w = w, .rng = t_rng_from(t_next(&w->rng))};
+    if (w->config.uniform || !room_for_ops(&s)) return;
+    pomai_write_options options = draw_write(&s);
+    struct w_slot *slot = free_slot(&s);
+    uint32_t number = w_begin_op(w, 0, W_ASSIGNED, false, 1, 1, options.durability);
+    struct w_op *op = &w->model->op[number];
+    pomai_batch batch;
+    pomai_ack ack = {0};
+    pomai_error err = {0};
+    (void)fill(&s, slot, number, W_ASSIGNED, 1, &batch);
+    op->first_id = (uint64_t)++w->model->anchors * BLOCKS - 1 - t_below(&s.rng, NEAR);
+    op->id_known = true;
+    op->shards = w_shards_of_range(w, op->first_id, 1);
+    slot->ids[0] = op->first_id;
+    batch.u64_ids = slot->ids;
+    pomai_status status = pomai_put(w->coll[W_ASSIGNED], &batch, &options, &ack, &err);
+    ack.first_id = op->first_id;
+    w_end_op(w, number, status, &ack, &err);
 }
 
 void w_client_run(struct world *w, uint32_t number)

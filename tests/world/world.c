@@ -26,9 +26,10 @@ struct w_config w_draw_config(uint64_t seed)
     c.async = t_chance(&r, 50);
     c.temps = t_chance(&r, 40);
     c.mistakes = t_chance(&r, 30);
-    c.dim[W_DEFAULT] = t_chance(&r, 50) ? W_DIM_MOST : (uint32_t)t_range(&r, 4, W_DIM_MOST);
+    c.dim[W_DEFAULT] = t_chance(&r, 50) ? W_DIM_USUAL : (uint32_t)t_range(&r, 4, W_DIM_USUAL);
     c.dim[W_STRINGS] = (uint32_t)t_range(&r, 4, 9);
-    c.dim[W_ASSIGNED] = t_chance(&r, 40) ? W_DIM_MOST : (uint32_t)t_range(&r, 4, 20);
+    c.dim[W_ASSIGNED] = t_chance(&r, 40) ? W_DIM_USUAL : (uint32_t)t_range(&r, 4, 20);
+    if (t_chance(&r, 5)) c.dim[W_DEFAULT] = W_DIM_MOST;
     c.uniform = t_chance(&r, 15);
     if (t_chance(&r, 10)) c.capacity = (uint64_t)t_range(&r, 200, 900) << 10;
     c.no_allocate = c.capacity == 0 && t_chance(&r, 10); /* else a full disk is met at commit, and stops the log */
@@ -92,6 +93,13 @@ void w_free(struct world *w)
 static bool may_fail(const struct world *w)
 {
     return w->faults || w->config.capacity != 0;
+}
+
+void w_draw_room(struct world *w, struct t_rng *rng)
+{
+    if (w->config.capacity == 0) return;
+    w->config.capacity = (uint64_t)t_range(rng, 50, 1500) << 10;
+    pm_disk_set_capacity(pm_sim_disk(w->sim), w->config.capacity);
 }
 
 static void make_collections(struct world *w)
@@ -248,6 +256,7 @@ static void generation_main(void *arg)
         w->decided = whole;
         if (whole) w->may_lose = false; /* what was read has been written and synced again */
     }
+    if (g->clients && whole && !w->failed && w->config.shards > 1) w_anchor(w);
     if (g->clients && whole && !w->failed) run_clients(w);
     if (g->clients && whole && !w->failed && !may_fail(w)) (void)w_check_all(w, false);
     if (w->rest_ns > 0 && !w->failed) pm_sim_sleep(w->sim, w->rest_ns);

@@ -27,7 +27,8 @@ enum {
     W_SHARDS = 8,
     W_FEW_SHARDS = 4, /* with many open operations: every length of every log is tried */
     W_TEMPS = 40,
-    W_DIM_MOST = 64,
+    W_DIM_USUAL = 64,
+    W_DIM_MOST = 320, /* a batch may need a log file larger than the others */
 };
 
 enum { W_DEFAULT, W_STRINGS, W_ASSIGNED, W_COLLS };
@@ -70,6 +71,7 @@ struct w_model {
     uint8_t made[W_COLLS]; /* W_TEMP_ state of the fixed collections */
     uint8_t temp[W_TEMPS];
     uint32_t temps;
+    uint32_t anchors;
     struct w_op op[W_OPS]; /* op 0 is none; last, so that only what is used need be copied */
 };
 
@@ -196,6 +198,10 @@ bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_i
 /* Everything, exactly; no client runs. first: after an open, when open operations are decided by what is there. False:
  * a fault that was asked for kept it from reading all. */
 bool w_check_all(struct world *w, bool first);
+/* Puts an id near the end of a block, so that assigned ids, and committed blocks, soon go on in another shard. */
+void w_anchor(struct world *w);
+/* A disk that others use, too: its room changes. */
+void w_draw_room(struct world *w, struct t_rng *rng);
 void w_client_run(struct world *w, uint32_t client);
 /* What a client may see of its own key now. */
 bool w_may_see(const struct world *w, uint32_t client, int coll, uint32_t key, uint32_t op);
