@@ -67,7 +67,7 @@ static void generation(struct world *w, bool faults)
     if (faults && t_chance(&w->rng, 40)) draw_fault(w);
     w->look = t_chance(&w->rng, 25);
     if (t_chance(&w->rng, 30)) w_draw_room(w, &w->rng);
-    w->close = t_chance(&w->rng, 60);
+    w->close = t_chance(&w->rng, w->config.uniform ? 10 : 60);
     if (t_chance(&w->rng, 70)) pm_sim_crash_in(w->sim, t_skewed(&w->rng, 1, 400000));
     (void)w_run(w, true);
     if (t_chance(&w->rng, 50)) {

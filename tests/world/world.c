@@ -37,7 +37,7 @@ struct w_config w_draw_config(uint64_t seed)
     c.paced = !c.uniform && t_chance(&r, 5);
     if (c.uniform) {
         c.shards = c.clients = 1;
-        c.ops = (uint32_t)t_range(&r, 2, 12);
+        c.ops = (uint32_t)t_range(&r, 1, 8);
         c.low_levels = c.async = true;
         c.dim[W_DEFAULT] = c.dim[W_STRINGS] = c.dim[W_ASSIGNED] = 4;
     }
