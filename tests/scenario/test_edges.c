@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "core/engine/engine.h"
 #include "storage/format.h"
 #include "support/scenario.h"
 
@@ -333,6 +334,64 @@ static void test_large_k_takes_no_memory_for_rows_that_are_not_there(void **stat
     close_db(db);
 }
 
+/* ---- what may change between two calls ---- */
+
+static char watched[T_PATH_MAX]; /* the database */
+static int syncs_of_database;
+
+static int counted_dir_sync(const pm_os *os, const char *path)
+{
+    (void)os;
+    syncs_of_database += strcmp(path, watched) == 0;
+    return pm_os_posix()->dir_sync(pm_os_posix(), path);
+}
+
+static void test_quarantine_made_again_lasts(void **state)
+{
+    struct box *box = *state;
+    char path[T_PATH_MAX];
+    pomai_error err;
+    pomai_db *db = open_db(box, NULL);
+    put_rows(pomai_default(db), 1, 2, DIM);
+    close_db(db);
+    t_join(path, box->db, "quarantine");
+    assert_int_equal(rmdir(path), 0);
+    pm_os os = *pm_os_posix();
+    os.dir_sync = counted_dir_sync;
+    memcpy(watched, box->db, sizeof watched);
+    syncs_of_database = 0;
+    assert_ok(pm_db_open(&os, box->db, NULL, &db, &err));
+    close_db(db);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(syncs_of_database, 1);
+}
+
+/* The database is gone by the time that the directory is locked. */
+static int lock_when_gone(const pm_os *os, const char *path, bool exclusive)
+{
+    (void)os;
+    char manifest[T_PATH_MAX];
+    t_join(manifest, watched, "manifest");
+    t_remove(manifest);
+    return pm_os_posix()->dir_lock(pm_os_posix(), path, exclusive);
+}
+
+static void test_reader_makes_no_database(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_db *db;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    close_db(open_db(box, NULL));
+    pm_os os = *pm_os_posix();
+    os.dir_lock = lock_when_gone;
+    memcpy(watched, box->db, sizeof watched);
+    options.flags = POMAI_OPEN_READONLY;
+    assert_refused(pm_db_open(&os, box->db, &options, &db, &err), POMAI_ENOTFOUND, "no database");
+    options.flags = POMAI_OPEN_EXISTING;
+    assert_refused(pm_db_open(&os, box->db, &options, &db, &err), POMAI_ENOTFOUND, "no database");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +405,8 @@ int main(void)
         BOXED(test_nearly_databases),
         BOXED(test_lost_current),
         BOXED(test_path_with_slashes),
+        BOXED(test_quarantine_made_again_lasts),
+        BOXED(test_reader_makes_no_database),
         BOXED(test_very_many_string_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,6 +224,33 @@ static void test_drop_half_way(void **state)
     finish(s);
 }
 
+/* A full disk refuses a collection again and again: nothing of the refused ones stays. */
+static void refused_creates(void *arg)
+{
+    struct scene *s = arg;
+    uint64_t held = 0;
+    pomai_collection *coll;
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    options.dim = 4;
+    CHECK(s, open_with(s, 0, 4, 0) == POMAI_OK);
+    for (int i = 0; i < 40; i++) {
+        pm_sim_set_fault(s->sim, (pm_sim_fault){.calls = PM_SIM_BIT(WRITE), .for_ever = true, .error = ENOSPC});
+        CHECK(s, pomai_collection_create(s->db, "refused", &options, &coll, &s->err) == POMAI_ENOSPC);
+        if (i == 20) held = pm_sim_what_is_held(s->sim).allocations;
+    }
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    CHECK(s, pm_sim_what_is_held(s->sim).allocations == held);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_refused_creates(void **state)
+{
+    (void)state;
+    struct scene *s = make(10, 0);
+    play(s, refused_creates);
+    finish(s);
+}
+
 /* ---- many parts, many batches ---- */
 
 static void many_parts(void *arg)
@@ -780,6 +807,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_race_for_default),
         cmocka_unit_test(test_drop_half_way),
+        cmocka_unit_test(test_refused_creates),
         cmocka_unit_test(test_many_parts),
         cmocka_unit_test(test_many_batches),
         cmocka_unit_test(test_large_puts),

@@ -71,6 +71,15 @@ static pm_coll *coll_make(pm_db *db, const pm_manifest_entry *entry)
     return coll;
 }
 
+/* The collection that was made last, and that nobody has seen. */
+static void coll_unmake(pm_db *db)
+{
+    pm_coll *coll = db->graveyard[--db->graves];
+    for (uint32_t i = 0; i < db->shared.shards; i++)
+        pm_memtable_free(coll->table[i]);
+    pm_free(coll);
+}
+
 static pm_catalog *catalog_make(uint32_t count)
 {
     pm_catalog *catalog = pm_calloc(1, sizeof *catalog + count * sizeof catalog->coll[0]);
@@ -175,6 +184,7 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
     catalog->coll[before->count] = made;
     status = install(db, &next, err);
     if (status != POMAI_OK) {
+        coll_unmake(db);
         pm_free(catalog);
         return status;
     }

@@ -81,6 +81,8 @@ static pomai_status lock_and_make(pm_db *db, const pomai_open_options *o, pomai_
     pm_dir_state state; /* again: another process may have made it before we had the lock */
     status = pm_layout_probe(os, db->path, &state, err);
     if (status != POMAI_OK || state == PM_DIR_DATABASE) return status;
+    if ((o->flags & (POMAI_OPEN_EXISTING | POMAI_OPEN_READONLY)) != 0) /* it went away meanwhile */
+        return pm_fail(err, POMAI_ENOTFOUND, "there is no database at %s", db->path);
     uint32_t cores = os->cores(os);
     uint32_t shards = o->shards != 0 ? o->shards : cores < MOST_DEFAULT_SHARDS ? cores : MOST_DEFAULT_SHARDS;
     return pm_layout_make(os, db->path, shards, err);
@@ -250,6 +252,15 @@ static void fill_report(recovery *r)
     report->notes = db->notes.data != NULL ? db->notes.data : "";
 }
 
+/* Somebody may have cleared it away. What is copied there lasts only if its name does. */
+static pomai_status make_quarantine(const recovery *r, pomai_error *err)
+{
+    const pm_os *os = r->db->os;
+    int rc = os->dir_make(os, r->quarantine);
+    if (rc == 0) rc = os->dir_sync(os, r->db->path);
+    return rc == 0 || rc == -EEXIST ? POMAI_OK : pm_fail_os(err, rc, "cannot make the directory %s", r->quarantine);
+}
+
 static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
 {
     recovery *r = pm_calloc(1, sizeof *r);
@@ -270,8 +281,8 @@ static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
         fill_report(r);
     }
     if (status == POMAI_OK && !db->readonly) {
-        (void)db->os->dir_make(db->os, r->quarantine); /* somebody may have cleared it away */
-        status = run_phase(r, PHASE_SETTLE, err);
+        status = make_quarantine(r, err);
+        if (status == POMAI_OK) status = run_phase(r, PHASE_SETTLE, err);
     }
     if (status == POMAI_OK) PM_POINT(RECOVERY_DONE);
     for (uint32_t i = 0; i < PM_MAX_SHARDS; i++) {
