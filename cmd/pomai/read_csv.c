@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .csv as RFC 4180 has it: a row a line, fields apart by comma, semicolon or tab, quoted or not. What a column is, the
- * names in the first line and the numbers in the first row decide, once; no later row can change it.
+ * names in the first line and the numbers in the first row decide, once; no later row can change it. A column without a
+ * value in the first row is open: it is kept as text, and a number further down is refused, lest a dimension vanish.
  */
 #include "read.h"
 
@@ -14,7 +15,7 @@
 /* Bounds the table of fields, which costs more than the bytes of empty fields. */
 enum { MAX_COLUMNS = POMAI_MAX_DIM + 1024 };
 
-enum role { ROLE_NUMBER, ROLE_TEXT, ROLE_ID, ROLE_VECTOR };
+enum role { ROLE_NUMBER, ROLE_TEXT, ROLE_OPEN, ROLE_ID, ROLE_VECTOR };
 
 struct column {
     enum role role;
@@ -36,6 +37,7 @@ struct csv {
     bool has_id;
     bool pending;      /* the line in the reader is a row that was not taken yet */
     uint64_t row_line; /* where the row begins, which may go over several lines */
+    uint64_t first_row_line;
     struct field *fields;
     size_t count;
     size_t capacity;
@@ -230,6 +232,15 @@ static bool is_decimal(const char *text)
     return *text == 0;
 }
 
+/* A number as much of Europe writes it: "2,5". */
+static bool is_decimal_with_comma(const char *text)
+{
+    text += *text == '+' || *text == '-';
+    if (digits(&text) == 0 || *text != ',') return false;
+    text++;
+    return digits(&text) > 0 && *text == 0;
+}
+
 static int take_number(struct reader *reader, size_t i, float *number)
 {
     char place[400];
@@ -250,12 +261,24 @@ static int take_number(struct reader *reader, size_t i, float *number)
     return -1;
 }
 
+static bool is_one_of(const char *text, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcasecmp(text, words[i]) == 0) return true;
+    return false;
+}
+
 static bool is_nan_word(const char *text)
 {
     static const char *const words[] = {"nan", "inf", "infinity", "null", "none", "na", "n/a"};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strcasecmp(text, words[i]) == 0) return true;
-    return false;
+    return is_one_of(text, words, sizeof words / sizeof words[0]);
+}
+
+/* Whether the field is what programs write where there is no value. */
+static bool is_missing(const char *text)
+{
+    static const char *const words[] = {"", "-", "--", ".", "?", "na", "n/a", "#n/a", "<na>", "null", "\\N", "none"};
+    return is_one_of(text, words, sizeof words / sizeof words[0]);
 }
 
 /* Whether it can only be the name of a column: a header must not be taken for a row, nor a damaged row for a header. */
@@ -327,30 +350,49 @@ static int look_at_header(struct reader *reader, bool *header)
     return *header ? check_names(reader) : 0;
 }
 
+/* What the field in the first row makes of a column of no special name. */
+static int look_at_first_field(struct reader *reader, size_t i)
+{
+    struct column *column = &reader->csv->columns[i];
+    size_t size;
+    char place[400];
+    const char *text = field_text(reader, i, &size);
+    if (is_decimal(text)) column->role = ROLE_NUMBER;
+    if (is_missing(text)) column->role = ROLE_OPEN;
+    if (column->role != ROLE_TEXT) return 0;
+    if (is_nan_word(text)) {
+        complain("%s is '%s' in the first row, which says neither number nor text of its column; put another row "
+                 "first, or leave it out",
+                 place_of(reader, i, place), text);
+        return -1;
+    }
+    if (is_decimal_with_comma(text)) {
+        complain("%s is '%.40s', a number with a decimal comma; write a point, as in 2.5", place_of(reader, i, place),
+                 text);
+        return -1;
+    }
+    return 0;
+}
+
 /* The fields are the first row. Without a column of vectors, those with numbers are the vector. */
 static int look_at_first_row(struct reader *reader)
 {
     struct csv *csv = reader->csv;
-    size_t first = SIZE_MAX, last = 0, size;
-    char place[400];
+    size_t first = SIZE_MAX, last = 0;
+    csv->first_row_line = csv->row_line;
     for (size_t i = 0; i < csv->count && !csv->has_vector; i++) {
-        const char *text = field_text(reader, i, &size);
         if (csv->columns[i].role != ROLE_TEXT) continue;
-        if (is_nan_word(text)) {
-            complain("%s is '%s' in the first row, which says neither number nor text of its column; put another row "
-                     "first, or leave it out",
-                     place_of(reader, i, place), text);
-            return -1;
-        }
-        if (!is_decimal(text)) continue;
+        if (look_at_first_field(reader, i) != 0) return -1;
+        if (csv->columns[i].role != ROLE_NUMBER) continue;
         for (size_t gap = last + 1; first != SIZE_MAX && gap < i; gap++) {
-            if (csv->columns[gap].role != ROLE_TEXT) continue;
+            bool open = csv->columns[gap].role == ROLE_OPEN;
+            if (csv->columns[gap].role != ROLE_TEXT && !open) continue;
             complain("%s: the columns of numbers '%.80s' and '%.80s' do not stand side by side, '%.80s' is between "
-                     "them; put those of the vector together and drop the others, or use a column 'vector' of arrays",
-                     reader->in.path, csv->columns[last].name, csv->columns[i].name, csv->columns[gap].name);
+                     "them; %sput those of the vector together and drop the others, or use a column 'vector' of arrays",
+                     reader->in.path, csv->columns[last].name, csv->columns[i].name, csv->columns[gap].name,
+                     open ? "fill it in, in the first row, or " : "");
             return -1;
         }
-        csv->columns[i].role = ROLE_NUMBER;
         first = first == SIZE_MAX ? i : first;
         last = i;
     }
@@ -374,8 +416,11 @@ static size_t count_role(const struct csv *csv, enum role role, const char **fir
 static void tell_columns(const struct reader *reader, const struct args *args)
 {
     const struct csv *csv = reader->csv;
-    const char *number = "", *text = "";
+    const char *number = "", *text = "", *open = "";
     size_t numbers = count_role(csv, ROLE_NUMBER, &number), texts = count_role(csv, ROLE_TEXT, &text);
+    size_t opens = count_role(csv, ROLE_OPEN, &open);
+    if (texts == 0) text = open;
+    texts += opens;
     char vectors[160], documents[160] = "no documents";
     if (csv->has_vector)
         snprintf(vectors, sizeof vectors, "the column 'vector'");
@@ -385,6 +430,9 @@ static void tell_columns(const struct reader *reader, const struct args *args)
         snprintf(documents, sizeof documents, "documents from %zu ('%.80s'%s)", texts, text, texts > 1 ? ", ..." : "");
     note(args, "%s: vectors from %s, %s, %s", reader->in.path, vectors, csv->has_id ? "ids from 'id'" : "no ids",
          documents);
+    if (opens > 0)
+        note(args, "%s: '%.80s'%s no value in the first row; kept as text, and a number further down is refused",
+             reader->in.path, open, opens > 1 ? " and others have" : " has");
 }
 
 /* ---- rows ---- */
@@ -412,6 +460,19 @@ static int add_text(struct reader *reader, json_t *document, size_t i)
     const char *text = field_text(reader, i, &size);
     if (json_object_set_new(document, reader->csv->columns[i].name, json_stringn(text, size)) == 0) return 0;
     complain("%s is no UTF-8; convert the file: iconv -f latin1 -t utf-8", place_of(reader, i, place));
+    return -1;
+}
+
+static int add_open(struct reader *reader, json_t *document, size_t i)
+{
+    char place[400];
+    size_t size;
+    const char *text = field_text(reader, i, &size);
+    if (!is_decimal(text) && !is_decimal_with_comma(text)) return add_text(reader, document, i);
+    complain(
+        "%s is the number %.40s, but the column has no value in the first row (line %llu), so that it is open "
+        "whether it belongs to the vector; fill in the first row: a number for the vector, a word for the document",
+        place_of(reader, i, place), text, (unsigned long long)reader->csv->first_row_line);
     return -1;
 }
 
@@ -476,6 +537,7 @@ static int csv_next(struct reader *reader, struct chunk *chunk)
     for (size_t i = 0; i < csv->column_count && status == 0; i++) {
         if (csv->columns[i].role == ROLE_ID) status = add_id(reader, chunk, row, i);
         if (csv->columns[i].role == ROLE_TEXT) status = add_text(reader, document, i);
+        if (csv->columns[i].role == ROLE_OPEN) status = add_open(reader, document, i);
     }
     if (status == 0 && json_object_size(document) > 0) {
         size_t at = chunk->text.size;

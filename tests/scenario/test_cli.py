@@ -527,6 +527,27 @@ def case_csv_with_header():
     same_rows("wide.db", [1], [[0.5] * 65536])
 
 
+def case_csv_column_without_first_value():
+    """Undecided by the first row: text to the end of the file, or refused, wherever the first number stands."""
+    text = "id,t,u,v,x\n1,,-,Null,5\n2,a,N/A,null,6\n3,,b,,7\n"
+    outcome = pomai("import", "x.db", write("x.csv", text), "--batch", 1)
+    expect("documents from 3 ('t', ...)" in outcome.err and "'t' and others have no value" in outcome.err, f"{outcome}")
+    documents = [r["document"] for r in get("x.db", 1, 2, 3)]
+    expect(documents == [{"t": "", "u": "-", "v": "Null"}, {"t": "a", "u": "N/A", "v": "null"},
+                         {"t": "", "u": "b", "v": ""}], f"{documents}")
+    same_rows("x.db", [1, 2, 3], [[5], [6], [7]])
+    rows = "".join(f"{i},,{i}\n" for i in range(1, 20))
+    write("late.csv", "id,x,y\n" + rows + "20,1,20\n")
+    for batch in (1, 7, 100):
+        outcome = refused("import", f"{batch}.db", "late.csv", "--batch", batch, says="line 21 column 2 ('x')")
+        expect(counts(f"{batch}.db").get("default", 0) == 19 // batch * batch, f"{outcome}")
+    refused("import", "skip.db", "late.csv", "--skip", 20, says="line 21 column 2 ('x')")
+    # With a column of arrays, no other column can be meant.
+    pomai("import", "v.db", write("v.csv", 'id,year,vector\n1,,"[1,2]"\n2,1999,"[3,4]"\n3,"1,5","[3,4]"\n'))
+    documents = [r["document"] for r in get("v.db", 1, 2, 3)]
+    expect(documents == [{"year": ""}, {"year": "1999"}, {"year": "1,5"}], f"{documents}")
+
+
 def case_csv_refusals():
     pomai("import", "x.db", write("good.csv", "id,a,b\n1,1,2\n2,3,4\n"))
     ok = "id,a,b\n5,1,2\n"
@@ -550,22 +571,29 @@ def case_csv_refusals():
         "point": (ok + "6,1,.\n", "'.'"),
         "blank_in_number": (ok + "6,1,1 2\n", "'1 2'"),
         "comma": ("id;a;b\n5;1;2\n6;1;2,5\n", "write a point"),
-        "all_commas": ("id;a;b\n5;1,0;2,5\n", "with a point"),
+        "all_commas": ("id;a;b\n5;1,0;2,5\n", "line 2 column 2 ('a') is '1,0', a number with a decimal comma"),
+        "one_comma": ('id,a,b\n5,1,"-2,5"\n', "line 2 column 3 ('b') is '-2,5', a number with a decimal comma"),
         "range": (ok + "6,1,1e39\n", "line 3 column 3 ('b') is 1e39, which is beyond the range of float32"),
         "range_no_header": ("1,1e39\n", "line 1 column 2 is 1e39"),
         "first_nan": ("1,nan\n2,3\n", "line 1 column 2 is 'nan'"),
         "first_empty": ("1,,2\n2,3,4\n", "line 1 column 2 is empty"),
         "first_garbage": ("1,2x\n2,3\n", "line 1 column 2 is '2x'"),
         "first_row_nan": ("a,b\nnan,1\n", "line 2 column 1 ('a') is 'nan' in the first row"),
-        "hole": ("a,b,c\n1,,3\n", "'b' is between them"),
+        "hole": ("a,b,c\n1,,3\n", ["'b' is between them", "fill it in"]),
+        "open": ("id,x,y\n1,,2\n2,5,6\n", ["line 3 column 2 ('x') is the number 5", "(line 2)", "fill in the first row"]),
+        "open_dash": ("id,x,y\n1,-,2\n2,-,6\n3,-4.5,6\n", "line 4 column 2 ('x') is the number -4.5"),
+        "open_na": ("id,x,y\n1,2,n/a\n2,5,word\n\n3,5,1e3\n", "line 5 column 3 ('y') is the number 1e3"),
+        "open_null": ("x,y\nNULL,1\n2,1\n", "line 3 column 1 ('x') is the number 2"),
+        "open_comma": ("x;y\n1;NA\n2;1,5\n", "line 3 column 2 ('y') is the number 1,5"),
+        "open_all": ("x,y\n,NA\n2,1\n", "line 2 has no number"),
         "apart": ("year,title,x\n2001,t,1\n", "do not stand side by side"),
         "no_numbers": ("id,a\n1,x\n", "has no number outside of 'id'"),
         "pandas": (",a,b\n0,1,2\n", "line 1 column 1 has no name"),
         "same_name": ("a,b,A\n1,2,3\n", "names two columns"),
         "two_ids": ("id,a,id\n1,2,3\n", "names two columns"),
         "name_utf8": (b"a,\xff\n1,2\n", "UTF-8"),
-        "open": (ok + '6,1,"2\n7,1,2\n', "line 3 begins a quoted field that is never closed"),
-        "open_end": (ok + '6,1,"', "never closed"),
+        "unclosed": (ok + '6,1,"2\n7,1,2\n', "line 3 begins a quoted field that is never closed"),
+        "unclosed_end": (ok + '6,1,"', "never closed"),
         "behind_quote": (ok + '6,1,"2"x\n', "line 3 column 3 ('b') has text behind its closing quote"),
         "nul": (ok + "6,1,2\0\n", "line 3 has a byte that is 0"),
         "nuls": (b"\0" * 1000, "line 1 has a byte that is 0"),
