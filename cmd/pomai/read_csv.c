@@ -412,24 +412,44 @@ static size_t count_role(const struct csv *csv, enum role role, const char **fir
     return count;
 }
 
-/* What was guessed is said. */
-static void tell_columns(const struct reader *reader, const struct args *args)
+/* Where the ids of the rows come from, for a note; the first row is in the fields. */
+static const char *tell_ids(struct reader *reader, const struct args *args)
 {
     const struct csv *csv = reader->csv;
-    const char *number = "", *text = "", *open = "";
+    uint64_t number;
+    size_t i = 0, size;
+    if (args_has(args, OPT_IDS)) return "ids by --ids";
+    if (!csv->has_id) return args->verb && args->verb->options & TAKES(IDS) ? "ids are assigned" : "no ids";
+    while (csv->columns[i].role != ROLE_ID)
+        i++;
+    const char *text = field_text(reader, i, &size);
+    return parse_u64(text, size, &number) ? "ids from 'id' (numbers)" : "ids from 'id' (text)";
+}
+
+/* What was guessed is said. */
+static void tell_columns(struct reader *reader, const struct args *args, bool header)
+{
+    const struct csv *csv = reader->csv;
+    const char *number = "", *text = "", *open = "", *ids = tell_ids(reader, args);
     size_t numbers = count_role(csv, ROLE_NUMBER, &number), texts = count_role(csv, ROLE_TEXT, &text);
     size_t opens = count_role(csv, ROLE_OPEN, &open);
+    char vectors[160], documents[160] = "no documents";
+    if (!header) {
+        note(args, "%s: no header: vectors of %zu column%s; %s", reader->in.path, numbers, numbers == 1 ? "" : "s",
+             ids);
+        return;
+    }
     if (texts == 0) text = open;
     texts += opens;
-    char vectors[160], documents[160] = "no documents";
     if (csv->has_vector)
         snprintf(vectors, sizeof vectors, "the column 'vector'");
+    else if (numbers == 1)
+        snprintf(vectors, sizeof vectors, "the column '%.80s'", number);
     else
         snprintf(vectors, sizeof vectors, "%zu columns from '%.80s' on", numbers, number);
     if (texts > 0)
         snprintf(documents, sizeof documents, "documents from %zu ('%.80s'%s)", texts, text, texts > 1 ? ", ..." : "");
-    note(args, "%s: vectors from %s, %s, %s", reader->in.path, vectors, csv->has_id ? "ids from 'id'" : "no ids",
-         documents);
+    note(args, "%s: vectors from %s, %s, %s", reader->in.path, vectors, ids, documents);
     if (opens > 0)
         note(args, "%s: '%.80s'%s no value in the first row; kept as text, and a number further down is refused",
              reader->in.path, open, opens > 1 ? " and others have" : " has");
@@ -561,9 +581,9 @@ static int look_at_columns(struct reader *reader, const struct args *args)
         if (next_fields(reader, &end) != 0) return -1;
         if (end) return 0;
         if (look_at_first_row(reader) != 0) return -1;
-        tell_columns(reader, args);
     }
     csv->pending = true;
+    tell_columns(reader, args, header);
     reader->dim = count_role(csv, ROLE_NUMBER, &first);
     if (reader->dim <= POMAI_MAX_DIM) return 0;
     complain("%s has vectors of %llu dimensions; 1 to %u can be stored", reader->in.path,

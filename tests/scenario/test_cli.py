@@ -481,7 +481,13 @@ def case_csv_without_header():
                  "340282346638528859811704183484516925440"]
     pomai("import", "n.db", write("n.csv", ",".join(spellings)), "--ids", "rows")
     same_rows("n.db", [0], [[1e-3, 1, .5, -.25, 5, 100, 7, 8, 0, 1.5, 3.4028234663852886e38]])
-    pomai("import", "one.db", write("one.csv", "1\n\n2\n \n3"), "--ids", "rows")
+    outcome = pomai("import", "one.db", write("one.csv", "1\n\n2\n \n3"), "--ids", "rows")
+    expect("note: one.csv: no header: vectors of 1 column; ids by --ids\n" in outcome.err, f"{outcome}")
+    outcome = pomai("import", "two.db", write("two.csv", "1,2\n"))
+    expect("note: two.csv: no header: vectors of 2 columns; ids are assigned\n" in outcome.err, f"{outcome}")
+    expect(pomai("import", "two.db", "two.csv", "-q").err == "", "--quiet speaks")
+    outcome = pomai("search", "two.db", "--queries", "two.csv")
+    expect("vectors of 2 columns; no ids\n" in outcome.err, f"{outcome}")
     same_rows("one.db", [0, 1, 2], [[1], [2], [3]])
     os.environ["LC_ALL"] = "de_DE.UTF-8"
     try:
@@ -494,7 +500,7 @@ def case_csv_without_header():
 def case_csv_with_header():
     text = 'ID,title,x0,x1,"the ""note"""\r\n7,"a, b",1,2,"two\r\nlines"\r\n8,ü "quoted" inside,3,-4.5,\r\n'
     outcome = pomai("import", "x.db", write("x.csv", "\ufeff" + text))
-    expect("note: x.csv: vectors from 2 columns from 'x0' on, ids from 'id', documents from 2 ('title'" in outcome.err,
+    expect("note: x.csv: vectors from 2 columns from 'x0' on, ids from 'id' (numbers), documents from 2 ('title'" in outcome.err,
            f"{outcome}")
     documents = [r["document"] for r in get("x.db", 7, 8)]
     expect(documents == [{"title": "a, b", 'the "note"': "two\r\nlines"},
@@ -502,7 +508,8 @@ def case_csv_with_header():
     same_rows("x.db", [7, 8], [[1, 2], [3, -4.5]])
     expect(pomai("import", "x.db", "x.csv", "--quiet").err == "", "--quiet speaks")
     arrays = 'year;vector;id\n2001;[1, 2.5];a\n"19""99";"[3,4]";"b\nc"\n'
-    pomai("import", "s.db", write("s.csv", arrays), "-c", "docs")
+    outcome = pomai("import", "s.db", write("s.csv", arrays), "-c", "docs")
+    expect("vectors from the column 'vector', ids from 'id' (text), documents" in outcome.err, f"{outcome}")
     rows = get("s.db", "a", "b\nc", collection="docs")
     expect([r["document"] for r in rows] == [{"year": "2001"}, {"year": '19"99'}], f"{rows}")
     same_rows("s.db", ["a", "b\nc"], [[1, 2.5], [3, 4]], collection="docs")
