@@ -432,17 +432,21 @@ const struct verb verb_import = {
     .brief = "put the vectors of a file into a collection",
     .about = "Puts every row of FILE into a collection, in batches that are whole or absent, whatever happens.\n"
              "Makes the database and the collection if they are not there: dimension and kind of ids from the\n"
-             "file, the metric from --metric. Rows whose ids are there already replace them.\n"
+             "file, the metric from --metric. Rows whose ids are there already replace them; only an id twice in one\n"
+             "batch (see --batch) is refused. What is refused in the first batch leaves no row and no collection, but\n"
+             "a database made for it may stay, empty.\n"
              "\n"
              "FILE is .npy, .fvecs, .bvecs, .csv, .tsv, .jsonl or idx3-ubyte, plain or gzip, or - for standard\n"
-             "input, with --format. Without ids in the file or --ids, the engine assigns them.\n"
+             "input, with --format. Without ids in the file or --ids, the engine assigns them;\n"
+             "with both, the file is refused, whatever --ids says.\n"
              "\n"
              "A line of .jsonl is {\"id\": 7 or \"a\", \"vector\": [...]} with \"metadata\": {...} or any other keys,\n"
              "which are kept as the row's document.\n"
              "\n"
              "A .csv of numbers alone is a vector a line. If its first line names the columns, 'id' holds the ids\n"
              "and 'vector' the vectors, as JSON arrays; without 'vector', the columns with numbers in the first row\n"
-             "are the vector and must stand side by side. The other columns are kept as the row's document.",
+             "are the vector and must stand side by side. The other columns are kept as the row's document. A column\n"
+             "without a value in the first row may hold no number further down.",
     .examples = "  pomai import my.db vectors.npy\n"
                 "  pomai import my.db docs.jsonl -c docs --metric cosine",
     .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(FORMAT) | TAKES(IDS) | TAKES(BATCH) | TAKES(LIMIT) |

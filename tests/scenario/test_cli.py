@@ -378,6 +378,18 @@ def case_rows_before_a_bad_one_stay():
     same_rows("x.db", list(range(50)), rows)
 
 
+def case_an_id_twice():
+    write("x.csv", "id,a\n1,1\n2,2\n1,3\n")
+    nothing_stored("x.db", "x.csv", says="POMAI_EDUPID")
+    expect(os.path.exists("x.db") and counts("x.db") == {}, f"{counts('x.db')}")
+    pomai("import", "x.db", "x.csv", "--batch", 2)
+    same_rows("x.db", [1, 2], [[3], [2]])
+    for ids in ("rows", "assigned", write("ids.txt", "5\n6\n7\n")):
+        nothing_stored("new.db", "x.csv", "--ids", ids, says="line 2 has an 'id', but --ids gives others")
+        nothing_stored("new.db", jsonl("x.jsonl", [{"id": 1, "vector": [1]}]), "--ids", ids, says='has an "id"')
+        expect(not os.path.exists("new.db"), "a database was made")
+
+
 def case_batches_limits_ledger():
     rows = vectors(1000, 5)
     npy("x.npy", rows)
