@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct format {
     const char *name;
@@ -43,6 +44,12 @@ static const struct format *format_find(const char *name)
     return NULL;
 }
 
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int reader_open(struct reader *reader, const struct args *args, const char *path, const char *format)
 {
     memset(reader, 0, sizeof *reader);
@@ -50,6 +57,10 @@ int reader_open(struct reader *reader, const struct args *args, const char *path
     reader->rows = UINT64_MAX;
     reader->limit = UINT64_MAX;
     if (!format) format = format_of(path);
+    if (!format && is_directory(path)) {
+        complain("%s is a directory; give a file of vectors", path);
+        return EXIT_FAILED;
+    }
     if (!format && strcmp(path, "-") == 0)
         return usage_error(args, "standard input has no name that tells its format; add --format %s", format_names);
     if (!format)

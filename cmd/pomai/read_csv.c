@@ -165,6 +165,44 @@ static bool line_is_empty(const struct text *line)
     return strspn(line->data, " \r") == line->size;
 }
 
+/* Whether lines end in CR alone, which makes the file one line; the first CR outside of quotes tells. */
+static bool ends_in_cr_only(const struct text *line)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < line->size; i++) {
+        quoted = quoted != (line->data[i] == '"');
+        if (!quoted && line->data[i] == '\r') return i + strspn(line->data + i, " \t\r") < line->size;
+    }
+    return false;
+}
+
+/* What can be no first line of any .csv file. */
+static int check_first_line(struct reader *reader, size_t from)
+{
+    const struct text *line = &reader->line;
+    const char *text = line->data + from;
+    if (memchr(line->data, 0, line->size))
+        return refuse(reader, "has a byte that is 0; is the file UTF-16? Write it as UTF-8. If it has another format, "
+                              "say so with --format");
+    if (*text == '{' && text[1 + strspn(text + 1, " \t")] == '"')
+        return refuse(reader, "begins like JSON; read the file with --format jsonl");
+    if (ends_in_cr_only(line))
+        return refuse(reader, "has a carriage return inside; lines end in LF or CRLF: tr '\\r' '\\n' turns them");
+    return 0;
+}
+
+/* Whether a field is an array that should have been quoted: its commas make columns. */
+static bool has_bare_array(const struct reader *reader)
+{
+    const struct csv *csv = reader->csv;
+    const char *line = reader->line.data;
+    for (size_t i = 0; i < csv->count; i++) {
+        size_t at = csv->fields[i].at;
+        if (line[at] == '[' && (at == 0 || line[at - 1] != '"')) return true;
+    }
+    return false;
+}
+
 /* The next line that is not empty, as fields. *end when there is none. */
 static int next_fields(struct reader *reader, bool *end)
 {
@@ -176,13 +214,18 @@ static int next_fields(struct reader *reader, bool *end)
         if (*end) return 0;
     } while (line_is_empty(line));
     size_t from = reader->line_number == 1 && line->size >= 3 && memcmp(line->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    if (csv->separator == 0) csv->separator = separator_of(line);
+    if (csv->separator == 0) {
+        if (check_first_line(reader, from) != 0) return -1;
+        csv->separator = separator_of(line);
+    }
     if (split(reader, from) != 0) return -1;
     if (memchr(line->data, 0, line->size))
         return refuse(reader, "has a byte that is 0; is the file UTF-16? Write it as UTF-8");
     if (csv->column_count == 0 || csv->count == csv->column_count) return 0;
-    complain("%s line %llu has %zu columns, the first line has %zu; all lines must have the same", reader->in.path,
-             (unsigned long long)csv->row_line, csv->count, csv->column_count);
+    complain("%s line %llu has %zu columns, the first line has %zu; %s", reader->in.path,
+             (unsigned long long)csv->row_line, csv->count, csv->column_count,
+             csv->has_vector && has_bare_array(reader) ? "quote the array: \"[1, 2]\""
+                                                       : "all lines must have the same");
     return -1;
 }
 
@@ -257,7 +300,9 @@ static int take_number(struct reader *reader, size_t i, float *number)
         complain("%s is empty where a number should be; fill it in or leave the row out", place);
     else
         complain("%s is '%.40s', not a number such as -1.5 or 1e-3%s", place, text,
-                 strchr(text, ',') ? "; write a point, not a comma" : "; mend it or leave the row out");
+                 *text == '['        ? "; arrays go into a column 'vector', quoted"
+                 : strchr(text, ',') ? "; write a point, not a comma"
+                                     : "; mend it or leave the row out");
     return -1;
 }
 
@@ -511,7 +556,8 @@ static json_t *take_array(struct reader *reader, size_t *dim)
         return array;
     place_of(reader, i, place);
     if (!json_is_array(array))
-        complain("%s is '%.40s', no JSON array of numbers such as \"[0.1, 0.2]\"", place, text);
+        complain("%s is '%.40s', no JSON array of numbers such as \"[0.1, 0.2]\"%s", place, text,
+                 *text == '[' && !strchr(text, ']') ? ", with the quotes" : "");
     else if (reader->dim == 0 || *dim < 1)
         complain("%s has %zu dimensions; 1 to %u can be stored", place, *dim, POMAI_MAX_DIM);
     else

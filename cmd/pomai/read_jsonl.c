@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 int parse_vector(const json_t *array, const char *where, float *vector)
 {
@@ -78,7 +79,10 @@ static int add_document(struct chunk *chunk, size_t row, json_t *object, const c
 static int add_row(struct reader *reader, struct chunk *chunk, json_t *object, const char *where)
 {
     const json_t *vector = json_object_get(object, "vector");
-    if (!json_is_array(vector)) return refuse(where, "has no \"vector\", an array of numbers");
+    if (!vector) return refuse(where, "has no \"vector\", an array of numbers");
+    if (json_is_string(vector))
+        return refuse(where, "has a \"vector\" that is text; write the array without quotes around it: [1, 2]");
+    if (!json_is_array(vector)) return refuse(where, "has a \"vector\" that is no array of numbers");
     size_t dim = json_array_size(vector);
     if (dim < 1 || dim > POMAI_MAX_DIM) {
         complain("%s has a vector of %zu dimensions; 1 to %u can be stored", where, dim, POMAI_MAX_DIM);
@@ -104,6 +108,36 @@ static bool is_blank(struct text *line)
     return strspn(line->data, " \t\r") == line->size;
 }
 
+/* Whether the parser stopped at what Python writes for a float that JSON does not have. */
+static bool stopped_at_nan(const json_error_t *error, const char *text, size_t size)
+{
+    const char *word = strstr(error->text, "near '");
+    if (!word) return false;
+    word += strlen("near '");
+    if (*word == '-' && error->position > 0 && (size_t)error->position <= size) word = text + error->position;
+    return strncasecmp(word, "nan", 3) == 0 || strncasecmp(word, "inf", 3) == 0;
+}
+
+static int refuse_json(const struct reader *reader, const char *where, const char *text, size_t size,
+                       const json_error_t *error)
+{
+    const char *hint = "";
+    bool cut = json_error_code(error) == json_error_premature_end_of_input;
+    if (stopped_at_nan(error, text, size))
+        hint = "; JSON has neither NaN nor infinity, mend that row or leave it out";
+    else if (strstr(error->text, "too big"))
+        hint = "; whole numbers in JSON go to 2^63-1: give larger ids as text, in all rows, or without \"id\" in the "
+               "rows by --ids FILE";
+    else if (cut && *text == '{')
+        hint = "; a row is an object on one line: jq -c . FILE writes it so";
+    else if (cut && *text == '[')
+        hint = "; a row is an object on one line, without an array around all: jq -c '.[]' FILE writes it so";
+    else if (reader->line_number == 1 && *text != '{')
+        hint = "; if the file has another format, say so with --format";
+    complain("%s is no JSON at column %d: %s%s", where, error->column, error->text, hint);
+    return -1;
+}
+
 static int jsonl_next(struct reader *reader, struct chunk *chunk)
 {
     bool end;
@@ -122,12 +156,11 @@ static int jsonl_next(struct reader *reader, struct chunk *chunk)
     }
     json_error_t error;
     json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!object) {
-        complain("%s is no JSON at column %d: %s", where, error.column, error.text);
-        return -1;
-    }
-    int status = json_is_object(object) ? add_row(reader, chunk, object, where)
-                                        : refuse(where, "is no JSON object; a row is {\"vector\": [...], ...}");
+    if (!object) return refuse_json(reader, where, text, size, &error);
+    int status = json_is_object(object)
+                     ? add_row(reader, chunk, object, where)
+                     : refuse(where, "is no JSON object; a row is {\"vector\": [...], ...}, alone on "
+                                     "its line (jq -c '.[]' FILE takes an array of them apart)");
     json_decref(object);
     return status;
 }

@@ -26,11 +26,10 @@ static int vecs_next(struct reader *reader, struct chunk *chunk)
             return -1;
         }
         if (little32(bytes) != reader->dim) {
-            complain(
-                "%s row %llu at offset %llu has %u dimensions, the rows before it have %llu; the file is damaged or "
-                "mixes vectors, which belong in collections of their own",
-                in->path, (unsigned long long)reader->row, (unsigned long long)at, little32(bytes),
-                (unsigned long long)reader->dim);
+            complain("%s row %llu at offset %llu has %d dimensions, the rows before it have %llu; the file is damaged, "
+                     "mixes vectors, which belong in collections of their own, or has another format (--format)",
+                     in->path, (unsigned long long)reader->row, (unsigned long long)at, (int32_t)little32(bytes),
+                     (unsigned long long)reader->dim);
             return -1;
         }
     }
@@ -52,15 +51,15 @@ static int vecs_open(struct reader *reader, const char *name, unsigned width)
     if (input_need(in, bytes, 4, "the dimension of the first row") != 0) return -1;
     uint32_t dim = little32(bytes);
     if (dim < 1 || dim > POMAI_MAX_DIM) {
-        complain("%s row 0 has %u dimensions; 1 to %u can be stored. Is it a file of %s?", in->path, dim, POMAI_MAX_DIM,
-                 name);
+        complain("%s row 0 has %d dimensions; 1 to %u can be stored. Is it a file of %s? If not, say so with --format",
+                 in->path, (int32_t)dim, POMAI_MAX_DIM, name);
         return -1;
     }
     uint64_t row_bytes = 4 + width * (uint64_t)dim;
     if (in->size_is_exact && in->size % row_bytes != 0) {
         complain(
             "%s has %llu bytes, which is no whole number of rows of %u dimensions (%llu bytes each); the file is cut "
-            "short, damaged or no file of %s",
+            "short, damaged or no file of %s (--format)",
             in->path, (unsigned long long)in->size, dim, (unsigned long long)row_bytes, name);
         return -1;
     }

@@ -430,7 +430,7 @@ def case_fvecs():
         "empty": (b"", "is empty"),
         "three": (b"\1\0\0", "ends after 3 bytes"),
         "dim_0": (struct.pack("<i", 0), "0 dimensions"),
-        "dim_-1": (struct.pack("<i", -1), "4294967295 dimensions"),
+        "dim_-1": (struct.pack("<i", -1), "-1 dimensions"),
         "dim_2^31-1": (struct.pack("<i", 2**31 - 1) + b"\0" * 64, "2147483647 dimensions"),
         "dim_65537": (struct.pack("<i", 65537) + b"\0" * 64, "65537 dimensions"),
         "cut": (good[:-1], "no whole number of rows"),
@@ -463,7 +463,7 @@ def case_bvecs():
         "empty": (b"", "is empty"),
         "two": (b"\1\0", "ends after 2 bytes"),
         "dim_0": (struct.pack("<i", 0), "0 dimensions"),
-        "dim_-1": (struct.pack("<i", -1), "4294967295 dimensions"),
+        "dim_-1": (struct.pack("<i", -1), "-1 dimensions"),
         "dim_65537": (struct.pack("<i", 65537) + bytes(65537), "65537 dimensions"),
         "no_row": (struct.pack("<i", 9), "no whole number of rows"),
         "cut": (good[:-1], "no whole number of rows"),
@@ -635,7 +635,12 @@ def case_csv_refusals():
         "array_wide": ('id,vector\n1,"[' + "1," * 65536 + '1]"\n', "65537 dimensions"),
         "array_null": ('id,vector\n1,"[1,null]"\n', "line 2: element 1 of the vector is no number"),
         "array_deep": ("id,vector\n1," + "[" * 100000 + "\n", "no JSON array"),
-        "array_alone": ('"[1,2]"\n', "line 1 column 1 is '[1,2]'"),
+        "array_alone": ('"[1,2]"\n', ["line 1 column 1 is '[1,2]'", "a column 'vector', quoted"]),
+        "array_bare": ("id,vector\n1,[3,4]\n", ["line 2 has 3 columns", "quote the array"]),
+        "array_bare_fits": ("id,vector,t\n1,[3,4]\n", ["line 2 column 2 ('vector') is '[3'", "with the quotes"]),
+        "cr": ("id,a,b\r1,2,3\r", "line 1 has a carriage return inside; lines end in LF or CRLF"),
+        "cr_no_header": ("1,2\r3,4", "line 1 has a carriage return inside"),
+        "cr_quoted": ('"a","b"\r1,2\r', "line 1 has a carriage return inside"),
     }
     engine = ("dup", "id_kind", "id_sign")  # found by the database
     for name, (data, says) in bad.items():
@@ -805,7 +810,13 @@ def case_jsonl_refusals():
     bad = {
         "no_json": (ok + "hello\n", "line 2 is no JSON"),
         "cut": (ok + '{"id": 6, "vector": [1, 2', "line 2 is no JSON"),
-        "nan": (ok + '{"id": 6, "vector": [1, 2, NaN]}\n', "line 2"),
+        "nan": (ok + '{"id": 6, "vector": [1, 2, NaN]}\n', ["line 2 ", "JSON has neither NaN nor infinity"]),
+        "inf": (ok + '{"id": 6, "vector": [1, -Infinity, 2]}\n', ["line 2 ", "JSON has neither NaN nor infinity"]),
+        "text_vector": (ok + '{"id": 6, "vector": "[1, 2, 3]"}\n', 'line 2 has a "vector" that is text'),
+        "odd_vector": (ok + '{"id": 6, "vector": 3}\n', 'line 2 has a "vector" that is no array of numbers'),
+        "pretty": (json.dumps({"id": 5, "vector": [1, 2, 3]}, indent=2), ["line 1 ", "a row is an object on one line"]),
+        "pretty_list": (json.dumps([{"id": 5}], indent=2), ["line 1 ", "on one line, without an array around all"]),
+        "list": (json.dumps([{"id": 5}]), ["line 1 is no JSON object", "alone on its line"]),
         "overflow": (ok + '{"id": 6, "vector": [1, 2, 1e999]}\n', "line 2"),
         "range": (ok + '{"id": 6, "vector": [1, 2, 1e39]}\n', "line 2: element 2 of the vector is 1e+39"),
         "string": (ok + '{"id": 6, "vector": [1, "2", 3]}\n', "element 1 of the vector is no number"),
@@ -818,7 +829,7 @@ def case_jsonl_refusals():
         "wide": ('{"id": 6, "vector": [' + "1," * 65536 + "1]}\n", "65537 dimensions"),
         "id_neg": (ok + '{"id": -1, "vector": [1, 2, 3]}\n', "line 2 has an \"id\""),
         "id_real": (ok + '{"id": 1.5, "vector": [1, 2, 3]}\n', "line 2 has an \"id\""),
-        "id_big": (ok + '{"id": 99999999999999999999, "vector": [1, 2, 3]}\n', "line 2"),
+        "id_big": (ok + '{"id": 9223372036854775808, "vector": [1, 2, 3]}\n', ["line 2 ", "go to 2^63-1", "--ids FILE"]),
         "id_null": (ok + '{"id": null, "vector": [1, 2, 3]}\n', "line 2"),
         "id_object": (ok + '{"id": {}, "vector": [1, 2, 3]}\n', "line 2"),
         "id_missing": (ok + '{"vector": [1, 2, 3]}\n', "line 2 has no \"id\""),
@@ -906,6 +917,7 @@ def case_other_files():
     nothing_stored("x.db", "missing.npy", says=["missing.npy", "No such file"])
     os.mkdir("dir.npy")
     nothing_stored("x.db", "dir.npy", says="is a directory")
+    nothing_stored("x.db", ".", says=". is a directory; give a file")
     nothing_stored("x.db", "good.npy", "--format", "idx", says="idx magic")
     nothing_stored("x.db", "good.npy", "--format", "fvecs", says="dimensions")
     nothing_stored("x.db", "good.npy", "--format", "jsonl", says="line 1")
@@ -917,6 +929,25 @@ def case_other_files():
     with subprocess.Popen(["cp", "good.npy", "pipe.npy"]):
         pomai("import", "x.db", "pipe.npy")
     expect(counts("x.db") == {"default": 6}, "through a pipe")
+
+
+def case_wrong_format():
+    rows = [[1.0, 2.0]] * 3
+    files = {
+        "npy": npy_bytes((3, 2), flat(rows)),
+        "fvecs": fvecs_bytes(rows),
+        "bvecs": bvecs_bytes([[1, 2]] * 3),
+        "csv": csv_bytes(rows, "a,b"),
+        "jsonl": b'{"id": 1, "vector": [1, 2]}\n',
+        "idx": idx_bytes([bytes(2)] * 3, 1, 2),
+    }
+    for name, data in [*files.items(), ("csv", b"1,2\n3,4\n"), ("csv", b"1,2\n")]:
+        for other in files:
+            if other != name:
+                nothing_stored("x.db", write("x." + name, data), "--format", other, says=["x." + name, "--format"])
+                hint = "standard input" if {name, other} == {"fvecs", "bvecs"} else "--format"  # cut short, or wrong?
+                nothing_stored("x.db", "-", "--format", other, stdin=gzip.compress(data), says=hint)
+    expect(not os.path.exists("x.db"), "a database was made")
 
 
 def case_mutated_files():
