@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,33 +165,44 @@ static int text_ids_to_numbers(const struct importer *im, struct chunk *chunk)
     return 0;
 }
 
-/* The engine names the row of the batch; the person has a file. */
-static void point_into_file(const struct importer *im, const struct chunk *chunk, pomai_status status)
+static size_t first_not_finite(const float *vector, size_t dim)
+{
+    size_t i = 0;
+    while (i < dim && isfinite(vector[i]))
+        i++;
+    return i;
+}
+
+/* The engine counts rows within the batch; the person has a file, so its sentence is used only where no row is meant.
+ */
+static void complain_of_batch(const struct importer *im, const struct chunk *chunk, const pomai_error *err)
 {
     char place[80], other[80];
-    size_t row, twin;
-    const char *path = im->reader.in.path;
-    if (status == POMAI_ENOTFINITE && chunk_bad_vector(chunk, false, &row))
-        complain("the NaN or infinity is in %s, %s; mend that row or leave it out", path,
-                 reader_place(&im->reader, chunk, row, place));
-    else if (status == POMAI_EZEROVEC && chunk_bad_vector(chunk, true, &row))
-        complain("the zero vector is in %s, %s; leave that row out, or use --metric l2", path,
-                 reader_place(&im->reader, chunk, row, place));
-    else if (status == POMAI_EDUPID && chunk_same_id(chunk, &row, &twin))
-        complain("the id is in %s, %s, and again in %s; keep one of the two", path,
-                 reader_place(&im->reader, chunk, row, place), reader_place(&im->reader, chunk, twin, other));
-    else
+    size_t row, twin, dim = (size_t)chunk->dim;
+    const char *path = im->reader.in.path, *name = pomai_status_name(err->status);
+    if (err->status == POMAI_ENOTFINITE && chunk_bad_vector(chunk, false, &row)) {
+        size_t i = first_not_finite(chunk->vectors + row * dim, dim);
+        complain("%s, %s: dimension %zu is %s; mend that row or leave it out (%s)", path,
+                 reader_place(&im->reader, chunk, row, place), i,
+                 isnan(chunk->vectors[row * dim + i]) ? "NaN" : "infinite", name);
+    } else if (err->status == POMAI_EZEROVEC && chunk_bad_vector(chunk, true, &row)) {
+        complain("%s, %s: a zero vector has no direction under the cosine metric; leave that row out, or use "
+                 "--metric l2 (%s)",
+                 path, reader_place(&im->reader, chunk, row, place), name);
+    } else if (err->status == POMAI_EDUPID && chunk_same_id(chunk, &row, &twin)) {
+        complain("%s has the same id in %s, and again in %s; a batch takes an id once, keep one of the two (%s)", path,
+                 reader_place(&im->reader, chunk, row, place), reader_place(&im->reader, chunk, twin, other), name);
+    } else {
+        complain_error(err);
         complain("the batch was made of %s, %s to %s", path, reader_place(&im->reader, chunk, 0, place),
                  reader_place(&im->reader, chunk, chunk->rows - 1, other));
+    }
 }
 
 static void refused(struct importer *im, const struct chunk *chunk, const pomai_error *err)
 {
     /* The batches behind a failed one mostly fail for the same reason: once is enough. */
-    if (!im->failed) {
-        complain_error(err);
-        point_into_file(im, chunk, err->status);
-    }
+    if (!im->failed) complain_of_batch(im, chunk, err);
     im->failed = true;
     im->unknown = im->unknown || err->status == POMAI_EUNKNOWN;
 }
@@ -352,7 +364,11 @@ static void print_summary(const struct importer *im, double seconds)
     double megabytes = (double)im->rows * im->info.dim * sizeof(float) / 1e6 / seconds;
     char rows[32], rate_text[32];
     if (!args_has(im->args, OPT_JSON)) {
-        if (im->rows > 0)
+        if (im->rows > 0 && im->failed)
+            printf("imported %s rows of %u dimensions into collection '%s' before the %s (%" PRIu64 " batches, %s)\n",
+                   grouped(im->rows, rows), im->info.dim, im->info.name, interrupted ? "interruption" : "failure",
+                   im->batches, durability_name(im->level));
+        else if (im->rows > 0)
             printf("imported %s rows of %u dimensions into collection '%s' in %.3f s: %s vec/s, %.1f MB/s "
                    "(%" PRIu64 " batches, %s)\n",
                    grouped(im->rows, rows), im->info.dim, im->info.name, seconds, grouped((uint64_t)rate, rate_text),
@@ -392,6 +408,7 @@ static int finish(struct importer *im, int status, double seconds)
         if (pomai_collection_drop(im->db, collection_name(im->args), &err) == POMAI_OK) im->made = false;
     }
     status = db_close(im->db, im->collection, status);
+    im->failed = im->failed || status != EXIT_OK;
     if (status != EXIT_USAGE) print_summary(im, seconds);
     if (im->ledger && fclose(im->ledger) != 0 && status == EXIT_OK) {
         complain("the ledger %s could not be written: %s", im->args->value[OPT_LEDGER], strerror(errno));

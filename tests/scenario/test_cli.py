@@ -341,11 +341,13 @@ def case_npy_refusals():
 
 def case_npy_values():
     pomai("create", "x.db", "--dim", 3)
-    for value, place in ((math.nan, "row 5 "), (math.inf, "row 5 "), (-math.inf, "row 5 ")):
+    for value, what in ((math.nan, "NaN"), (math.inf, "infinite"), (-math.inf, "infinite")):
         rows = vectors(8, 3)
         rows[5][1] = value
         npy("bad.npy", rows)
-        outcome = nothing_stored("x.db", "bad.npy", says=["POMAI_ENOTFINITE", "bad.npy, " + place, "no row"])
+        says = ["POMAI_ENOTFINITE", "bad.npy, row 5 (offset 188): dimension 1 is " + what, "no row"]
+        outcome = nothing_stored("x.db", "bad.npy", says=says)
+        expect(outcome.out == "", f"words on stdout: {outcome}")
         nothing_stored("new.db", "bad.npy")
     write("big.npy", npy_bytes((1, 2), struct.pack("<2d", 1.0, 1e300), descr="<f8"))
     nothing_stored("new.db", "big.npy", says=["row 0 column 1", "1e+300", "float32"])
@@ -368,6 +370,10 @@ def case_rows_before_a_bad_one_stay():
     summary = outcome.json()[0]
     expect(not summary["ok"] and summary["rows"] == 30 and "error" in summary, f"{summary}")
     expect(counts("x.db") == {"default": 30}, f"{counts('x.db')}")
+    expect("row 3," not in outcome.err, f"a row of the batch is named: {outcome}")
+    outcome = refused("import", "text.db", "bad.npy", "--batch", 10, says="row 33 (")
+    expect(outcome.out.startswith("imported 30 rows of 3 dimensions into collection 'default' before the failure ("),
+           f"reads like success: {outcome}")
     same_rows("x.db", list(range(30)), rows[:30])
     ledger = [tuple(map(int, line.split())) for line in open("ledger")]
     expect(ledger == [(0, 10, 0), (10, 10, 10), (20, 10, 20)], f"{ledger}")
@@ -1199,6 +1205,7 @@ def case_interrupt():
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     expect(process.returncode == 130 and b"interrupted" in err, f"{process.returncode} {out} {err}")
+    expect(b"before the interruption" in out, f"reads like success: {out}")
     expect(check_ledger("x.db", "ledger", rows) == counts("x.db")["default"], "rows after an interrupt")
 
 
