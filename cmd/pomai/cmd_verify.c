@@ -28,7 +28,8 @@ const struct verb verb_verify = {
     .synopsis = "DB [options]",
     .brief = "check every byte of a database",
     .about = "Reads every byte of the log and the manifest and checks every checksum and chain, changing nothing. No\n"
-             "program may have the database open for writing. Exits with 1 if anything is damaged, and lists it.",
+             "program may have the database open for writing. Exits with 1 if anything is damaged, and lists it.\n"
+             "rows_put counts all rows in the log, also those replaced or deleted since.",
     .examples = "  pomai verify my.db",
     .options = TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,

@@ -333,10 +333,20 @@ static void print_table(const json_t *rows, size_t depth)
 
 static void print_tree(const char *key, const json_t *value, size_t depth);
 
+static bool is_empty_string(const json_t *value)
+{
+    return json_is_string(value) && json_string_length(value) == 0;
+}
+
 static void print_members(const json_t *object, size_t depth)
 {
-    for (void *at = first_member(object); at; at = next_member(object, at))
-        print_tree(json_object_iter_key(at), json_object_iter_value(at), depth);
+    /* A report on the log counts all rows ever put, deleted ones too; as `rows` a delete would seem to have failed. */
+    bool of_log = json_object_get(object, "torn_bytes") != NULL;
+    for (void *at = first_member(object); at; at = next_member(object, at)) {
+        const char *key = json_object_iter_key(at);
+        if (is_empty_string(json_object_iter_value(at))) continue; /* says nothing */
+        print_tree(of_log && strcmp(key, "rows") == 0 ? "rows_put" : key, json_object_iter_value(at), depth);
+    }
 }
 
 static void print_list(const json_t *list, size_t depth)

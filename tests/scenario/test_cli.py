@@ -1116,7 +1116,16 @@ def case_inspecting():
     text = pomai("stats", "x.db").out
     for key in stats:
         expect(key in text, f"{key} is not in the readable stats")
-    expect("no damage found" in pomai("verify", "x.db").out, "verify")
+    deleted = [hit["id"] for hit in pomai("search", "x.db", "-v", "[1,2,3,4]", "--json").json()[0]["hits"]]
+    pomai("delete", "x.db", *deleted)
+    verified = pomai("verify", "x.db").out
+    lines = [line.split() for line in verified.splitlines()]
+    expect("no damage found" in verified and ["rows_put", "100"] in lines, verified)
+    expect(pomai("verify", "x.db", "--json").json()[0]["rows"] == 100, "verify --json")
+    for text in (verified, pomai("stats", "x.db").out):
+        expect(not any(line.split() == ["notes"] for line in text.splitlines()), f"an empty line of notes: {text}")
+    lines = [line.split() for line in pomai("stats", "x.db").out.splitlines()]
+    expect(["rows_put", "100"] in lines and ["rows", "90"] in lines, f"{lines}")
     json.loads(pomai("verify", "x.db", "--json").out)
     expect(pomai("verify", "x.db", "-q").out == "", "verify --quiet")
     lines = pomai("dump-wal", "x.db").out.splitlines()
