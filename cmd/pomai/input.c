@@ -202,7 +202,7 @@ int input_need(struct input *in, void *bytes, size_t size, const char *what)
         complain("%s ends after %llu bytes, inside %s (%zu bytes from offset %llu); the file is cut short, fetch or "
                  "write it again%s",
                  in->path, (unsigned long long)in->offset, what, size, (unsigned long long)at,
-                 at == 0 ? "; if it has another format, say so with --format" : "");
+                 at == 0 && in->takes_format ? "; if it has another format, say so with --format" : "");
     return -1;
 }
 

@@ -68,6 +68,7 @@ int reader_open(struct reader *reader, const struct args *args, const char *path
     const struct format *known = format_find(format);
     if (!known) return usage_error(args, "--format is '%s'; it takes %s", format, format_names);
     if (input_open(&reader->in, path) != 0) return EXIT_FAILED;
+    reader->in.takes_format = true;
     if (known->open(reader, args) != 0) {
         reader_close(reader);
         return EXIT_FAILED;

@@ -28,6 +28,7 @@ struct input {
     uint64_t offset;                   /* of the next byte, uncompressed */
     uint64_t taken;                    /* bytes that were read from the file */
     uint64_t size;                     /* of the file on disk; 0 if unknown */
+    bool takes_format;                 /* --format is about this file */
     bool size_is_exact;                /* a plain regular file: size counts the bytes that can be read */
     const volatile sig_atomic_t *stop; /* may be NULL; set by a signal handler: a read that waits ends */
 };
