@@ -518,8 +518,8 @@ def case_csv_without_header():
 def case_csv_with_header():
     text = 'ID,title,x0,x1,"the ""note"""\r\n7,"a, b",1,2,"two\r\nlines"\r\n8,ü "quoted" inside,3,-4.5,\r\n'
     outcome = pomai("import", "x.db", write("x.csv", "\ufeff" + text))
-    expect("note: x.csv: vectors from 2 columns from 'x0' on, ids from 'id' (numbers), documents from 2 ('title'" in outcome.err,
-           f"{outcome}")
+    expect("note: x.csv: vectors from 2 columns from 'x0' on, ids from 'id' (numbers), documents from 2 ('title'" in
+           outcome.err, f"{outcome}")
     documents = [r["document"] for r in get("x.db", 7, 8)]
     expect(documents == [{"title": "a, b", 'the "note"': "two\r\nlines"},
                          {"title": 'ü "quoted" inside', 'the "note"': ""}], f"{documents}")
@@ -605,7 +605,7 @@ def case_csv_refusals():
         "first_garbage": ("1,2x\n2,3\n", "line 1 column 2 is '2x'"),
         "first_row_nan": ("a,b\nnan,1\n", "line 2 column 1 ('a') is 'nan' in the first row"),
         "hole": ("a,b,c\n1,,3\n", ["'b' is between them", "fill it in"]),
-        "open": ("id,x,y\n1,,2\n2,5,6\n", ["line 3 column 2 ('x') is the number 5", "(line 2)", "fill in the first row"]),
+        "open": ("id,x,y\n1,,2\n2,5,6\n", ["line 3 column 2 ('x') is the number 5", "(line 2)", "fill in"]),
         "open_dash": ("id,x,y\n1,-,2\n2,-,6\n3,-4.5,6\n", "line 4 column 2 ('x') is the number -4.5"),
         "open_na": ("id,x,y\n1,2,n/a\n2,5,word\n\n3,5,1e3\n", "line 5 column 3 ('y') is the number 1e3"),
         "open_null": ("x,y\nNULL,1\n2,1\n", "line 3 column 1 ('x') is the number 2"),
@@ -835,7 +835,8 @@ def case_jsonl_refusals():
         "wide": ('{"id": 6, "vector": [' + "1," * 65536 + "1]}\n", "65537 dimensions"),
         "id_neg": (ok + '{"id": -1, "vector": [1, 2, 3]}\n', "line 2 has an \"id\""),
         "id_real": (ok + '{"id": 1.5, "vector": [1, 2, 3]}\n', "line 2 has an \"id\""),
-        "id_big": (ok + '{"id": 9223372036854775808, "vector": [1, 2, 3]}\n', ["line 2 ", "go to 2^63-1", "--ids FILE"]),
+        "id_big": (ok + '{"id": 9223372036854775808, "vector": [1, 2, 3]}\n',
+                   ["line 2 ", "go to 2^63-1", "--ids FILE"]),
         "id_null": (ok + '{"id": null, "vector": [1, 2, 3]}\n', "line 2"),
         "id_object": (ok + '{"id": {}, "vector": [1, 2, 3]}\n', "line 2"),
         "id_missing": (ok + '{"vector": [1, 2, 3]}\n', "line 2 has no \"id\""),
