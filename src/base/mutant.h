@@ -41,7 +41,7 @@
     X(OLD_MANIFEST_FIRST, "crash power", "the old MANIFEST is removed before CURRENT names the new one")               \
     X(LEFTOVER_BLOCKS, "crash scenario.test_damage",                                                                   \
       "the temporary file of an interrupted edit makes the next one fail")                                             \
-    X(LEFTOVER_REUSED, "scenario.test_damage crash", "the temporary file of an interrupted edit is written over")      \
+    X(LEFTOVER_REUSED, "scenario.test_machine", "the temporary file of an interrupted edit is written over")           \
     X(ENOSPC_IGNORED, "scenario.test_faults fault", "a disk that is full when a log file is made counts as success")   \
     X(PRED_LENGTH_WRONG, "model", "a file header states the predecessor's capacity as its length")                     \
     /* reading */                                                                                                      \

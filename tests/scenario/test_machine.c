@@ -224,6 +224,33 @@ static void test_drop_half_way(void **state)
     finish(s);
 }
 
+/* The temporary file of an edit that failed is longer than that of the next. */
+static void shorter_edit(void *arg)
+{
+    struct scene *s = arg;
+    pomai_collection *coll;
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    options.dim = 4;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    CHECK(s, pomai_collection_create(s->db, "short", &options, &coll, &s->err) == POMAI_OK);
+    pomai_collection_close(coll);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){.calls = PM_SIM_BIT(RENAME), .error = EIO});
+    CHECK(s, pomai_collection_create(s->db, "one.with.a.much.longer.name", &options, &coll, &s->err) == POMAI_EIO);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    CHECK(s, pomai_collection_drop(s->db, "short", &s->err) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_with(s, 0, 0, 0) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_shorter_edit(void **state)
+{
+    (void)state;
+    struct scene *s = make(11, 0);
+    play(s, shorter_edit);
+    finish(s);
+}
+
 /* A full disk refuses a collection again and again: nothing of the refused ones stays. */
 static void refused_creates(void *arg)
 {
@@ -808,6 +835,7 @@ int main(void)
         cmocka_unit_test(test_race_for_default),
         cmocka_unit_test(test_drop_half_way),
         cmocka_unit_test(test_refused_creates),
+        cmocka_unit_test(test_shorter_edit),
         cmocka_unit_test(test_many_parts),
         cmocka_unit_test(test_many_batches),
         cmocka_unit_test(test_large_puts),
