@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The far ends of what the API takes: missing arguments, the largest sizes, and directories that are nearly databases.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -366,6 +367,40 @@ static void test_quarantine_made_again_lasts(void **state)
     assert_int_equal(syncs_of_database, 1);
 }
 
+static bool writes_fail;
+
+static int failing_write(const pm_os *os, int fd, const pm_span *spans, size_t count, uint64_t offset)
+{
+    (void)os;
+    return writes_fail ? -EIO : pm_os_posix()->file_write(pm_os_posix(), fd, spans, count, offset);
+}
+
+/* A rename that a crash cut in half leaves CURRENT.tmp as a second name of CURRENT; the next edit does not get far. */
+static void test_second_name_of_current(void **state)
+{
+    struct box *box = *state;
+    char current[T_PATH_MAX], temp[T_PATH_MAX], manifest[T_PATH_MAX];
+    pomai_error err;
+    pomai_db *db;
+    pomai_collection *coll;
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    options.dim = DIM;
+    pm_os os = *pm_os_posix();
+    os.file_write = failing_write;
+    assert_ok(pm_db_open(&os, box->db, NULL, &db, &err));
+    t_join(manifest, box->db, "manifest");
+    t_join(current, manifest, "CURRENT");
+    for (int i = 0; i < 2; i++) { /* the temporary files of the edit: the catalogue's, then CURRENT's */
+        t_join(temp, manifest, i == 0 ? "MANIFEST-0000000002.tmp" : "CURRENT.tmp");
+        assert_int_equal(link(current, temp), 0);
+    }
+    writes_fail = true;
+    assert_refused(pomai_collection_create(db, "never", &options, &coll, &err), POMAI_EIO, NULL);
+    writes_fail = false;
+    close_db(db);
+    close_db(open_db(box, NULL));
+}
+
 /* The database is gone by the time that the directory is locked. */
 static int lock_when_gone(const pm_os *os, const char *path, bool exclusive)
 {
@@ -407,6 +442,7 @@ int main(void)
         BOXED(test_path_with_slashes),
         BOXED(test_quarantine_made_again_lasts),
         BOXED(test_reader_makes_no_database),
+        BOXED(test_second_name_of_current),
         BOXED(test_very_many_string_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
