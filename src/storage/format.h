@@ -140,6 +140,20 @@ typedef struct pm_manifest_collection {
     uint64_t zero;
 } pm_manifest_collection;
 
+/* A segment, as the manifest names it. */
+typedef struct pm_manifest_segment {
+    uint64_t number;
+    uint64_t rows;
+    uint32_t meta_len; /* of its file SEGMENT */
+    uint32_t meta_crc;
+    uint64_t live_generation; /* of live-<g>; 0: there is none, no row has ended */
+    uint64_t live_len;
+    uint32_t live_crc;
+    uint32_t zero1;
+    uint64_t bytes; /* of all its files but live-<g> */
+    uint64_t zero2;
+} pm_manifest_segment;
+
 #define PM_AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field)
 #define PM_SIZE(type, size)        _Static_assert(sizeof(type) == (size), #type)
 
@@ -221,6 +235,15 @@ PM_AT(pm_manifest_header, collections, 88);
 PM_AT(pm_manifest_header, zero, 92);
 
 PM_SIZE(pm_manifest_shard, 16);
+PM_SIZE(pm_manifest_segment, 64);
+PM_AT(pm_manifest_segment, meta_len, 16);
+PM_AT(pm_manifest_segment, meta_crc, 20);
+PM_AT(pm_manifest_segment, live_generation, 24);
+PM_AT(pm_manifest_segment, live_len, 32);
+PM_AT(pm_manifest_segment, live_crc, 40);
+PM_AT(pm_manifest_segment, bytes, 48);
+PM_AT(pm_manifest_segment, zero2, 56);
+
 PM_SIZE(pm_manifest_collection, 32);
 PM_AT(pm_manifest_collection, metric, 8);
 PM_AT(pm_manifest_collection, flags, 12);

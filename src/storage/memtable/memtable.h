@@ -13,8 +13,7 @@
 
 #include "base/base.h"
 #include "storage/format.h"
-
-#define PM_NO_END UINT64_MAX
+#include "storage/row.h"
 
 /* The rows of one PUT record. The columns are borrowed from the slab, which outlives the memtable. */
 typedef struct pm_chunk {
@@ -34,13 +33,6 @@ typedef struct pm_chunk {
     uint64_t *previous; /* of each row: reference of the version that it replaced, 0: none; NULL: none of any */
     _Atomic uint64_t end[]; /* of each row; PM_NO_END */
 } pm_chunk;
-
-/* An id of either kind: bytes == NULL is u64. */
-typedef struct pm_id {
-    uint64_t u64;
-    const uint8_t *bytes;
-    uint32_t size;
-} pm_id;
 
 /* What is known of the u64 ids of a chunk to be; of string ids all zero. */
 typedef struct pm_id_bounds {

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Segments: rows of one collection, of all shards, immutable on disk, with what has ended since kept beside them.
+ * docs/format/segment.md. A segment is found through the manifest, which holds a checksum of its file SEGMENT, which
+ * holds sizes, offsets and checksums of everything else. Every block of every buffer is checked once before its first
+ * use after an open; docs/threads.md says who may store ends.
+ */
+#ifndef PM_STORAGE_SEGMENT_H
+#define PM_STORAGE_SEGMENT_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "os/os.h"
+#include "storage/format.h"
+#include "storage/row.h"
+
+enum { PM_SEGMENT_MAX_ROWS = 1 << 28 };
+#define PM_NO_ROW UINT32_MAX
+
+/* Where a segment is and whose it is. */
+typedef struct pm_segment_place {
+    const pm_os *os;
+    const char *dir; /* .../collections/<id>/segments/<number>; its parents exist */
+    uint8_t uuid[16];
+    uint32_t collection;
+    uint32_t dim;
+    pomai_id_kind id_kind;
+    uint32_t shards;
+    uint64_t number;
+} pm_segment_place;
+
+/* One row; pointers are borrowed from where it lies. */
+typedef struct pm_segment_row {
+    pm_id id;
+    uint32_t shard;
+    uint64_t lsn, stamp;
+    uint64_t expiry; /* ns since 1970; 0: never */
+    const float *vector;
+    pomai_bytes document;
+} pm_segment_row;
+
+/* ---- writing ---- */
+
+typedef struct pm_segment_write {
+    const pm_segment_place *place;
+    uint64_t rows; /* 1 to PM_SEGMENT_MAX_ROWS */
+    /* Gives row i. Called for every row once a column, in ascending order within each pass. */
+    pomai_status (*row)(void *context, uint64_t i, pm_segment_row *row, pomai_error *err);
+    /* Called after about every 4 MiB written and at least once a pass; may sleep; a failure gives up. May be NULL. */
+    pomai_status (*pace)(void *context, uint64_t bytes, pomai_error *err);
+    void *context;
+} pm_segment_write;
+
+/* Writes a segment's files, synced, with their names and the name of the directory. Nothing refers to them until the
+ * manifest does. A failure removes what it can; an interrupted write leaves a directory that the next open removes. */
+pomai_status pm_segment_make(const pm_segment_write *in, pm_manifest_segment *out, pomai_error *err);
+/* Removes a segment's files and its directory, whatever is there. Failure only costs space. */
+void pm_segment_remove(const pm_os *os, const char *dir);
+
+/* ---- an open segment ---- */
+
+typedef struct pm_segment pm_segment;
+
+/* Maps the files and loads the liveness that `entry` names. Takes time that does not depend on the number of rows,
+ * but for the liveness. POMAI_ECORRUPT names the file: missing, cut short, another segment's, damaged. */
+pomai_status pm_segment_open(const pm_segment_place *place, const pm_manifest_segment *entry, pm_segment **out,
+                             pomai_error *err);
+void pm_segment_free(pm_segment *segment);
+
+const pm_segment_place *pm_segment_where(const pm_segment *segment);
+const pm_manifest_segment *pm_segment_entry(const pm_segment *segment);
+uint64_t pm_segment_rows(const pm_segment *segment);
+/* Largest begin of a shard's rows, 0 if it has none. */
+uint64_t pm_segment_max_lsn(const pm_segment *segment, uint32_t shard);
+/* Largest u64 id; earliest expiry of any row, 0 if none ever expires. */
+uint64_t pm_segment_max_id(const pm_segment *segment);
+uint64_t pm_segment_first_expiry(const pm_segment *segment);
+
+/* ---- reading ---- */
+
+/* Columns, for pm_segment_check. */
+enum {
+    PM_SEG_ID = 1,
+    PM_SEG_SHARD = 2,
+    PM_SEG_LSN = 4,
+    PM_SEG_STAMP = 8,
+    PM_SEG_EXPIRY = 16,
+    PM_SEG_VECTOR = 32,
+    PM_SEG_DOCUMENT = 64,
+    PM_SEG_ALL = 127
+};
+
+/* Checks the blocks that hold these columns of rows first .. first + count - 1, unless they were checked before. From
+ * any thread. POMAI_ECORRUPT names file, offset and rows. What follows may be called only for rows checked so. */
+pomai_status pm_segment_check(pm_segment *segment, uint32_t columns, uint64_t first, uint64_t count, pomai_error *err);
+void pm_segment_id(const pm_segment *segment, uint64_t row, pm_id *id);
+uint32_t pm_segment_shard(const pm_segment *segment, uint64_t row);
+uint64_t pm_segment_lsn(const pm_segment *segment, uint64_t row);
+uint64_t pm_segment_stamp(const pm_segment *segment, uint64_t row);
+uint64_t pm_segment_expiry(const pm_segment *segment, uint64_t row);
+const float *pm_segment_vector(const pm_segment *segment, uint64_t row);
+pomai_bytes pm_segment_document(const pm_segment *segment, uint64_t row);
+
+/* The seed of the hashes in ids.idx, the same for all segments of a database. */
+uint64_t pm_segment_seed(const uint8_t uuid[16]);
+/* false: no row has an id of this hash (pm_id_hash with the seed). Checked blocks of the bloom filter only; damage
+ * makes it true, and pm_segment_find fail. */
+bool pm_segment_may_have(pm_segment *segment, uint64_t hash);
+/* Asks for the memory that pm_segment_may_have will read. */
+void pm_segment_prefetch(const pm_segment *segment, uint64_t hash);
+/* The version of an id that a reader at `visible` of its shard sees; PM_NO_END - 1: the one without an end. *row is
+ * PM_NO_ROW if there is none. An id may have several versions in a segment. */
+pomai_status pm_segment_find(pm_segment *segment, const pm_id *id, uint64_t hash, uint64_t visible, uint32_t *row,
+                             pomai_error *err);
+
+/* ---- ends ---- */
+
+/* Stores the end of a row; true if it had none. Two threads may store the same end of the same row. */
+bool pm_segment_end(pm_segment *segment, uint64_t row, uint64_t lsn);
+/* PM_NO_END if it has none. */
+uint64_t pm_segment_end_of(const pm_segment *segment, uint64_t row);
+/* A bit for each of rows 64 * word .. 64 * word + 63 that has an end. Sequentially consistent. */
+uint64_t pm_segment_ended_word(const pm_segment *segment, uint64_t word);
+/* How many rows have an end. */
+uint64_t pm_segment_ended(const pm_segment *segment);
+/* For whoever replaces the segment: where ends are stored as well (core/engine). Sequentially consistent. */
+_Atomic(void *) *pm_segment_forward(pm_segment *segment);
+
+/* Writes live-<generation> with every end that is at most upto[shard of its row], synced, and fills the live_ fields of
+ * `entry`. No such end: live_generation 0, and no file. */
+pomai_status pm_segment_write_live(const pm_segment *segment, uint64_t generation, const uint64_t *upto,
+                                   pm_manifest_segment *entry, pomai_error *err);
+/* Removes live-<generation>. */
+void pm_segment_remove_live(const pm_segment *segment, uint64_t generation);
+/* Removes every live-<g> but the one of the entry, and *.tmp: for a writer's open. */
+void pm_segment_remove_leftovers(const pm_segment *segment);
+
+/* ---- inspecting ---- */
+
+/* Reads all of a segment from the disk again, not through the mapping, and checks every byte and every relation:
+ * blocks, ids against ids.idx, the order of ids.idx, bloom filter, Arrow headers, liveness, unknown files. `progress`
+ * gets the bytes done since the last call; non-zero stops with POMAI_EDEADLINE. */
+pomai_status pm_segment_verify(const pm_segment_place *place, const pm_manifest_segment *entry,
+                               int (*progress)(void *context, uint64_t bytes), void *context, pomai_error *err);
+/* Bytes that pm_segment_verify will read. */
+uint64_t pm_segment_bytes(const pm_manifest_segment *entry);
+
+#endif
