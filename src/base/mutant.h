@@ -112,7 +112,12 @@
     X(LOCK_IS_SHARED, "scenario.test_processes", "a writer locks the database like a reader")                          \
     X(FD_LEAKED, "scenario.test_faults fault", "a log file that could not be made stays open")                         \
     X(OPEN_LEAKS, "scenario.test_faults fault", "opening leaks a path")                                                \
-    X(FAILED_DROP_FORGOTTEN, "scenario.test_machine sim", "a collection takes writes after its drop failed half-way")
+    X(FAILED_DROP_FORGOTTEN, "scenario.test_machine sim", "a collection takes writes after its drop failed half-way")  \
+    /* retiring */                                                                                                     \
+    X(FLUSHED_NOT_STORED, "unit.test_manifest", "the manifest does not say how far a collection is flushed")           \
+    X(PRED_FROM_MANIFEST_NOT_CHECKED, "unit.test_wal",                                                                 \
+      "the first log file is not compared with the end of the log that the manifest states")                           \
+    X(RETIRE_NEWEST_FIRST, "unit.test_wal", "log files are retired newest first")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -33,7 +33,8 @@
     X(MANIFEST_RENAMED)   /* renamed, CURRENT still names the old one */                                               \
     X(CURRENT_RENAMED)    /* CURRENT names the new one, directory not synced */                                        \
     X(MANIFEST_DONE)      /* directory synced */                                                                       \
-    X(INIT_DIRS)          /* directories of a new database made, no manifest yet */
+    X(INIT_DIRS)          /* directories of a new database made, no manifest yet */                                    \
+    X(WAL_RETIRED)        /* a log file below the first that the manifest names is removed */
 
 enum pm_point {
 #define PM_POINT_X(name) PM_POINT_##name,

@@ -12,7 +12,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are little-endian");
 
-#define PM_FORMAT 1u
+#define PM_FORMAT 2u
 
 #define PM_WAL_MAGIC      "POMAIWAL"
 #define PM_MARK_MAGIC     "POMAIMRK"
@@ -30,9 +30,14 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are l
 #define PM_MAX_SHARDS      256u
 #define PM_MAX_ROWS        (1u << 24) /* of a batch */
 
+/* What a reader of the manifest must know. */
+#define PM_FEATURE_SEGMENTS ((uint64_t)1) /* rows outside of the log, or a log without its begin */
+#define PM_FEATURE_EXPIRY   ((uint64_t)2) /* a collection whose rows end by themselves */
+#define PM_FEATURES_KNOWN   (PM_FEATURE_SEGMENTS | PM_FEATURE_EXPIRY)
+
 enum { PM_OP_PUT = 1, PM_OP_DELETE = 2, PM_OP_ABORT = 3 };
 enum { PM_DTYPE_NONE = 0, PM_DTYPE_F32 = 1 };
-enum { PM_REC_IDS_ARE_RANGE = 1, PM_REC_HAS_DOCUMENTS = 2, PM_REC_FLAGS_KNOWN = 3 };
+enum { PM_REC_IDS_ARE_RANGE = 1, PM_REC_HAS_DOCUMENTS = 2, PM_REC_HAS_EXPIRY = 4, PM_REC_FLAGS_KNOWN = 7 };
 
 typedef struct pm_wal_header {
     char magic[8];
@@ -120,12 +125,19 @@ typedef struct pm_manifest_header {
     uint32_t hash_kind;
     uint32_t next_collection;
     uint32_t collections;
-    uint8_t zero[36];
+    uint32_t zero1;
+    uint64_t clock; /* latest wall-clock time acted on, ns since 1970; never goes back */
+    uint64_t next_segment;
+    uint8_t zero2[16];
 } pm_manifest_header;
 
 typedef struct pm_manifest_shard {
     uint64_t first_wal;
     uint64_t resolved;
+    uint64_t pred_lsn; /* the end of the log before first_wal; all zero while that is 1 */
+    uint64_t pred_length;
+    uint64_t pred_chain;
+    uint64_t pred_stamp;
 } pm_manifest_shard;
 
 typedef struct pm_manifest_collection {
@@ -137,7 +149,10 @@ typedef struct pm_manifest_collection {
     uint8_t name_len;
     uint32_t flags;
     uint64_t created;
-    uint64_t zero;
+    uint64_t next_id; /* the next id to assign is at least this */
+    uint64_t ttl_ns;  /* 0: none */
+    uint32_t segments;
+    uint8_t zero[20];
 } pm_manifest_collection;
 
 /* A segment, as the manifest names it. */
@@ -232,9 +247,18 @@ PM_AT(pm_manifest_header, shards, 76);
 PM_AT(pm_manifest_header, hash_kind, 80);
 PM_AT(pm_manifest_header, next_collection, 84);
 PM_AT(pm_manifest_header, collections, 88);
-PM_AT(pm_manifest_header, zero, 92);
+PM_AT(pm_manifest_header, zero1, 92);
+PM_AT(pm_manifest_header, clock, 96);
+PM_AT(pm_manifest_header, next_segment, 104);
+PM_AT(pm_manifest_header, zero2, 112);
 
-PM_SIZE(pm_manifest_shard, 16);
+PM_SIZE(pm_manifest_shard, 48);
+PM_AT(pm_manifest_shard, resolved, 8);
+PM_AT(pm_manifest_shard, pred_lsn, 16);
+PM_AT(pm_manifest_shard, pred_length, 24);
+PM_AT(pm_manifest_shard, pred_chain, 32);
+PM_AT(pm_manifest_shard, pred_stamp, 40);
+
 PM_SIZE(pm_manifest_segment, 64);
 PM_AT(pm_manifest_segment, meta_len, 16);
 PM_AT(pm_manifest_segment, meta_crc, 20);
@@ -244,10 +268,20 @@ PM_AT(pm_manifest_segment, live_crc, 40);
 PM_AT(pm_manifest_segment, bytes, 48);
 PM_AT(pm_manifest_segment, zero2, 56);
 
-PM_SIZE(pm_manifest_collection, 32);
+PM_SIZE(pm_manifest_collection, 64);
 PM_AT(pm_manifest_collection, metric, 8);
 PM_AT(pm_manifest_collection, flags, 12);
 PM_AT(pm_manifest_collection, created, 16);
-PM_AT(pm_manifest_collection, zero, 24);
+PM_AT(pm_manifest_collection, next_id, 24);
+PM_AT(pm_manifest_collection, ttl_ns, 32);
+PM_AT(pm_manifest_collection, segments, 40);
+PM_AT(pm_manifest_collection, zero, 44);
+
+/* What to do about a file of another format. */
+static inline const char *pm_format_advice(uint32_t format)
+{
+    return format < PM_FORMAT ? "it was written by an older development build: export the database with that build"
+                              : "use a newer PomaiDB";
+}
 
 #endif

@@ -60,7 +60,7 @@ static uint64_t mend_record(uint8_t *at, uint64_t room, uint32_t seed, uint64_t 
     h->ids_len %= most;
     h->vectors_len %= most;
     h->documents_len %= most;
-    pm_rec_layout_init(&l, h->ids_len, h->vectors_len, h->documents_len);
+    pm_rec_layout_init(&l, h->ids_len, h->vectors_len, h->expiry_len, h->documents_len);
     h->payload_len = l.payload_len;
     uint64_t payload = h->payload_len <= room - PM_REC_HEADER ? h->payload_len : room - PM_REC_HEADER;
     if (h->id_kind == POMAI_ID_STRING && lot % 7 != 0 && h->ids_len <= payload &&

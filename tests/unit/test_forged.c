@@ -125,7 +125,7 @@ static void test_records(void **state)
         pm_rec_layout l;
         *h = *s->base;
         patch(image, &s->p[0]);
-        pm_rec_layout_init(&l, h->ids_len, h->vectors_len, h->documents_len);
+        pm_rec_layout_init(&l, h->ids_len, h->vectors_len, h->expiry_len, h->documents_len);
         h->payload_len = l.payload_len;
         memcpy(image + l.ids_at, s->word, sizeof s->word);
         if (l.total < ROOM && h->documents_len > 0) memcpy(image + l.documents_at, s->documents, sizeof s->documents);

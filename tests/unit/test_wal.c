@@ -52,7 +52,7 @@ static int tear_down(void **state)
 static size_t make_record(uint8_t *to, const box *b, uint32_t seed, uint64_t first, uint32_t rows)
 {
     pm_rec_layout l;
-    pm_rec_layout_init(&l, 8, (uint64_t)rows * 4 * sizeof(float), 0);
+    pm_rec_layout_init(&l, 8, (uint64_t)rows * 4 * sizeof(float), 0, 0);
     memset(to, 0, l.total);
     pm_rec_header *h = (pm_rec_header *)(void *)to;
     h->version = PM_REC_VERSION;

@@ -161,16 +161,18 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
     pm_manifest next;
     status = pm_manifest_copy(&next, &db->manifest, err);
     if (status != POMAI_OK) return status;
-    pm_manifest_entry *entry = &next.entry[next.collections];
-    snprintf(entry->name, sizeof entry->name, "%s", name);
-    entry->fixed = (pm_manifest_collection){.id = next.next_collection,
-                                            .dim = (uint32_t)o->dim,
-                                            .metric = (uint8_t)o->metric,
-                                            .id_kind = (uint8_t)o->id_kind,
-                                            .dtype = PM_DTYPE_F32,
-                                            .name_len = (uint8_t)strlen(name),
-                                            .created = db->os->wall_ns(db->os)};
-    next.collections++;
+    pm_manifest_entry *entry = NULL;
+    const pm_manifest_collection fixed = {.id = next.next_collection,
+                                          .dim = (uint32_t)o->dim,
+                                          .metric = (uint8_t)o->metric,
+                                          .id_kind = (uint8_t)o->id_kind,
+                                          .dtype = PM_DTYPE_F32,
+                                          .created = db->os->wall_ns(db->os)};
+    status = pm_manifest_add_entry(&next, &fixed, name, &entry, err);
+    if (status != POMAI_OK) {
+        pm_manifest_clear(&next);
+        return status;
+    }
     next.next_collection++;
     pm_catalog *catalog = catalog_make(next.collections);
     pm_coll *made = catalog == NULL ? NULL : coll_make(db, entry);
@@ -221,11 +223,11 @@ static pomai_status drop_locked(pm_db *db, const char *name, pomai_error *err)
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < before->count; i++) { /* manifest and catalogue are in the same order */
-        if (before->coll[i] == coll) continue;
-        catalog->coll[kept] = before->coll[i];
-        next.entry[kept++] = db->manifest.entry[i];
+        if (before->coll[i] == coll)
+            pm_manifest_remove_entry(&next, i);
+        else
+            catalog->coll[kept++] = before->coll[i];
     }
-    next.collections = kept;
     next.next_collection -= PM_MUTANT(COLLECTION_ID_REUSED) && coll->id + 1 == next.next_collection;
     status = install(db, &next, err);
     if (status != POMAI_OK) {

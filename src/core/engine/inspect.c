@@ -51,6 +51,7 @@ static pomai_status scan_shard(inspection *in, uint32_t shard, pm_wal_scan *scan
     memcpy(place.uuid, in->manifest.uuid, 16);
     scan->place = &place;
     scan->first_number = in->manifest.shard[shard].first_wal;
+    scan->before = pm_wal_before(&in->manifest.shard[shard]);
     pomai_status status = pm_wal_scan_run(scan, err);
     scan->place = NULL;
     pm_free(dir);
@@ -218,14 +219,15 @@ static pomai_status dump_record(pm_wal_scan *scan, const pm_wal_image *image, ui
                                    "%llu, \"op\": \"%s\", \"collection\": %u, "
                                    "\"rows\": %u, \"dim\": %u, \"batch\": %llu, \"part\": %u, \"parts\": %u, "
                                    "\"stamp_ns\": %llu, \"payload_bytes\": %llu, "
-                                   "\"document_bytes\": %llu}"
+                                   "\"expiry_bytes\": %llu, \"document_bytes\": %llu}"
                                  : "shard %u  file %llu  offset %-9llu lsn %-7llu durable %-7llu %-6s collection %u  "
                                    "rows %-6u dim %-5u batch %llu  part %u/%u  "
-                                   "stamp %llu  payload %llu  documents %llu";
+                                   "stamp %llu  payload %llu  expiry %llu  documents %llu";
     snprintf(text, sizeof text, format, scan->place->shard, (unsigned long long)image->number, (unsigned long long)at,
              (unsigned long long)h->lsn, (unsigned long long)h->durable_lsn, op[h->op <= PM_OP_ABORT ? h->op : 0],
              h->collection, h->rows, h->dim, (unsigned long long)h->batch, d->json ? h->part : h->part + 1, h->parts,
-             (unsigned long long)h->stamp, (unsigned long long)h->payload_len, (unsigned long long)h->documents_len);
+             (unsigned long long)h->stamp, (unsigned long long)h->payload_len, (unsigned long long)h->expiry_len,
+             (unsigned long long)h->documents_len);
     return give_line(d, text, err);
 }
 

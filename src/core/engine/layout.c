@@ -163,7 +163,8 @@ static int sync_parent(const pm_os *os, const char *path)
 
 pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, pomai_error *err)
 {
-    pm_manifest m = {.epoch = PM_EPOCH, .shards = shards, .next_collection = 1, .created = os->wall_ns(os)};
+    pm_manifest m = {
+        .epoch = PM_EPOCH, .shards = shards, .next_collection = 1, .next_segment = 1, .created = os->wall_ns(os)};
     int rc = os->random(os, m.uuid, sizeof m.uuid);
     if (rc != 0) return pm_fail_os(err, rc, "no random bytes for the new database %s", path);
     if (!PM_MUTANT(NEW_DATABASE_NOT_SYNCED)) rc = sync_parent(os, path);

@@ -117,7 +117,7 @@ static void work_on_shard(void *context, uint32_t i)
     pm_shard *shard = r->db->shared.shard[i];
     switch (r->phase) {
     case PHASE_SCAN:
-        w->status = pm_shard_scan(shard, r->db->manifest.shard[i].first_wal, r->accept_damage, &w->notes, &w->error);
+        w->status = pm_shard_scan(shard, &r->db->manifest.shard[i], r->accept_damage, &w->notes, &w->error);
         break;
     case PHASE_REPLAY:
         w->status = pm_shard_replay(shard, r->aborted, r->aborted_count, pm_db_find_id, r->db, &w->error);

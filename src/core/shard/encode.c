@@ -104,7 +104,7 @@ static void measure(const pm_part *part, columns *c)
         for (uint32_t i = 0; i < part->rows; i++)
             documents += batch->documents[row_of(part, i)].size;
     }
-    pm_rec_layout_init(&c->layout, ids, vectors, documents);
+    pm_rec_layout_init(&c->layout, ids, vectors, 0, documents);
 }
 
 /* rows + 1 ends, then the bytes. */

@@ -53,10 +53,12 @@ static pomai_status take_image(pm_wal_scan *scan, pm_wal_image *image, pomai_err
     return POMAI_OK;
 }
 
-pomai_status pm_shard_scan(pm_shard *shard, uint64_t first_wal, bool accept_damage, pm_text *notes, pomai_error *err)
+pomai_status pm_shard_scan(pm_shard *shard, const pm_manifest_shard *begin, bool accept_damage, pm_text *notes,
+                           pomai_error *err)
 {
     shard->scan = (pm_wal_scan){.place = &shard->place,
-                                .first_number = first_wal,
+                                .first_number = begin->first_wal,
+                                .before = pm_wal_before(begin),
                                 .accept_damage = accept_damage,
                                 .on_record = take_record,
                                 .on_image = take_image,
@@ -218,7 +220,8 @@ pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const 
                              pomai_error *err)
 {
     pomai_status status = POMAI_OK;
-    pm_wal_remove_leftovers(&shard->place); /* not while scanning: another shard's damage may still refuse the open */
+    /* Not while scanning: another shard's damage may still refuse the open. */
+    pm_wal_remove_leftovers(&shard->place, shard->scan.first_number);
     if (shard->end.number > 0) status = settle_log(shard, err);
     if (status == POMAI_OK && shard->scan.torn_at != 0 && !PM_MUTANT(QUARANTINE_FORGOTTEN))
         status = pm_wal_quarantine(&shard->scan, quarantine_dir, err);

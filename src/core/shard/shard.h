@@ -160,7 +160,8 @@ typedef struct pm_shard_stats {
 pm_shard *pm_shard_make(pm_shared *shared, uint32_t index, const char *dir, const uint8_t uuid[16], pomai_error *err);
 void pm_shard_free(pm_shard *shard);
 /* Reads the log. The caller may do this for several shards at once. */
-pomai_status pm_shard_scan(pm_shard *shard, uint64_t first_wal, bool accept_damage, pm_text *notes, pomai_error *err);
+pomai_status pm_shard_scan(pm_shard *shard, const pm_manifest_shard *begin, bool accept_damage, pm_text *notes,
+                           pomai_error *err);
 /* Parts of batches over several records, and aborts; borrowed. */
 const pm_recovered_part *pm_shard_parts(const pm_shard *shard, size_t *count);
 uint64_t pm_shard_open_counter(const pm_shard *shard);

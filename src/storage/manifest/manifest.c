@@ -6,14 +6,17 @@
  */
 #include "storage/manifest/manifest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mutant.h"
 #include "base/point.h"
 
 enum { PATH_SIZE = 4096, CRC_FROM = 12, MOST_BYTES = 64 * 1024 * 1024 };
+enum { MOST_ROWS = 1 << 28, MOST_META = 64 << 20 }; /* of a segment */
 
 bool pm_manifest_name_valid(const char *name, size_t size)
 {
@@ -27,19 +30,110 @@ bool pm_manifest_name_valid(const char *name, size_t size)
     return true;
 }
 
+/* ---- in memory ---- */
+
+static void entry_clear(pm_manifest_entry *entry)
+{
+    pm_free(entry->flushed);
+    pm_free(entry->segment);
+    entry->flushed = NULL;
+    entry->segment = NULL;
+}
+
+pomai_status pm_manifest_set_segments(pm_manifest_entry *entry, const pm_manifest_segment *list, uint32_t count,
+                                      pomai_error *err)
+{
+    pm_manifest_segment *own = NULL;
+    if (count > 0) {
+        own = pm_malloc(count * sizeof *own);
+        if (own == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+        memcpy(own, list, count * sizeof *own);
+    }
+    pm_free(entry->segment);
+    entry->segment = own;
+    entry->segments = entry->fixed.segments = count;
+    return POMAI_OK;
+}
+
+/* What `to` owned is forgotten, not freed. */
+static pomai_status entry_copy(pm_manifest_entry *to, const pm_manifest_entry *from, uint32_t shards, pomai_error *err)
+{
+    *to = *from;
+    to->segment = NULL;
+    to->flushed = pm_calloc(shards, sizeof *to->flushed);
+    if (to->flushed == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+    if (from->flushed != NULL) memcpy(to->flushed, from->flushed, shards * sizeof *to->flushed);
+    return pm_manifest_set_segments(to, from->segment, from->segments, err);
+}
+
 pomai_status pm_manifest_copy(pm_manifest *to, const pm_manifest *from, pomai_error *err)
 {
     *to = *from;
     to->entry = pm_calloc((size_t)from->collections + 1, sizeof *to->entry);
+    to->collections = 0;
     if (to->entry == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
-    if (from->collections > 0) memcpy(to->entry, from->entry, from->collections * sizeof *to->entry);
+    for (uint32_t i = 0; i < from->collections; i++) {
+        to->collections++;
+        pomai_status status = entry_copy(&to->entry[i], &from->entry[i], from->shards, err);
+        if (status == POMAI_OK) continue;
+        pm_manifest_clear(to);
+        return status;
+    }
     return POMAI_OK;
 }
 
 void pm_manifest_clear(pm_manifest *manifest)
 {
+    for (uint32_t i = 0; i < manifest->collections; i++)
+        entry_clear(&manifest->entry[i]);
     pm_free(manifest->entry);
     memset(manifest, 0, sizeof *manifest);
+}
+
+pomai_status pm_manifest_add_entry(pm_manifest *manifest, const pm_manifest_collection *fixed, const char *name,
+                                   pm_manifest_entry **entry, pomai_error *err)
+{
+    const size_t name_len = strlen(name);
+    assert(pm_manifest_name_valid(name, name_len));
+    uint64_t *flushed = pm_calloc(manifest->shards, sizeof *flushed);
+    pm_manifest_entry *all =
+        flushed == NULL ? NULL : pm_realloc(manifest->entry, ((size_t)manifest->collections + 1) * sizeof *all);
+    if (all == NULL) {
+        pm_free(flushed);
+        return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+    }
+    manifest->entry = all;
+    assert(manifest->collections == 0 || all[manifest->collections - 1].fixed.id < fixed->id);
+    pm_manifest_entry *e = &all[manifest->collections++];
+    memset(e, 0, sizeof *e);
+    e->fixed = *fixed;
+    e->fixed.name_len = (uint8_t)name_len;
+    e->fixed.segments = 0;
+    memcpy(e->name, name, name_len);
+    e->flushed = flushed;
+    *entry = e;
+    return POMAI_OK;
+}
+
+void pm_manifest_remove_entry(pm_manifest *manifest, uint32_t index)
+{
+    assert(index < manifest->collections);
+    pm_manifest_entry *e = &manifest->entry[index];
+    entry_clear(e);
+    memmove(e, e + 1, (--manifest->collections - index) * sizeof *e);
+}
+
+pm_manifest_entry *pm_manifest_find(pm_manifest *manifest, uint32_t collection)
+{
+    uint32_t low = 0, high = manifest->collections;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (manifest->entry[middle].fixed.id < collection)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < manifest->collections && manifest->entry[low].fixed.id == collection ? &manifest->entry[low] : NULL;
 }
 
 /* ---- reading ---- */
@@ -111,32 +205,147 @@ static pomai_status read_current(const pm_os *os, const char *dir, pm_current *c
         current->crc != pm_crc32c(0, (const uint8_t *)current + CRC_FROM, sizeof *current - CRC_FROM))
         return pm_fail(err, POMAI_ECORRUPT, "%s is damaged; restore it from a copy", path);
     if (current->format != PM_FORMAT)
-        return pm_fail(err, POMAI_EFORMAT, "%s has format %u, this build reads %u; use a newer PomaiDB", path,
-                       current->format, PM_FORMAT);
+        return pm_fail(err, POMAI_EFORMAT, "%s has format %u, this build reads %u; %s", path, current->format,
+                       PM_FORMAT, pm_format_advice(current->format));
     return POMAI_OK;
 }
 
-static bool decode_collections(pm_manifest *m, const uint8_t *bytes, uint64_t size, uint64_t at, uint32_t count)
+/* Bytes of a catalogue that are not read yet. */
+typedef struct reader {
+    const uint8_t *at;
+    uint64_t left;
+} reader;
+
+/* NULL: there are not that many. */
+static const uint8_t *take(reader *r, uint64_t size)
 {
-    uint32_t last = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        pm_manifest_entry *e = &m->entry[i];
-        if (size - at < sizeof e->fixed) return false;
-        memcpy(&e->fixed, bytes + at, sizeof e->fixed);
-        at += sizeof e->fixed;
-        const pm_manifest_collection *c = &e->fixed;
-        uint64_t padded = pm_align_up(c->name_len, 8);
-        if (size - at < padded || !pm_manifest_name_valid((const char *)bytes + at, c->name_len)) return false;
-        memcpy(e->name, bytes + at, c->name_len);
-        at += padded;
-        if (c->id <= last || c->id >= m->next_collection || c->dim == 0 || c->dim > POMAI_MAX_DIM) return false;
-        if (c->metric < POMAI_METRIC_L2 || c->metric > POMAI_METRIC_COSINE || c->dtype != PM_DTYPE_F32) return false;
-        if (c->id_kind != POMAI_ID_U64 && c->id_kind != POMAI_ID_STRING) return false;
-        if (c->flags != 0 || c->zero != 0) return false;
-        last = c->id;
-        m->collections++;
+    if (r->left < size) return NULL;
+    const uint8_t *bytes = r->at;
+    r->at += size;
+    r->left -= size;
+    return bytes;
+}
+
+static bool all_zero(const uint8_t *p, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (p[i] != 0) return false;
+    return true;
+}
+
+static bool shard_sound(const pm_manifest_shard *s)
+{
+    if (s->first_wal > 1) return s->pred_length >= PM_WAL_HEADER;
+    return s->first_wal == 1 && s->pred_lsn == 0 && s->pred_length == 0 && s->pred_chain == 0 && s->pred_stamp == 0;
+}
+
+static bool segment_sound(const pm_manifest_segment *s, uint64_t last, uint64_t next)
+{
+    const bool no_live = s->live_len == 0 && s->live_crc == 0;
+    return s->number > last && s->number < next && s->rows >= 1 && s->rows <= MOST_ROWS && s->meta_len >= 1 &&
+           s->meta_len <= MOST_META && (s->live_generation == 0 ? no_live : s->live_len > 0) && s->zero1 == 0 &&
+           s->zero2 == 0;
+}
+
+static bool fixed_sound(const pm_manifest *m, const pm_manifest_collection *c, uint32_t last)
+{
+    if (c->id <= last || c->id >= m->next_collection || c->dim == 0 || c->dim > POMAI_MAX_DIM) return false;
+    if (c->metric < POMAI_METRIC_L2 || c->metric > POMAI_METRIC_COSINE || c->dtype != PM_DTYPE_F32) return false;
+    if (c->id_kind != POMAI_ID_U64 && c->id_kind != POMAI_ID_STRING) return false;
+    return c->flags == 0 && all_zero(c->zero, sizeof c->zero);
+}
+
+static pomai_status contradicts(const char *path, pomai_error *err)
+{
+    return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s contradicts itself", path);
+}
+
+static pomai_status decode_entry(pm_manifest *m, reader *r, uint32_t last, const char *path, pomai_error *err)
+{
+    pm_manifest_entry *e = &m->entry[m->collections];
+    const uint8_t *fixed = take(r, sizeof e->fixed);
+    if (fixed == NULL) return contradicts(path, err);
+    memcpy(&e->fixed, fixed, sizeof e->fixed);
+    const uint64_t size = e->fixed.name_len, padded = pm_align_up(size, 8);
+    const uint8_t *name = take(r, padded);
+    const uint8_t *flushed = take(r, m->shards * sizeof *e->flushed);
+    const uint8_t *list = take(r, e->fixed.segments * sizeof *e->segment);
+    if (name == NULL || flushed == NULL || list == NULL || !fixed_sound(m, &e->fixed, last) ||
+        !pm_manifest_name_valid((const char *)name, size) || !all_zero(name + size, padded - size))
+        return contradicts(path, err);
+    memcpy(e->name, name, size);
+    m->collections++; /* from here on it is freed with the others */
+    e->flushed = pm_malloc(m->shards * sizeof *e->flushed);
+    if (e->flushed == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+    memcpy(e->flushed, flushed, m->shards * sizeof *e->flushed);
+    pomai_status status =
+        pm_manifest_set_segments(e, (const pm_manifest_segment *)(const void *)list, e->fixed.segments, err);
+    if (status != POMAI_OK) return status;
+    for (uint32_t i = 0; i < e->segments; i++)
+        if (!segment_sound(&e->segment[i], i == 0 ? 0 : e->segment[i - 1].number, m->next_segment))
+            return contradicts(path, err);
+    return POMAI_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* A segment that two collections list would be removed under the feet of one of them. */
+static pomai_status check_segments(const pm_manifest *m, const char *path, pomai_error *err)
+{
+    size_t count = 0, n = 0;
+    for (uint32_t i = 0; i < m->collections; i++)
+        count += m->entry[i].segments;
+    if (count == 0) return POMAI_OK;
+    uint64_t *numbers = pm_malloc(count * sizeof *numbers);
+    if (numbers == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+    for (uint32_t i = 0; i < m->collections; i++)
+        for (uint32_t k = 0; k < m->entry[i].segments; k++)
+            numbers[n++] = m->entry[i].segment[k].number;
+    qsort(numbers, count, sizeof *numbers, by_value);
+    bool twice = false;
+    for (size_t i = 1; i < count; i++)
+        twice |= numbers[i] == numbers[i - 1];
+    pm_free(numbers);
+    return twice ? contradicts(path, err) : POMAI_OK;
+}
+
+/* The features that a reader of this catalogue must know. */
+static uint64_t features_of(const pm_manifest *m)
+{
+    uint64_t features = 0;
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->shard[i].first_wal > 1) features |= PM_FEATURE_SEGMENTS;
+    for (uint32_t i = 0; i < m->collections; i++) {
+        if (m->entry[i].segments > 0) features |= PM_FEATURE_SEGMENTS;
+        if (m->entry[i].fixed.ttl_ns > 0) features |= PM_FEATURE_EXPIRY;
     }
-    return at == size;
+    return features;
+}
+
+static pomai_status check_header(const pm_manifest_header *h, const uint8_t *bytes, uint64_t size,
+                                 const pm_current *current, const char *path, pomai_error *err)
+{
+    if (memcmp(h->magic, PM_MANIFEST_MAGIC, 8) != 0 || h->length != size ||
+        h->crc != pm_crc32c(0, bytes + CRC_FROM, size - CRC_FROM))
+        return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s is damaged; restore it from a copy", path);
+    if (h->format != PM_FORMAT)
+        return pm_fail(err, POMAI_EFORMAT, "the catalogue %s has format %u, this build reads %u; %s", path, h->format,
+                       PM_FORMAT, pm_format_advice(h->format));
+    if ((h->incompatible & ~PM_FEATURES_KNOWN) != 0)
+        return pm_fail(err, POMAI_EFORMAT,
+                       "the catalogue %s has features that this build does not know, bits %llx; use a newer PomaiDB",
+                       path, (unsigned long long)(h->incompatible & ~PM_FEATURES_KNOWN));
+    if (memcmp(h->uuid, current->uuid, 16) != 0 || h->number != current->number)
+        return pm_fail(err, POMAI_EFOREIGN, "the catalogue %s belongs to another database than CURRENT", path);
+    const bool sound = h->shards >= 1 && h->shards <= PM_MAX_SHARDS && h->epoch == PM_EPOCH &&
+                       h->hash_kind == PM_HASH_KIND && h->next_collection >= 1 && h->collections < h->next_collection &&
+                       h->collections <= size / sizeof(pm_manifest_collection) && h->next_segment >= 1 &&
+                       h->zero1 == 0 && all_zero(h->zero2, sizeof h->zero2);
+    return sound ? POMAI_OK : contradicts(path, err);
 }
 
 static pomai_status decode(pm_manifest *m, const uint8_t *bytes, uint64_t size, const pm_current *current,
@@ -144,33 +353,29 @@ static pomai_status decode(pm_manifest *m, const uint8_t *bytes, uint64_t size, 
 {
     pm_manifest_header h;
     memcpy(&h, bytes, sizeof h);
-    if (memcmp(h.magic, PM_MANIFEST_MAGIC, 8) != 0 || h.length != size ||
-        h.crc != pm_crc32c(0, bytes + CRC_FROM, size - CRC_FROM))
-        return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s is damaged; restore it from a copy", path);
-    if (h.format != PM_FORMAT || h.incompatible != 0)
-        return pm_fail(
-            err, POMAI_EFORMAT,
-            "the catalogue %s has format %u and features %llx, this build reads format %u; use a newer PomaiDB", path,
-            h.format, (unsigned long long)h.incompatible, PM_FORMAT);
-    if (memcmp(h.uuid, current->uuid, 16) != 0 || h.number != current->number)
-        return pm_fail(err, POMAI_EFOREIGN, "the catalogue %s belongs to another database than CURRENT", path);
-    bool sound = h.shards >= 1 && h.shards <= PM_MAX_SHARDS && h.epoch == PM_EPOCH && h.hash_kind == PM_HASH_KIND &&
-                 h.next_collection >= 1 && h.collections < h.next_collection &&
-                 h.collections <= size / sizeof(pm_manifest_collection) &&
-                 sizeof h + h.shards * sizeof(pm_manifest_shard) <= size;
-    if (!sound) return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s contradicts itself", path);
+    pomai_status status = check_header(&h, bytes, size, current, path, err);
+    if (status != POMAI_OK) return status;
     memcpy(m->uuid, h.uuid, 16);
     m->number = h.number;
     m->created = h.created;
+    m->clock = h.clock;
+    m->next_segment = h.next_segment;
     m->epoch = h.epoch;
     m->shards = h.shards;
     m->next_collection = h.next_collection;
-    memcpy(m->shard, bytes + sizeof h, h.shards * sizeof(pm_manifest_shard));
+    reader r = {bytes + sizeof h, size - sizeof h};
+    const uint8_t *shards = take(&r, h.shards * sizeof(pm_manifest_shard));
+    if (shards == NULL) return contradicts(path, err);
+    memcpy(m->shard, shards, h.shards * sizeof(pm_manifest_shard));
+    for (uint32_t i = 0; i < h.shards; i++)
+        if (!shard_sound(&m->shard[i])) return contradicts(path, err);
     m->entry = pm_calloc((size_t)h.collections + 1, sizeof *m->entry);
     if (m->entry == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
-    if (!decode_collections(m, bytes, size, sizeof h + h.shards * sizeof(pm_manifest_shard), h.collections))
-        return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s contradicts itself", path);
-    return POMAI_OK;
+    for (uint32_t i = 0; i < h.collections && status == POMAI_OK; i++)
+        status = decode_entry(m, &r, i == 0 ? 0 : m->entry[i - 1].fixed.id, path, err);
+    if (status != POMAI_OK) return status;
+    if (r.left != 0 || (features_of(m) & ~h.incompatible) != 0) return contradicts(path, err);
+    return check_segments(m, path, err);
 }
 
 pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *manifest, pomai_error *err)
@@ -197,8 +402,23 @@ static uint64_t encoded_size(const pm_manifest *m)
 {
     uint64_t n = sizeof(pm_manifest_header) + m->shards * sizeof(pm_manifest_shard);
     for (uint32_t i = 0; i < m->collections; i++)
-        n += sizeof(pm_manifest_collection) + pm_align_up(m->entry[i].fixed.name_len, 8);
+        n += sizeof(pm_manifest_collection) + pm_align_up(m->entry[i].fixed.name_len, 8) +
+             m->shards * sizeof(uint64_t) + m->entry[i].segments * sizeof(pm_manifest_segment);
     return n;
+}
+
+static uint8_t *encode_entry(uint8_t *to, const pm_manifest_entry *e, uint32_t shards)
+{
+    pm_manifest_collection fixed = e->fixed;
+    fixed.segments = e->segments;
+    memcpy(to, &fixed, sizeof fixed);
+    to += sizeof fixed;
+    memcpy(to, e->name, fixed.name_len);
+    to += pm_align_up(fixed.name_len, 8);
+    if (e->flushed != NULL && !PM_MUTANT(FLUSHED_NOT_STORED)) memcpy(to, e->flushed, shards * sizeof *e->flushed);
+    to += shards * sizeof *e->flushed;
+    if (e->segments > 0) memcpy(to, e->segment, e->segments * sizeof *e->segment);
+    return to + e->segments * sizeof *e->segment;
 }
 
 static uint8_t *encode(const pm_manifest *m, uint64_t number, uint64_t n)
@@ -208,20 +428,19 @@ static uint8_t *encode(const pm_manifest *m, uint64_t number, uint64_t n)
     pm_manifest_header h = {.format = PM_FORMAT, .length = n, .number = number, .created = m->created};
     memcpy(h.magic, PM_MANIFEST_MAGIC, 8);
     memcpy(h.uuid, m->uuid, 16);
+    h.incompatible = features_of(m);
     h.epoch = m->epoch;
     h.shards = m->shards;
     h.hash_kind = PM_HASH_KIND;
     h.next_collection = m->next_collection;
     h.collections = m->collections;
+    h.clock = m->clock;
+    h.next_segment = m->next_segment;
     memcpy(bytes, &h, sizeof h);
     memcpy(bytes + sizeof h, m->shard, m->shards * sizeof(pm_manifest_shard));
-    uint64_t at = sizeof h + m->shards * sizeof(pm_manifest_shard);
-    for (uint32_t i = 0; i < m->collections; i++) {
-        memcpy(bytes + at, &m->entry[i].fixed, sizeof(pm_manifest_collection));
-        at += sizeof(pm_manifest_collection);
-        memcpy(bytes + at, m->entry[i].name, m->entry[i].fixed.name_len);
-        at += pm_align_up(m->entry[i].fixed.name_len, 8);
-    }
+    uint8_t *to = bytes + sizeof h + m->shards * sizeof(pm_manifest_shard);
+    for (uint32_t i = 0; i < m->collections; i++)
+        to = encode_entry(to, &m->entry[i], m->shards);
     uint32_t crc = pm_crc32c(0, bytes + CRC_FROM, n - CRC_FROM);
     memcpy(bytes + 8, &crc, 4);
     return bytes;

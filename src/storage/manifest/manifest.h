@@ -8,8 +8,11 @@
 #include "storage/format.h"
 
 typedef struct pm_manifest_entry {
-    pm_manifest_collection fixed;
+    pm_manifest_collection fixed; /* fixed.segments follows from `segments` */
     char name[POMAI_MAX_NAME + 1];
+    uint64_t *flushed;            /* of each shard; owned */
+    pm_manifest_segment *segment; /* by rising number; owned, NULL if there are none */
+    uint32_t segments;
 } pm_manifest_entry;
 
 /* A catalogue in memory. Entries are sorted by id. Zero-initialise; pm_manifest_clear frees. */
@@ -17,6 +20,8 @@ typedef struct pm_manifest {
     uint8_t uuid[16];
     uint64_t number; /* of the file it was read from or written to */
     uint64_t created;
+    uint64_t clock;
+    uint64_t next_segment;
     uint32_t epoch;
     uint32_t shards;
     uint32_t next_collection;
@@ -25,9 +30,20 @@ typedef struct pm_manifest {
     pm_manifest_entry *entry;
 } pm_manifest;
 
-/* Copies with room for one more entry. */
+/* A deep copy. */
 pomai_status pm_manifest_copy(pm_manifest *to, const pm_manifest *from, pomai_error *err);
 void pm_manifest_clear(pm_manifest *manifest);
+
+/* Adds a collection without segments, nothing of it flushed; its id is above all others. Pointers to entries that were
+ * got before are no longer valid, here and after a removal. */
+pomai_status pm_manifest_add_entry(pm_manifest *manifest, const pm_manifest_collection *fixed, const char *name,
+                                   pm_manifest_entry **entry, pomai_error *err);
+void pm_manifest_remove_entry(pm_manifest *manifest, uint32_t index);
+/* NULL: there is no such collection. */
+pm_manifest_entry *pm_manifest_find(pm_manifest *manifest, uint32_t collection);
+/* Copies the list, which is by rising number and may be the entry's own. */
+pomai_status pm_manifest_set_segments(pm_manifest_entry *entry, const pm_manifest_segment *list, uint32_t count,
+                                      pomai_error *err);
 
 /* What a manifest directory holds, when CURRENT is missing. */
 typedef enum pm_manifest_state {

@@ -348,8 +348,11 @@ void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t 
         chunk->id_ends = (const uint32_t *)(const void *)ids;
         chunk->id_bytes = ids + ((size_t)record->rows + 1) * sizeof(uint32_t);
     }
+    /* From the end: where the vectors begin differs if they lie elsewhere. */
+    const uint8_t *documents = payload + record->payload_len - pm_align_up(record->documents_len, PM_WAL_ALIGN);
+    if ((record->flags & PM_REC_HAS_EXPIRY) != 0)
+        chunk->expiry = (const uint64_t *)(const void *)(documents - pm_align_up(record->expiry_len, PM_WAL_ALIGN));
     if ((record->flags & PM_REC_HAS_DOCUMENTS) != 0) {
-        const uint8_t *documents = payload + record->payload_len - pm_align_up(record->documents_len, PM_WAL_ALIGN);
         chunk->document_ends = (const uint32_t *)(const void *)documents;
         chunk->document_bytes = documents + ((size_t)record->rows + 1) * sizeof(uint32_t);
     }

@@ -26,6 +26,7 @@ typedef struct pm_chunk {
     const uint32_t *id_ends; /* of string ids: rows + 1 */
     const uint8_t *id_bytes;
     const float *vectors;
+    const uint64_t *expiry;        /* of each row, ns since 1970, 0: never; NULL: no row ever expires */
     const uint32_t *document_ends; /* rows + 1, or NULL */
     const uint8_t *document_bytes;
     _Atomic uint32_t ended; /* rows with an end, so that most chunks need no look at them */

@@ -31,13 +31,15 @@ typedef struct pm_wal_end {
 typedef struct pm_rec_layout {
     uint64_t ids_at, ids_len;
     uint64_t vectors_at, vectors_len;
+    uint64_t expiry_at, expiry_len;
     uint64_t documents_at, documents_len;
     uint64_t payload_len;
     uint64_t total; /* header and payload: a multiple of PM_WAL_ALIGN */
 } pm_rec_layout;
 
 /* Lengths were bounded at admission (POMAI_MAX_BATCH_BYTES), so sums cannot overflow. */
-void pm_rec_layout_init(pm_rec_layout *layout, uint64_t ids_len, uint64_t vectors_len, uint64_t documents_len);
+void pm_rec_layout_init(pm_rec_layout *layout, uint64_t ids_len, uint64_t vectors_len, uint64_t expiry_len,
+                        uint64_t documents_len);
 
 /* Checksum seed of a file's records. */
 uint32_t pm_wal_seed(uint64_t salt);
@@ -55,6 +57,9 @@ pomai_status pm_wal_create(const pm_wal_place *place, uint64_t number, uint64_t 
                            const pm_wal_end *pred, int *fd, uint32_t *seed, pomai_error *err);
 /* Cuts off what lies behind `length` in a file whose successor is durable. Failure only costs space. */
 void pm_wal_trim(const pm_wal_place *place, uint64_t number, uint64_t length);
+/* Removes files from .. below - 1, oldest first, once the manifest begins the log at `below`. Stops at the first that
+ * cannot be removed, so that no gap comes to be; failure only costs space. */
+void pm_wal_retire(const pm_wal_place *place, uint64_t from, uint64_t below);
 
 typedef struct pm_mark {
     int fd; /* -1: not open for writing */
@@ -85,10 +90,13 @@ struct pm_wal_scan {
     /* in */
     const pm_wal_place *place;
     uint64_t first_number;      /* from the manifest */
+    pm_wal_end before;          /* the end of the log before that file, from the manifest: pm_wal_before */
     bool accept_damage;         /* stop at damage instead of failing */
     pm_wal_record_fn on_record; /* each whole record in order; may be NULL */
     /* Takes over an image after its records; NULL: images are freed. */
     pomai_status (*on_image)(pm_wal_scan *scan, pm_wal_image *image, pomai_error *err);
+    /* Called with the end of each file that has a successor, after its records and its image; may be NULL. */
+    pomai_status (*on_file)(pm_wal_scan *scan, const pm_wal_end *end, pomai_error *err);
     void *context;
     pm_text *notes; /* lines on what is out of the ordinary */
     /* out */
@@ -103,6 +111,15 @@ struct pm_wal_scan {
     pomai_error damage;
 };
 
+/* The end of the log before the first file that the manifest names. */
+static inline pm_wal_end pm_wal_before(const pm_manifest_shard *shard)
+{
+    return (pm_wal_end){.number = shard->first_wal - 1,
+                        .lsn = shard->pred_lsn,
+                        .length = shard->pred_length,
+                        .chain = shard->pred_chain,
+                        .stamp = shard->pred_stamp};
+}
 /* Reads a log whole. POMAI_ECORRUPT names file, offset and the LSNs that are lost. */
 pomai_status pm_wal_scan_run(pm_wal_scan *scan, pomai_error *err);
 /* Makes what a scan read durable: the next file's header will say that it is on disk. After kill -9 it may be in the
@@ -111,8 +128,9 @@ pomai_status pm_wal_scan_run(pm_wal_scan *scan, pomai_error *err);
  * before the sync. */
 pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, const pm_span *unattested, uint64_t offset,
                            pomai_error *err);
-/* Removes *.tmp, as a writer's open does once all logs were found sound; failure only costs space. */
-void pm_wal_remove_leftovers(const pm_wal_place *place);
+/* Removes *.tmp and files below `first_number`, as a writer's open does once all logs were found sound; failure only
+ * costs space. */
+void pm_wal_remove_leftovers(const pm_wal_place *place, uint64_t first_number);
 /* Copies the torn tail that a scan found into `quarantine_dir`, durable on return. */
 pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_dir, pomai_error *err);
 

@@ -27,14 +27,16 @@ static bool all_zero(const uint8_t *p, size_t size)
 static bool header_sound(const pm_rec_header *h, uint32_t seed)
 {
     if (h->header_crc != pm_crc32c(seed, (const uint8_t *)h + 4, sizeof *h - 4)) return false;
-    if (h->version != PM_REC_VERSION || h->zero1 != 0 || h->key_id != 0 || h->expiry_len != 0) return false;
+    if (h->version != PM_REC_VERSION || h->zero1 != 0 || h->key_id != 0) return false;
     if (!all_zero(h->zero2, sizeof h->zero2) || (h->flags & ~PM_REC_FLAGS_KNOWN) != 0) return false;
     if (h->parts == 0 || h->part >= h->parts || h->lsn == 0 || h->durable_lsn >= h->lsn) return false;
     /* Bytes of a column and its table of ends; keeps sums from overflowing. */
     const uint64_t most = POMAI_MAX_BATCH_BYTES + ((uint64_t)PM_MAX_ROWS + 1) * sizeof(uint32_t);
     if (h->ids_len > most || h->vectors_len > most || h->documents_len > most) return false;
+    const bool has_expiry = (h->flags & PM_REC_HAS_EXPIRY) != 0;
+    if (h->expiry_len != (has_expiry ? (uint64_t)h->rows * sizeof(uint64_t) : 0)) return false;
     pm_rec_layout layout;
-    pm_rec_layout_init(&layout, h->ids_len, h->vectors_len, h->documents_len);
+    pm_rec_layout_init(&layout, h->ids_len, h->vectors_len, h->expiry_len, h->documents_len);
     return layout.payload_len == h->payload_len;
 }
 
@@ -65,7 +67,7 @@ static bool ids_sound(const pm_rec_header *h, const uint8_t *ids)
 static bool columns_sound(const pm_rec_header *h, const uint8_t *record)
 {
     pm_rec_layout l;
-    pm_rec_layout_init(&l, h->ids_len, h->vectors_len, h->documents_len);
+    pm_rec_layout_init(&l, h->ids_len, h->vectors_len, h->expiry_len, h->documents_len);
     bool has_documents = (h->flags & PM_REC_HAS_DOCUMENTS) != 0;
     switch (h->op) {
     case PM_OP_PUT:
@@ -76,7 +78,8 @@ static bool columns_sound(const pm_rec_header *h, const uint8_t *record)
                               : h->documents_len == 0);
     case PM_OP_DELETE:
         return h->rows > 0 && h->rows <= PM_MAX_ROWS && h->dtype == PM_DTYPE_NONE && h->dim == 0 &&
-               h->vectors_len == 0 && h->documents_len == 0 && !has_documents && ids_sound(h, record + l.ids_at);
+               h->vectors_len == 0 && h->documents_len == 0 && (h->flags & ~PM_REC_IDS_ARE_RANGE) == 0 &&
+               ids_sound(h, record + l.ids_at);
     case PM_OP_ABORT:
         return h->rows == 0 && h->payload_len == 0 && h->id_kind == 0 && h->flags == 0 && h->dim == 0 &&
                h->collection == 0 && h->dtype == PM_DTYPE_NONE;
@@ -114,33 +117,54 @@ static bool is_temporary(const char *name)
     return length > 4 && strcmp(name + length - 4, ".tmp") == 0;
 }
 
+/* The number of a log file, from 1; 0: this is none. */
+static uint64_t number_of(const char *name)
+{
+    uint64_t number = 0;
+    if (strlen(name) != 14 || strcmp(name + 10, ".wal") != 0) return 0;
+    for (size_t i = 0; i < 10; i++) {
+        if (name[i] < '0' || name[i] > '9') return 0;
+        number = number * 10 + (uint64_t)(name[i] - '0');
+    }
+    return number;
+}
+
+typedef struct leftovers {
+    const pm_wal_place *place;
+    uint64_t first_number;
+} leftovers;
+
 static int remove_leftover(void *context, const char *name)
 {
-    const pm_wal_place *place = context;
+    const leftovers *l = context;
+    const pm_wal_place *place = l->place;
     char path[PM_PATH_MAX];
+    const uint64_t number = number_of(name);
+    if (!is_temporary(name) && (number == 0 || number >= l->first_number)) return 0;
     int k = snprintf(path, sizeof path, "%s/%s", place->dir, name);
-    if (is_temporary(name) && k > 0 && k < (int)sizeof path) (void)place->os->path_remove(place->os, path);
+    if (k > 0 && k < (int)sizeof path) (void)place->os->path_remove(place->os, path);
     return 0;
 }
 
-void pm_wal_remove_leftovers(const pm_wal_place *place)
+void pm_wal_remove_leftovers(const pm_wal_place *place, uint64_t first_number)
 {
-    (void)place->os->dir_list(place->os, place->dir, remove_leftover, (void *)(uintptr_t)place);
+    leftovers l = {place, first_number};
+    (void)place->os->dir_list(place->os, place->dir, remove_leftover, &l);
 }
 
 static int take_name(void *context, const char *name)
 {
     names *n = context;
-    size_t length = strlen(name);
-    uint64_t number = 0;
-    bool is_log = length == 14 && strcmp(name + 10, ".wal") == 0;
-    for (size_t i = 0; is_log && i < 10; i++) {
-        if (name[i] < '0' || name[i] > '9') is_log = false;
-        number = number * 10 + (uint64_t)(name[i] - '0');
-    }
-    if (!is_log) {
+    const uint64_t number = number_of(name);
+    if (number == 0) {
         if (!is_temporary(name) && strcmp(name, "WATERMARK") != 0 && n->scan->notes != NULL)
             pm_text_add(n->scan->notes, "unknown file %s/%s left alone\n", n->scan->place->dir, name);
+        return 0;
+    }
+    if (number < n->scan->first_number) {
+        if (n->scan->notes != NULL)
+            pm_text_add(n->scan->notes, "log file %llu of %s was retired; the next open for writing removes it\n",
+                        (unsigned long long)number, n->scan->place->dir);
         return 0;
     }
     if (n->count == n->capacity) {
@@ -177,6 +201,9 @@ static pomai_status list_files(pm_wal_scan *scan, names *n, pomai_error *err)
         if (n->numbers[i] != scan->first_number + i)
             return pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s is missing; restore it from a copy",
                            (unsigned long long)(scan->first_number + i), place->dir);
+    if (n->count == 0 && scan->first_number > 1)
+        return pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s is missing, the first one; restore it from a copy",
+                       (unsigned long long)scan->first_number, place->dir);
     return POMAI_OK;
 }
 
@@ -234,9 +261,8 @@ static pomai_status check_file_header(pm_wal_scan *scan, const pm_wal_image *ima
         h->crc != pm_crc32c(0, (const uint8_t *)h + PM_CRC_FROM, sizeof *h - PM_CRC_FROM))
         return pm_fail(err, POMAI_ECORRUPT, "the header of log file %llu of %s is damaged", number, place->dir);
     if (h->format != PM_FORMAT)
-        return pm_fail(err, POMAI_EFORMAT,
-                       "log file %llu of %s has format %u, this build reads %u; use a newer PomaiDB", number,
-                       place->dir, h->format, PM_FORMAT);
+        return pm_fail(err, POMAI_EFORMAT, "log file %llu of %s has format %u, this build reads %u; %s", number,
+                       place->dir, h->format, PM_FORMAT, pm_format_advice(h->format));
     if (memcmp(h->uuid, place->uuid, 16) != 0)
         return pm_fail(err, POMAI_EFOREIGN, "log file %llu of %s belongs to another database; move it away", number,
                        place->dir);
@@ -247,7 +273,10 @@ static pomai_status check_file_header(pm_wal_scan *scan, const pm_wal_image *ima
         return pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s has bits that this format does not know", number,
                        place->dir);
     const pm_wal_end *end = &scan->end;
-    if (!PM_MUTANT(PRED_NOT_CHECKED) &&
+    const bool passed_over = PM_MUTANT(PRED_FROM_MANIFEST_NOT_CHECKED) && image->number == scan->first_number;
+    if (passed_over)
+        scan->end = (pm_wal_end){h->pred_number, h->pred_lsn, h->pred_length, h->pred_chain, h->pred_stamp};
+    if (!PM_MUTANT(PRED_NOT_CHECKED) && !passed_over &&
         (h->pred_number != end->number || h->pred_lsn != end->lsn || h->pred_length != end->length ||
          h->pred_chain != end->chain || h->pred_stamp != end->stamp))
         return pm_fail(err, POMAI_ECORRUPT, "log file %llu of %s does not continue the file before it", number,
@@ -312,8 +341,8 @@ static pomai_status read_mark(pm_wal_scan *scan, pomai_error *err)
             continue;
         }
         if (s->format != PM_FORMAT || !all_zero(s->zero, sizeof s->zero))
-            return pm_fail(err, POMAI_EFORMAT, "%s has format %u, this build reads %u; use a newer PomaiDB", path,
-                           s->format, PM_FORMAT);
+            return pm_fail(err, POMAI_EFORMAT, "%s has format %u, this build reads %u; %s", path, s->format, PM_FORMAT,
+                           pm_format_advice(s->format));
         if (memcmp(s->uuid, place->uuid, 16) != 0 || s->epoch != place->epoch || s->shard != place->shard)
             return pm_fail(err, POMAI_EFOREIGN, "%s belongs to another log", path);
         if (best < 0 || s->sequence > slots[best].sequence) best = i;
@@ -444,6 +473,7 @@ static pomai_status scan_file(pm_wal_scan *scan, uint64_t number, bool is_last, 
         if (taken != POMAI_OK) status = taken;
     }
     image_free(place, &f.image);
+    if (status == POMAI_OK && !is_last && scan->on_file != NULL) status = scan->on_file(scan, &scan->end, err);
     return status;
 }
 
@@ -451,6 +481,7 @@ static pomai_status scan_all(pm_wal_scan *scan, pomai_error *err)
 {
     names n = {0};
     const pm_mark_slot *mark = &scan->mark;
+    scan->end = scan->before;
     pomai_status status = read_mark(scan, err);
     if (status == POMAI_ECORRUPT && scan->accept_damage) { /* the records may be whole all the same */
         scan->damaged = true;

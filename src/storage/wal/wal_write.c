@@ -13,13 +13,16 @@
 #include "base/point.h"
 #include "storage/wal/wal_int.h"
 
-void pm_rec_layout_init(pm_rec_layout *layout, uint64_t ids_len, uint64_t vectors_len, uint64_t documents_len)
+void pm_rec_layout_init(pm_rec_layout *layout, uint64_t ids_len, uint64_t vectors_len, uint64_t expiry_len,
+                        uint64_t documents_len)
 {
     layout->ids_at = PM_REC_HEADER;
     layout->ids_len = ids_len;
     layout->vectors_at = layout->ids_at + pm_align_up(ids_len, PM_WAL_ALIGN);
     layout->vectors_len = vectors_len;
-    layout->documents_at = layout->vectors_at + pm_align_up(vectors_len, PM_WAL_ALIGN);
+    layout->expiry_at = layout->vectors_at + pm_align_up(vectors_len, PM_WAL_ALIGN);
+    layout->expiry_len = expiry_len;
+    layout->documents_at = layout->expiry_at + pm_align_up(expiry_len, PM_WAL_ALIGN);
     layout->documents_len = documents_len;
     layout->total = layout->documents_at + pm_align_up(documents_len, PM_WAL_ALIGN);
     layout->payload_len = layout->total - PM_REC_HEADER;
@@ -124,6 +127,18 @@ void pm_wal_trim(const pm_wal_place *place, uint64_t number, uint64_t length)
     (void)os->file_truncate(os, fd, length);
     (void)os->file_close(os, fd);
     PM_POINT(WAL_SEALED);
+}
+
+void pm_wal_retire(const pm_wal_place *place, uint64_t from, uint64_t below)
+{
+    char path[PM_PATH_MAX];
+    for (uint64_t i = from; i < below; i++) {
+        const uint64_t number = PM_MUTANT(RETIRE_NEWEST_FIRST) ? from + below - 1 - i : i;
+        if (!pm_wal_path(path, place, number, "")) return;
+        int rc = place->os->path_remove(place->os, path);
+        if (rc != 0 && rc != -ENOENT) return;
+        PM_POINT(WAL_RETIRED);
+    }
 }
 
 pomai_status pm_wal_settle(const pm_wal_place *place, uint64_t number, const pm_span *unattested, uint64_t offset,
