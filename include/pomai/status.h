@@ -29,7 +29,7 @@
     X(ENOSPC, 16, "no space left on the disk")                                                                         \
     X(ENOMEM, 17, "out of memory")                                                                                     \
     X(ECORRUPT, 18, "stored data are damaged")                                                                         \
-    X(EFORMAT, 19, "written by a newer version")                                                                       \
+    X(EFORMAT, 19, "written by another version")                                                                       \
     X(EFOREIGN, 20, "file belongs to another database")                                                                \
     X(ENOTDB, 21, "not a PomaiDB database")                                                                            \
     X(EACCESS, 22, "permission denied")                                                                                \
