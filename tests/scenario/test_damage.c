@@ -410,7 +410,7 @@ static void test_newer_format(void **state)
     }
     /* A feature that a reader must know, and one that it may pass over. */
     struct file *manifest = find_file("/MANIFEST-");
-    manifest->bytes[offsetof(pm_manifest_header, incompatible)] = 1;
+    manifest->bytes[offsetof(pm_manifest_header, incompatible)] = 4;
     seal(manifest->bytes, manifest->size);
     restore(manifest);
     assert_open_gives(box, POMAI_EFORMAT);

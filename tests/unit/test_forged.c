@@ -48,7 +48,9 @@ enum { SEED = 99, ROOM = 1 << 14 };
     }
 static const pm_rec_header put = PUT(8, POMAI_ID_U64, PM_REC_IDS_ARE_RANGE, 0);
 static const pm_rec_header put_strings = PUT(16, POMAI_ID_STRING, 0, 0);
-static const pm_rec_header put_documents = PUT(8, POMAI_ID_U64, PM_REC_FLAGS_KNOWN, 16);
+static const pm_rec_header put_documents = PUT(8, POMAI_ID_U64, PM_REC_IDS_ARE_RANGE | PM_REC_HAS_DOCUMENTS, 16);
+static const pm_rec_header put_all = {BASE(PM_OP_PUT, 2, 8, 32, 16), .dtype = PM_DTYPE_F32,       .dim = 4,
+                                      .id_kind = POMAI_ID_U64,       .flags = PM_REC_FLAGS_KNOWN, .expiry_len = 16};
 static const pm_rec_header delete_list = {BASE(PM_OP_DELETE, 2, 16, 0, 0), .id_kind = POMAI_ID_U64};
 static const pm_rec_header abort_record = {BASE(PM_OP_ABORT, 0, 0, 0, 0)};
 
@@ -65,6 +67,7 @@ static const struct shape shapes[] = {
     {"a put", true, &put, {{0}}, {1}, {0}},
     {"a put of strings", true, &put_strings, {{0}}, {0, 1, 4, 0x61626364}, {0}},
     {"a put with documents", true, &put_documents, {{0}}, {1}, {0, 0, 4, 5}},
+    {"a put with expiry and documents", true, &put_all, {{0}}, {1}, {0, 0, 4, 5}},
     {"a delete", true, &delete_list, {{0}}, {1}, {0}},
     {"an abort", true, &abort_record, {{0}}, {0}, {0}},
     {"version", false, &put, {{R(version), 2}}, {1}, {0}},
@@ -72,7 +75,13 @@ static const struct shape shapes[] = {
     {"key_id", false, &put, {{R(key_id), 1}}, {1}, {0}},
     {"expiry", false, &put, {{R(expiry_len), 1}}, {1}, {0}},
     {"zero2", false, &put, {{R(zero2), 1}}, {1}, {0}},
-    {"flags", false, &put, {{R(flags), 4}}, {1}, {0}},
+    {"expiry unsaid", false, &put_all, {{R(flags), 3}}, {1}, {0, 0, 4, 5}},
+    {"expiry said, none there", false, &put_all, {{R(expiry_len), 0}}, {1}, {0, 0, 4, 5}},
+    {"expiry short", false, &put_all, {{R(expiry_len), 8}}, {1}, {0, 0, 4, 5}},
+    {"expiry long", false, &put_all, {{R(expiry_len), 17}}, {1}, {0, 0, 4, 5}},
+    {"expiry too long", false, &put_all, {{R(expiry_len), LARGE}}, {1}, {0, 0, 4, 5}},
+    {"expiry of more rows", false, &put_all, {{R(rows), UINT32_MAX}}, {1}, {0, 0, 4, 5}},
+    {"flags", false, &put, {{R(flags), 8}}, {1}, {0}},
     {"no parts", false, &put, {{R(parts), 0}}, {1}, {0}},
     {"part beyond", false, &put, {{R(part), 1}}, {1}, {0}},
     {"LSN 0", false, &put, {{R(lsn), 0}}, {1}, {0}},
@@ -107,6 +116,10 @@ static const struct shape shapes[] = {
     {"delete with vectors", false, &delete_list, {{R(vectors_len), 32}}, {1}, {0}},
     {"delete with documents", false, &delete_list, {{R(documents_len), 16}}, {1}, {0}},
     {"delete that says documents", false, &delete_list, {{R(flags), 2}}, {1}, {0}},
+    {"delete that says expiry", false, &delete_list, {{R(flags), 4}}, {1}, {0}},
+    {"delete with expiry", false, &delete_list, {{R(expiry_len), 16}}, {1}, {0}},
+    {"abort that says expiry", false, &abort_record, {{R(flags), 4}}, {0}, {0}},
+    {"abort with expiry", false, &abort_record, {{R(expiry_len), 16}}, {0}, {0}},
     {"abort with rows", false, &abort_record, {{R(rows), 1}}, {0}, {0}},
     {"abort with payload", false, &abort_record, {{R(ids_len), 8}}, {0}, {0}},
     {"abort with a kind", false, &abort_record, {{R(id_kind), 1}}, {0}, {0}},
@@ -190,7 +203,8 @@ struct forgery {
 
 #define W(field) AT(pm_wal_header, field)
 static const struct forgery headers[] = {
-    {"format", POMAI_EFORMAT, {{W(format), 2}}},
+    {"format", POMAI_EFORMAT, {{W(format), PM_FORMAT + 1}}},
+    {"older format", POMAI_EFORMAT, {{W(format), 1}}},
     {"uuid", POMAI_EFOREIGN, {{W(uuid), 8}}},
     {"epoch", POMAI_EFOREIGN, {{W(epoch), 2}}},
     {"shard", POMAI_EFOREIGN, {{W(shard), 2}}},
@@ -210,7 +224,8 @@ static const struct forgery headers[] = {
 
 #define M(field) AT(pm_mark_slot, field)
 static const struct forgery marks[] = {
-    {"format", POMAI_EFORMAT, {{M(format), 2}}},
+    {"format", POMAI_EFORMAT, {{M(format), PM_FORMAT + 1}}},
+    {"older format", POMAI_EFORMAT, {{M(format), 1}}},
     {"zero", POMAI_EFORMAT, {{M(zero), 1}}},
     {"uuid", POMAI_EFOREIGN, {{M(uuid), 9}}},
     {"epoch", POMAI_EFOREIGN, {{M(epoch), 9}}},
@@ -337,15 +352,46 @@ static void test_names_beside_the_log(void **state)
 
 /* ---- the catalogue ---- */
 
-enum { SHARDS_AT = PM_MANIFEST_HEADER, FIRST_AT = SHARDS_AT + 2 * 16, SECOND_AT = FIRST_AT + 32 + 8 };
+/* Two shards, of which the second has a log without its begin; collections with one segment and with two. */
+enum {
+    SHARDS_AT = PM_MANIFEST_HEADER,
+    FIRST_AT = SHARDS_AT + 2 * sizeof(pm_manifest_shard),
+    SECOND_AT = FIRST_AT + sizeof(pm_manifest_collection) + 8 + 2 * 8 + sizeof(pm_manifest_segment),
+    NAME_AT = SECOND_AT + sizeof(pm_manifest_collection),
+    SEGMENTS_AT = NAME_AT + 8 + 2 * 8
+};
+#define S(i, field)                                                                                                    \
+    SHARDS_AT + (i) * sizeof(pm_manifest_shard) + offsetof(pm_manifest_shard, field),                                  \
+        sizeof(((pm_manifest_shard *)0)->field)
+#define G(i, field)                                                                                                    \
+    SEGMENTS_AT + (i) * sizeof(pm_manifest_segment) + offsetof(pm_manifest_segment, field),                            \
+        sizeof(((pm_manifest_segment *)0)->field)
 #define H(field) AT(pm_manifest_header, field)
 #define C(field) SECOND_AT + offsetof(pm_manifest_collection, field), sizeof(((pm_manifest_collection *)0)->field)
 
 static const struct forgery catalogues[] = {
     {"magic", POMAI_ECORRUPT, {{H(magic), 1}}},
     {"length", POMAI_ECORRUPT, {{H(length), 1}}},
-    {"format", POMAI_EFORMAT, {{H(format), 2}}},
-    {"incompatible", POMAI_EFORMAT, {{H(incompatible), 1}}},
+    {"format", POMAI_EFORMAT, {{H(format), PM_FORMAT + 1}}},
+    {"older format", POMAI_EFORMAT, {{H(format), 1}}},
+    {"incompatible", POMAI_EFORMAT, {{H(incompatible), 7}}},
+    {"largest incompatible", POMAI_EFORMAT, {{H(incompatible), (uint64_t)1 << 63}}},
+    {"segments unsaid", POMAI_ECORRUPT, {{H(incompatible), PM_FEATURE_EXPIRY}}},
+    {"expiry unsaid", POMAI_ECORRUPT, {{H(incompatible), PM_FEATURE_SEGMENTS}}},
+    {"expiry said, none there", POMAI_OK, {{C(ttl_ns), 0}}},
+    {"compatible", POMAI_OK, {{H(compatible), UINT64_MAX}}},
+    {"clock", POMAI_OK, {{H(clock), UINT64_MAX}}},
+    {"zero1 of the header", POMAI_ECORRUPT, {{H(zero1), 1}}},
+    {"zero2 of the header", POMAI_ECORRUPT, {{H(zero2), 1}}},
+    {"next segment 0", POMAI_ECORRUPT, {{H(next_segment), 0}}},
+    {"next segment too low", POMAI_ECORRUPT, {{H(next_segment), 7}}},
+    {"first log file 0", POMAI_ECORRUPT, {{SHARDS_AT, 8, 0}}},
+    {"predecessor of file 1: LSN", POMAI_ECORRUPT, {{S(0, pred_lsn), 1}}},
+    {"predecessor of file 1: length", POMAI_ECORRUPT, {{S(0, pred_length), 600}}},
+    {"predecessor of file 1: chain", POMAI_ECORRUPT, {{S(0, pred_chain), 1}}},
+    {"predecessor of file 1: stamp", POMAI_ECORRUPT, {{S(0, pred_stamp), 1}}},
+    {"predecessor too short", POMAI_ECORRUPT, {{S(1, pred_length), PM_WAL_HEADER - 1}}},
+    {"first log file 1 with a predecessor", POMAI_ECORRUPT, {{S(1, first_wal), 1}}},
     {"uuid", POMAI_EFOREIGN, {{H(uuid), 1}}},
     {"number", POMAI_EFOREIGN, {{H(number), 9}}},
     {"no shards", POMAI_ECORRUPT, {{H(shards), 0}}},
@@ -360,9 +406,9 @@ static const struct forgery catalogues[] = {
     {"one collection less", POMAI_ECORRUPT, {{H(collections), 1}}},
     {"name too long", POMAI_ECORRUPT, {{C(name_len), 255}}},
     {"no name", POMAI_ECORRUPT, {{C(name_len), 0}}},
-    {"name with a tilde", POMAI_ECORRUPT, {{SECOND_AT + 32, 1, '~'}}},
-    {"name with a slash", POMAI_ECORRUPT, {{SECOND_AT + 32, 1, '/'}}},
-    {"name with a dot first", POMAI_ECORRUPT, {{SECOND_AT + 32, 1, '.'}}},
+    {"name with a tilde", POMAI_ECORRUPT, {{NAME_AT, 1, '~'}}},
+    {"name with a slash", POMAI_ECORRUPT, {{NAME_AT, 1, '/'}}},
+    {"name with a dot first", POMAI_ECORRUPT, {{NAME_AT, 1, '.'}}},
     {"id twice", POMAI_ECORRUPT, {{C(id), 1}}},
     {"id not made yet", POMAI_ECORRUPT, {{C(id), 3}}},
     {"dim 0", POMAI_ECORRUPT, {{C(dim), 0}}},
@@ -373,20 +419,55 @@ static const struct forgery catalogues[] = {
     {"kind of id", POMAI_ECORRUPT, {{C(id_kind), 9}}},
     {"flags", POMAI_ECORRUPT, {{C(flags), 1}}},
     {"zero", POMAI_ECORRUPT, {{C(zero), 1}}},
+    {"name with bytes behind it", POMAI_ECORRUPT, {{NAME_AT + 7, 1, 1}}},
+    {"next id", POMAI_OK, {{C(next_id), UINT64_MAX}}},
+    {"flushed", POMAI_OK, {{NAME_AT + 8, 8, UINT64_MAX}, {NAME_AT + 16, 8, 1}}},
+    {"one segment more", POMAI_ECORRUPT, {{C(segments), 3}}},
+    {"one segment less", POMAI_ECORRUPT, {{C(segments), 1}}},
+    {"no segments", POMAI_ECORRUPT, {{C(segments), 0}}},
+    {"segments without end", POMAI_ECORRUPT, {{C(segments), UINT32_MAX}}},
+    {"segment 0", POMAI_ECORRUPT, {{G(0, number), 0}}},
+    {"segment twice", POMAI_ECORRUPT, {{G(1, number), 3}}},
+    {"segments fall", POMAI_ECORRUPT, {{G(0, number), 8}}},
+    {"segment of two collections", POMAI_ECORRUPT, {{G(1, number), 5}}},
+    {"segment not made yet", POMAI_ECORRUPT, {{G(1, number), 9}}},
+    {"segment of no rows", POMAI_ECORRUPT, {{G(1, rows), 0}}},
+    {"segment of the most rows", POMAI_OK, {{G(1, rows), (uint64_t)1 << 28}}},
+    {"segment of more rows", POMAI_ECORRUPT, {{G(1, rows), ((uint64_t)1 << 28) + 1}}},
+    {"no SEGMENT", POMAI_ECORRUPT, {{G(1, meta_len), 0}}},
+    {"the longest SEGMENT", POMAI_OK, {{G(1, meta_len), 64 << 20}}},
+    {"SEGMENT too long", POMAI_ECORRUPT, {{G(1, meta_len), (64 << 20) + 1}}},
+    {"live without length", POMAI_ECORRUPT, {{G(0, live_len), 0}}},
+    {"live of no generation", POMAI_ECORRUPT, {{G(0, live_generation), 0}}},
+    {"length of no live", POMAI_ECORRUPT, {{G(1, live_len), 1}}},
+    {"checksum of no live", POMAI_ECORRUPT, {{G(1, live_crc), 1}}},
+    {"checksum 0", POMAI_OK, {{G(0, live_crc), 0}}},
+    {"zero1 of a segment", POMAI_ECORRUPT, {{G(1, zero1), 1}}},
+    {"zero2 of a segment", POMAI_ECORRUPT, {{G(1, zero2), 1}}},
 };
 
 static void make_catalogue(const struct box *b, pm_manifest *m)
 {
     bool uncertain;
-    static pm_manifest_entry entry[2] = {{.name = "ab"}, {.name = "c_"}};
+    static pm_manifest_segment first[1] = {{.number = 5, .rows = 1, .meta_len = 1}};
+    static pm_manifest_segment second[2] = {
+        {.number = 3, .rows = 9, .meta_len = 99, .live_generation = 4, .live_len = 50, .live_crc = 7},
+        {.number = 7, .rows = 9, .meta_len = 99}};
+    static uint64_t flushed[2] = {11, 12};
+    static pm_manifest_entry entry[2] = {{.name = "ab", .segment = first, .segments = 1},
+                                         {.name = "c_", .segment = second, .segments = 2, .flushed = flushed}};
     for (uint32_t i = 0; i < 2; i++)
         entry[i].fixed = (pm_manifest_collection){.id = i + 1,
                                                   .dim = 4,
                                                   .metric = POMAI_METRIC_L2,
                                                   .id_kind = POMAI_ID_U64,
                                                   .dtype = PM_DTYPE_F32,
-                                                  .name_len = 2};
+                                                  .name_len = 2,
+                                                  .ttl_ns = i};
     *m = (pm_manifest){.epoch = 1, .shards = 2, .next_collection = 3, .collections = 2, .entry = entry, .uuid = {7, 7}};
+    m->next_segment = 9;
+    m->shard[0].first_wal = 1;
+    m->shard[1] = (pm_manifest_shard){.first_wal = 4, .pred_lsn = 9, .pred_length = PM_WAL_HEADER, .pred_chain = 2};
     assert_int_equal(pm_manifest_install(b->place.os, b->dir, m, &uncertain, NULL), POMAI_OK);
 }
 

@@ -289,12 +289,35 @@ static void readers_see_one_version(void **state)
     world_end(&r.w);
 }
 
+/* The column lies between the vectors, which may be elsewhere, and the documents. */
+static void expiry_is_pointed_to(void **state)
+{
+    (void)state;
+    static _Alignas(64) uint8_t payload[256];
+    static float vectors[2];
+    for (int i = 0; i < 8; i++) {
+        const bool expires = (i & 1) != 0, documents = (i & 2) != 0, elsewhere = (i & 4) != 0;
+        pm_rec_header h = {.op = PM_OP_PUT, .lsn = 1, .rows = 2, .id_kind = POMAI_ID_U64, .ids_len = 16};
+        h.vectors_len = sizeof vectors;
+        h.expiry_len = expires ? 16 : 0;
+        h.documents_len = documents ? 12 : 0;
+        h.flags = (uint8_t)((expires ? PM_REC_HAS_EXPIRY : 0) | (documents ? PM_REC_HAS_DOCUMENTS : 0));
+        h.payload_len = 64 * (2u + expires + documents);
+        pm_chunk *chunk = calloc(1, sizeof *chunk);
+        pm_chunk_point(chunk, &h, payload, elsewhere ? vectors : (const float *)(const void *)(payload + 64));
+        assert_ptr_equal(chunk->expiry, expires ? (const uint64_t *)(const void *)(payload + 128) : NULL);
+        if (documents) assert_ptr_equal(chunk->document_ends, payload + (expires ? 192 : 128));
+        free(chunk);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_at_every_lsn),
         cmocka_unit_test(reservation_fails_cleanly),
         cmocka_unit_test(readers_see_one_version),
+        cmocka_unit_test(expiry_is_pointed_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * The log alone: records written and read back; every cut and every kind of damage of a small log told apart, with the
  * WATERMARK and without its help.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -416,6 +417,187 @@ static void sound_checksum_is_not_enough(void **state)
     }
 }
 
+/* ---- a log whose oldest files were retired ---- */
+
+enum { FILES = 6 };
+
+/* Files 1 to 6; end[n] is the end of file n. */
+static void write_files(box *b, pm_wal_end *end)
+{
+    end[0] = b->end;
+    for (unsigned n = 1; n <= FILES; n++) {
+        write_file(b, n == 3 ? 0 : n, n == 3 ? 0 : n); /* one without a record */
+        end[n] = b->end;
+    }
+}
+
+static pomai_status scan_from(box *b, uint64_t first, const pm_wal_end *before, pm_wal_scan *s, pm_text *notes)
+{
+    pomai_error err = {0};
+    *s = (pm_wal_scan){.place = &b->place, .first_number = first, .before = *before, .notes = notes};
+    return pm_wal_scan_run(s, &err);
+}
+
+static bool is_there(const box *b, uint64_t number)
+{
+    char path[128];
+    path_of(b, number, path, sizeof path);
+    return access(path, F_OK) == 0;
+}
+
+/* Every beginning that a manifest could state, right and with each part of it wrong. */
+static void a_log_may_begin_late(void **state)
+{
+    box *b = *state;
+    pm_wal_end end[FILES + 1];
+    pm_wal_scan s;
+    unsigned cases = 0;
+    write_files(b, end);
+    for (uint64_t first = 1; first <= FILES; first++) {
+        const pm_wal_end before = end[first - 1];
+        pm_wal_retire(&b->place, first - 1, first);
+        assert_int_equal(scan_from(b, first, &before, &s, NULL), POMAI_OK);
+        assert_memory_equal(&s.end, &b->end, sizeof s.end);
+        assert_int_equal(s.records, b->end.lsn - before.lsn);
+        for (int field = 0; field < 5; field++, cases++) {
+            pm_wal_end wrong = before;
+            (&wrong.number)[field]++;
+            assert_int_equal(scan_from(b, first, &wrong, &s, NULL), POMAI_ECORRUPT);
+        }
+        const pm_wal_end none = {0};
+        if (first > 1) assert_int_equal(scan_from(b, first, &none, &s, NULL), POMAI_ECORRUPT);
+        if (first > 1) assert_int_equal(scan_from(b, first - 1, &end[first - 2], &s, NULL), POMAI_ECORRUPT);
+        if (first < FILES) assert_int_equal(scan_from(b, first + 1, &before, &s, NULL), POMAI_ECORRUPT);
+    }
+    pm_mark_write(&b->place, &b->mark, &end[0], NULL); /* even if the WATERMARK says nothing */
+    pm_mark_write(&b->place, &b->mark, &end[0], NULL);
+    pm_wal_retire(&b->place, FILES, FILES + 1);
+    assert_int_equal(scan_from(b, FILES, &end[FILES - 1], &s, NULL), POMAI_ECORRUPT);
+    assert_int_equal(scan_from(b, FILES + 9, &end[FILES], &s, NULL), POMAI_ECORRUPT);
+    assert_int_equal(scan_from(b, 1, &end[0], &s, NULL), POMAI_OK);
+    printf("begins: %u cases, 0 failures, seed 0\n", cases);
+}
+
+/* The manifest's struct says the same as the end it was made of. */
+static void the_manifest_states_the_end_before(void **state)
+{
+    (void)state;
+    const pm_manifest_shard first = {.first_wal = 1, .resolved = 7};
+    const pm_manifest_shard later = {5, 7, 11, 576, 13, 14};
+    const pm_wal_end none = {0}, end = {4, 11, 576, 13, 14};
+    pm_wal_end got = pm_wal_before(&first);
+    assert_memory_equal(&got, &none, sizeof got);
+    got = pm_wal_before(&later);
+    assert_memory_equal(&got, &end, sizeof got);
+}
+
+static void files_below_the_first_are_leftovers(void **state)
+{
+    box *b = *state;
+    pm_wal_end end[FILES + 1];
+    pm_wal_scan s;
+    pm_text notes = {0};
+    char path[128];
+    write_files(b, end);
+    change_byte(b, 1, 20, 1); /* nobody reads it */
+    snprintf(path, sizeof path, "%s/0000000009.wal.tmp", b->dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(scan_from(b, 4, &end[3], &s, &notes), POMAI_OK);
+    assert_int_equal(s.records, b->end.lsn - end[3].lsn);
+    assert_non_null(strstr(notes.data, "log file 1 "));
+    assert_non_null(strstr(notes.data, "log file 3 "));
+    assert_null(strstr(notes.data, "log file 4 "));
+    pm_free(notes.data);
+    pm_wal_remove_leftovers(&b->place, 4);
+    assert_int_not_equal(access(path, F_OK), 0);
+    for (uint64_t n = 1; n <= FILES; n++)
+        assert_int_equal(is_there(b, n), n >= 4);
+    snprintf(path, sizeof path, "%s/WATERMARK", b->dir);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(scan_from(b, 4, &end[3], &s, NULL), POMAI_OK);
+}
+
+struct ends {
+    pm_wal_end end[FILES];
+    unsigned count, most;
+    uint64_t lsn; /* of the last record */
+};
+
+static pomai_status note_record(pm_wal_scan *s, const pm_wal_image *image, uint64_t at, pomai_error *err)
+{
+    (void)err;
+    ((struct ends *)s->context)->lsn = ((const pm_rec_header *)(const void *)(image->data + at))->lsn;
+    return POMAI_OK;
+}
+
+static pomai_status note_end(pm_wal_scan *s, const pm_wal_end *end, pomai_error *err)
+{
+    struct ends *e = s->context;
+    if (e->count == e->most) return pm_fail(err, POMAI_ENOMEM, "no more");
+    if (end->lsn > 0) assert_true(e->lsn == end->lsn || e->lsn == 0);
+    e->end[e->count++] = *end;
+    return POMAI_OK;
+}
+
+/* What may be retired, and what the manifest must say then. */
+static void ends_of_sealed_files_are_told(void **state)
+{
+    box *b = *state;
+    pm_wal_end end[FILES + 1];
+    pomai_error err;
+    write_files(b, end);
+    for (uint64_t first = 1; first <= FILES; first++) {
+        struct ends e = {.most = FILES};
+        pm_wal_scan s = {.place = &b->place, .first_number = first, .before = end[first - 1], .context = &e};
+        s.on_file = note_end;
+        s.on_record = note_record;
+        pm_wal_scan again = s;
+        assert_int_equal(pm_wal_scan_run(&s, &err), POMAI_OK);
+        assert_int_equal(e.count, FILES - first);
+        for (unsigned i = 0; i < e.count; i++)
+            assert_memory_equal(&e.end[i], &end[first + i], sizeof e.end[i]);
+        if (first == FILES) break;
+        e = (struct ends){.most = (unsigned)(FILES - first - 1)};
+        assert_int_equal(pm_wal_scan_run(&again, &err), POMAI_ENOMEM); /* its failure is the scan's */
+    }
+}
+
+static unsigned removals_left;
+
+static int remove_some(const pm_os *os, const char *path)
+{
+    (void)os;
+    if (access(path, F_OK) != 0) return -ENOENT;
+    if (removals_left == 0) return -EIO;
+    removals_left--;
+    return pm_os_posix()->path_remove(pm_os_posix(), path);
+}
+
+/* Wherever retiring is cut off, what is left is a run that ends below the first file. */
+static void retiring_leaves_no_gap(void **state)
+{
+    box *b = *state;
+    pm_wal_end end[FILES + 1];
+    pm_wal_scan s;
+    pm_os os = *pm_os_posix();
+    os.path_remove = remove_some;
+    write_files(b, end);
+    pm_wal_place place = b->place;
+    place.os = &os;
+    for (uint64_t gone = 0; gone <= 4; gone++) { /* each goes on where the last was cut off */
+        removals_left = gone > 0;
+        pm_wal_retire(&place, 1, 5);
+        for (uint64_t n = 1; n <= FILES; n++)
+            assert_int_equal(is_there(b, n), n > gone);
+        assert_int_equal(scan_from(b, 5, &end[4], &s, NULL), POMAI_OK);
+        /* an old manifest finds its log whole, or is refused */
+        for (uint64_t first = 1; first < 5; first++)
+            assert_int_equal(scan_from(b, first, &end[first - 1], &s, NULL), first > gone ? POMAI_OK : POMAI_ECORRUPT);
+    }
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -431,6 +613,11 @@ int main(void)
         CASE(record_of_another_file_is_none),
         CASE(torn_tail_is_kept),
         CASE(sound_checksum_is_not_enough),
+        CASE(a_log_may_begin_late),
+        CASE(the_manifest_states_the_end_before),
+        CASE(files_below_the_first_are_leftovers),
+        CASE(ends_of_sealed_files_are_told),
+        CASE(retiring_leaves_no_gap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
