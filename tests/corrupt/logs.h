@@ -106,7 +106,8 @@ struct c_witness {
 };
 
 struct c_shard {
-    struct c_record record[C_RECORDS]; /* record i has the LSN i + 1 */
+    struct c_record record[C_RECORDS]; /* record i has the LSN base + i + 1 */
+    uint64_t base, first_wal;          /* what was retired */
     struct c_witness witness[C_WITNESSES];
     unsigned records, witnesses;
     unsigned mark; /* the WATERMARK */
@@ -170,7 +171,7 @@ static inline uint64_t c_column_at(const pm_rec_header *h, int which)
 {
     uint64_t at = PM_REC_HEADER;
     if (which > 0) at += pm_align_up(h->ids_len, PM_WAL_ALIGN);
-    if (which > 1) at += pm_align_up(h->vectors_len, PM_WAL_ALIGN);
+    if (which > 1) at += pm_align_up(h->vectors_len, PM_WAL_ALIGN) + pm_align_up(h->expiry_len, PM_WAL_ALIGN);
     return at;
 }
 
@@ -298,14 +299,19 @@ static inline bool c_read_catalogue(struct c_logs *l)
     p += sizeof h;
     l->shards = h.shards;
     if (h.shards > W_SHARDS || h.collections > C_COLLS) abort();
-    for (uint32_t s = 0; s < h.shards; s++, p += sizeof(pm_manifest_shard))
-        memcpy(&l->resolved[s], p + offsetof(pm_manifest_shard, resolved), 8);
+    for (uint32_t s = 0; s < h.shards; s++, p += sizeof(pm_manifest_shard)) {
+        pm_manifest_shard shard;
+        memcpy(&shard, p, sizeof shard);
+        l->resolved[s] = shard.resolved;
+        l->shard[s].first_wal = shard.first_wal;
+        l->shard[s].base = shard.pred_lsn;
+    }
     for (uint32_t i = 0; i < h.collections; i++) {
         pm_manifest_collection c;
         memcpy(&c, p, sizeof c);
         p += sizeof c;
         l->coll[l->colls++] = (struct c_coll){c.id, c.dim, c.metric, c.id_kind, c_name_hash(p, c.name_len)};
-        p += pm_align_up(c.name_len, 8);
+        p += pm_align_up(c.name_len, 8) + h.shards * sizeof(uint64_t) + c.segments * sizeof(pm_manifest_segment);
     }
     return true;
 }
@@ -317,7 +323,7 @@ static inline void c_read_records(struct c_shard *s, unsigned file, const struct
     for (uint64_t at = PM_WAL_HEADER; at + PM_REC_HEADER <= limit;) {
         const pm_rec_header *h = (const pm_rec_header *)(const void *)(f->bytes + at);
         if (h->header_crc != pm_crc32c(seed, (const uint8_t *)h + 4, sizeof *h - 4)) return;
-        if (h->lsn != s->records + 1 || h->payload_len > limit - at - PM_REC_HEADER) return;
+        if (h->lsn != s->base + s->records + 1 || h->payload_len > limit - at - PM_REC_HEADER) return;
         if (h->payload_crc != pm_crc32c(seed, h + 1, h->payload_len)) return;
         if (s->records == C_RECORDS) abort();
         s->record[s->records++] = (struct c_record){h, file, at, PM_REC_HEADER + h->payload_len};
@@ -347,7 +353,7 @@ static inline bool c_read_shard(struct c_logs *l, uint32_t number, const struct 
     s->mark = (unsigned)at;
     c_read_slots(s, &l->files->file[at], (unsigned)at);
     if (old >= 0) c_read_slots(s, &older->file[old], (unsigned)at);
-    for (uint64_t n = 1;; n++) {
+    for (uint64_t n = s->first_wal;; n++) {
         snprintf(path, sizeof path, "/db/shards/1/%u/wal/%010llu.wal", number, (unsigned long long)n);
         at = c_find(l->files, path);
         if (at < 0) return true;
@@ -471,7 +477,7 @@ static inline struct c_verdict c_judge(struct c_logs *l, const struct c_view *v)
         if (c_marked(s, v) < 0) verdict.must_refuse = true;
         if (cut[i] == s->records) continue;
         verdict.torn = true;
-        if (c_attested(l, s, v) > cut[i]) verdict.must_refuse = true;
+        if (c_attested(l, s, v) > s->base + cut[i]) verdict.must_refuse = true;
     }
     verdict.digest = verdict.torn ? c_replay(l, cut, false) : l->digest;
     return verdict;

@@ -368,7 +368,7 @@ static bool at_rest(void)
             v.bytes[f] = files_now.file[f].bytes;
             v.size[f] = files_now.file[f].size;
         }
-        if (c_marked(&logs.shard[i], &v) != (int64_t)logs.shard[i].records) return false;
+        if (c_marked(&logs.shard[i], &v) != (int64_t)(logs.shard[i].base + logs.shard[i].records)) return false;
     }
     return true;
 }

@@ -29,7 +29,6 @@ static uint64_t mend_record(uint8_t *at, uint64_t room, uint32_t seed, uint64_t 
         h->version = PM_REC_VERSION;
         h->zero1 = 0;
         h->key_id = 0;
-        h->expiry_len = 0;
         memset(h->zero2, 0, sizeof h->zero2);
         h->lsn = lsn;
         h->durable_lsn = lot % 5 == 0 ? lsn - 1 : 0;
@@ -47,18 +46,20 @@ static uint64_t mend_record(uint8_t *at, uint64_t room, uint32_t seed, uint64_t 
         h->ids_len = (h->flags & PM_REC_IDS_ARE_RANGE) != 0 ? 8 : h->rows * 8;
         if (h->id_kind == POMAI_ID_STRING) h->ids_len = ((uint64_t)h->rows + 1) * 4 + h->rows * 3;
         h->vectors_len = (uint64_t)h->rows * h->dim * 4;
+        h->expiry_len = (h->flags & PM_REC_HAS_EXPIRY) != 0 ? (uint64_t)h->rows * 8 : 0;
         h->documents_len = (h->flags & PM_REC_HAS_DOCUMENTS) != 0 ? ((uint64_t)h->rows + 1) * 4 + 5 : 0;
         if (h->op == PM_OP_ABORT) {
             h->rows = h->dim = 0;
             h->id_kind = h->flags = h->dtype = 0;
             if (lot % 16 != 9) h->collection = 0;
-            h->ids_len = h->vectors_len = h->documents_len = 0;
+            h->ids_len = h->vectors_len = h->expiry_len = h->documents_len = 0;
         }
     }
     pm_rec_layout l;
     const uint64_t most = (uint64_t)1 << (lot % 4 == 0 ? 60 : 16); /* sums stay in range */
     h->ids_len %= most;
     h->vectors_len %= most;
+    h->expiry_len %= most;
     h->documents_len %= most;
     pm_rec_layout_init(&l, h->ids_len, h->vectors_len, h->expiry_len, h->documents_len);
     h->payload_len = l.payload_len;

@@ -24,7 +24,11 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     if (random % 8 != 1) {
         memcpy(h.magic, PM_MANIFEST_MAGIC, 8);
         h.format = PM_FORMAT;
-        h.incompatible = 0;
+        h.incompatible &= PM_FEATURES_KNOWN;
+        if (random % 16 < 12) h.incompatible = PM_FEATURES_KNOWN;
+        h.zero1 = 0;
+        memset(h.zero2, 0, sizeof h.zero2);
+        if (h.next_segment == 0) h.next_segment = 1;
         h.length = length;
         h.number = current_number();
         template_uuid(h.uuid);
@@ -38,6 +42,13 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     return size;
 }
 
+static bool same_entry(const pm_manifest_entry *a, const pm_manifest_entry *b, uint32_t shards)
+{
+    return memcmp(&a->fixed, &b->fixed, sizeof a->fixed) == 0 && strcmp(a->name, b->name) == 0 &&
+           memcmp(a->flushed, b->flushed, shards * sizeof *a->flushed) == 0 && a->segments == b->segments &&
+           (a->segments == 0 || memcmp(a->segment, b->segment, a->segments * sizeof *a->segment) == 0);
+}
+
 /* What was read and written again reads the same. */
 static void rewrite(pm_sim *sim)
 {
@@ -49,8 +60,10 @@ static void rewrite(pm_sim *sim)
     must(pm_manifest_read(pm_sim_os(sim), "/db/manifest", &again, &err) == POMAI_OK, "read again");
     must(m.collections == again.collections && m.shards == again.shards && m.next_collection == again.next_collection,
          "not the same catalogue");
+    must(m.clock == again.clock && m.next_segment == again.next_segment, "not the same numbers");
+    must(memcmp(m.shard, again.shard, sizeof m.shard) == 0, "not the same shards");
     for (uint32_t i = 0; i < m.collections; i++)
-        must(memcmp(&m.entry[i], &again.entry[i], sizeof m.entry[i]) == 0, "not the same collection");
+        must(same_entry(&m.entry[i], &again.entry[i], m.shards), "not the same collection");
     pm_manifest_clear(&m);
     pm_manifest_clear(&again);
 }
