@@ -478,6 +478,22 @@ static void a_log_may_begin_late(void **state)
     printf("begins: %u cases, 0 failures, seed 0\n", cases);
 }
 
+/* The WATERMARK attests the LSN at which the log was cut: the manifest must state the chain there. */
+static void a_mark_at_the_cut_is_compared(void **state)
+{
+    box *b = *state;
+    pm_wal_end end[FILES + 1];
+    pm_wal_scan s;
+    write_files(b, end);
+    for (uint64_t by = 0; by < 2; by++) {
+        pm_wal_end marked = end[4];
+        marked.chain ^= by;
+        assert_int_equal(pm_mark_write(&b->place, &b->mark, &marked, NULL), POMAI_OK);
+        assert_int_equal(scan_from(b, 5, &end[4], &s, NULL), by == 0 ? POMAI_OK : POMAI_ECORRUPT);
+        assert_int_equal(scan_from(b, 6, &end[5], &s, NULL), POMAI_OK); /* what is gone cannot be compared */
+    }
+}
+
 /* The manifest's struct says the same as the end it was made of. */
 static void the_manifest_states_the_end_before(void **state)
 {
@@ -614,6 +630,7 @@ int main(void)
         CASE(torn_tail_is_kept),
         CASE(sound_checksum_is_not_enough),
         CASE(a_log_may_begin_late),
+        CASE(a_mark_at_the_cut_is_compared),
         CASE(the_manifest_states_the_end_before),
         CASE(files_below_the_first_are_leftovers),
         CASE(ends_of_sealed_files_are_told),

@@ -404,6 +404,18 @@ static pomai_status broken_record(pm_wal_scan *scan, const file_scan *f, const c
     return POMAI_OK;
 }
 
+/* Whether the log up to scan->end is the one that the WATERMARK was written for. */
+static pomai_status compare_chain(const pm_wal_scan *scan, pomai_error *err)
+{
+    const pm_wal_end *end = &scan->end;
+    if (end->lsn != scan->mark.durable_lsn || end->chain == scan->mark.chain || PM_MUTANT(CHAIN_NOT_COMPARED))
+        return POMAI_OK;
+    return pm_fail(err, POMAI_ECORRUPT,
+                   "log file %llu of %s is not the one that was written: its records up to LSN %llu differ from the "
+                   "WATERMARK; restore both from the same copy",
+                   (unsigned long long)end->number, scan->place->dir, (unsigned long long)end->lsn);
+}
+
 static pomai_status scan_records(pm_wal_scan *scan, file_scan *f, pomai_error *err)
 {
     for (;;) {
@@ -417,14 +429,10 @@ static pomai_status scan_records(pm_wal_scan *scan, file_scan *f, pomai_error *e
         scan->end.chain = pm_rec_chain(scan->end.chain, h);
         scan->end.length = at + PM_REC_HEADER + h->payload_len;
         scan->records++;
-        if (h->lsn == scan->mark.durable_lsn && scan->end.chain != scan->mark.chain && !PM_MUTANT(CHAIN_NOT_COMPARED))
-            return pm_fail(
-                err, POMAI_ECORRUPT,
-                "log file %llu of %s is not the one that was written: its records up to LSN %llu differ from the "
-                "WATERMARK; restore both from the same copy",
-                (unsigned long long)f->image.number, scan->place->dir, (unsigned long long)h->lsn);
+        pomai_status status = compare_chain(scan, err);
+        if (status != POMAI_OK) return status;
         if (scan->on_record != NULL) {
-            pomai_status status = scan->on_record(scan, &f->image, at, err);
+            status = scan->on_record(scan, &f->image, at, err);
             if (status != POMAI_OK) return status;
         }
     }
@@ -490,6 +498,7 @@ static pomai_status scan_all(pm_wal_scan *scan, pomai_error *err)
         status = POMAI_OK;
     }
     if (status == POMAI_OK) status = list_files(scan, &n, err);
+    if (status == POMAI_OK && scan->first_number > 1 && !scan->damaged) status = compare_chain(scan, err);
     for (size_t i = 0; i < n.count && status == POMAI_OK; i++)
         status = scan_file(scan, n.numbers[i], i + 1 == n.count, err);
     pm_free(n.numbers);
