@@ -115,6 +115,7 @@
     X(FAILED_DROP_FORGOTTEN, "scenario.test_machine sim", "a collection takes writes after its drop failed half-way")  \
     /* retiring */                                                                                                     \
     X(FLUSHED_NOT_STORED, "unit.test_manifest", "the manifest does not say how far a collection is flushed")           \
+    X(FEATURES_NOT_SAID, "unit.test_manifest", "the manifest does not say which features a reader must know")          \
     X(PRED_FROM_MANIFEST_NOT_CHECKED, "unit.test_wal",                                                                 \
       "the first log file is not compared with the end of the log that the manifest states")                           \
     X(RETIRE_NEWEST_FIRST, "unit.test_wal", "log files are retired newest first")

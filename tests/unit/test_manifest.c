@@ -198,6 +198,45 @@ static void entries_come_and_go(void **state)
     pm_manifest_clear(&m);
 }
 
+/* Whichever allocation fails: an error, nothing lost, nothing leaked. */
+static void no_memory_changes_nothing(void **state)
+{
+    (void)state;
+    pm_sim *sim = make_sim();
+    pm_manifest m, before, other;
+    pomai_error err;
+    bool uncertain;
+    make_catalogue(&m, 2, 3, 2);
+    assert_int_equal(pm_manifest_install(pm_sim_os(sim), "/m", &m, &uncertain, &err), POMAI_OK);
+    assert_int_equal(pm_manifest_copy(&before, &m, &err), POMAI_OK);
+    const pm_manifest_collection fixed = {.id = 99, .dim = 1};
+    const pm_manifest_segment list[1] = {segment_of(1)};
+    pm_manifest_entry *entry = NULL;
+    unsigned failed[5] = {0};
+    for (unsigned i = 0; i < 5 * 16; i++) {
+        pomai_status status = POMAI_OK;
+        pm_sim_set_fault(sim, (pm_sim_fault){.calls = PM_SIM_BIT(MALLOC), .nth = i / 5});
+        if (i % 5 == 0) status = pm_manifest_copy(&other, &m, &err);
+        if (i % 5 == 1) status = pm_manifest_read(pm_sim_os(sim), "/m", &other, &err);
+        if (i % 5 == 2) status = pm_manifest_add_entry(&m, &fixed, "more", &entry, &err);
+        if (i % 5 == 3) status = pm_manifest_set_segments(&m.entry[1], list, 1, &err);
+        if (i % 5 == 4) status = pm_manifest_install(pm_sim_os(sim), "/m", &m, &uncertain, &err);
+        pm_sim_set_fault(sim, (pm_sim_fault){0});
+        assert_true(status == POMAI_OK || status == POMAI_ENOMEM);
+        failed[i % 5] += status != POMAI_OK;
+        if (status == POMAI_OK && i % 5 < 2) pm_manifest_clear(&other);
+        if (status == POMAI_OK && i % 5 == 2) pm_manifest_remove_entry(&m, 3);
+        if (status == POMAI_OK && i % 5 == 3)
+            assert_int_equal(pm_manifest_set_segments(&m.entry[1], before.entry[1].segment, 2, &err), POMAI_OK);
+        assert_same(&m, &before);
+    }
+    assert_true(failed[0] == 7 && failed[1] == 10 && failed[2] == 2 && failed[3] == 1 && failed[4] == 1);
+    pm_manifest_clear(&m);
+    pm_manifest_clear(&before);
+    assert_int_equal(pm_sim_what_is_held(sim).allocations, 0);
+    pm_sim_free(sim);
+}
+
 /* ---- damage ---- */
 
 struct taken {
@@ -337,6 +376,7 @@ int main(void)
         cmocka_unit_test(a_catalogue_that_no_reader_takes_is_not_written),
         cmocka_unit_test(what_was_written_reads_back),
         cmocka_unit_test(entries_come_and_go),
+        cmocka_unit_test(no_memory_changes_nothing),
         cmocka_unit_test(no_byte_changes_unseen),
         cmocka_unit_test(other_formats_and_features),
         cmocka_unit_test(features_are_said_when_used),

@@ -428,7 +428,7 @@ static uint8_t *encode(const pm_manifest *m, uint64_t number, uint64_t n)
     pm_manifest_header h = {.format = PM_FORMAT, .length = n, .number = number, .created = m->created};
     memcpy(h.magic, PM_MANIFEST_MAGIC, 8);
     memcpy(h.uuid, m->uuid, 16);
-    h.incompatible = features_of(m);
+    h.incompatible = PM_MUTANT(FEATURES_NOT_SAID) ? 0 : features_of(m);
     h.epoch = m->epoch;
     h.shards = m->shards;
     h.hash_kind = PM_HASH_KIND;
