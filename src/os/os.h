@@ -77,12 +77,17 @@ struct pm_os {
     int (*path_rename)(const pm_os *os, const char *from, const char *to);
     int (*path_remove)(const pm_os *os, const char *path); /* a file */
     int (*dir_make)(const pm_os *os, const char *path);
+    int (*dir_remove)(const pm_os *os, const char *path); /* an empty one; -ENOTEMPTY */
     int (*dir_sync)(const pm_os *os, const char *path);
     int (*dir_list)(const pm_os *os, const char *path, pm_name_fn each, void *context);
     /* memory in pages, zeroed; for log slabs and reserved blocks */
     void *(*pages_map)(const pm_os *os, size_t size);
     void (*pages_unmap)(const pm_os *os, void *pages, size_t size);
     void (*pages_touch)(const pm_os *os, void *pages, size_t size); /* takes the page faults ahead; a hint */
+    /* The first `size` bytes of a file, to read. Only of a file that is synced and never changes again, and no more
+     * than it has: pages that are not there kill the process. The descriptor may be closed. */
+    int (*file_map)(const pm_os *os, int fd, uint64_t size, const void **pages);
+    void (*file_unmap)(const pm_os *os, const void *pages, uint64_t size);
     /* clocks, chance, surroundings */
     uint64_t (*now_ns)(const pm_os *os);  /* monotonic */
     uint64_t (*wall_ns)(const pm_os *os); /* since 1970 */

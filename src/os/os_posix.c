@@ -201,6 +201,13 @@ static int posix_dir_make(const pm_os *os, const char *path)
     return mkdir(path, 0755) == 0 ? 0 : -errno;
 }
 
+static int posix_dir_remove(const pm_os *os, const char *path)
+{
+    (void)os;
+    if (rmdir(path) == 0) return 0;
+    return errno == EEXIST ? -ENOTEMPTY : -errno; /* POSIX allows either */
+}
+
 static int posix_dir_sync(const pm_os *os, const char *path)
 {
     (void)os;
@@ -256,6 +263,22 @@ static void posix_pages_touch(const pm_os *os, void *pages, size_t size)
 #else
     (void)madvise(pages, size, 23);
 #endif
+}
+
+static int posix_file_map(const pm_os *os, int fd, uint64_t size, const void **pages)
+{
+    (void)os;
+    if (size == 0 || size > SIZE_MAX) return -EINVAL;
+    void *mapped = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) return -errno;
+    *pages = mapped;
+    return 0;
+}
+
+static void posix_file_unmap(const pm_os *os, const void *pages, uint64_t size)
+{
+    (void)os;
+    if (pages != NULL && size > 0) munmap((void *)(uintptr_t)pages, (size_t)size);
 }
 
 /* ---- clocks, chance, surroundings ---- */
@@ -412,11 +435,14 @@ static const pm_os posix = {
     .path_rename = posix_path_rename,
     .path_remove = posix_path_remove,
     .dir_make = posix_dir_make,
+    .dir_remove = posix_dir_remove,
     .dir_sync = posix_dir_sync,
     .dir_list = posix_dir_list,
     .pages_map = posix_pages_map,
     .pages_unmap = posix_pages_unmap,
     .pages_touch = posix_pages_touch,
+    .file_map = posix_file_map,
+    .file_unmap = posix_file_unmap,
     .now_ns = posix_now_ns,
     .wall_ns = posix_wall_ns,
     .random = posix_random,

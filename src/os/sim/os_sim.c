@@ -267,6 +267,12 @@ static int sim_dir_make(const pm_os *os, const char *path)
     return call_fails(os, PM_SIM_DIR_MAKE) ? failed(os) : pm_disk_make_dir(pm_sim_of(os)->disk, path);
 }
 
+static int sim_dir_remove(const pm_os *os, const char *path)
+{
+    changing(os);
+    return call_fails(os, PM_SIM_DIR_REMOVE) ? failed(os) : pm_disk_remove_dir(pm_sim_of(os)->disk, path);
+}
+
 static int sim_dir_sync(const pm_os *os, const char *path)
 {
     changing(os);
@@ -326,6 +332,25 @@ static void sim_who(const pm_os *os, char *text, size_t size)
 }
 
 /* ---- memory and threads ---- */
+
+/* A copy: what is mapped may not change, and here it does not. */
+static int sim_file_map(const pm_os *os, int fd, uint64_t size, const void **pages)
+{
+    pm_sim *sim = pm_sim_of(os);
+    if (call_fails(os, PM_SIM_MAP)) return failed(os);
+    uint32_t node = fd_of(os, fd)->node;
+    if (size == 0) return -EINVAL;
+    if (size > pm_disk_size(sim->disk, node)) abort(); /* the kernel would kill the process at the first touch */
+    void *memory = pm_sim_region(sim, size);
+    (void)pm_disk_read(sim->disk, node, memory, size, 0);
+    *pages = memory;
+    return 0;
+}
+
+static void sim_file_unmap(const pm_os *os, const void *pages, uint64_t size)
+{
+    pm_sim_pages_unmap(os, (void *)(uintptr_t)pages, size);
+}
 
 static void sim_pages_touch(const pm_os *os, void *pages, size_t size)
 {
@@ -404,11 +429,14 @@ void pm_sim_table(pm_os *os)
         .path_rename = sim_path_rename,
         .path_remove = sim_path_remove,
         .dir_make = sim_dir_make,
+        .dir_remove = sim_dir_remove,
         .dir_sync = sim_dir_sync,
         .dir_list = sim_dir_list,
         .pages_map = pm_sim_pages_map,
         .pages_unmap = pm_sim_pages_unmap,
         .pages_touch = sim_pages_touch,
+        .file_map = sim_file_map,
+        .file_unmap = sim_file_unmap,
         .now_ns = sim_now_ns,
         .wall_ns = sim_wall_ns,
         .random = sim_random_bytes,

@@ -33,7 +33,9 @@
     X(PAGES)                                                                                                           \
     X(RANDOM)                                                                                                          \
     X(TASK_START)                                                                                                      \
-    X(MALLOC)
+    X(MALLOC)                                                                                                          \
+    X(MAP)                                                                                                             \
+    X(DIR_REMOVE)
 
 enum pm_sim_call {
 #define PM_SIM_CALL_X(name) PM_SIM_##name,

@@ -374,6 +374,19 @@ int pm_disk_make_dir(pm_disk *disk, const char *path)
     return 0;
 }
 
+int pm_disk_remove_dir(pm_disk *disk, const char *path)
+{
+    uint32_t n, dir;
+    const char *name;
+    size_t size;
+    int rc = pm_disk_open_dir(disk, path, &n);
+    for (uint32_t i = 0; rc == 0 && i < disk->nodes[n].entry_count; i++)
+        if (present(&disk->nodes[n].entries[i]) != NO_NODE) rc = -ENOTEMPTY;
+    if (rc == 0) rc = walk(disk, path, &dir, &name, &size);
+    if (rc == 0) set_entry(disk, dir, name, size, NO_NODE);
+    return rc;
+}
+
 int pm_disk_open_dir(pm_disk *disk, const char *path, uint32_t *out)
 {
     int rc = lookup(disk, path, out);

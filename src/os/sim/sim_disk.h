@@ -68,6 +68,7 @@ void pm_disk_unlock(pm_disk *disk, uint32_t file, bool exclusive);
 int pm_disk_rename(pm_disk *disk, const char *from, const char *to);
 int pm_disk_remove(pm_disk *disk, const char *path);
 int pm_disk_make_dir(pm_disk *disk, const char *path);
+int pm_disk_remove_dir(pm_disk *disk, const char *path);
 int pm_disk_open_dir(pm_disk *disk, const char *path, uint32_t *out);
 int pm_disk_sync_dir(pm_disk *disk, const char *path);
 int pm_disk_list(const pm_disk *disk, const char *path, int (*each)(void *context, const char *name), void *context);

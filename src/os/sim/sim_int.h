@@ -113,6 +113,7 @@ void pm_sim_stacks_free(void);
 /* sim_memory.c */
 void pm_sim_memory_hook(void);
 void pm_sim_memory_gone(pm_sim *sim);
+void *pm_sim_region(pm_sim *sim, size_t size); /* zeroed, counted */
 void *pm_sim_pages_map(const pm_os *os, size_t size);
 void pm_sim_pages_unmap(const pm_os *os, void *pages, size_t size);
 /* os_sim.c */

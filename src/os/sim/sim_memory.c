@@ -61,11 +61,8 @@ void pm_sim_memory_hook(void)
 }
 
 /* Regions hold real rows and may be unmapped piece by piece. */
-void *pm_sim_pages_map(const pm_os *os, size_t size)
+void *pm_sim_region(pm_sim *sim, size_t size)
 {
-    pm_sim *sim = pm_sim_of(os);
-    pm_sim_step(sim);
-    if (pm_sim_fails(sim, PM_SIM_PAGES)) return NULL;
     sim_region *region = malloc(sizeof *region);
     uint8_t *memory = calloc(1, size + 4096);
     if (region == NULL || memory == NULL) abort();
@@ -73,6 +70,13 @@ void *pm_sim_pages_map(const pm_os *os, size_t size)
     sim->regions = region;
     sim->region_count++;
     return (uint8_t *)(((uintptr_t)memory + 4095) & ~(uintptr_t)4095);
+}
+
+void *pm_sim_pages_map(const pm_os *os, size_t size)
+{
+    pm_sim *sim = pm_sim_of(os);
+    pm_sim_step(sim);
+    return pm_sim_fails(sim, PM_SIM_PAGES) ? NULL : pm_sim_region(sim, size);
 }
 
 static void free_region(pm_sim *sim, sim_region **at)
