@@ -118,7 +118,14 @@
     X(FEATURES_NOT_SAID, "unit.test_manifest", "the manifest does not say which features a reader must know")          \
     X(PRED_FROM_MANIFEST_NOT_CHECKED, "unit.test_wal",                                                                 \
       "the first log file is not compared with the end of the log that the manifest states")                           \
-    X(RETIRE_NEWEST_FIRST, "unit.test_wal", "log files are retired newest first")
+    X(RETIRE_NEWEST_FIRST, "unit.test_wal", "log files are retired newest first")                                      \
+    /* segments */                                                                                                     \
+    X(SEGMENT_NOT_SYNCED, "unit.test_segment", "a segment counts as written before its files are synced")              \
+    X(SEGMENT_NAMES_NOT_SYNCED, "unit.test_segment", "the names of a new segment are not synced")                      \
+    X(LIVE_NOT_SYNCED, "unit.test_segment", "a new live-<g> is written, not synced")                                   \
+    X(LIVE_UPTO_IGNORED, "unit.test_segment", "a live-<g> holds ends that replay will bring again")                    \
+    X(BLOCK_CRC_SKIPPED, "unit.test_segment", "a block of a segment is used without its checksum")                     \
+    X(BLOOM_FORGETS, "unit.test_segment", "the bloom filter of a segment misses some ids")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

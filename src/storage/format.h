@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything that is on disk, by offset: docs/format/wal.md and docs/format/manifest.md, with one static assertion for
+ * Everything that is on disk, by offset: docs/format/wal.md, manifest.md and segment.md, with one static assertion for
  * each size and offset. Structs are used in memory as they are on disk; the engine runs on little-endian machines only.
  */
 #ifndef PM_STORAGE_FORMAT_H
@@ -18,6 +18,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are l
 #define PM_MARK_MAGIC     "POMAIMRK"
 #define PM_CURRENT_MAGIC  "POMAICUR"
 #define PM_MANIFEST_MAGIC "POMAIMAN"
+#define PM_SEGMENT_MAGIC  "POMAISEG"
+#define PM_IDS_MAGIC      "POMAIIDX"
+#define PM_LIVE_MAGIC     "POMAILIV"
 
 #define PM_WAL_ALIGN       64u
 #define PM_WAL_HEADER      512u
@@ -169,6 +172,105 @@ typedef struct pm_manifest_segment {
     uint64_t zero2;
 } pm_manifest_segment;
 
+#define PM_SEGMENT_HEADER 256u
+#define PM_IDS_HEADER     64u
+#define PM_LIVE_HEADER    64u
+#define PM_SEGMENT_BLOCK  65536u /* bytes under one checksum */
+#define PM_SEGMENT_ALIGN  64u    /* of every buffer, in its file */
+
+enum { PM_SEGMENT_EXPIRY = 1, PM_SEGMENT_DOCUMENTS = 2, PM_SEGMENT_RAW_IDS = 4, PM_SEGMENT_RAW_DOCUMENTS = 8 };
+enum { PM_SEGMENT_FLAGS_KNOWN = 15 };
+/* Files of a segment, in the order of the file table. */
+enum { PM_FILE_VECTORS, PM_FILE_ATTRIBUTES, PM_FILE_IDS, PM_FILE_STATS, PM_FILES };
+/* Buffers, in the order of the buffer table. */
+enum {
+    PM_BUF_ID_OFFSETS,
+    PM_BUF_ID,
+    PM_BUF_SHARD,
+    PM_BUF_LSN,
+    PM_BUF_STAMP,
+    PM_BUF_EXPIRY_VALID,
+    PM_BUF_EXPIRY,
+    PM_BUF_VECTOR,
+    PM_BUF_DOCUMENT_VALID,
+    PM_BUF_DOCUMENT_OFFSETS,
+    PM_BUF_DOCUMENT,
+    PM_BUF_BLOOM,
+    PM_BUF_DIRECTORY,
+    PM_BUF_KEYS,
+    PM_BUF_ROWS,
+    PM_BUFFERS
+};
+
+typedef struct pm_segment_header {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint8_t uuid[16];
+    uint64_t number;
+    uint64_t length;
+    uint32_t collection;
+    uint32_t dim;
+    uint32_t id_kind;
+    uint32_t shards;
+    uint64_t rows;
+    uint64_t max_id;
+    uint64_t first_expiry;
+    uint64_t id_bytes;
+    uint64_t document_bytes;
+    uint64_t expiry_nulls;
+    uint64_t document_nulls;
+    uint32_t flags;
+    uint32_t files;
+    uint32_t buffers;
+    uint32_t block_bytes;
+    uint64_t blocks;
+    uint8_t zero[112];
+} pm_segment_header;
+
+typedef struct pm_segment_shard_range {
+    uint64_t rows;
+    uint64_t min_lsn;
+    uint64_t max_lsn;
+} pm_segment_shard_range;
+
+typedef struct pm_segment_file_entry {
+    uint64_t size;
+    uint64_t blocks;
+} pm_segment_file_entry;
+
+typedef struct pm_segment_buffer {
+    uint32_t file;
+    uint32_t zero;
+    uint64_t offset;
+    uint64_t length;
+} pm_segment_buffer;
+
+typedef struct pm_ids_header {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint8_t uuid[16];
+    uint64_t number;
+    uint64_t rows;
+    uint32_t collection;
+    uint32_t bloom_blocks;
+    uint32_t probes;
+    uint32_t bits;
+} pm_ids_header;
+
+typedef struct pm_live_header {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint8_t uuid[16];
+    uint64_t number;
+    uint64_t generation;
+    uint64_t count;
+    uint32_t collection;
+    uint32_t zero;
+} pm_live_header;
+
 #define PM_AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field)
 #define PM_SIZE(type, size)        _Static_assert(sizeof(type) == (size), #type)
 
@@ -283,5 +385,60 @@ static inline const char *pm_format_advice(uint32_t format)
     return format < PM_FORMAT ? "it was written by an older development build: export the database with that build"
                               : "use a newer PomaiDB";
 }
+
+PM_SIZE(pm_segment_header, PM_SEGMENT_HEADER);
+PM_AT(pm_segment_header, crc, 8);
+PM_AT(pm_segment_header, format, 12);
+PM_AT(pm_segment_header, uuid, 16);
+PM_AT(pm_segment_header, number, 32);
+PM_AT(pm_segment_header, length, 40);
+PM_AT(pm_segment_header, collection, 48);
+PM_AT(pm_segment_header, dim, 52);
+PM_AT(pm_segment_header, id_kind, 56);
+PM_AT(pm_segment_header, shards, 60);
+PM_AT(pm_segment_header, rows, 64);
+PM_AT(pm_segment_header, max_id, 72);
+PM_AT(pm_segment_header, first_expiry, 80);
+PM_AT(pm_segment_header, id_bytes, 88);
+PM_AT(pm_segment_header, document_bytes, 96);
+PM_AT(pm_segment_header, expiry_nulls, 104);
+PM_AT(pm_segment_header, document_nulls, 112);
+PM_AT(pm_segment_header, flags, 120);
+PM_AT(pm_segment_header, files, 124);
+PM_AT(pm_segment_header, buffers, 128);
+PM_AT(pm_segment_header, block_bytes, 132);
+PM_AT(pm_segment_header, blocks, 136);
+PM_AT(pm_segment_header, zero, 144);
+
+PM_SIZE(pm_segment_shard_range, 24);
+PM_AT(pm_segment_shard_range, min_lsn, 8);
+PM_AT(pm_segment_shard_range, max_lsn, 16);
+PM_SIZE(pm_segment_file_entry, 16);
+PM_AT(pm_segment_file_entry, blocks, 8);
+PM_SIZE(pm_segment_buffer, 24);
+PM_AT(pm_segment_buffer, zero, 4);
+PM_AT(pm_segment_buffer, offset, 8);
+PM_AT(pm_segment_buffer, length, 16);
+
+PM_SIZE(pm_ids_header, PM_IDS_HEADER);
+PM_AT(pm_ids_header, crc, 8);
+PM_AT(pm_ids_header, format, 12);
+PM_AT(pm_ids_header, uuid, 16);
+PM_AT(pm_ids_header, number, 32);
+PM_AT(pm_ids_header, rows, 40);
+PM_AT(pm_ids_header, collection, 48);
+PM_AT(pm_ids_header, bloom_blocks, 52);
+PM_AT(pm_ids_header, probes, 56);
+PM_AT(pm_ids_header, bits, 60);
+
+PM_SIZE(pm_live_header, PM_LIVE_HEADER);
+PM_AT(pm_live_header, crc, 8);
+PM_AT(pm_live_header, format, 12);
+PM_AT(pm_live_header, uuid, 16);
+PM_AT(pm_live_header, number, 32);
+PM_AT(pm_live_header, generation, 40);
+PM_AT(pm_live_header, count, 48);
+PM_AT(pm_live_header, collection, 56);
+PM_AT(pm_live_header, zero, 60);
 
 #endif

@@ -60,7 +60,54 @@ void pm_segment_remove(const pm_os *os, const char *dir);
 
 /* ---- an open segment ---- */
 
-typedef struct pm_segment pm_segment;
+/* A mapped file, and which of its blocks have been checked. */
+typedef struct pm_segment_file {
+    const uint8_t *data; /* NULL: there is none */
+    uint64_t size, blocks;
+    const uint32_t *crc;
+    _Atomic(uint64_t) *checked;
+    _Atomic(uint64_t) left; /* blocks not checked yet */
+} pm_segment_file;
+
+/* Only this module and the functions below look inside. */
+typedef struct pm_segment {
+    uint32_t kind; /* PM_ROWS_SEGMENT */
+    uint32_t dim;
+    uint64_t rows;
+    /* columns in the mapped files; NULL: there is none */
+    const float *vectors;
+    const uint64_t *lsns;
+    const uint64_t *expiries;
+    const uint16_t *row_shards;
+    const uint64_t *stamps;
+    const uint64_t *ids;        /* of u64 ids */
+    const uint32_t *id_offsets; /* of strings */
+    const uint8_t *id_bytes;
+    const uint32_t *document_offsets;
+    const uint8_t *document_bytes;
+    /* ends: 0 is none; a bit is set after its end */
+    _Atomic(uint64_t) *ends;
+    _Atomic(uint64_t) *ended;
+    _Atomic(uint64_t) ended_count;
+    _Atomic(void *) forward;
+    /* ids.idx */
+    const uint64_t *bloom;
+    const uint32_t *directory;
+    const uint64_t *keys;
+    const uint32_t *key_rows;
+    uint32_t bloom_lines, bits;
+    /* the rest */
+    pm_segment_file file[PM_FILES]; /* stats.json is not mapped */
+    pm_segment_header header;
+    pm_segment_buffer buffer[PM_BUFFERS];
+    const pm_segment_shard_range *range;
+    uint8_t *meta; /* SEGMENT; ranges and checksums lie in it */
+    void *end_pages;
+    size_t end_bytes;
+    pm_segment_place place;
+    pm_manifest_segment entry;
+    char *dir;
+} pm_segment;
 
 /* Maps the files and loads the liveness that `entry` names. Takes time that does not depend on the number of rows,
  * but for the liveness. POMAI_ECORRUPT names the file: missing, cut short, another segment's, damaged. */
@@ -68,9 +115,21 @@ pomai_status pm_segment_open(const pm_segment_place *place, const pm_manifest_se
                              pomai_error *err);
 void pm_segment_free(pm_segment *segment);
 
-const pm_segment_place *pm_segment_where(const pm_segment *segment);
-const pm_manifest_segment *pm_segment_entry(const pm_segment *segment);
-uint64_t pm_segment_rows(const pm_segment *segment);
+static inline const pm_segment_place *pm_segment_where(const pm_segment *segment)
+{
+    return &segment->place;
+}
+
+static inline const pm_manifest_segment *pm_segment_entry(const pm_segment *segment)
+{
+    return &segment->entry;
+}
+
+static inline uint64_t pm_segment_rows(const pm_segment *segment)
+{
+    return segment->rows;
+}
+
 /* Largest begin of a shard's rows, 0 if it has none. */
 uint64_t pm_segment_max_lsn(const pm_segment *segment, uint32_t shard);
 /* Largest u64 id; earliest expiry of any row, 0 if none ever expires. */
@@ -95,12 +154,32 @@ enum {
  * any thread. POMAI_ECORRUPT names file, offset and rows. What follows may be called only for rows checked so. */
 pomai_status pm_segment_check(pm_segment *segment, uint32_t columns, uint64_t first, uint64_t count, pomai_error *err);
 void pm_segment_id(const pm_segment *segment, uint64_t row, pm_id *id);
-uint32_t pm_segment_shard(const pm_segment *segment, uint64_t row);
-uint64_t pm_segment_lsn(const pm_segment *segment, uint64_t row);
-uint64_t pm_segment_stamp(const pm_segment *segment, uint64_t row);
-uint64_t pm_segment_expiry(const pm_segment *segment, uint64_t row);
-const float *pm_segment_vector(const pm_segment *segment, uint64_t row);
 pomai_bytes pm_segment_document(const pm_segment *segment, uint64_t row);
+
+static inline uint32_t pm_segment_shard(const pm_segment *segment, uint64_t row)
+{
+    return segment->row_shards[row];
+}
+
+static inline uint64_t pm_segment_lsn(const pm_segment *segment, uint64_t row)
+{
+    return segment->lsns[row];
+}
+
+static inline uint64_t pm_segment_stamp(const pm_segment *segment, uint64_t row)
+{
+    return segment->stamps[row];
+}
+
+static inline uint64_t pm_segment_expiry(const pm_segment *segment, uint64_t row)
+{
+    return segment->expiries == NULL ? 0 : segment->expiries[row];
+}
+
+static inline const float *pm_segment_vector(const pm_segment *segment, uint64_t row)
+{
+    return segment->vectors + row * segment->dim;
+}
 
 /* The seed of the hashes in ids.idx, the same for all segments of a database. */
 uint64_t pm_segment_seed(const uint8_t uuid[16]);
@@ -118,14 +197,31 @@ pomai_status pm_segment_find(pm_segment *segment, const pm_id *id, uint64_t hash
 
 /* Stores the end of a row; true if it had none. Two threads may store the same end of the same row. */
 bool pm_segment_end(pm_segment *segment, uint64_t row, uint64_t lsn);
+
 /* PM_NO_END if it has none. */
-uint64_t pm_segment_end_of(const pm_segment *segment, uint64_t row);
+static inline uint64_t pm_segment_end_of(const pm_segment *segment, uint64_t row)
+{
+    uint64_t end = atomic_load_explicit(&segment->ends[row], memory_order_acquire);
+    return end == 0 ? PM_NO_END : end;
+}
+
 /* A bit for each of rows 64 * word .. 64 * word + 63 that has an end. Sequentially consistent. */
-uint64_t pm_segment_ended_word(const pm_segment *segment, uint64_t word);
+static inline uint64_t pm_segment_ended_word(const pm_segment *segment, uint64_t word)
+{
+    return atomic_load(&segment->ended[word]);
+}
+
 /* How many rows have an end. */
-uint64_t pm_segment_ended(const pm_segment *segment);
+static inline uint64_t pm_segment_ended(const pm_segment *segment)
+{
+    return atomic_load(&segment->ended_count);
+}
+
 /* For whoever replaces the segment: where ends are stored as well (core/engine). Sequentially consistent. */
-_Atomic(void *) *pm_segment_forward(pm_segment *segment);
+static inline _Atomic(void *) *pm_segment_forward(pm_segment *segment)
+{
+    return &segment->forward;
+}
 
 /* Writes live-<generation> with every end that is at most upto[shard of its row], synced, and fills the live_ fields of
  * `entry`. No such end: live_generation 0, and no file. */
