@@ -505,6 +505,40 @@ static void forge(void *arg)
     }
 }
 
+/* A later format is told from damage. */
+static void later_format(void *arg)
+{
+    box *b = arg;
+    for (unsigned f = 0; f < b->files; f++) {
+        const bool live = strncmp(b->file[f].name, "live-", 5) == 0;
+        if (!live && strcmp(b->file[f].name, "SEGMENT") != 0) continue;
+        const pm_manifest_segment entry = b->entry;
+        uint8_t *bytes = b->file[f].bytes;
+        bytes[12] = 2;
+        uint32_t sum = pm_crc32c(0, bytes + 12, b->file[f].size - 12);
+        memcpy(bytes + 8, &sum, 4);
+        *(live ? &b->entry.live_crc : &b->entry.meta_crc) = pm_crc32c(0, bytes, b->file[f].size);
+        put_file(b, b->file[f].name, bytes, b->file[f].size);
+        assert_int_equal(read_everything(b, true, &b->err), POMAI_EFORMAT);
+        bytes[12] = 1;
+        sum = pm_crc32c(0, bytes + 12, b->file[f].size - 12);
+        memcpy(bytes + 8, &sum, 4);
+        put_file(b, b->file[f].name, bytes, b->file[f].size);
+        b->entry = entry;
+    }
+    assert_int_equal(read_everything(b, true, &b->err), POMAI_OK);
+}
+
+static void test_later_format(void **state)
+{
+    (void)state;
+    box b;
+    box_begin(&b, POMAI_ID_U64, 40, 2, 0);
+    box_run(&b, make_it);
+    box_run(&b, later_format);
+    box_end(&b);
+}
+
 static void test_forged(void **state)
 {
     (void)state;
@@ -668,10 +702,10 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),   cmocka_unit_test(test_versions), cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_bloom),         cmocka_unit_test(test_leftover), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_forged),   cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_round_trips),   cmocka_unit_test(test_versions),     cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_bloom),         cmocka_unit_test(test_leftover),     cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_forged),       cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_flipped_bytes), cmocka_unit_test(test_later_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
