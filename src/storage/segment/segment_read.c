@@ -196,7 +196,7 @@ static pomai_status same_id(pm_segment *s, const pm_id *id, uint32_t row, bool *
     if (status != POMAI_OK) return status;
     pm_id other;
     pm_segment_id(s, row, &other);
-    *same = id->bytes != NULL && other.size == id->size && memcmp(other.bytes, id->bytes, id->size) == 0;
+    *same = other.bytes != NULL && other.size == id->size && memcmp(other.bytes, id->bytes, id->size) == 0;
     return POMAI_OK;
 }
 

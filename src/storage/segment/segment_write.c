@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -211,6 +212,21 @@ static void add_number(pm_text *t, const char *name, uint64_t value)
     pm_text_add(t, ", \"%s\": %llu", name, (unsigned long long)value);
 }
 
+/* JSON's decimal point, whatever the application's locale has in its place. */
+static void add_decimal(pm_text *t, double value)
+{
+    char text[40];
+    size_t to = 0;
+    snprintf(text, sizeof text, "%.9g", value);
+    for (size_t i = 0; text[i] != '\0'; i++) {
+        const char c = text[i];
+        const bool point = strchr("0123456789+-e", c) == NULL;
+        if (!point || to == 0 || text[to - 1] != '.') text[to++] = point ? '.' : c;
+    }
+    text[to] = '\0';
+    pm_text_add(t, "%s", text);
+}
+
 static void add_norms(pm_text *t, survey *s)
 {
     static const int percents[] = {0, 1, 10, 50, 90, 99, 100};
@@ -219,8 +235,10 @@ static void add_norms(pm_text *t, survey *s)
         if (isfinite(s->norms[i])) s->norms[finite++] = s->norms[i];
     qsort(s->norms, finite, sizeof s->norms[0], compare_norms);
     pm_text_add(t, ", \"norms\": {\"sampled\": %u", finite);
-    for (size_t i = 0; i < sizeof percents / sizeof percents[0] && finite > 0; i++)
-        pm_text_add(t, ", \"p%d\": %.9g", percents[i], s->norms[(uint64_t)percents[i] * (finite - 1) / 100]);
+    for (size_t i = 0; i < sizeof percents / sizeof percents[0] && finite > 0; i++) {
+        pm_text_add(t, ", \"p%d\": ", percents[i]);
+        add_decimal(t, s->norms[(uint64_t)percents[i] * (finite - 1) / 100]);
+    }
     pm_text_add(t, "}");
 }
 
