@@ -50,7 +50,7 @@ static void check_batch(struct check *check, uint64_t first, uint64_t count, uin
     for (uint64_t i = 0; i < count; i++)
         list[i] = first + i;
     pomai_ids ids = {.count = count, .u64 = list};
-    if (pomai_get(check->collection, &ids, &rows, &err) != POMAI_OK) die("get", err.message);
+    if (pomai_get(check->collection, &ids, NULL, &rows, &err) != POMAI_OK) die("get", err.message);
     uint32_t dim = pomai_rows_dim(rows);
     if (dim > sizeof check->pixels || fseek(check->images, (long)(16 + file_row * dim), SEEK_SET) != 0)
         die("images", "do not go with the database");

@@ -68,7 +68,8 @@ static int run(const struct args *args)
     int status = db_open(args, false, false, &db);
     if (status == EXIT_OK) status = db_collection(args, db, &collection, &info);
     if (status == EXIT_OK) status = id_words_parse(args, 1, info.id_kind, &words);
-    if (status == EXIT_OK && pomai_get(collection, &words.ids, &rows, &err) != POMAI_OK) status = complain_error(&err);
+    if (status == EXIT_OK && pomai_get(collection, &words.ids, NULL, &rows, &err) != POMAI_OK)
+        status = complain_error(&err);
     bool all_there = true;
     for (size_t i = 0; status == EXIT_OK && i < pomai_rows_count(rows); i++) {
         all_there = all_there && pomai_rows_found(rows, i);

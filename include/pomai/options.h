@@ -13,6 +13,8 @@
 #define POMAI_OPEN_STRICT_MARK                                                                                         \
     8u /* sync the WATERMARK before each acknowledgement: even on the image of a crash no                              \
           damage can pass for a torn tail; costs a second sync a commit */
+#define POMAI_OPEN_NO_FLUSH_AT_CLOSE                                                                                   \
+    16u /* close faster, and leave what is in memory to the log: the next open replays it */
 
 typedef struct pomai_open_options {
     size_t struct_size;
@@ -23,10 +25,16 @@ typedef struct pomai_open_options {
     uint32_t search_threads;     /* helpers besides the calling thread; 0: cores - 1; UINT32_MAX: none */
     uint32_t mailbox_slots;      /* commands a shard can hold, a power of two; 0: 1,024 */
     uint64_t wal_file_bytes;     /* size of a log file; 0: 64 MiB; at least 64 KiB; one batch may need a larger file */
+    uint64_t flush_bytes;        /* rows in memory, as bytes of log, above which they are flushed; 0: 64 MiB. Puts wait
+                                    (POMAI_EBUSY without a deadline) while four times as much is there */
+    uint64_t log_bytes;          /* size of the log above which what holds it is flushed; 0: 256 MiB */
+    uint64_t freeze_rows; /* rows of a collection in a shard after which they are frozen for bounded reads; 0: 5,000 */
+    uint64_t segment_bytes; /* most of a segment that compaction makes; 0: 1 GiB, or an eighth of the collection */
+    uint64_t compact_rate;  /* bytes a second that background compaction writes; 0: 128 MiB; UINT64_MAX: no limit */
 } pomai_open_options;
 #define POMAI_OPEN_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
-        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0                                         \
+        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0, 0, 0, 0, 0, 0                          \
     }
 
 typedef struct pomai_collection_options {
@@ -34,10 +42,11 @@ typedef struct pomai_collection_options {
     uint64_t dim; /* 1 to POMAI_MAX_DIM */
     pomai_metric metric;
     pomai_id_kind id_kind;
+    uint64_t ttl_ns; /* rows that are put without an expiry vanish so long after their commit stamp; 0: never */
 } pomai_collection_options;
 #define POMAI_COLLECTION_OPTIONS_INIT                                                                                  \
     {                                                                                                                  \
-        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64                                             \
+        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64, 0                                          \
     }
 
 typedef struct pomai_write_options {
@@ -52,18 +61,36 @@ typedef struct pomai_write_options {
         sizeof(pomai_write_options), POMAI_DURABILITY_DEFAULT, UINT64_MAX                                              \
     }
 
+/* What a read sees. */
+typedef enum pomai_read_mode {
+    POMAI_READ_LATEST = 0,  /* everything acknowledged before the call */
+    POMAI_READ_BOUNDED = 1, /* what is frozen (freeze_rows, pomai_freeze, a flush): may lag behind, moves in steps */
+} pomai_read_mode;
+
+typedef struct pomai_get_options {
+    size_t struct_size;
+    const pomai_snapshot *snapshot; /* read as of this moment; NULL: as `mode` says */
+    pomai_read_mode mode;
+} pomai_get_options;
+#define POMAI_GET_OPTIONS_INIT                                                                                         \
+    {                                                                                                                  \
+        sizeof(pomai_get_options), NULL, POMAI_READ_LATEST                                                             \
+    }
+
 /* pomai_search_options.include */
 #define POMAI_INCLUDE_DOCUMENTS 1u
 #define POMAI_INCLUDE_VECTORS   2u
 
 typedef struct pomai_search_options {
     size_t struct_size;
-    uint32_t include;     /* POMAI_INCLUDE_ bits */
-    uint64_t deadline_us; /* from the call; UINT64_MAX, which _INIT sets: none */
+    uint32_t include;               /* POMAI_INCLUDE_ bits */
+    uint64_t deadline_us;           /* from the call; UINT64_MAX, which _INIT sets: none */
+    const pomai_snapshot *snapshot; /* search as of this moment; NULL: as `mode` says */
+    pomai_read_mode mode;
 } pomai_search_options;
 #define POMAI_SEARCH_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \
-        sizeof(pomai_search_options), 0, UINT64_MAX                                                                    \
+        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST                                           \
     }
 
 /* pomai_verify_path: called now and then with bytes done and in all; return non-zero to stop with POMAI_EDEADLINE. */

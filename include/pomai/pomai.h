@@ -122,11 +122,35 @@ POMAI_API void pomai_block_free(pomai_block *block);
 POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids,
                                     const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
 
+/* ---- rows that live for years ---- */
+
+/* Rows are in memory and in the log until they are flushed into segments: files that are mapped, which takes the log
+ * and the memory back. This happens in the background; the following ask for it. */
+
+/* What was acknowledged before becomes visible to bounded reads. Costs nothing; nothing is written. NULL: all
+ * collections. */
+POMAI_API pomai_status pomai_freeze(pomai_db *db, pomai_collection *collection, pomai_error *err);
+/* Returns once everything acknowledged before is in segments, all of which survives power loss. */
+POMAI_API pomai_status pomai_flush(pomai_db *db, pomai_error *err);
+/* Flushes, then rewrites all segments that have rows which nobody can see any more, and merges small ones. Returns when
+ * it is done; NULL: all collections. */
+POMAI_API pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_error *err);
+
+/* Holds what every collection shows now for reads that name the snapshot, however long: rows that are replaced, deleted
+ * or expire meanwhile stay in it, and compaction keeps them. Batches under way may be in it in one shard and not yet in
+ * another, as for any reader. Not stored: it ends with pomai_snapshot_close, which must come before pomai_close. */
+POMAI_API pomai_status pomai_snapshot_open(pomai_db *db, pomai_snapshot **snapshot, pomai_error *err);
+POMAI_API void pomai_snapshot_close(pomai_snapshot *snapshot);
+
+/* Two words that say the logical state of all collections, now or in a snapshot: names, and ids, vectors, documents,
+ * commit stamps and expiry of all rows that are seen. Equal after any reopening, flush or compaction. */
+POMAI_API pomai_status pomai_digest(pomai_db *db, const pomai_snapshot *snapshot, uint64_t digest[2], pomai_error *err);
+
 /* ---- reading ---- */
 
-/* Fetches rows by id: entry i of *rows answers id i. An id that is not there is no failure. */
-POMAI_API pomai_status pomai_get(pomai_collection *collection, const pomai_ids *ids, pomai_rows **rows,
-                                 pomai_error *err);
+/* Fetches rows by id: entry i of *rows answers id i. An id that is not there is no failure. `options` may be NULL. */
+POMAI_API pomai_status pomai_get(pomai_collection *collection, const pomai_ids *ids, const pomai_get_options *options,
+                                 pomai_rows **rows, pomai_error *err);
 POMAI_API size_t pomai_rows_count(const pomai_rows *rows);
 POMAI_API uint32_t pomai_rows_dim(const pomai_rows *rows);
 /* 1 if id i was there. */
@@ -137,6 +161,8 @@ POMAI_API const float *pomai_rows_vector(const pomai_rows *rows, size_t i);
 POMAI_API pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i);
 /* The commit stamp of entry i; 0 if not found. */
 POMAI_API uint64_t pomai_rows_stamp(const pomai_rows *rows, size_t i);
+/* When entry i vanishes, ns since 1970; 0: never, or not found. */
+POMAI_API uint64_t pomai_rows_expiry(const pomai_rows *rows, size_t i);
 POMAI_API void pomai_rows_free(pomai_rows *rows);
 
 /* Finds the k nearest rows of each of `queries` vectors (queries x dim, row after row), nearest first, equal distances

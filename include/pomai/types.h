@@ -20,6 +20,7 @@ typedef struct pomai_ticket pomai_ticket;         /* a put under way */
 typedef struct pomai_block pomai_block;           /* reserved rows, to be written by the caller */
 typedef struct pomai_rows pomai_rows;             /* what a get found */
 typedef struct pomai_result pomai_result;         /* what a search found */
+typedef struct pomai_snapshot pomai_snapshot;     /* the whole database at one moment */
 
 /* How the distance of two vectors is computed; smaller is closer, always. Numbers are kept on disk. */
 typedef enum pomai_metric {
@@ -69,10 +70,12 @@ typedef struct pomai_batch {
     const uint64_t *u64_ids;       /* rows ids, or NULL: assigned, consecutive, from 0 or above the largest put */
     const pomai_bytes *string_ids; /* rows ids, in a collection of string ids */
     const pomai_bytes *documents;  /* rows documents (opaque bytes; by convention JSON), or NULL; of 0 bytes: none */
+    const uint64_t *expiry_ns;     /* rows times, ns since 1970, at which a row vanishes, 0: never; or NULL: after the
+                                      collection's ttl_ns, if it has one */
 } pomai_batch;
 #define POMAI_BATCH_INIT                                                                                               \
     {                                                                                                                  \
-        sizeof(pomai_batch), 0, 0, NULL, NULL, NULL, NULL                                                              \
+        sizeof(pomai_batch), 0, 0, NULL, NULL, NULL, NULL, NULL                                                        \
     }
 
 /* What an acknowledged write got. */
@@ -116,7 +119,8 @@ typedef struct pomai_collection_info {
     uint32_t dim; /* 0: `default`, before its first put */
     pomai_metric metric;
     pomai_id_kind id_kind;
-    uint64_t rows; /* live rows at the time of the call */
+    uint64_t ttl_ns; /* after which rows that were put without an expiry vanish; 0: never */
+    uint64_t rows;   /* live rows at the time of the call */
 } pomai_collection_info;
 
 /* What opening found and did. Borrowed pointers live until the database is closed. */

@@ -192,8 +192,8 @@ pomai_status pomai_collection_get_info(pomai_collection *collection, pomai_colle
     info->dim = coll->dim;
     info->metric = coll->metric;
     info->id_kind = coll->id_kind;
-    info->rows = pm_coll_live(collection->db, coll);
-    return POMAI_OK;
+    info->ttl_ns = coll->ttl_ns;
+    return pm_coll_live(collection->db, coll, &info->rows, err);
 }
 
 /* ---- writing ---- */
@@ -303,15 +303,81 @@ pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids, co
     return POMAI_OK;
 }
 
+/* ---- rows that live for years ---- */
+
+pomai_status pomai_freeze(pomai_db *db, pomai_collection *collection, pomai_error *err)
+{
+    NEED(db);
+    pm_coll *coll = NULL;
+    if (collection == NULL) return pm_db_freeze(db, NULL);
+    pomai_status status = pm_handle_coll(collection, &coll, err);
+    return status == POMAI_OK && coll != NULL ? pm_db_freeze(db, coll) : status;
+}
+
+pomai_status pomai_flush(pomai_db *db, pomai_error *err)
+{
+    NEED(db);
+    return pm_db_flush(db, err);
+}
+
+pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_error *err)
+{
+    NEED(db);
+    pm_coll *coll = NULL;
+    pomai_status status = collection == NULL ? POMAI_OK : pm_handle_coll(collection, &coll, err);
+    if (status != POMAI_OK || (collection != NULL && coll == NULL)) return status;
+    return pm_db_compact(db, coll, err);
+}
+
+pomai_status pomai_snapshot_open(pomai_db *db, pomai_snapshot **snapshot, pomai_error *err)
+{
+    NEED(snapshot);
+    *snapshot = NULL;
+    NEED(db);
+    return pm_db_snapshot(db, snapshot, err);
+}
+
+void pomai_snapshot_close(pomai_snapshot *snapshot)
+{
+    if (snapshot != NULL) pm_db_snapshot_close(snapshot);
+}
+
+pomai_status pomai_digest(pomai_db *db, const pomai_snapshot *snapshot, uint64_t digest[2], pomai_error *err)
+{
+    NEED(digest);
+    digest[0] = digest[1] = 0;
+    NEED(db);
+    const pm_read read = {snapshot, false};
+    return pm_db_digest(db, &read, digest, err);
+}
+
 /* ---- reading ---- */
 
-pomai_status pomai_get(pomai_collection *collection, const pomai_ids *ids, pomai_rows **rows, pomai_error *err)
+static pomai_status read_mode(const pomai_snapshot *snapshot, pomai_read_mode mode, pm_read *read, pomai_error *err)
+{
+    if (mode != POMAI_READ_LATEST && mode != POMAI_READ_BOUNDED)
+        return pm_fail(err, POMAI_EINVAL, "unknown read mode %d", (int)mode);
+    if (snapshot != NULL && mode != POMAI_READ_LATEST)
+        return pm_fail(err, POMAI_EINVAL, "a read in a snapshot has no other mode");
+    *read = (pm_read){snapshot, mode == POMAI_READ_BOUNDED};
+    return POMAI_OK;
+}
+
+pomai_status pomai_get(pomai_collection *collection, const pomai_ids *ids, const pomai_get_options *options,
+                       pomai_rows **rows, pomai_error *err)
 {
     NEED(rows);
     *rows = NULL;
     NEED(collection);
     NEED(ids);
-    return pm_db_get(collection, ids, rows, err);
+    pm_read read = {0};
+    pomai_status status = POMAI_OK;
+    if (options != NULL && options->struct_size != sizeof *options)
+        return pm_fail(err, POMAI_EINVAL,
+                       "pomai_get_options.struct_size is %zu, not %zu: begin with POMAI_GET_OPTIONS_INIT",
+                       options->struct_size, sizeof *options);
+    if (options != NULL) status = read_mode(options->snapshot, options->mode, &read, err);
+    return status == POMAI_OK ? pm_db_get(collection, ids, &read, rows, err) : status;
 }
 
 size_t pomai_rows_count(const pomai_rows *rows)
@@ -345,6 +411,11 @@ uint64_t pomai_rows_stamp(const pomai_rows *rows, size_t i)
     return pomai_rows_found(rows, i) ? rows->stamps[i] : 0;
 }
 
+uint64_t pomai_rows_expiry(const pomai_rows *rows, size_t i)
+{
+    return pomai_rows_found(rows, i) ? rows->expiries[i] : 0;
+}
+
 void pomai_rows_free(pomai_rows *rows)
 {
     pm_rows_free(rows);
@@ -358,6 +429,7 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
     NEED(collection);
     uint32_t include = 0;
     uint64_t until_ns = PM_FOREVER;
+    pm_read read = {0};
     if (options != NULL) {
         if (options->struct_size != sizeof *options)
             return pm_fail(err, POMAI_EINVAL,
@@ -365,10 +437,12 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
                            options->struct_size, sizeof *options);
         if ((options->include & ~(POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS)) != 0)
             return pm_fail(err, POMAI_EINVAL, "unknown include bits %#x", options->include);
+        pomai_status status = read_mode(options->snapshot, options->mode, &read, err);
+        if (status != POMAI_OK) return status;
         include = options->include;
         until_ns = until(collection->db->os, options->deadline_us);
     }
-    return pm_db_search(collection, vectors, queries, dim, k, include, until_ns, result, err);
+    return pm_db_search(collection, vectors, queries, dim, k, include, until_ns, &read, result, err);
 }
 
 static bool has_hit(const pomai_result *r, size_t q, size_t i)

@@ -125,7 +125,24 @@
     X(LIVE_NOT_SYNCED, "unit.test_segment", "a new live-<g> is written, not synced")                                   \
     X(LIVE_UPTO_IGNORED, "unit.test_segment", "a live-<g> holds ends that replay will bring again")                    \
     X(BLOCK_CRC_SKIPPED, "unit.test_segment", "a block of a segment is used without its checksum")                     \
-    X(BLOOM_FORGETS, "unit.test_segment", "the bloom filter of a segment misses some ids")
+    X(BLOOM_FORGETS, "unit.test_segment", "the bloom filter of a segment misses some ids")                             \
+    /* views */                                                                                                        \
+    X(READERS_NOT_WAITED_FOR, "sim model", "what readers hold is freed while they are inside")                         \
+    X(VIEW_NOT_RECHECKED, "sim model", "a reader does not look again whether the view changed while it loaded LSNs")   \
+    X(CLOCK_GOES_BACK, "sim model", "reads go by a wall clock that may go back")                                       \
+    X(CARRY_FORGETS, "sim model", "an end that is stored while its row moves is not stored where it goes")             \
+    X(SEGMENTS_NOT_ENDED, "sim model", "versions in segments are not ended by newer ones")                             \
+    X(FLUSHED_REPLAYED, "sim crash", "records whose rows are in segments are replayed all the same")                   \
+    /* flush, retire, compact */                                                                                       \
+    X(SEGMENT_DIRS_NOT_SYNCED, "power sim", "the directories above a segment are not synced")                          \
+    X(PINS_IGNORED, "sim model", "compaction drops what a snapshot shows")                                             \
+    X(NOT_READ_BACK, "scenario.test_lives", "a segment is not read back before what it replaces goes")                 \
+    X(LIVENESS_NOT_WRITTEN, "sim crash", "a flush does not write down which older rows have ended")                    \
+    X(FLUSH_NOT_SYNCED, "power sim", "a flush does not sync the logs before the manifest says how far it went")        \
+    X(RETIRED_TOO_EARLY, "sim crash", "log files go though rows in them are in no segment")                            \
+    X(RETIRED_BEFORE_NAMED, "sim crash", "log files go before the manifest begins behind them")                        \
+    X(RESOLVED_NOT_RAISED, "sim crash", "the manifest does not say which batches are known to be whole")               \
+    X(MERGED_WITHOUT_ENDS, "sim crash", "compaction does not write down which of its rows have ended")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -34,7 +34,12 @@
     X(CURRENT_RENAMED)    /* CURRENT names the new one, directory not synced */                                        \
     X(MANIFEST_DONE)      /* directory synced */                                                                       \
     X(INIT_DIRS)          /* directories of a new database made, no manifest yet */                                    \
-    X(WAL_RETIRED)        /* a log file below the first that the manifest names is removed */
+    X(WAL_RETIRED)        /* a log file below the first that the manifest names is removed */                          \
+    X(TABLE_ROTATED)      /* a memtable was frozen, nothing of it is written yet */                                    \
+    X(SEGMENT_WRITTEN)    /* a segment is durable, nothing refers to it */                                             \
+    X(SEGMENT_NAMED)      /* the manifest names it, views do not have it */                                            \
+    X(ENDS_CARRIED)       /* ends that were stored meanwhile are in it, too */                                         \
+    X(SEGMENT_SHOWN)      /* views have it, what it replaces is still there */
 
 enum pm_point {
 #define PM_POINT_X(name) PM_POINT_##name,

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/mutant.h"
 #include "os/os.h"
 
@@ -41,4 +42,26 @@ int pm_file_make(const pm_os *os, const char *path)
     if (rc != 0 && rc != -ENOENT) return rc;
     const int only_new = PM_MUTANT(LEFTOVER_REUSED) ? 0 : PM_OPEN_NEW;
     return os->file_open(os, path, PM_OPEN_WRITE | PM_OPEN_CREATE | only_new);
+}
+
+pm_pages *pm_pages_make(const pm_os *os, uint8_t *data, size_t mapped, _Atomic uint64_t *counted_in)
+{
+    pm_pages *pages = pm_calloc(1, sizeof *pages);
+    if (pages == NULL) return NULL;
+    *pages = (pm_pages){.os = os, .data = data, .mapped = mapped, .counted_in = counted_in, .holders = 1};
+    if (data == NULL) pages->data = os->pages_map(os, mapped);
+    if (pages->data == NULL) {
+        pm_free(pages);
+        return NULL;
+    }
+    if (counted_in != NULL) atomic_fetch_add_explicit(counted_in, mapped, memory_order_relaxed);
+    return pages;
+}
+
+void pm_pages_let_go(pm_pages *pages)
+{
+    if (pages == NULL || atomic_fetch_sub_explicit(&pages->holders, 1, memory_order_acq_rel) != 1) return;
+    if (pages->counted_in != NULL) atomic_fetch_sub_explicit(pages->counted_in, pages->mapped, memory_order_relaxed);
+    pages->os->pages_unmap(pages->os, pages->data, pages->mapped);
+    pm_free(pages);
 }

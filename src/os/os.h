@@ -114,6 +114,26 @@ const pm_os *pm_os_posix(void);
  * a rename that a crash cut in half may have left it as a second name of the very file it was to replace. */
 int pm_file_make(const pm_os *os, const char *path);
 
+/* Pages that several hold; unmapped when the last lets go. From any thread. */
+typedef struct pm_pages {
+    const pm_os *os;
+    uint8_t *data;
+    size_t mapped;
+    _Atomic uint64_t *counted_in; /* bytes of all such pages; may be NULL */
+    _Atomic uint64_t holders;
+} pm_pages;
+
+/* Around pages that are mapped, or new ones if `data` is NULL; held once. NULL: no memory, and `data` stays mapped. */
+pm_pages *pm_pages_make(const pm_os *os, uint8_t *data, size_t mapped, _Atomic uint64_t *counted_in);
+
+static inline pm_pages *pm_pages_hold(pm_pages *pages)
+{
+    atomic_fetch_add_explicit(&pages->holders, 1, memory_order_relaxed);
+    return pages;
+}
+/* NULL is let go of in silence. */
+void pm_pages_let_go(pm_pages *pages);
+
 /* Prepares a task that is not running yet. */
 void pm_task_init(pm_task *task, const pm_os *os, const char *name, pm_step_fn step, void *arg);
 /* Makes a parked task run its step again; from any thread. */

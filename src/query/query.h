@@ -6,15 +6,8 @@
 #include "base/base.h"
 #include "pomai/options.h"
 #include "query/pool.h"
+#include "query/view.h"
 #include "simd/simd.h"
-#include "storage/memtable/memtable.h"
-
-/* What a reader sees: each shard's memtable, up to its visible LSN, which was loaded before anything else. */
-typedef struct pm_view {
-    uint32_t shards;
-    pm_memtable *const *table;
-    uint64_t visible[PM_MAX_SHARDS];
-} pm_view;
 
 typedef struct pm_search {
     const float *vectors; /* queries x dim */
@@ -46,6 +39,7 @@ struct pomai_rows {
     uint32_t dim;
     uint8_t *found;
     uint64_t *stamps;
+    uint64_t *expiries;
     float *vectors;
     pomai_bytes *documents;
     uint8_t *bytes;
@@ -57,8 +51,11 @@ pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool
 pomai_status pm_query_search_nothing(const pm_search *search, pomai_result **result, pomai_error *err);
 void pm_result_free(pomai_result *result);
 
-/* ids were checked to be of the collection's kind. */
-pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, pomai_rows **out, pomai_error *err);
+/* ids were checked to be of the collection's kind; `seed` is that of the segments' hashes. */
+pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, uint64_t seed, pomai_rows **out,
+                          pomai_error *err);
 void pm_rows_free(pomai_rows *rows);
+/* Two sums over all rows that the view shows; neither order nor place of a row counts. */
+pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[2], pomai_error *err);
 
 #endif

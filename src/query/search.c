@@ -13,12 +13,22 @@
 enum {
     GROUP_QUERIES = 128,     /* queries that share a pass over the rows */
     RUNS_A_THREAD = 4,       /* so that a slow thread does not hold up the end */
+    CHECK_ROWS = 1024,       /* rows of a segment whose checksums are asked about at once */
     WORTH_SHARING = 1 << 20, /* bytes of vectors below which waking helpers costs more than it gives */
 };
 
-/* Rows from (shard, chunk, row) on, `rows` of them; dead ones count. */
+/* A memtable's chunks that the view shows, or a segment, which counts as one chunk. */
+typedef struct source {
+    const pm_memtable *table; /* NULL: a segment */
+    pm_segment *segment;
+    uint64_t visible; /* of the memtable's shard */
+    uint64_t chunks;
+    bool plain; /* a segment all of whose rows the reader sees, but for those with an end */
+} source;
+
+/* Rows from (source, chunk, row) on, `rows` of them; dead ones count. */
 typedef struct run {
-    uint32_t shard;
+    uint32_t source;
     uint64_t chunk;
     uint32_t row;
     uint64_t rows;
@@ -36,8 +46,11 @@ typedef struct grid {
     const pm_simd *simd;
     const pm_view *view;
     const pm_search *search;
-    uint64_t chunks[PM_MAX_SHARDS]; /* visible ones */
-    uint32_t k;                     /* no more than there are rows: a large k costs no memory that it cannot use */
+    source *source;
+    uint32_t sources;
+    _Atomic bool damaged; /* `error` says where: of the first that found damage */
+    pomai_error error;
+    uint32_t k; /* no more than there are rows: a large k costs no memory that it cannot use */
     size_t query_size;
     uint32_t groups, runs;
     uint32_t group_queries;
@@ -48,10 +61,19 @@ typedef struct grid {
 static void id_of(const void *owner, uint32_t row, pm_flat_id *id)
 {
     pm_id found;
-    pm_chunk_id(owner, row, &found);
+    if (pm_where_chunk(owner))
+        pm_chunk_id(owner, row, &found);
+    else
+        pm_segment_id(owner, row, &found);
     id->u64 = found.u64;
     id->bytes = found.bytes;
     id->size = found.size;
+}
+
+static pomai_bytes document_of(const pm_flat_hit *hit)
+{
+    if (pm_where_chunk(hit->owner)) return pm_chunk_document(hit->owner, hit->row);
+    return pm_segment_document(hit->owner, hit->row);
 }
 
 static uint32_t queries_of(const grid *g, uint32_t group)
@@ -67,8 +89,13 @@ static pm_flat_query *heap_at(const grid *g, const cell *c, uint32_t i)
 
 /* ---- scanning ---- */
 
+static uint64_t chunk_rows(const source *from, uint64_t chunk)
+{
+    return from->table == NULL ? pm_segment_rows(from->segment) : pm_memtable_chunk(from->table, chunk)->rows;
+}
+
 typedef struct scan {
-    const grid *g;
+    grid *g;
     cell *c;
     pm_flat_query *heaps[GROUP_QUERIES];
     uint32_t queries;
@@ -88,17 +115,49 @@ static bool offer_tile(scan *s)
     return false;
 }
 
+static bool offer_row(scan *s, const void *owner, uint32_t row, const float *vector)
+{
+    size_t n = s->tile.n++;
+    s->tile.vector[n] = vector;
+    s->tile.owner[n] = owner;
+    s->tile.row[n] = row;
+    return s->tile.n < PM_FLAT_TILE || offer_tile(s);
+}
+
+/* All of these return false when the scan is over: the deadline has passed, or there is damage. */
 static bool scan_chunk(scan *s, const pm_chunk *chunk, uint64_t visible, uint32_t from, uint32_t to)
 {
-    const bool some_ended = atomic_load_explicit(&chunk->ended, memory_order_acquire) != 0;
+    const bool some_unseen = chunk->expiry != NULL || atomic_load_explicit(&chunk->ended, memory_order_acquire) != 0;
     const size_t dim = s->g->search->dim;
     for (uint32_t row = from; row < to; row++) {
-        if (some_ended && !pm_chunk_row_visible(chunk, row, visible)) continue;
-        size_t n = s->tile.n++;
-        s->tile.vector[n] = chunk->vectors + row * dim;
-        s->tile.owner[n] = chunk;
-        s->tile.row[n] = row;
-        if (s->tile.n == PM_FLAT_TILE && !offer_tile(s)) return false;
+        if (some_unseen && !pm_chunk_row_visible(chunk, row, visible, s->g->view->now)) continue;
+        if (!offer_row(s, chunk, row, chunk->vectors + row * dim)) return false;
+    }
+    return true;
+}
+
+static bool scan_segment(scan *s, const source *from, uint64_t first, uint64_t end)
+{
+    pm_segment *segment = from->segment;
+    const pm_view *view = s->g->view;
+    const size_t dim = s->g->search->dim;
+    for (uint64_t row = first; row < end;) {
+        const uint64_t stop = pm_min_u64(end, (row / CHECK_ROWS + 1) * CHECK_ROWS);
+        pomai_error error;
+        if (pm_segment_check(segment, PM_SEG_ALL & ~(uint32_t)PM_SEG_DOCUMENT, row, stop - row, &error) != POMAI_OK) {
+            grid *g = s->g;
+            if (!atomic_exchange(&g->damaged, true)) g->error = error;
+            return false;
+        }
+        while (row < stop) {
+            const uint64_t word_end = pm_min_u64(stop, (row / 64 + 1) * 64);
+            const bool all = from->plain && pm_segment_ended_word(segment, row / 64) == 0;
+            const float *vector = pm_segment_vector(segment, row);
+            for (; row < word_end; row++, vector += dim) {
+                if (!all && !pm_segment_row_seen(segment, row, view)) continue;
+                if (!offer_row(s, segment, (uint32_t)row, vector)) return false;
+            }
+        }
     }
     return true;
 }
@@ -109,12 +168,14 @@ static void scan_run(scan *s, const run *r)
     uint64_t left = r->rows;
     uint64_t chunk_at = r->chunk;
     uint32_t row = r->row;
-    for (uint32_t shard = r->shard; shard < g->view->shards && left > 0; shard++, chunk_at = 0) {
-        const pm_memtable *table = g->view->table[shard];
-        for (; chunk_at < g->chunks[shard] && left > 0; chunk_at++, row = 0) {
-            const pm_chunk *chunk = pm_memtable_chunk(table, chunk_at);
-            uint32_t take = (uint32_t)pm_min_u64(left, chunk->rows - row);
-            if (!scan_chunk(s, chunk, g->view->visible[shard], row, row + take)) return;
+    for (uint32_t i = r->source; i < g->sources && left > 0; i++, chunk_at = 0) {
+        const source *from = &g->source[i];
+        for (; chunk_at < from->chunks && left > 0; chunk_at++, row = 0) {
+            const uint32_t take = (uint32_t)pm_min_u64(left, chunk_rows(from, chunk_at) - row);
+            const bool more = from->table == NULL ? scan_segment(s, from, row, (uint64_t)row + take)
+                                                  : scan_chunk(s, pm_memtable_chunk(from->table, chunk_at),
+                                                               from->visible, row, row + take);
+            if (!more) return;
             left -= take;
         }
     }
@@ -144,15 +205,35 @@ static void work_on_cell(void *context, uint32_t piece)
 
 /* ---- planning ---- */
 
-static uint64_t count_rows(grid *g)
+static void add_table(grid *g, const pm_memtable *table, uint64_t visible, uint64_t *rows)
 {
-    uint64_t rows = 0;
-    for (uint32_t s = 0; s < g->view->shards; s++) {
-        g->chunks[s] = pm_memtable_visible_chunks(g->view->table[s], g->view->visible[s]);
-        for (uint64_t c = 0; c < g->chunks[s]; c++)
-            rows += pm_memtable_chunk(g->view->table[s], c)->rows;
+    if (table == NULL) return;
+    source *to = &g->source[g->sources++];
+    *to = (source){.table = table, .visible = visible, .chunks = pm_memtable_visible_chunks(table, visible)};
+    for (uint64_t c = 0; c < to->chunks; c++)
+        *rows += pm_memtable_chunk(table, c)->rows;
+}
+
+static bool find_sources(grid *g, uint64_t *rows)
+{
+    const pm_view *view = g->view;
+    const pm_shown *shown = view->shown;
+    *rows = 0;
+    g->source = pm_calloc(shown->shards * 2u + shown->segments + 1, sizeof *g->source);
+    if (g->source == NULL) return false;
+    for (uint32_t i = 0; i < shown->segments; i++) {
+        pm_segment *segment = shown->segment[i];
+        source *to = &g->source[g->sources++];
+        *to = (source){.segment = segment, .chunks = 1, .plain = pm_segment_first_expiry(segment) == 0};
+        for (uint32_t s = 0; s < shown->shards; s++)
+            to->plain &= pm_segment_max_lsn(segment, s) <= view->visible[s];
+        *rows += pm_segment_rows(segment);
     }
-    return rows;
+    for (uint32_t s = 0; s < shown->shards; s++) {
+        add_table(g, shown->table[s].frozen, view->visible[s], rows);
+        add_table(g, shown->table[s].active, view->visible[s], rows);
+    }
+    return true;
 }
 
 /* Cuts all rows into g->runs runs of about equal length. */
@@ -161,16 +242,17 @@ static void cut_runs(grid *g, uint64_t rows)
     const uint64_t each = rows / g->runs + 1;
     uint32_t made = 0;
     uint64_t room = 0; /* rows until the next run begins */
-    for (uint32_t s = 0; s < g->view->shards; s++) {
-        for (uint64_t c = 0; c < g->chunks[s]; c++) {
-            uint64_t chunk_rows = pm_memtable_chunk(g->view->table[s], c)->rows;
-            while (chunk_rows > room) { /* a run begins `room` rows into what is left of this chunk */
-                uint32_t row = (uint32_t)(pm_memtable_chunk(g->view->table[s], c)->rows - (chunk_rows - room));
-                g->run[made++] = (run){.shard = s, .chunk = c, .row = row, .rows = each};
-                chunk_rows -= room;
+    for (uint32_t s = 0; s < g->sources; s++) {
+        for (uint64_t c = 0; c < g->source[s].chunks; c++) {
+            const uint64_t all = chunk_rows(&g->source[s], c);
+            uint64_t left = all;
+            while (left > room) { /* a run begins `room` rows into what is left of this chunk */
+                uint32_t row = (uint32_t)(all - (left - room));
+                g->run[made++] = (run){.source = s, .chunk = c, .row = row, .rows = each};
+                left -= room;
                 room = each;
             }
-            room -= chunk_rows;
+            room -= left;
         }
     }
     g->runs = made > 0 ? made : 1;
@@ -180,7 +262,8 @@ static bool plan(grid *g, pm_pool *pool)
 {
     const pm_search *search = g->search;
     const uint32_t threads = pm_pool_helpers(pool) + 1;
-    uint64_t rows = count_rows(g);
+    uint64_t rows;
+    if (!find_sources(g, &rows)) return false;
     g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, rows), 1);
     g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
@@ -257,13 +340,14 @@ static void copy_hit(const pm_search *search, pomai_result *r, size_t at, const 
     else
         r->string_ids[at] = keep_bytes(bytes, hit->id.bytes, hit->id.size);
     if (r->documents != NULL) {
-        pomai_bytes document = pm_chunk_document(hit->owner, hit->row);
+        pomai_bytes document = document_of(hit);
         r->documents[at] = keep_bytes(bytes, document.data, document.size);
     }
     if (r->vectors != NULL) {
         const pm_chunk *chunk = hit->owner;
-        memcpy(r->vectors + at * search->dim, chunk->vectors + (size_t)hit->row * search->dim,
-               search->dim * sizeof(float));
+        const float *vector = pm_where_chunk(hit->owner) ? chunk->vectors + (size_t)hit->row * search->dim
+                                                         : pm_segment_vector(hit->owner, hit->row);
+        memcpy(r->vectors + at * search->dim, vector, search->dim * sizeof(float));
     }
 }
 
@@ -290,7 +374,7 @@ typedef struct answer {
 } answer;
 
 /* Sorts every query's hits and counts what the result must hold. */
-static void finish_queries(const grid *g, answer *answers, size_t *hits, uint64_t *bytes)
+static pomai_status finish_queries(const grid *g, answer *answers, size_t *hits, uint64_t *bytes, pomai_error *err)
 {
     *hits = 0;
     *bytes = 0;
@@ -302,27 +386,51 @@ static void finish_queries(const grid *g, answer *answers, size_t *hits, uint64_
             a->n = pm_flat_finish(heap_at(g, c, i), &a->hit);
             *hits += a->n;
             for (size_t h = 0; h < a->n; h++) {
-                *bytes += a->hit[h].id.size;
-                if ((g->search->include & POMAI_INCLUDE_DOCUMENTS) != 0)
-                    *bytes += pm_chunk_document(a->hit[h].owner, a->hit[h].row).size;
+                const pm_flat_hit *hit = &a->hit[h];
+                *bytes += hit->id.size;
+                if ((g->search->include & POMAI_INCLUDE_DOCUMENTS) == 0) continue;
+                if (!pm_where_chunk(hit->owner)) {
+                    pm_segment *segment = (pm_segment *)(uintptr_t)hit->owner;
+                    pomai_status status = pm_segment_check(segment, PM_SEG_DOCUMENT, hit->row, 1, err);
+                    if (status != POMAI_OK) return status;
+                }
+                *bytes += document_of(hit).size;
             }
         }
     }
+    return POMAI_OK;
 }
 
-static pomai_result *collect(const grid *g)
+/* The rows that the view shows, when the scan did not come to all of them: at most so many. */
+static uint64_t rows_at_most(const grid *g)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < g->sources; i++)
+        rows += g->source[i].table != NULL
+                    ? pm_memtable_live(g->source[i].table)
+                    : pm_segment_rows(g->source[i].segment) - pm_segment_ended(g->source[i].segment);
+    return rows;
+}
+
+static pomai_status no_memory(const pm_search *search, pomai_error *err)
+{
+    return pm_fail(err, POMAI_ENOMEM, "no memory to search for %llu queries with k = %u",
+                   (unsigned long long)search->queries, search->k);
+}
+
+static pomai_status collect(const grid *g, pomai_result **out, pomai_error *err)
 {
     const pm_search *search = g->search;
-    uint64_t rows = 0, bytes;
+    uint64_t bytes;
     size_t hits, at = 0;
     answer *answers = pm_calloc(search->queries, sizeof *answers);
-    if (answers == NULL) return NULL;
+    if (answers == NULL) return no_memory(search, err);
     merge_runs(g);
-    finish_queries(g, answers, &hits, &bytes);
-    for (uint32_t s = 0; s < g->view->shards; s++)
-        rows += pm_memtable_live(g->view->table[s]);
-    pomai_result *r = result_make(search, hits, bytes);
+    pomai_status status = finish_queries(g, answers, &hits, &bytes, err);
+    pomai_result *r = status == POMAI_OK ? result_make(search, hits, bytes) : NULL;
+    if (status == POMAI_OK && r == NULL) status = no_memory(search, err);
     uint8_t *to = r == NULL ? NULL : r->bytes;
+    const uint64_t rows = rows_at_most(g);
     for (size_t q = 0; r != NULL && q < search->queries; q++) {
         const answer *a = &answers[q];
         r->first[q] = at;
@@ -332,7 +440,8 @@ static pomai_result *collect(const grid *g)
     }
     if (r != NULL) r->first[search->queries] = at;
     pm_free(answers);
-    return r;
+    *out = r;
+    return status;
 }
 
 pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool, const pm_view *view,
@@ -344,14 +453,19 @@ pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool
     if (good) pm_pool_run(pool, work_on_cell, &g, g.groups * g.runs);
     for (uint64_t i = 0; good && i < (uint64_t)g.groups * g.runs; i++)
         good = !g.cell[i].failed;
-    if (good) *result = collect(&g);
-    if (!good || *result == NULL)
-        status = pm_fail(err, POMAI_ENOMEM, "no memory to search for %llu queries with k = %u",
-                         (unsigned long long)search->queries, search->k);
+    if (!good) {
+        status = no_memory(search, err);
+    } else if (atomic_load(&g.damaged)) {
+        status = g.error.status;
+        if (err != NULL) *err = g.error;
+    } else {
+        status = collect(&g, result, err);
+    }
     for (uint64_t i = 0; g.cell != NULL && i < (uint64_t)g.groups * g.runs; i++)
         pm_free(g.cell[i].memory);
     pm_free(g.cell);
     pm_free(g.run);
+    pm_free(g.source);
     return status;
 }
 

@@ -168,7 +168,7 @@ static void check_get(struct ledger *l, struct found *found, unsigned coll, poma
     }
     if (n == 0) return;
     pomai_ids list = {n, coll == C_STRING ? NULL : ids, coll == C_STRING ? strings : NULL};
-    check_ok(pomai_get(handle, &list, &rows, &err), &err, "get");
+    check_ok(pomai_get(handle, &list, NULL, &rows, &err), &err, "get");
     for (uint32_t i = 0; i < n; i++) {
         const float *vector = pomai_rows_vector(rows, i);
         struct t_tag tag = {0};

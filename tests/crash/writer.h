@@ -451,7 +451,7 @@ static void client_get(struct client *cl)
         ids[i] = u64_id(cl->l, owner, index[i]);
     }
     pomai_ids list = {ROWS, ids, NULL};
-    pomai_status status = pomai_get(cl->colls[C_U64], &list, &rows, &err);
+    pomai_status status = pomai_get(cl->colls[C_U64], &list, NULL, &rows, &err);
     if (status == POMAI_ENOTFOUND) return; /* `default` is not made yet */
     writer_ok(status, &err, "get");
     for (uint32_t i = 0; i < ROWS; i++) {

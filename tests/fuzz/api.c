@@ -173,7 +173,7 @@ static bool do_get(fuzz *f, bool decide)
     for (uint32_t i = 0; i < IDS; i++)
         ids[i] = i;
     pomai_ids list = {IDS, ids, NULL};
-    pomai_status status = pomai_get(f->coll, &list, &rows, &err);
+    pomai_status status = pomai_get(f->coll, &list, NULL, &rows, &err);
     if (status != POMAI_OK) {
         must(f->faulty, err.message);
         return false;

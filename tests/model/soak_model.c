@@ -413,7 +413,7 @@ static bool check_get(struct world *w, const struct slot *slot, const pomai_ids 
     const struct m_coll *coll = &slot->model;
     pomai_error err;
     pomai_rows *rows;
-    if (!expect(w, pomai_get(slot->handle, ids, &rows, &err), POMAI_OK, &err, "get")) return false;
+    if (!expect(w, pomai_get(slot->handle, ids, NULL, &rows, &err), POMAI_OK, &err, "get")) return false;
     bool ok = pomai_rows_count(rows) == ids->count && (ids->count == 0 || pomai_rows_dim(rows) == coll->dim);
     if (!ok) fail(w, "get: %zu entries of dimension %u", pomai_rows_count(rows), pomai_rows_dim(rows));
     for (size_t i = 0; ok && i < ids->count; i++) {

@@ -275,7 +275,7 @@ static bool th_get(struct th_client *c)
     for (size_t i = 0; i < n; i++)
         ids[i] = th_id(s, owner, (uint32_t)t_below(&c->rng, TH_OWN));
     pomai_ids list = {n, ids, NULL};
-    if (!th_ok(c, pomai_get(s->rows, &list, &rows, &err), &err, "get")) return false;
+    if (!th_ok(c, pomai_get(s->rows, &list, NULL, &rows, &err), &err, "get")) return false;
     bool ok = pomai_rows_count(rows) == n;
     for (size_t i = 0; ok && i < n; i++)
         ok = th_check_row(c, ids[i], pomai_rows_vector(rows, i), pomai_rows_document(rows, i), "get");
@@ -405,7 +405,7 @@ static bool th_read_tail(struct th_client *c)
     for (uint32_t i = 0; i < TH_TAIL; i++)
         ids[i] = (uint64_t)at * TH_TAIL + i;
     pomai_ids list = {TH_TAIL, ids, NULL};
-    if (!th_ok(c, pomai_get(s->tail, &list, &rows, &err), &err, "get from the tail")) return false;
+    if (!th_ok(c, pomai_get(s->tail, &list, NULL, &rows, &err), &err, "get from the tail")) return false;
     bool ok = true;
     for (uint32_t i = 0; ok && i < TH_TAIL; i++) {
         const float *vector = pomai_rows_vector(rows, i);
@@ -434,7 +434,7 @@ static bool th_read_group(struct th_client *c)
         for (uint32_t i = 0; i < TH_GROUP; i++)
             ids[i] = i;
         pomai_ids list = {TH_GROUP, ids, NULL};
-        if (!th_ok(c, pomai_get(s->groups[owner], &list, &rows, &err), &err, "get a group")) return false;
+        if (!th_ok(c, pomai_get(s->groups[owner], &list, NULL, &rows, &err), &err, "get a group")) return false;
         for (size_t i = 0; ok && i < TH_GROUP; i++) {
             const float *vector = pomai_rows_vector(rows, i);
             if (vector != NULL) ok = t_read_tag(vector, &tag) || th_fail(c, "get a group: a row nobody wrote");
@@ -641,7 +641,7 @@ static bool th_compare_all(struct th_client *clients)
         for (uint32_t i = 0; i < TH_OWN; i++)
             ids[i] = th_id(s, t, i);
         pomai_ids list = {TH_OWN, ids, NULL};
-        ok = th_ok(c, pomai_get(s->rows, &list, &got, &err), &err, "full get");
+        ok = th_ok(c, pomai_get(s->rows, &list, NULL, &got, &err), &err, "full get");
         for (uint32_t i = 0; ok && i < TH_OWN; i++)
             ok = th_check_row(&clients[t], ids[i], pomai_rows_vector(got, i), pomai_rows_document(got, i), "full get");
         if (ok) pomai_rows_free(got);

@@ -114,7 +114,7 @@ static void test_refused_first_put(void **state)
     pomai_ids list = {2, ids, NULL};
     assert_ok(pomai_delete(coll, &list, NULL, &ack, &err)); /* nothing is there to delete or get */
     assert_int_equal(ack.rows, 0);
-    assert_ok(pomai_get(coll, &list, &rows, &err));
+    assert_ok(pomai_get(coll, &list, NULL, &rows, &err));
     assert_int_equal(pomai_rows_count(rows), 2);
     assert_false(pomai_rows_found(rows, 0));
     pomai_rows_free(rows);
@@ -272,7 +272,7 @@ static void test_put_get_delete(void **state)
 
     uint64_t ask[] = {5000, 1, 0, UINT64_MAX, 0};
     pomai_ids list = {5, ask, NULL};
-    assert_ok(pomai_get(coll, &list, &rows, &err));
+    assert_ok(pomai_get(coll, &list, NULL, &rows, &err));
     assert_int_equal(pomai_rows_count(rows), 5);
     assert_int_equal(pomai_rows_dim(rows), 2);
     assert_true(pomai_rows_found(rows, 0));
@@ -300,7 +300,7 @@ static void test_put_get_delete(void **state)
     assert_int_equal(ack.rows, 1);
     for (int reopened = 0; reopened < 2; reopened++) {
         assert_int_equal(count_rows(coll), 2);
-        assert_ok(pomai_get(coll, &list, &rows, &err));
+        assert_ok(pomai_get(coll, &list, NULL, &rows, &err));
         assert_false(pomai_rows_found(rows, 2));
         assert_memory_equal(pomai_rows_vector(rows, 3), other, 8);
         assert_int_equal(pomai_rows_document(rows, 3).size, 0);
@@ -342,7 +342,7 @@ static void test_string_ids(void **state)
     assert_int_equal(pomai_result_string_id(result, 0, 2).size, 2);
     pomai_result_free(result);
     pomai_ids list = {5, NULL, ids};
-    assert_ok(pomai_get(coll, &list, &rows, &err));
+    assert_ok(pomai_get(coll, &list, NULL, &rows, &err));
     for (size_t i = 0; i < 5; i++)
         assert_true(pomai_rows_found(rows, i));
     pomai_rows_free(rows);
@@ -357,7 +357,7 @@ static void test_string_ids(void **state)
         pomai_ids one = {1, NULL, &id};
         assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EID, digits);
         assert_refused(pomai_delete(coll, &one, NULL, NULL, &err), POMAI_EID, digits);
-        assert_refused(pomai_get(coll, &one, &rows, &err), POMAI_EID, digits);
+        assert_refused(pomai_get(coll, &one, NULL, &rows, &err), POMAI_EID, digits);
         assert_null(rows);
     }
     pomai_bytes nothing = {NULL, 5};
@@ -757,7 +757,7 @@ static void test_largest_batch(void **state)
     db = open_db(box, NULL);
     assert_int_equal(count_rows(pomai_default(db)), ROWS);
     pomai_ids list = {1, &ids[ROWS - 1], NULL};
-    assert_ok(pomai_get(pomai_default(db), &list, &rows, &err));
+    assert_ok(pomai_get(pomai_default(db), &list, NULL, &rows, &err));
     assert_memory_equal(pomai_rows_vector(rows, 0), vectors + (size_t)(ROWS - 1) * DIM, DIM * sizeof(float));
     pomai_rows_free(rows);
     close_db(db);
@@ -941,7 +941,7 @@ static void test_blocks(void **state)
     pomai_rows *rows;
     uint64_t last = ack.first_id + 4;
     pomai_ids list = {1, &last, NULL};
-    assert_ok(pomai_get(coll, &list, &rows, &err));
+    assert_ok(pomai_get(coll, &list, NULL, &rows, &err));
     assert_memory_equal(pomai_rows_vector(rows, 0), ((float[]){13, 14, 15}), 12);
     assert_memory_equal(pomai_rows_document(rows, 0).data, "yz", 2);
     pomai_rows_free(rows);

@@ -99,7 +99,7 @@ static void test_ids(void **state)
     put_rows(coll, 1, 3, DIM);
     assert_refused(pomai_delete(coll, &endless, NULL, NULL, &err), POMAI_ETOOBIG, "split");
     pomai_rows *rows;
-    assert_ok(pomai_get(coll, &none, &rows, &err));
+    assert_ok(pomai_get(coll, &none, NULL, &rows, &err));
     assert_int_equal(pomai_rows_count(rows), 0);
     pomai_rows_free(rows);
     assert_int_equal(count_rows(coll), 3);
@@ -121,7 +121,7 @@ static void test_searches(void **state)
     const uint64_t id = 1;
     const pomai_ids ids = {1, &id, NULL};
     pomai_rows *rows;
-    assert_refused(pomai_get(gone, &ids, &rows, &err), POMAI_ENOTFOUND, "dropped");
+    assert_refused(pomai_get(gone, &ids, NULL, &rows, &err), POMAI_ENOTFOUND, "dropped");
     pomai_collection_close(gone);
     close_db(db);
 }

@@ -171,7 +171,7 @@ static unsigned rows_there(pomai_collection *coll, const step *s)
     pomai_ids ids = {ROWS, s->ids, NULL};
     pomai_rows *rows;
     pomai_error err;
-    assert_int_equal(pomai_get(coll, &ids, &rows, &err), POMAI_OK);
+    assert_int_equal(pomai_get(coll, &ids, NULL, &rows, &err), POMAI_OK);
     unsigned there = 0;
     for (size_t i = 0; i < ROWS; i++)
         there += pomai_rows_found(rows, i) && pomai_rows_vector(rows, i)[DIM - 1] == s->value;

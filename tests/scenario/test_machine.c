@@ -422,7 +422,7 @@ static void one_shard_is_full(void *arg)
     static const uint64_t second[] = {4096};
     pomai_ids ids = {1, second, NULL};
     pomai_rows *rows;
-    CHECK(s, pomai_get(pomai_default(s->db), &ids, &rows, &s->err) == POMAI_OK);
+    CHECK(s, pomai_get(pomai_default(s->db), &ids, NULL, &rows, &s->err) == POMAI_OK);
     CHECK(s, !pomai_rows_found(rows, 0));
     pomai_rows_free(rows);
     CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
@@ -754,7 +754,7 @@ static void use(struct scene *s)
         if (i % 4 != 0) (void)pomai_collection_drop(s->db, name, NULL);
     }
     (void)pomai_put(coll, &batch, NULL, NULL, NULL);
-    if (pomai_get(coll, &ids, &rows, &s->err) == POMAI_OK) pomai_rows_free(rows);
+    if (pomai_get(coll, &ids, NULL, &rows, &s->err) == POMAI_OK) pomai_rows_free(rows);
     if (pomai_stats(s->db, &json, &s->err) == POMAI_OK) pomai_free(json);
     if (pomai_collection_list(s->db, &names, &count, &s->err) == POMAI_OK) pomai_free((char *)names);
     (void)pomai_sync(s->db, NULL);

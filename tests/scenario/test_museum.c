@@ -93,7 +93,7 @@ static void get(struct call *c)
     pomai_ids ids = {1, &c->id, NULL};
     pomai_rows *rows;
     c->value = ABSENT;
-    c->status = pomai_get(pomai_default(c->m->db), &ids, &rows, &c->m->err);
+    c->status = pomai_get(pomai_default(c->m->db), &ids, NULL, &rows, &c->m->err);
     if (c->status != POMAI_OK) return;
     if (pomai_rows_found(rows, 0)) c->value = pomai_rows_vector(rows, 0)[DIM - 1];
     pomai_rows_free(rows);

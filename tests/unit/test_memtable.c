@@ -77,7 +77,7 @@ static void put(world *w, const uint64_t *ids, uint32_t rows, bool range)
     pm_chunk *chunk = pm_memtable_reserve(w->table, rows, &bounds);
     assert_non_null(chunk);
     pm_chunk_point(chunk, h, payload, NULL);
-    pm_memtable_apply(w->table, chunk);
+    pm_memtable_apply(w->table, chunk, NULL);
     for (uint32_t i = 0; i < rows; i++) {
         end_in_model(w, ids[i]);
         w->versions[w->count++] = (version){ids[i], w->lsn, PM_NO_END};
@@ -91,7 +91,7 @@ static void delete (world *w, const uint64_t *ids, uint32_t rows)
     uint64_t before = w->live;
     for (uint32_t i = 0; i < rows; i++)
         end_in_model(w, ids[i]);
-    assert_int_equal(pm_memtable_end_all(w->table, h, (const uint8_t *)(h + 1)), before - w->live);
+    assert_int_equal(pm_memtable_end_all(w->table, h, (const uint8_t *)(h + 1), NULL), before - w->live);
 }
 
 static void check_id(world *w, uint64_t id, uint64_t at)
@@ -103,7 +103,7 @@ static void check_id(world *w, uint64_t id, uint64_t at)
     pm_id key = {.u64 = id};
     const pm_chunk *chunk;
     uint32_t row;
-    bool found = pm_memtable_find(w->table, &key, at, &chunk, &row);
+    bool found = pm_memtable_find(w->table, &key, at, 0, &chunk, &row);
     if (found != (expected != NULL) || (found && chunk->lsn != expected->begin))
         fail_msg("seed %llu: id %llu at LSN %llu", (unsigned long long)w->seed, (unsigned long long)id,
                  (unsigned long long)at);
@@ -161,7 +161,7 @@ static void world_begin(world *w, uint64_t seed)
 {
     memset(w, 0, sizeof *w);
     w->seed = w->random = seed;
-    w->table = pm_memtable_make(POMAI_ID_U64, seed);
+    w->table = pm_memtable_make(POMAI_ID_U64, seed, NULL);
     w->versions = calloc(MOST_VERSIONS, sizeof *w->versions);
     w->memory = calloc(1024, sizeof *w->memory);
 }
@@ -244,7 +244,7 @@ static void *read_on(void *arg)
             pm_id key = {.u64 = id};
             const pm_chunk *chunk;
             uint32_t row;
-            if (!pm_memtable_find(r->w.table, &key, visible, &chunk, &row) || chunk->lsn > visible) r->wrong++;
+            if (!pm_memtable_find(r->w.table, &key, visible, 0, &chunk, &row) || chunk->lsn > visible) r->wrong++;
         }
         uint64_t seen = 0;
         for (uint64_t c = 0; c < pm_memtable_visible_chunks(r->w.table, visible); c++) {
@@ -252,7 +252,7 @@ static void *read_on(void *arg)
             for (uint32_t row = 0; row < chunk->rows; row++) {
                 pm_id id;
                 pm_chunk_id(chunk, row, &id);
-                seen += id.u64 < RACE_IDS && pm_chunk_row_visible(chunk, row, visible);
+                seen += id.u64 < RACE_IDS && pm_chunk_row_visible(chunk, row, visible, 0);
             }
         }
         if (visible > 0 && seen != RACE_IDS) r->wrong++;

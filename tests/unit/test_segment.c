@@ -514,13 +514,13 @@ static void later_format(void *arg)
         if (!live && strcmp(b->file[f].name, "SEGMENT") != 0) continue;
         const pm_manifest_segment entry = b->entry;
         uint8_t *bytes = b->file[f].bytes;
-        bytes[12] = 2;
+        bytes[12] = PM_FORMAT + 1;
         uint32_t sum = pm_crc32c(0, bytes + 12, b->file[f].size - 12);
         memcpy(bytes + 8, &sum, 4);
         *(live ? &b->entry.live_crc : &b->entry.meta_crc) = pm_crc32c(0, bytes, b->file[f].size);
         put_file(b, b->file[f].name, bytes, b->file[f].size);
         assert_int_equal(read_everything(b, true, &b->err), POMAI_EFORMAT);
-        bytes[12] = 1;
+        bytes[12] = PM_FORMAT;
         sum = pm_crc32c(0, bytes + 12, b->file[f].size - 12);
         memcpy(bytes + 8, &sum, 4);
         put_file(b, b->file[f].name, bytes, b->file[f].size);

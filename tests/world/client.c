@@ -229,7 +229,7 @@ static void do_get(struct self *s, bool own)
     pomai_ids list = {4, coll == W_STRINGS ? NULL : ids, coll == W_STRINGS ? strings : NULL};
     pomai_rows *rows;
     pomai_error err = {0};
-    pomai_status status = pomai_get(w->coll[coll], &list, &rows, &err);
+    pomai_status status = pomai_get(w->coll[coll], &list, NULL, &rows, &err);
     if (status != POMAI_OK) {
         if (!w->faults) w_fail(w, "get: %s", err.message);
         return;

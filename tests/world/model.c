@@ -534,7 +534,7 @@ static void check_gets(struct world *w, const struct found *found)
         pomai_ids list = {8, coll == W_STRINGS ? NULL : ids, coll == W_STRINGS ? strings : NULL};
         pomai_rows *rows;
         pomai_error err = {0};
-        if (pomai_get(w->coll[coll], &list, &rows, &err) != POMAI_OK) {
+        if (pomai_get(w->coll[coll], &list, NULL, &rows, &err) != POMAI_OK) {
             if (!w->faults) w_fail(w, "get from %s: %s", w_coll_name(coll), err.message);
             continue;
         }

@@ -39,45 +39,70 @@ pm_coll *pm_db_find_id(void *context, uint32_t id)
 
 /* ---- making ---- */
 
-static pm_coll *coll_make(pm_db *db, const pm_manifest_entry *entry)
+static pomai_status no_memory(const char *name, pomai_error *err)
+{
+    return pm_fail(err, POMAI_ENOMEM, "no memory for the collection %s", name);
+}
+
+void pm_coll_free(pm_coll *coll)
+{
+    pm_shown *shown = atomic_load(&coll->shown);
+    for (uint32_t i = 0; shown != NULL && i < shown->shards; i++) {
+        pm_memtable_free(shown->table[i].active);
+        pm_memtable_free(shown->table[i].frozen);
+    }
+    for (uint32_t i = 0; shown != NULL && i < shown->segments; i++)
+        pm_segment_free(shown->segment[i]);
+    pm_shown_free(shown);
+    pm_free(coll);
+}
+
+/* With its segments, as the catalogue has them. */
+static pomai_status coll_make(pm_db *db, const pm_manifest_entry *entry, pm_coll **out, pomai_error *err)
 {
     const uint32_t shards = db->manifest.shards;
     if (db->graves == db->grave_capacity) {
         size_t capacity = db->grave_capacity == 0 ? 8 : db->grave_capacity * 2;
         pm_coll **wider = pm_realloc(db->graveyard, capacity * sizeof(pm_coll *));
-        if (wider == NULL) return NULL;
+        if (wider == NULL) return no_memory(entry->name, err);
         db->graveyard = wider;
         db->grave_capacity = capacity;
     }
-    pm_coll *coll = pm_calloc(1, sizeof *coll + shards * sizeof coll->table[0]);
-    if (coll == NULL) return NULL;
+    pm_coll *coll = pm_calloc(1, sizeof *coll + shards * sizeof coll->shard[0]);
+    if (coll == NULL) return no_memory(entry->name, err);
     coll->id = entry->fixed.id;
     coll->dim = entry->fixed.dim;
     coll->metric = (pomai_metric)entry->fixed.metric;
     coll->id_kind = (pomai_id_kind)entry->fixed.id_kind;
+    coll->ttl_ns = entry->fixed.ttl_ns;
     memcpy(coll->name, entry->name, sizeof coll->name);
-    bool good = true;
-    for (uint32_t i = 0; i < shards; i++) {
-        coll->table[i] = pm_memtable_make(coll->id_kind, db->hash_seed);
-        good &= coll->table[i] != NULL;
+    atomic_store(&coll->next_id, entry->fixed.next_id);
+    pm_shown *shown = pm_shown_make(shards, entry->segments);
+    atomic_store(&coll->shown, shown);
+    const uint64_t largest = entry->fixed.next_id - 1;
+    pomai_status status = shown == NULL ? no_memory(entry->name, err) : POMAI_OK;
+    for (uint32_t i = 0; i < shards && status == POMAI_OK; i++) {
+        coll->shard[i].flushed = entry->flushed == NULL ? 0 : entry->flushed[i];
+        coll->shard[i].table =
+            pm_memtable_make(coll->id_kind, db->shared.hash_seed, entry->fixed.next_id == 0 ? NULL : &largest);
+        shown->table[i].active = coll->shard[i].table;
+        if (coll->shard[i].table == NULL) status = no_memory(entry->name, err);
     }
-    if (!good) {
-        for (uint32_t i = 0; i < shards; i++)
-            pm_memtable_free(coll->table[i]);
-        pm_free(coll);
-        return NULL;
+    if (status == POMAI_OK) status = pm_segments_open(db, coll, entry, shown, err);
+    if (status != POMAI_OK) {
+        pm_coll_free(coll);
+        return status;
     }
+    shown->version = 1;
     db->graveyard[db->graves++] = coll;
-    return coll;
+    *out = coll;
+    return POMAI_OK;
 }
 
 /* The collection that was made last, and that nobody has seen. */
 static void coll_unmake(pm_db *db)
 {
-    pm_coll *coll = db->graveyard[--db->graves];
-    for (uint32_t i = 0; i < db->shared.shards; i++)
-        pm_memtable_free(coll->table[i]);
-    pm_free(coll);
+    pm_coll_free(db->graveyard[--db->graves]);
 }
 
 static pm_catalog *catalog_make(uint32_t count)
@@ -99,8 +124,8 @@ pomai_status pm_db_load_catalog(pm_db *db, pomai_error *err)
     if (catalog == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
     publish(db, catalog);
     for (uint32_t i = 0; i < catalog->count; i++) {
-        catalog->coll[i] = coll_make(db, &db->manifest.entry[i]);
-        if (catalog->coll[i] == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
+        pomai_status status = coll_make(db, &db->manifest.entry[i], &catalog->coll[i], err);
+        if (status != POMAI_OK) return status;
     }
     return POMAI_OK;
 }
@@ -167,6 +192,7 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
                                           .metric = (uint8_t)o->metric,
                                           .id_kind = (uint8_t)o->id_kind,
                                           .dtype = PM_DTYPE_F32,
+                                          .ttl_ns = o->ttl_ns,
                                           .created = db->os->wall_ns(db->os)};
     status = pm_manifest_add_entry(&next, &fixed, name, &entry, err);
     if (status != POMAI_OK) {
@@ -175,11 +201,12 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
     }
     next.next_collection++;
     pm_catalog *catalog = catalog_make(next.collections);
-    pm_coll *made = catalog == NULL ? NULL : coll_make(db, entry);
-    if (made == NULL) {
+    pm_coll *made = NULL;
+    status = catalog == NULL ? no_memory(name, err) : coll_make(db, entry, &made, err);
+    if (status != POMAI_OK) {
         pm_free(catalog);
         pm_manifest_clear(&next);
-        return pm_fail(err, POMAI_ENOMEM, "no memory for the collection %s", name);
+        return status;
     }
     const pm_catalog *before = atomic_load(&db->catalog);
     if (before->count > 0) memcpy(catalog->coll, before->coll, before->count * sizeof catalog->coll[0]);
@@ -238,6 +265,8 @@ static pomai_status drop_locked(pm_db *db, const char *name, pomai_error *err)
     }
     atomic_store(&coll->dropped, true);
     publish(db, catalog);
+    atomic_fetch_add(&db->dropped, 1);
+    pm_task_wake(&db->maintenance.task);
     return POMAI_OK;
 }
 

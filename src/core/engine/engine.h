@@ -25,9 +25,16 @@ struct pomai_block {
     pm_coll *coll; /* NULL: `default`, which was not made yet */
     uint64_t rows;
     uint32_t dim;
-    void *pages;
-    size_t mapped;
+    pm_pages *pages;
     float *vectors;
+};
+
+/* In db->snapshots, under db->pins. */
+struct pomai_snapshot {
+    pm_db *db;
+    pomai_snapshot *next, *before;
+    uint64_t now, taken_ns;
+    uint64_t visible[]; /* of each shard */
 };
 
 /* An immutable list; a new one is published on every change, old ones live until close. */
@@ -37,24 +44,68 @@ typedef struct pm_catalog {
     pm_coll *coll[]; /* by id */
 } pm_catalog;
 
-/* The pages of a committed block: the memtable's storage until close. */
-typedef struct pm_adopted {
-    struct pm_adopted *older;
-    void *pages;
-    size_t mapped;
-} pm_adopted;
+/* What readers may still hold; freed by maintenance once their epoch has passed. */
+typedef struct pm_limbo {
+    void (*free)(void *what);
+    void *what;
+} pm_limbo;
+
+typedef struct pm_limbos {
+    pm_limbo *entry;
+    size_t count, capacity;
+} pm_limbos;
+
+/* The log files of a shard that have a successor, oldest first. */
+typedef struct pm_log_files {
+    pm_wal_end *file;
+    size_t count, capacity;
+} pm_log_files;
+
+/* A call that waits for maintenance: of each kind all that came before are answered together. */
+typedef struct pm_request {
+    _Atomic uint64_t wanted, done;
+    pomai_status status; /* of the last, under db->state */
+    pomai_error error;
+} pm_request;
+
+/* docs/lifecycle.md. Owned by the maintenance task, but for what is atomic or under db->state. */
+typedef struct pm_maintenance {
+    pm_task task;
+    pm_request flush, compact;
+    _Atomic(pm_coll *) compact_only; /* NULL: all */
+    _Atomic uint32_t answer_word;
+    _Atomic bool closing;
+    bool in_flush;
+    bool hurried; /* somebody waits for what is being done */
+    uint64_t retry_at, retry_ns;
+    uint64_t look_at; /* when the next compaction may be worth it */
+    uint64_t next_segment;
+    uint64_t paced_at, paced_bytes;
+    pm_log_files files[PM_MAX_SHARDS];
+    pm_limbos waiting, passing;
+    pm_shown *passing_shown;
+    uint64_t buried; /* collections */
+    /* under db->state: */
+    pomai_error error; /* of the last step that failed, status 0: the last went well */
+    char error_of[16];
+    /* counters */
+    _Atomic uint64_t flushes, flushed_rows, flushed_bytes, compactions, compacted_rows, compacted_bytes, dropped_rows;
+    _Atomic uint64_t live_bytes, retired_files, retired_bytes, failures, log_live_bytes, stalls, stall_ns;
+    _Atomic uint64_t scrubbed_bytes, scrub_damages, limbo;
+    _Atomic uint32_t room_word; /* counts flushes that made room */
+    _Atomic uint32_t room_waiters;
+} pm_maintenance;
 
 struct pomai_db {
     const pm_os *os;
     char *path;
     char *manifest_dir;
-    bool readonly;
+    bool readonly, flush_at_close;
     pm_lock lock;
     pomai_durability durability;
     const pm_simd *simd;
     pm_pool *pool;
     pm_shared shared;
-    uint64_t hash_seed;
 
     _Atomic uint32_t admin; /* mutex: catalogue changes */
     pm_manifest manifest;   /* under admin */
@@ -63,7 +114,12 @@ struct pomai_db {
     pm_coll **graveyard; /* every pm_coll ever made, freed at close */
     size_t graves, grave_capacity;
 
-    _Atomic(pm_adopted *) adopted;
+    _Atomic uint32_t pins; /* mutex: snapshots */
+    pomai_snapshot *snapshots;
+    _Atomic uint32_t state;   /* mutex: what stats tells of maintenance */
+    _Atomic uint64_t dropped; /* collections, since the opening */
+    uint64_t flush_hard, log_budget, segment_bytes, compact_rate;
+    pm_maintenance maintenance;
     pomai_collection default_handle;
     _Atomic int64_t open_handles;
     pomai_open_report report;
@@ -79,6 +135,7 @@ pomai_status pm_db_close(pm_db *db, pomai_error *err);
 pomai_status pm_db_sync(pm_db *db, pomai_error *err);
 
 /* collections.c */
+void pm_coll_free(pm_coll *coll);
 pm_coll *pm_db_find(const pm_db *db, const char *name);
 pm_coll *pm_db_find_id(void *context, uint32_t id); /* context: the pm_db */
 /* For recovery: makes what the manifest lists. */
@@ -109,11 +166,109 @@ pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, cons
 void pm_db_block_free(pomai_block *block);
 pomai_status pm_check_ids(const pm_coll *coll, const pomai_ids *ids, pomai_error *err);
 
+/* What a read sees. */
+typedef struct pm_read {
+    const pomai_snapshot *snapshot;
+    bool bounded;
+} pm_read;
+
 /* read.c */
 pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64_t queries, uint64_t dim, uint64_t k,
-                          uint32_t include, uint64_t until_ns, pomai_result **result, pomai_error *err);
-pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, pomai_rows **rows, pomai_error *err);
-uint64_t pm_coll_live(const pm_db *db, const pm_coll *coll);
+                          uint32_t include, uint64_t until_ns, const pm_read *read, pomai_result **result,
+                          pomai_error *err);
+pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_read *read, pomai_rows **rows,
+                       pomai_error *err);
+/* Rows that are live now, and have not expired. */
+pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_error *err);
+pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **snapshot, pomai_error *err);
+void pm_db_snapshot_close(pomai_snapshot *snapshot);
+pomai_status pm_db_digest(pm_db *db, const pm_read *read, uint64_t digest[2], pomai_error *err);
+/* coll NULL: all. */
+pomai_status pm_db_freeze(pm_db *db, const pm_coll *coll);
+
+/* segments.c */
+char *pm_segment_path(const pm_db *db, uint32_t collection, uint64_t number);
+/* Opens what the catalogue lists into `shown`. */
+pomai_status pm_segments_open(const pm_db *db, const pm_coll *coll, const pm_manifest_entry *entry, pm_shown *shown,
+                              pomai_error *err);
+/* The directories above a collection's segments, durable. */
+pomai_status pm_segments_make_dir(const pm_db *db, uint32_t collection, pomai_error *err);
+/* For a writer's open: removes segments that the catalogue does not list, and tells the largest number met. */
+void pm_segments_remove_others(pm_db *db, uint64_t *largest);
+
+/* build.c: rows that become segments */
+typedef struct pm_build {
+    pm_db *db;
+    pm_coll *coll;
+    pm_where *row; /* where they are now, in order */
+    uint64_t rows, capacity;
+    uint32_t outputs;
+    pm_segment **out;
+    pm_manifest_segment *entry;
+    uint64_t *first; /* outputs + 1 */
+    pomai_status (*pace)(void *context, uint64_t bytes, pomai_error *err);
+} pm_build;
+bool pm_build_add(pm_build *build, const void *owner, uint32_t row);
+/* Writes, reads back and opens the segments; at most `most` bytes of vectors and documents each. */
+pomai_status pm_build_write(pm_build *build, uint64_t most, pomai_error *err);
+/* Removes the files of what was written; for what was never named by a manifest. */
+void pm_build_undo(pm_build *build);
+/* Frees all but the segments, which belong to the view by now, or were undone. */
+void pm_build_clear(pm_build *build);
+/* What nobody needs any more: rows that ended at or below upto[shard], unless a snapshot shows them, and rows that
+ * expired. */
+typedef struct pm_horizon {
+    uint32_t shards, pins;
+    const uint64_t *upto;
+    uint64_t now;      /* the earliest of all who read */
+    uint64_t *visible; /* pins x shards */
+} pm_horizon;
+pomai_status pm_horizon_take(pm_db *db, const uint64_t *upto, pm_horizon *horizon, pomai_error *err);
+void pm_horizon_clear(pm_horizon *horizon);
+bool pm_horizon_drops(const pm_horizon *horizon, uint32_t shard, uint64_t begin, uint64_t end, uint64_t expiry);
+
+/* maintain.c */
+pomai_status pm_maintenance_start(pm_db *db, pomai_error *err);
+/* Flushes everything and ends the task. */
+void pm_maintenance_stop(pm_db *db);
+/* After the task has ended, or if it never ran: frees what is in limbo. */
+void pm_maintenance_free(pm_db *db);
+pomai_status pm_db_flush(pm_db *db, pomai_error *err);
+pomai_status pm_db_compact(pm_db *db, pm_coll *coll, pomai_error *err);
+/* Waits while too much is in memory; POMAI_EBUSY, POMAI_EDEADLINE, or why nothing is flushed. */
+pomai_status pm_db_wait_for_room(pm_db *db, uint64_t until_ns, pomai_error *err);
+/* limbo.c */
+bool pm_limbo_reserve(pm_maintenance *m, size_t more);
+void pm_limbo_add(pm_maintenance *m, void (*free)(void *), void *what); /* there is room */
+/* Frees what no reader can hold any more; false: something is left. all: nobody reads. */
+bool pm_limbo_reclaim(pm_db *db, bool all);
+
+/* flush.c, compact.c: steps of the maintenance task */
+pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err);
+/* One merge, if there is one worth it; *did says so. `only` NULL: of any collection; force: everything that can be
+ * dropped, and all small segments. */
+pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *did, pomai_error *err);
+/* Sleeps, flushes, or gives up, as others need it. */
+pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err);
+/* What a piece of work changes in the catalogue. */
+typedef struct pm_edit {
+    pm_coll *coll;
+    const uint64_t *flushed; /* of each shard; NULL: as it is */
+    const uint64_t *removed; /* numbers of segments that are replaced */
+    uint32_t removals;
+    const pm_manifest_segment *changed; /* segments whose liveness has another generation */
+    uint32_t changes;
+    const pm_manifest_segment *added;
+    uint32_t additions;
+    bool dropped; /* out: the collection is not in the catalogue any more */
+} pm_edit;
+/* A copy of what the catalogue lists now; pm_free. */
+pomai_status pm_catalog_segments(pm_db *db, uint32_t collection, pm_manifest_segment **list, uint32_t *count,
+                                 pomai_error *err);
+/* Bytes of log files that have a successor. For maintenance. */
+uint64_t pm_log_files_bytes(pm_db *db);
+/* resolved: every batch of several parts with an id at or below it is done; with it log files are retired. */
+pomai_status pm_catalog_edit(pm_db *db, pm_edit *edits, uint32_t count, const uint64_t *resolved, pomai_error *err);
 
 /* stats.c */
 pomai_status pm_db_stats(pm_db *db, char **json, pomai_error *err);

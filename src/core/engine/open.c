@@ -17,13 +17,17 @@ enum { DEFAULT_MAILBOX = 1024, DEFAULT_GROUP_MS = 10, MOST_DEFAULT_SHARDS = 8 };
 #define DEFAULT_WAL_BYTES ((uint64_t)64 << 20)
 #define LEAST_WAL_BYTES   ((uint64_t)64 << 10)
 #define MOST_WAL_BYTES    ((uint64_t)1 << 30)
+#define DEFAULT_FLUSH     ((uint64_t)64 << 20)
+#define DEFAULT_LOG       ((uint64_t)256 << 20)
+#define DEFAULT_RATE      ((uint64_t)128 << 20)
+#define DEFAULT_FREEZE    5000
 
 /* ---- options ---- */
 
 static pomai_status check_options(const pomai_open_options *o, pomai_error *err)
 {
-    const uint32_t known =
-        POMAI_OPEN_EXISTING | POMAI_OPEN_READONLY | POMAI_OPEN_ACCEPT_DAMAGE | POMAI_OPEN_STRICT_MARK;
+    const uint32_t known = POMAI_OPEN_EXISTING | POMAI_OPEN_READONLY | POMAI_OPEN_ACCEPT_DAMAGE |
+                           POMAI_OPEN_STRICT_MARK | POMAI_OPEN_NO_FLUSH_AT_CLOSE;
     if (o->struct_size != sizeof *o)
         return pm_fail(err, POMAI_EINVAL,
                        "pomai_open_options.struct_size is %zu, not %zu: begin with POMAI_OPEN_OPTIONS_INIT",
@@ -48,11 +52,18 @@ static pomai_status check_options(const pomai_open_options *o, pomai_error *err)
 static void set_options(pm_db *db, const pomai_open_options *o)
 {
     pm_shared *s = &db->shared;
+    db->flush_at_close = (o->flags & POMAI_OPEN_NO_FLUSH_AT_CLOSE) == 0;
     db->readonly = (o->flags & POMAI_OPEN_READONLY) != 0;
     db->durability = o->durability == POMAI_DURABILITY_DEFAULT ? POMAI_DURABILITY_SYNC : o->durability;
     s->mailbox_slots = o->mailbox_slots == 0 ? DEFAULT_MAILBOX : o->mailbox_slots;
     s->wal_file_bytes = o->wal_file_bytes == 0 ? DEFAULT_WAL_BYTES : o->wal_file_bytes;
     s->group_ns = (uint64_t)(o->group_ms == 0 ? DEFAULT_GROUP_MS : o->group_ms) * 1000000u;
+    s->flush_bytes = o->flush_bytes == 0 ? DEFAULT_FLUSH : o->flush_bytes;
+    s->freeze_rows = o->freeze_rows == 0 ? DEFAULT_FREEZE : o->freeze_rows;
+    if (pm_mul_overflows(s->flush_bytes, 4, &db->flush_hard)) db->flush_hard = UINT64_MAX;
+    db->log_budget = o->log_bytes == 0 ? DEFAULT_LOG : o->log_bytes;
+    db->segment_bytes = o->segment_bytes;
+    db->compact_rate = o->compact_rate == 0 ? DEFAULT_RATE : o->compact_rate;
     s->strict_mark = (o->flags & POMAI_OPEN_STRICT_MARK) != 0;
 }
 
@@ -285,6 +296,8 @@ static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
         if (status == POMAI_OK) status = run_phase(r, PHASE_SETTLE, err);
     }
     if (status == POMAI_OK) PM_POINT(RECOVERY_DONE);
+    for (uint32_t i = 0; i < db->shared.shards; i++)
+        pm_shard_recovered(db->shared.shard[i]);
     for (uint32_t i = 0; i < PM_MAX_SHARDS; i++) {
         pm_free(r->work[i].notes.data);
         pm_free(r->work[i].aborts);
@@ -300,14 +313,14 @@ static void set_next_ids(pm_db *db)
 {
     const pm_catalog *catalog = atomic_load(&db->catalog);
     for (uint32_t c = 0; c < catalog->count; c++) {
-        uint64_t next = 0;
+        pm_coll *coll = catalog->coll[c];
+        uint64_t next = atomic_load(&coll->next_id); /* as of the last flush */
         for (uint32_t s = 0; s < db->shared.shards; s++) {
-            const pm_memtable *table = catalog->coll[c]->table[s];
-            if (pm_memtable_chunks(table) == 0) continue;
-            uint64_t largest = pm_memtable_largest_id(table);
-            next = pm_max_u64(next, largest == UINT64_MAX ? largest : largest + !PM_MUTANT(NEXT_ID_IS_LARGEST));
+            const uint64_t *largest = pm_memtable_largest_id(coll->shard[s].table);
+            if (largest == NULL) continue;
+            next = pm_max_u64(next, *largest == UINT64_MAX ? *largest : *largest + !PM_MUTANT(NEXT_ID_IS_LARGEST));
         }
-        atomic_store(&catalog->coll[c]->next_id, PM_MUTANT(NEXT_ID_RESTARTS) ? 0 : next);
+        atomic_store(&coll->next_id, PM_MUTANT(NEXT_ID_RESTARTS) ? 0 : next);
     }
 }
 
@@ -317,24 +330,16 @@ static void release(pm_db *db)
 {
     const pm_os *os = db->os;
     pm_pool_free(db->pool);
+    pm_maintenance_free(db);
+    for (size_t i = 0; i < db->graves; i++)
+        pm_coll_free(db->graveyard[i]);
+    pm_free(db->graveyard);
     for (uint32_t i = 0; i < db->shared.shards; i++)
         pm_shard_free(db->shared.shard[i]);
-    for (size_t i = 0; i < db->graves; i++) {
-        for (uint32_t s = 0; s < db->shared.shards; s++)
-            pm_memtable_free(db->graveyard[i]->table[s]);
-        pm_free(db->graveyard[i]);
-    }
-    pm_free(db->graveyard);
     for (pm_catalog *c = atomic_load(&db->catalog); c != NULL;) {
         pm_catalog *older = c->older;
         pm_free(c);
         c = older;
-    }
-    for (pm_adopted *a = atomic_load(&db->adopted); a != NULL;) {
-        pm_adopted *older = a->older;
-        os->pages_unmap(os, a->pages, a->mapped);
-        pm_free(a);
-        a = older;
     }
     pm_manifest_clear(&db->manifest);
     pm_layout_unlock(os, &db->lock);
@@ -368,7 +373,9 @@ static pomai_status start(pm_db *db, const pomai_open_options *o, pomai_error *e
                        : o->search_threads == UINT32_MAX ? 0
                                                          : o->search_threads;
     db->pool = pm_pool_make(os, helpers);
-    int rc = os->random(os, &db->hash_seed, sizeof db->hash_seed);
+    int rc = os->random(os, &db->shared.hash_seed, sizeof db->shared.hash_seed);
+    db->shared.segment_seed = pm_segment_seed(db->manifest.uuid);
+    pm_clock_at_least(&db->shared, db->manifest.clock);
     if (db->pool == NULL) return pm_fail(err, POMAI_ENOMEM, "cannot start %u search threads", helpers);
     if (rc != 0) return pm_fail_os(err, rc, "no random bytes");
     return POMAI_OK;
@@ -389,11 +396,16 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
     if (status == POMAI_OK) status = pm_db_load_catalog(db, err);
     if (status == POMAI_OK) status = recover(db, (o->flags & POMAI_OPEN_ACCEPT_DAMAGE) != 0, err);
     if (status != POMAI_OK) return status;
-    if (!db->readonly) pm_manifest_remove_others(os, db->manifest_dir, &db->manifest);
     set_next_ids(db);
     atomic_store(&db->shared.batch_sequence, 1);
-    for (uint32_t i = 0; !db->readonly && i < db->shared.shards && status == POMAI_OK; i++)
+    if (db->readonly) return POMAI_OK;
+    uint64_t largest;
+    pm_manifest_remove_others(os, db->manifest_dir, &db->manifest);
+    pm_segments_remove_others(db, &largest);
+    db->maintenance.next_segment = pm_max_u64(db->manifest.next_segment, largest + 1);
+    for (uint32_t i = 0; i < db->shared.shards && status == POMAI_OK; i++)
         status = pm_shard_start(db->shared.shard[i], err);
+    if (status == POMAI_OK) status = pm_maintenance_start(db, err);
     if (status != POMAI_OK) {
         atomic_store(&db->shared.closing, true);
         for (uint32_t i = 0; i < db->shared.shards; i++)
@@ -447,11 +459,13 @@ pomai_status pm_db_close(pm_db *db, pomai_error *err)
 {
     int64_t handles = atomic_load(&db->open_handles);
     if (handles > 0)
-        return pm_fail(err, POMAI_EBUSY,
-                       "%lld collections, tickets or blocks of the database are still open; close them first",
-                       (long long)handles);
+        return pm_fail(
+            err, POMAI_EBUSY,
+            "%lld collections, tickets, blocks or snapshots of the database are still open; close them first",
+            (long long)handles);
     pomai_status status = POMAI_OK;
     if (!db->readonly) {
+        pm_maintenance_stop(db);
         atomic_store(&db->shared.closing, true);
         for (uint32_t i = 0; i < db->shared.shards; i++)
             pm_shard_wake(db->shared.shard[i]);

@@ -1,24 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads: a view is the tables of a collection and the visible LSNs, loaded first. No lock, no reference to anything
  * that moves. */
+#include <string.h>
+
 #include "core/engine/engine.h"
 
 enum { MOST_HITS = 1 << 26 }; /* queries x k of one call */
 
-static void take_view(const pm_db *db, const pm_coll *coll, pm_view *view)
+/* Inside the epoch from here until the hold is given back: nothing of the view goes away. */
+static pm_epoch_hold take_view(pm_db *db, const pm_coll *coll, const pm_read *read, pm_view *view)
 {
-    view->shards = db->shared.shards;
-    view->table = coll->table;
-    for (uint32_t i = 0; i < view->shards; i++)
-        view->visible[i] = pm_shard_visible(db->shared.shard[i]);
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    pm_coll_view(&db->shared, coll, view);
+    if (read->snapshot != NULL) {
+        memcpy(view->visible, read->snapshot->visible, db->shared.shards * sizeof view->visible[0]);
+        view->now = read->snapshot->now;
+    } else if (read->bounded) {
+        for (uint32_t s = 0; s < db->shared.shards; s++)
+            view->visible[s] = pm_min_u64(view->visible[s], atomic_load(&coll->shard[s].frozen_lsn));
+    }
+    return hold;
 }
 
-uint64_t pm_coll_live(const pm_db *db, const pm_coll *coll)
+static pomai_status check_read(const pm_db *db, const pm_read *read, pomai_error *err)
 {
-    uint64_t rows = 0;
-    for (uint32_t i = 0; i < db->shared.shards; i++)
-        rows += pm_memtable_live(coll->table[i]);
-    return rows;
+    if (read->snapshot != NULL && read->snapshot->db != db)
+        return pm_fail(err, POMAI_EINVAL, "the snapshot is of another database");
+    return POMAI_OK;
+}
+
+pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_error *err)
+{
+    const pm_read latest = {0};
+    pm_view view;
+    pm_epoch_hold hold = take_view(db, coll, &latest, &view);
+    pomai_status status = pm_view_count(&view, rows, err);
+    pm_epoch_leave(&db->shared.epoch, hold);
+    return status;
 }
 
 static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const float *vectors, uint64_t queries,
@@ -56,13 +74,15 @@ static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const fl
 }
 
 pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64_t queries, uint64_t dim, uint64_t k,
-                          uint32_t include, uint64_t until_ns, pomai_result **result, pomai_error *err)
+                          uint32_t include, uint64_t until_ns, const pm_read *read, pomai_result **result,
+                          pomai_error *err)
 {
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
     *result = NULL;
     uint64_t begin = db->os->now_ns(db->os);
-    pomai_status status = pm_handle_coll(handle, &coll, err);
+    pomai_status status = check_read(db, read, err);
+    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status == POMAI_OK) status = check_queries(db, coll, vectors, queries, dim, k, err);
     if (status != POMAI_OK) return status;
     pm_search search = {.vectors = vectors,
@@ -77,8 +97,9 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
     search.metric = coll->metric;
     search.id_kind = coll->id_kind;
     pm_view view;
-    take_view(db, coll, &view);
+    pm_epoch_hold hold = take_view(db, coll, read, &view);
     status = pm_query_search(db->os, db->simd, db->pool, &view, &search, result, err);
+    pm_epoch_leave(&db->shared.epoch, hold);
     if (status != POMAI_OK) return status;
     pm_hist_add(&db->search_latency, db->os->now_ns(db->os) - begin);
     atomic_fetch_add_explicit(&coll->searches, 1, memory_order_relaxed);
@@ -86,20 +107,85 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
     return POMAI_OK;
 }
 
-pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, pomai_rows **rows, pomai_error *err)
+pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_read *read, pomai_rows **rows,
+                       pomai_error *err)
 {
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
     *rows = NULL;
-    pomai_status status = pm_handle_coll(handle, &coll, err);
+    pomai_status status = check_read(db, read, err);
+    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status == POMAI_OK) status = pm_check_ids(coll, ids, err);
     if (status != POMAI_OK) return status;
-    pm_view view = {0};
-    if (coll != NULL) {
-        take_view(db, coll, &view);
-        status = pm_query_get(&view, ids, coll->dim, rows, err);
-        atomic_fetch_add_explicit(&coll->gets, ids->count, memory_order_relaxed);
-        return status;
+    pm_view view;
+    view.shown = NULL;
+    if (coll == NULL) return pm_query_get(&view, ids, 0, 0, rows, err); /* nothing is found */
+    pm_epoch_hold hold = take_view(db, coll, read, &view);
+    status = pm_query_get(&view, ids, coll->dim, db->shared.segment_seed, rows, err);
+    pm_epoch_leave(&db->shared.epoch, hold);
+    if (status == POMAI_OK) atomic_fetch_add_explicit(&coll->gets, ids->count, memory_order_relaxed);
+    return status;
+}
+
+/* ---- snapshots ---- */
+
+pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err)
+{
+    pomai_snapshot *snapshot = pm_calloc(1, sizeof *snapshot + db->shared.shards * sizeof snapshot->visible[0]);
+    if (snapshot == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a snapshot");
+    snapshot->db = db;
+    snapshot->taken_ns = db->os->now_ns(db->os);
+    /* Under the mutex, so that whoever decides what nobody needs sees it, or decided before these LSNs were loaded. */
+    db->os->mutex_lock(db->os, &db->pins);
+    for (uint32_t s = 0; s < db->shared.shards; s++)
+        snapshot->visible[s] = pm_shard_visible(db->shared.shard[s]);
+    snapshot->now = pm_clock_now(&db->shared);
+    snapshot->next = db->snapshots;
+    if (db->snapshots != NULL) db->snapshots->before = snapshot;
+    db->snapshots = snapshot;
+    db->os->mutex_unlock(db->os, &db->pins);
+    atomic_fetch_add(&db->open_handles, 1);
+    *out = snapshot;
+    return POMAI_OK;
+}
+
+void pm_db_snapshot_close(pomai_snapshot *snapshot)
+{
+    pm_db *db = snapshot->db;
+    db->os->mutex_lock(db->os, &db->pins);
+    if (snapshot->before != NULL) snapshot->before->next = snapshot->next;
+    if (snapshot->next != NULL) snapshot->next->before = snapshot->before;
+    if (db->snapshots == snapshot) db->snapshots = snapshot->next;
+    db->os->mutex_unlock(db->os, &db->pins);
+    atomic_fetch_sub(&db->open_handles, 1);
+    pm_free(snapshot);
+}
+
+pomai_status pm_db_freeze(pm_db *db, const pm_coll *coll)
+{
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        if (coll != NULL && catalog->coll[i] != coll) continue;
+        for (uint32_t s = 0; s < db->shared.shards; s++)
+            pm_raise(&catalog->coll[i]->shard[s].frozen_lsn, pm_shard_visible(db->shared.shard[s]));
     }
-    return pm_query_get(&view, ids, 0, rows, err); /* no shards: nothing is found */
+    return POMAI_OK;
+}
+
+/* Collections count with their names, not their ids. */
+pomai_status pm_db_digest(pm_db *db, const pm_read *read, uint64_t digest[2], pomai_error *err)
+{
+    pomai_status status = check_read(db, read, err);
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    for (uint32_t i = 0; i < catalog->count && status == POMAI_OK; i++) {
+        const pm_coll *coll = catalog->coll[i];
+        uint64_t rows[2] = {coll->dim, (uint64_t)coll->metric};
+        pm_view view;
+        pm_epoch_hold hold = take_view(db, coll, read, &view);
+        status = pm_query_digest(&view, coll->dim, rows, err);
+        pm_epoch_leave(&db->shared.epoch, hold);
+        for (int k = 0; k < 2; k++)
+            digest[k] += pm_mix64(rows[k] ^ pm_hash_bytes(coll->name, strlen(coll->name), (uint64_t)k));
+    }
+    return status;
 }

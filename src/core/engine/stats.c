@@ -31,16 +31,12 @@ static void add_latency(pm_text *t, const char *name, const pm_hist *hist)
     close_with(t, "}, ");
 }
 
-static void add_shard(pm_text *t, const pm_db *db, const pm_catalog *catalog, uint32_t index)
+static void add_shard(pm_text *t, const pm_db *db, uint32_t index)
 {
     pm_shard_stats s;
-    uint64_t rows = 0;
     pm_shard_get_stats(db->shared.shard[index], &s);
-    for (uint32_t i = 0; i < catalog->count; i++)
-        rows += pm_memtable_live(catalog->coll[i]->table[index]);
     pm_text_add(t, "{");
     add_u64(t, "shard", index);
-    add_u64(t, "rows", rows);
     add_u64(t, "visible_lsn", s.visible_lsn);
     add_u64(t, "durable_lsn", s.durable_lsn);
     add_u64(t, "log_bytes", s.log_bytes);
@@ -58,26 +54,93 @@ static void add_shard(pm_text *t, const pm_db *db, const pm_catalog *catalog, ui
     close_with(t, "}, ");
 }
 
-static void add_collection(pm_text *t, const pm_db *db, const pm_coll *coll)
+static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
+{
+    uint64_t memory = 0, rows = 0, ended = 0, bytes = 0;
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    const pm_shown *shown = atomic_load(&coll->shown);
+    for (uint32_t i = 0; i < shown->shards; i++) {
+        memory += pm_memtable_bytes(shown->table[i].active);
+        if (shown->table[i].frozen != NULL) memory += pm_memtable_bytes(shown->table[i].frozen);
+    }
+    for (uint32_t i = 0; i < shown->segments; i++) {
+        rows += pm_segment_rows(shown->segment[i]);
+        ended += pm_segment_ended(shown->segment[i]);
+        bytes += pm_segment_entry(shown->segment[i])->bytes;
+    }
+    add_u64(t, "segments", shown->segments);
+    pm_epoch_leave(&db->shared.epoch, hold);
+    add_u64(t, "segment_rows", rows);
+    add_u64(t, "segment_rows_ended", ended);
+    add_u64(t, "segment_bytes", bytes);
+    add_u64(t, "index_memory_bytes", memory);
+}
+
+static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)
 {
     static const char *const metric[] = {"?", "l2", "ip", "cosine"};
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < db->shared.shards; i++)
-        bytes += pm_memtable_bytes(coll->table[i]);
+    uint64_t rows = 0;
+    (void)pm_coll_live(db, coll, &rows, NULL); /* damage: what was counted until there */
     pm_text_add(t, "{\"name\": \"%s\", ", coll->name);
     add_u64(t, "id", coll->id);
     add_u64(t, "dim", coll->dim);
     pm_text_add(t, "\"metric\": \"%s\", \"ids\": \"%s\", ", metric[coll->metric],
                 coll->id_kind == POMAI_ID_U64 ? "u64" : "string");
-    add_u64(t, "rows", pm_coll_live(db, coll));
-    add_u64(t, "vector_bytes", pm_coll_live(db, coll) * coll->dim * sizeof(float));
-    add_u64(t, "index_memory_bytes", bytes);
+    if (coll->ttl_ns != 0) add_u64(t, "ttl_ns", coll->ttl_ns);
+    add_u64(t, "rows", rows);
+    add_u64(t, "vector_bytes", rows * coll->dim * sizeof(float));
+    add_segments(t, db, coll);
     add_u64(t, "puts", atomic_load_explicit(&coll->puts, memory_order_relaxed));
     add_u64(t, "rows_put", atomic_load_explicit(&coll->put_rows, memory_order_relaxed));
     add_u64(t, "deletes", atomic_load_explicit(&coll->deletes, memory_order_relaxed));
     add_u64(t, "ids_fetched", atomic_load_explicit(&coll->gets, memory_order_relaxed));
     add_u64(t, "searches", atomic_load_explicit(&coll->searches, memory_order_relaxed));
     add_u64(t, "queries", atomic_load_explicit(&coll->queries, memory_order_relaxed));
+    close_with(t, "}, ");
+}
+
+#define ADD(field) add_u64(t, #field, atomic_load_explicit(&m->field, memory_order_relaxed))
+
+static void add_maintenance(pm_text *t, pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    uint64_t oldest = 0;
+    uint32_t snapshots = 0;
+    os->mutex_lock(os, &db->pins);
+    for (const pomai_snapshot *s = db->snapshots; s != NULL; s = s->next, snapshots++)
+        oldest = pm_max_u64(oldest, os->now_ns(os) - s->taken_ns);
+    os->mutex_unlock(os, &db->pins);
+    pm_text_add(t, "\"maintenance\": {");
+    add_u64(t, "unflushed_bytes", atomic_load_explicit(&db->shared.unflushed, memory_order_relaxed));
+    ADD(log_live_bytes);
+    ADD(flushes);
+    ADD(flushed_rows);
+    ADD(flushed_bytes);
+    ADD(live_bytes);
+    ADD(compactions);
+    ADD(compacted_rows);
+    ADD(compacted_bytes);
+    ADD(dropped_rows);
+    ADD(retired_files);
+    ADD(retired_bytes);
+    ADD(stalls);
+    ADD(stall_ns);
+    ADD(limbo);
+    ADD(failures);
+    add_u64(t, "snapshots", snapshots);
+    add_u64(t, "oldest_snapshot_ns", oldest);
+    os->mutex_lock(os, &db->state);
+    pomai_error error = m->error;
+    char what[sizeof m->error_of];
+    memcpy(what, m->error_of, sizeof what);
+    os->mutex_unlock(os, &db->state);
+    if (error.status != POMAI_OK) {
+        pm_text_add(t, "\"error\": {\"of\": \"%s\", \"status\": \"%s\", \"message\": ", what,
+                    pm_status_name(error.status));
+        pm_text_add_json(t, error.message, strlen(error.message));
+        pm_text_add(t, "}, ");
+    }
     close_with(t, "}, ");
 }
 
@@ -114,13 +177,14 @@ pomai_status pm_db_stats(pm_db *db, char **json, pomai_error *err)
     add_latency(&t, "put_latency", &db->shared.put_latency);
     add_latency(&t, "search_latency", &db->search_latency);
     add_open_report(&t, &db->report);
+    add_maintenance(&t, db);
     pm_text_add(&t, "\"collections\": [");
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
     for (uint32_t i = 0; i < catalog->count; i++)
         add_collection(&t, db, catalog->coll[i]);
     close_with(&t, "], \"shards\": [");
     for (uint32_t i = 0; i < db->shared.shards; i++)
-        add_shard(&t, db, catalog, i);
+        add_shard(&t, db, i);
     close_with(&t, "]}");
     if (t.failed) {
         pm_free(t.data);

@@ -70,6 +70,7 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
     pomai_status status = check_size(in->rows, bytes, err);
     if (status != POMAI_OK) return status;
     if (in->u64_ids != NULL) bytes += in->rows * sizeof(uint64_t);
+    if (in->expiry_ns != NULL) bytes += in->rows * sizeof(uint64_t);
     if (in->string_ids != NULL) {
         status = check_string_ids(in->string_ids, in->rows, err);
         if (status != POMAI_OK) return status;
@@ -145,7 +146,7 @@ static pomai_status check_repeats(const pm_db *db, const pm_batch *b, pomai_erro
     if (seen == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to check %u ids", b->rows);
     pomai_status status = POMAI_OK;
     for (uint32_t row = 0; row < b->rows && status == POMAI_OK; row++) {
-        uint32_t at = (uint32_t)hash_of(b, row, db->hash_seed) & (slots - 1);
+        uint32_t at = (uint32_t)hash_of(b, row, db->shared.hash_seed) & (slots - 1);
         while (seen[at] != 0 && !same_id(b, seen[at] - 1, row))
             at = (at + 1) & (slots - 1);
         if (seen[at] == 0)
@@ -219,6 +220,7 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
     b->u64_ids = from->u64_ids;
     b->string_ids = from->string_ids;
     b->documents = from->documents;
+    b->expiry = from->expiry;
     b->first_id = from->first_id;
     b->rows = from->rows;
     *out = b;
@@ -290,6 +292,8 @@ static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_er
                          "an earlier drop of the collection %s failed half-way; close and reopen the database to learn "
                          "whether it is there",
                          b->coll->name);
+    if (status == POMAI_OK) status = pm_db_wait_for_room(db, write->until_ns, err);
+    if (status == POMAI_OK) status = pm_batch_look_up(&db->shared, b, err);
     if (status == POMAI_OK) status = pm_batch_admit(&db->shared, b, write->until_ns, err);
     if (status != POMAI_OK) {
         pm_batch_drop(&db->shared, b);
@@ -338,6 +342,7 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
                      .u64_ids = in->u64_ids,
                      .string_ids = in->string_ids,
                      .documents = in->documents,
+                     .expiry = in->expiry_ns,
                      .rows = (uint32_t)in->rows};
     if (status == POMAI_OK) status = check_repeats(db, &from, err);
     if (status == POMAI_OK && coll->id_kind == POMAI_ID_U64 && in->u64_ids == NULL)
@@ -417,8 +422,7 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
     if (status != POMAI_OK) return status;
     pomai_block *block = pm_calloc(1, sizeof *block);
     if (block != NULL) {
-        block->mapped = pm_align_up(bytes, 4096);
-        block->pages = db->os->pages_map(db->os, block->mapped);
+        block->pages = pm_pages_make(db->os, NULL, pm_align_up(bytes, 4096), NULL);
     }
     if (block == NULL || block->pages == NULL) {
         pm_free(block);
@@ -428,7 +432,7 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
     block->coll = coll;
     block->rows = rows;
     block->dim = (uint32_t)dim;
-    block->vectors = block->pages;
+    block->vectors = (float *)(void *)block->pages->data;
     atomic_fetch_add(&db->open_handles, 1);
     *out = block;
     return POMAI_OK;
@@ -490,18 +494,13 @@ pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, cons
     pm_coll *coll = NULL;
     uint64_t first_id = 0;
     pomai_status status = check_commit(block, documents, &coll, err);
-    pm_adopted *adopted = status == POMAI_OK ? pm_malloc(sizeof *adopted) : NULL;
-    if (status == POMAI_OK && adopted == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory to commit the block");
     if (status == POMAI_OK) status = assign_ids(coll, block->rows, &first_id, err);
     pm_batch *b = NULL;
     if (status == POMAI_OK) {
         b = pm_batch_take(&db->shared, cut_pieces(db, first_id, (uint32_t)block->rows, NULL));
         if (b == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory for the batch");
     }
-    if (status != POMAI_OK) {
-        pm_free(adopted);
-        return status;
-    }
+    if (status != POMAI_OK) return status;
     (void)cut_pieces(db, first_id, (uint32_t)block->rows, b->part);
     b->coll = coll;
     b->op = PM_OP_PUT;
@@ -509,25 +508,15 @@ pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, cons
     b->vectors = block->vectors;
     b->documents = documents;
     b->first_id = first_id;
-    b->adopt = true;
+    b->adopt = block->pages;
     b->rows = (uint32_t)block->rows;
     status = send(db, b, write, err);
-    if (status != POMAI_OK) {
-        pm_free(adopted);
-        return status;
-    }
+    if (status != POMAI_OK) return status;
     (void)pm_batch_wait(&db->shared, b, PM_FOREVER);
     status = pm_batch_result(b, ack, err);
     pm_batch_drop(&db->shared, b);
-    if (status != POMAI_OK && status != POMAI_EUNKNOWN) { /* refused: no shard shows or will read it */
-        pm_free(adopted);
-        return status;
-    }
-    adopted->pages = block->pages;
-    adopted->mapped = block->mapped;
-    adopted->older = atomic_load(&db->adopted);
-    while (!atomic_compare_exchange_weak(&db->adopted, &adopted->older, adopted))
-        ;
+    if (status != POMAI_OK && status != POMAI_EUNKNOWN) return status; /* refused: no shard shows or will read it */
+    pm_pages_let_go(block->pages);                                     /* chunks hold it */
     block->pages = NULL;
     block->vectors = NULL;
     if (status != POMAI_OK) return status;
@@ -539,7 +528,7 @@ pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, cons
 void pm_db_block_free(pomai_block *block)
 {
     if (block == NULL) return;
-    if (block->pages != NULL) block->db->os->pages_unmap(block->db->os, block->pages, block->mapped);
+    pm_pages_let_go(block->pages);
     atomic_fetch_sub(&block->db->open_handles, 1);
     pm_free(block);
 }

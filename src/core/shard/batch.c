@@ -109,6 +109,7 @@ void pm_batch_drop(pm_shared *shared, pm_batch *batch)
     if (atomic_fetch_sub_explicit(&batch->holders, 1, memory_order_acq_rel) != 1) return;
     if (batch->part != batch->inline_part) pm_free(batch->part);
     pm_free(batch->index);
+    pm_free(batch->hints);
     int slot = batch->pool_slot;
     if (slot < 0)
         pm_free(batch);
@@ -206,9 +207,37 @@ pomai_status pm_batch_admit(pm_shared *shared, pm_batch *batch, uint64_t until_n
     }
 }
 
+/* Before the id is taken; pm_shared_resolved counts on it. */
+static uint32_t enter_several(pm_shared *shared)
+{
+    for (;;) {
+        const uint64_t generation = atomic_load(&shared->several_generation);
+        const uint32_t side = generation & 1;
+        atomic_fetch_add(&shared->several[side], 1);
+        if (atomic_load(&shared->several_generation) == generation) return side;
+        atomic_fetch_sub(&shared->several[side], 1);
+    }
+}
+
+uint64_t pm_batches_resolved(pm_shared *shared)
+{
+    const pm_os *os = shared->os;
+    const uint64_t next = atomic_load(&shared->batch_sequence);
+    const uint64_t generation = atomic_load(&shared->several_generation);
+    for (int side = 1; side >= 0; side--) { /* the other side is empty but for who counts and looks again */
+        while (atomic_load(&shared->several[(generation + (uint64_t)side) & 1]) != 0) {
+            _Atomic uint32_t nobody = 0;
+            os->word_wait(os, &nobody, 0, os->now_ns(os) + PM_RETRY_NS);
+        }
+        if (side == 1) atomic_store(&shared->several_generation, generation + 1);
+    }
+    return shared->open_counter << 40 | (next - 1);
+}
+
 void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
 {
     batch->admitted_ns = shared->os->now_ns(shared->os);
+    if (batch->parts > 1) batch->side = enter_several(shared);
     batch->id =
         shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_relaxed);
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
@@ -261,6 +290,7 @@ void pm_batch_part_done(pm_shared *shared, pm_part *part)
     if (atomic_fetch_sub_explicit(&batch->unapplied, 1, memory_order_acq_rel) == 1) {
         if (atomic_load(&batch->outcome) == PM_DECIDED)
             pm_hist_add(&shared->put_latency, shared->os->now_ns(shared->os) - batch->admitted_ns);
+        if (batch->parts > 1) atomic_fetch_sub(&shared->several[batch->side], 1);
         if (atomic_exchange(&batch->word, WORD_DONE) == WORD_SLEEPER) shared->os->word_wake(shared->os, &batch->word);
         PM_POINT(BATCH_ACKED);
     }

@@ -10,49 +10,36 @@
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
-bool pm_shard_add_slab(pm_shard *shard, uint8_t *data, size_t mapped, size_t used)
-{
-    pm_slab *slab = pm_malloc(sizeof *slab);
-    if (slab == NULL) return false;
-    slab->data = data;
-    slab->mapped = mapped;
-    slab->used = used;
-    slab->touched = 0;
-    slab->older = shard->slab;
-    shard->slab = slab;
-    pm_count(&shard->slab_bytes, mapped);
-    return true;
-}
-
 /* `size` is a multiple of PM_WAL_ALIGN. The memory is zero: padding needs no writing. */
 static uint8_t *slab_reserve(pm_shard *shard, size_t size)
 {
-    const pm_os *os = shard->shared->os;
-    if (shard->slab == NULL || shard->slab->mapped - shard->slab->used < size) {
+    pm_slab *slab = &shard->slab;
+    if (slab->pages == NULL || slab->pages->mapped - slab->used < size) {
         size_t mapped = pm_align_up(pm_max_u64(size, pm_min_u64(shard->capacity, PM_SLAB_MOST)), 4096);
-        uint8_t *data = os->pages_map(os, mapped);
-        if (data == NULL) return NULL;
-        if (!pm_shard_add_slab(shard, data, mapped, 0)) {
-            os->pages_unmap(os, data, mapped);
-            return NULL;
-        }
+        pm_pages *pages = pm_pages_make(shard->shared->os, NULL, mapped, &shard->slab_bytes);
+        if (pages == NULL) return NULL;
+        pm_pages_let_go(slab->pages);
+        *slab = (pm_slab){.pages = pages};
+        shard->slabs++;
     }
-    return shard->slab->data + shard->slab->used;
+    return slab->pages->data + slab->used;
 }
 
 /* A page fault costs as much as copying the page. While puts stream in, the log writer, idle between jobs, takes them
  * ahead. */
 static void touch_ahead(pm_shard *shard)
 {
-    pm_slab *slab = shard->slab;
-    if (slab->older == NULL && slab->used < PM_TOUCH_AHEAD / 4) return; /* a small database takes no memory ahead */
-    if (slab->touched >= slab->used + PM_TOUCH_AHEAD / 2 || slab->touched >= slab->mapped) return;
+    pm_slab *slab = &shard->slab;
+    if (shard->slabs == 1 && slab->used < PM_TOUCH_AHEAD / 4) return; /* a small database takes no memory ahead */
+    if (slab->touched >= slab->used + PM_TOUCH_AHEAD / 2 || slab->touched >= slab->pages->mapped) return;
     if (atomic_load_explicit(&shard->touch_size, memory_order_acquire) != 0) return;
     size_t from = pm_align_up(pm_max_u64(slab->touched, slab->used), 4096);
-    size_t to = pm_min_u64(slab->used + PM_TOUCH_AHEAD, slab->mapped);
+    size_t to = pm_min_u64(slab->used + PM_TOUCH_AHEAD, slab->pages->mapped);
     if (from >= to) return;
     slab->touched = to;
-    shard->touch_at = slab->data + from;
+    pm_pages_let_go(shard->touch_pages);
+    shard->touch_pages = pm_pages_hold(slab->pages);
+    shard->touch_at = slab->pages->data + from;
     atomic_store_explicit(&shard->touch_size, to - from, PM_MUTANT_ORDER(TOUCH_RELAXED, memory_order_release));
     pm_task_wake(&shard->writer);
 }
@@ -66,6 +53,7 @@ static inline uint32_t row_of(const pm_part *part, uint32_t i)
 
 typedef struct columns {
     pm_rec_layout layout;
+    bool expiry;
     bool range; /* ids are consecutive: one number says all */
     uint64_t first_id;
 } columns;
@@ -104,7 +92,8 @@ static void measure(const pm_part *part, columns *c)
         for (uint32_t i = 0; i < part->rows; i++)
             documents += batch->documents[row_of(part, i)].size;
     }
-    pm_rec_layout_init(&c->layout, ids, vectors, 0, documents);
+    c->expiry = batch->op == PM_OP_PUT && (batch->expiry != NULL || batch->coll->ttl_ns != 0);
+    pm_rec_layout_init(&c->layout, ids, vectors, c->expiry ? part->rows * sizeof(uint64_t) : 0, documents);
 }
 
 /* rows + 1 ends, then the bytes. */
@@ -147,6 +136,16 @@ static void copy_vectors(uint8_t *to, const pm_part *part)
     }
     for (uint32_t i = 0; i < part->rows; i++)
         memcpy(to + i * bytes, from + part->index[i] * bytes, bytes);
+}
+
+/* What the caller gave, or the commit stamp and the collection's time to live. */
+static void copy_expiry(uint8_t *to, const pm_part *part, uint64_t stamp)
+{
+    const pm_batch *batch = part->batch;
+    uint64_t *expiry = (uint64_t *)(void *)to, later;
+    if (pm_add_overflows(stamp, batch->coll->ttl_ns, &later)) later = 0;
+    for (uint32_t i = 0; i < part->rows; i++)
+        expiry[i] = batch->expiry != NULL ? batch->expiry[row_of(part, i)] : later;
 }
 
 /* ---- records ---- */
@@ -194,8 +193,12 @@ static void append(pm_shard *shard, const pm_rec_header *h, uint64_t total, pm_p
     shard->end.stamp = h->stamp;
     shard->end.chain = pm_rec_chain(shard->end.chain, h);
     shard->end.length += total;
-    shard->pending[shard->pending_end++ & shard->pending_mask] =
-        (pm_pending){.lsn = h->lsn, .part = part, .chunk = chunk, .record = h};
+    shard->pending[shard->pending_end++ & shard->pending_mask] = (pm_pending){.lsn = h->lsn,
+                                                                              .part = part,
+                                                                              .chunk = chunk,
+                                                                              .record = h,
+                                                                              .pages = pm_pages_hold(shard->slab.pages),
+                                                                              .bytes = total};
     shard->last_append = shard->shared->os->now_ns(shard->shared->os);
     pm_count(&shard->count_records, 1);
     pm_count(&shard->count_bytes, total);
@@ -207,7 +210,8 @@ static void fill_header(pm_rec_header *h, const pm_part *part, const columns *c)
     const pm_batch *batch = part->batch;
     h->op = batch->op;
     h->id_kind = (uint8_t)batch->coll->id_kind;
-    h->flags = (uint8_t)((c->range ? PM_REC_IDS_ARE_RANGE : 0) | (batch->documents != NULL ? PM_REC_HAS_DOCUMENTS : 0));
+    h->flags = (uint8_t)((c->range ? PM_REC_IDS_ARE_RANGE : 0) | (batch->documents != NULL ? PM_REC_HAS_DOCUMENTS : 0) |
+                         (c->expiry ? PM_REC_HAS_EXPIRY : 0));
     h->batch = batch->id;
     h->part = part->number;
     h->parts = batch->parts;
@@ -220,6 +224,7 @@ static void fill_header(pm_rec_header *h, const pm_part *part, const columns *c)
     h->payload_len = c->layout.payload_len;
     h->ids_len = c->layout.ids_len;
     h->vectors_len = c->layout.vectors_len;
+    h->expiry_len = c->layout.expiry_len;
     h->documents_len = c->layout.documents_len;
 }
 
@@ -229,19 +234,21 @@ static void place_adopted(pm_shard *shard, uint8_t *at, pm_rec_header *h, const 
 {
     static const uint8_t zeros[PM_WAL_ALIGN];
     const pm_rec_layout *l = &c->layout;
-    const size_t pad = l->documents_at - l->vectors_at - l->vectors_len;
+    const size_t pad = l->expiry_at - l->vectors_at - l->vectors_len;
     uint8_t *tail = at + l->vectors_at;
     *vectors = part->batch->vectors + (size_t)part->first * part->batch->coll->dim;
-    if (part->batch->documents != NULL) copy_bytes(tail, part, part->batch->documents);
+    if (c->expiry) copy_expiry(tail, part, h->stamp);
+    if (part->batch->documents != NULL)
+        copy_bytes(tail + (l->documents_at - l->expiry_at), part, part->batch->documents);
     pm_span pieces[] = {{at + l->ids_at, l->vectors_at - l->ids_at},
                         {*vectors, l->vectors_len},
                         {zeros, pad},
-                        {tail, l->total - l->documents_at}};
+                        {tail, l->total - l->expiry_at}};
     pm_rec_seal(h, pieces, sizeof pieces / sizeof pieces[0], shard->seed);
     add_span(shard, at, l->vectors_at);
     add_span(shard, *vectors, l->vectors_len);
     add_span(shard, zeros, pad);
-    add_span(shard, tail, l->total - l->documents_at);
+    add_span(shard, tail, l->total - l->expiry_at);
 }
 
 static void place_copied(pm_shard *shard, uint8_t *at, pm_rec_header *h, const pm_part *part, const columns *c,
@@ -249,6 +256,7 @@ static void place_copied(pm_shard *shard, uint8_t *at, pm_rec_header *h, const p
 {
     const pm_rec_layout *l = &c->layout;
     if (l->vectors_len > 0) copy_vectors(at + l->vectors_at, part);
+    if (c->expiry) copy_expiry(at + l->expiry_at, part, h->stamp);
     if (part->batch->documents != NULL) copy_bytes(at + l->documents_at, part, part->batch->documents);
     *vectors = (const float *)(const void *)(at + l->vectors_at);
     pm_span payload = {at + PM_REC_HEADER, l->payload_len};
@@ -271,7 +279,7 @@ pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
     pm_encoded room = room_for(shard, c.layout.total, PM_SPANS_A_RECORD + 1);
     if (room != PM_ENCODED) return room;
     const size_t in_slab =
-        batch->adopt ? c.layout.vectors_at + (c.layout.total - c.layout.documents_at) : c.layout.total;
+        batch->adopt != NULL ? c.layout.vectors_at + (c.layout.total - c.layout.expiry_at) : c.layout.total;
     uint8_t *at = slab_reserve(shard, in_slab);
     if (at == NULL) return no_memory(part, &c, err);
     pm_rec_header *h = (pm_rec_header *)(void *)at;
@@ -283,23 +291,25 @@ pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
     if (batch->op == PM_OP_PUT) {
         pm_id_bounds bounds;
         pm_id_bounds_of(h, at + c.layout.ids_at, &bounds);
-        chunk = pm_memtable_reserve(batch->coll->table[shard->index], part->rows, &bounds);
+        chunk = pm_memtable_reserve(batch->coll->shard[shard->index].table, part->rows, &bounds);
         if (chunk == NULL) {
             memset(at, 0, c.layout.vectors_at); /* the slab stays zero behind what is used */
             return no_memory(part, &c, err);
         }
     }
-    shard->slab->used += in_slab;
+    shard->slab.used += in_slab;
     touch_ahead(shard);
-    if (batch->adopt)
+    if (batch->adopt != NULL)
         place_adopted(shard, at, h, part, &c, &vectors);
     else
         place_copied(shard, at, h, part, &c, &vectors);
     if (chunk != NULL) {
         /* With an adopted block the columns are not one payload in memory: point at ids and documents one by one. */
         pm_rec_header shape = *h;
-        if (batch->adopt) shape.payload_len = in_slab - PM_REC_HEADER;
+        if (batch->adopt != NULL) shape.payload_len = in_slab - PM_REC_HEADER;
         pm_chunk_point(chunk, &shape, at + PM_REC_HEADER, vectors);
+        chunk->pages[0] = pm_pages_hold(shard->slab.pages);
+        if (batch->adopt != NULL) chunk->pages[1] = pm_pages_hold(batch->adopt);
     }
     part->lsn = h->lsn;
     if (part->number == 0) batch->stamp = h->stamp;
@@ -314,7 +324,7 @@ pm_encoded pm_shard_encode_abort(pm_shard *shard, uint64_t batch)
     if (room != PM_ENCODED) return room;
     uint8_t *at = slab_reserve(shard, PM_REC_HEADER);
     if (at == NULL) return PM_ENCODE_FAILED;
-    shard->slab->used += PM_REC_HEADER;
+    shard->slab.used += PM_REC_HEADER;
     pm_rec_header *h = (pm_rec_header *)(void *)at;
     begin_header(shard, h);
     h->op = PM_OP_ABORT;

@@ -43,14 +43,35 @@ static pomai_status take_record(pm_wal_scan *scan, const pm_wal_image *image, ui
     return POMAI_OK;
 }
 
+/* Held by the chunks that lie in it once all is replayed. */
 static pomai_status take_image(pm_wal_scan *scan, pm_wal_image *image, pomai_error *err)
 {
     pm_shard *shard = scan->context;
-    if (!pm_shard_add_slab(shard, image->data, image->mapped, image->mapped))
-        return pm_fail(err, POMAI_ENOMEM, "no memory to replay the log %s", shard->place.dir);
+    void *images = shard->image;
+    bool room = grow(&images, &shard->image_capacity, shard->images, sizeof *shard->image);
+    shard->image = images;
+    pm_pages *pages = room ? pm_pages_make(shard->shared->os, image->data, image->mapped, &shard->slab_bytes) : NULL;
+    if (pages == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to replay the log %s", shard->place.dir);
+    shard->image[shard->images++] = pages;
     shard->last_image = *image;
     image->data = NULL;
     return POMAI_OK;
+}
+
+static pomai_status take_file(pm_wal_scan *scan, const pm_wal_end *end, pomai_error *err)
+{
+    (void)err;
+    pm_shard_note_sealed(scan->context, end);
+    return POMAI_OK;
+}
+
+void pm_shard_recovered(pm_shard *shard)
+{
+    for (size_t i = 0; i < shard->images; i++)
+        pm_pages_let_go(shard->image[i]);
+    pm_free(shard->image);
+    shard->image = NULL;
+    shard->images = 0;
 }
 
 pomai_status pm_shard_scan(pm_shard *shard, const pm_manifest_shard *begin, bool accept_damage, pm_text *notes,
@@ -62,6 +83,7 @@ pomai_status pm_shard_scan(pm_shard *shard, const pm_manifest_shard *begin, bool
                                 .accept_damage = accept_damage,
                                 .on_record = take_record,
                                 .on_image = take_image,
+                                .on_file = take_file,
                                 .context = shard,
                                 .notes = notes};
     pomai_status status = pm_wal_scan_run(&shard->scan, err);
@@ -107,21 +129,32 @@ static pomai_status check_fit(const pm_shard *shard, const pm_coll *coll, const 
     return POMAI_OK;
 }
 
-static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_header *h, pomai_error *err)
+/* Which of the images a record lies in: records come in their order. */
+static pm_pages *image_of(const pm_shard *shard, const pm_rec_header *h, size_t *at)
+{
+    const uint8_t *byte = (const uint8_t *)h;
+    while (byte < shard->image[*at]->data || byte >= shard->image[*at]->data + shard->image[*at]->mapped)
+        *at = (*at + 1) % shard->images;
+    return shard->image[*at];
+}
+
+static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_header *h, size_t *image_at,
+                                  pomai_error *err)
 {
     const uint8_t *payload = (const uint8_t *)(h + 1);
-    pm_memtable *table = coll->table[shard->index];
+    const uint64_t bytes = sizeof *h + h->payload_len;
     if (h->op == PM_OP_DELETE) {
-        if (!PM_MUTANT(DELETE_NOT_REPLAYED)) (void)pm_memtable_end_all(table, h, payload);
+        if (!PM_MUTANT(DELETE_NOT_REPLAYED)) (void)pm_shard_apply(shard, coll, NULL, NULL, h, bytes);
         return POMAI_OK;
     }
     pm_id_bounds bounds;
     pm_id_bounds_of(h, payload, &bounds);
-    pm_chunk *chunk = pm_memtable_reserve(table, h->rows, &bounds);
+    pm_chunk *chunk = pm_memtable_reserve(coll->shard[shard->index].table, h->rows, &bounds);
     if (chunk == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to replay LSN %llu", (unsigned long long)h->lsn);
     const uint8_t *vectors = payload + pm_align_up(h->ids_len, PM_WAL_ALIGN);
     pm_chunk_point(chunk, h, payload, (const float *)(const void *)vectors);
-    pm_memtable_apply(table, chunk);
+    chunk->pages[0] = pm_pages_hold(image_of(shard, h, image_at));
+    (void)pm_shard_apply(shard, coll, NULL, chunk, h, bytes);
     return POMAI_OK;
 }
 
@@ -129,6 +162,7 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
                              pm_coll *(*find)(void *context, uint32_t id), void *context, pomai_error *err)
 {
     const size_t again = PM_MUTANT(REPLAYED_TWICE) && shard->records > 0;
+    size_t image_at = 0;
     for (size_t i = 0; i < shard->records + again; i++) {
         const pm_rec_header *h = shard->record[i < shard->records ? i : 0];
         if (h->op == PM_OP_ABORT) continue;
@@ -138,7 +172,13 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
         bool aborted_part = h->parts > 1 && aborted_count > 0 && !PM_MUTANT(ABORT_IGNORED) &&
                             bsearch(&h->batch, aborted, aborted_count, sizeof *aborted, by_value) != NULL;
         if (coll == NULL || aborted_part) continue;
-        status = replay_record(shard, coll, h, err);
+        if (h->lsn <= coll->shard[shard->index].flushed && !PM_MUTANT(FLUSHED_REPLAYED)) continue;
+        status = replay_record(shard, coll, h, &image_at, err);
+        /* A segment that cannot be read: what the record ends is not known. */
+        if (status == POMAI_OK && pm_stopped(shard->shared)) {
+            if (err != NULL) *err = shard->shared->stop_error;
+            status = shard->shared->stop_error.status;
+        }
         if (status != POMAI_OK) return status;
     }
     pm_free(shard->record);
@@ -147,6 +187,7 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
     atomic_store(&shard->visible, shard->end.lsn);
     atomic_store(&shard->durable_lsn, shard->end.lsn);
     atomic_store(&shard->count_bytes, shard->scan.bytes);
+    pm_clock_at_least(shard->shared, shard->end.stamp);
     return POMAI_OK;
 }
 
@@ -168,11 +209,13 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
                                &shard->seed, err);
     }
     if (status != POMAI_OK) return status;
+    pm_shard_note_sealed(shard, &pred);
     shard->end.number = number;
     shard->end.length = PM_WAL_HEADER;
     for (size_t i = 0; i < count; i++) {
         if (pm_shard_encode_abort(shard, aborts[i]) != PM_ENCODED)
             return pm_fail(err, POMAI_ENOMEM, "no memory to abort an incomplete batch");
+        pm_pages_let_go(shard->pending[shard->pending_first & shard->pending_mask].pages);
         shard->pending_first = shard->pending_end; /* nothing to show */
     }
     int rc = 0;

@@ -24,8 +24,21 @@ static void broken(pm_shard *shard, const char *what)
 
 /* ---- results of jobs ---- */
 
+/* Without memory for it the file just stays until the database is opened again. */
+void pm_shard_note_sealed(pm_shard *shard, const pm_wal_end *end)
+{
+    pm_sealed *sealed = end->number == 0 ? NULL : pm_malloc(sizeof *sealed);
+    if (sealed == NULL) return;
+    sealed->end = *end;
+    sealed->next = atomic_load(&shard->sealed);
+    while (!atomic_compare_exchange_weak(&shard->sealed, &sealed->next, sealed))
+        ;
+    if (shard->shared->maintenance != NULL) pm_task_wake(shard->shared->maintenance);
+}
+
 static void file_begun(pm_shard *shard, const pm_job *job)
 {
+    pm_shard_note_sealed(shard, &job->end);
     shard->fd = job->new_fd;
     shard->seed = job->new_seed;
     shard->capacity = job->new_capacity;
@@ -144,18 +157,22 @@ static uint64_t *witness_of(const pm_shard *shard, uint64_t lsn)
 static void apply(pm_shard *shard, const pm_pending *p)
 {
     pm_batch *batch = p->part->batch;
-    pm_memtable *table = batch->coll->table[shard->index];
-    if (p->chunk != NULL) {
-        pm_memtable_apply(table, p->chunk);
-        return;
-    }
-    uint64_t there = pm_memtable_end_all(table, p->record, (const uint8_t *)(p->record + 1));
-    atomic_fetch_add_explicit(&batch->rows_there, there, memory_order_relaxed);
+    uint64_t there = pm_shard_apply(shard, batch->coll, p->part, p->chunk, p->record, p->bytes);
+    if (there > 0) atomic_fetch_add_explicit(&batch->rows_there, there, memory_order_relaxed);
 }
 
 static void forget(pm_shard *shard, const pm_pending *p)
 {
-    if (p->chunk != NULL) pm_memtable_forget(p->part->batch->coll->table[shard->index], p->chunk);
+    if (p->chunk != NULL) pm_memtable_forget(p->part->batch->coll->shard[shard->index].table, p->chunk);
+}
+
+/* Every so many rows what there is counts as frozen: bounded reads see it. */
+static void freeze_softly(pm_shard *shard, const pm_pending *p)
+{
+    pm_coll_shard *own = &p->part->batch->coll->shard[shard->index];
+    if (own->thawed < shard->shared->freeze_rows) return;
+    own->thawed = 0;
+    pm_raise(&own->frozen_lsn, p->lsn);
 }
 
 /* Queues the ABORT of a refused batch. Without memory for it, it stays unwritten: recovery aborts an incomplete batch
@@ -171,6 +188,7 @@ static void owe_abort(pm_shard *shard, uint64_t batch)
         shard->abort_capacity = capacity;
     }
     shard->abort[shard->aborts++] = batch;
+    atomic_store(&shard->owed, shard->aborts);
 }
 
 static bool show_decided(pm_shard *shard)
@@ -212,6 +230,8 @@ static bool show_decided(pm_shard *shard)
 #endif
         atomic_store_explicit(&shard->visible, p.lsn, PM_MUTANT_ORDER(VISIBLE_RELAXED, memory_order_release));
         PM_POINT(ROWS_SHOWN);
+        if (p.part != NULL) freeze_softly(shard, &p);
+        pm_pages_let_go(p.pages);
         if (p.part != NULL) pm_batch_part_done(shared, p.part);
         any = true;
     }
@@ -242,6 +262,7 @@ static void encode_aborts(pm_shard *shard)
            shard->pending_end - shard->pending_first <= shard->pending_mask) {
         if (pm_shard_encode_abort(shard, shard->abort[shard->aborts - 1]) != PM_ENCODED) return;
         shard->aborts--;
+        atomic_store(&shard->owed, shard->aborts);
     }
 }
 
@@ -424,6 +445,7 @@ static pm_next shard_step(pm_shard *shard)
     bool any = take_job_result(shard);
     release_held(shard);
     any |= show_decided(shard);
+    pm_shard_answer(shard);
     any |= take_commands(shard);
     answer_syncs(shard);
     bool gave;
@@ -542,11 +564,15 @@ void pm_shard_free(pm_shard *shard)
     const pm_os *os = shard->shared->os;
     if (shard->fd >= 0) (void)os->file_close(os, shard->fd);
     pm_mark_close(&shard->place, &shard->mark);
-    for (pm_slab *slab = shard->slab; slab != NULL;) {
-        pm_slab *older = slab->older;
-        os->pages_unmap(os, slab->data, slab->mapped);
-        pm_free(slab);
-        slab = older;
+    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++)
+        pm_pages_let_go(shard->pending[i & shard->pending_mask].pages);
+    pm_pages_let_go(shard->slab.pages);
+    pm_pages_let_go(shard->touch_pages);
+    pm_shard_recovered(shard);
+    for (pm_sealed *s = pm_shard_take_sealed(shard); s != NULL;) {
+        pm_sealed *next = s->next;
+        pm_free(s);
+        s = next;
     }
     pm_free(shard->record);
     pm_free(shard->part);

@@ -5,12 +5,22 @@
 
 #include "base/base.h"
 #include "os/os.h"
+#include "query/view.h"
 #include "storage/manifest/manifest.h"
 #include "storage/memtable/memtable.h"
+#include "storage/segment/segment.h"
 #include "storage/wal/wal.h"
 
 typedef struct pm_shard pm_shard;
 typedef struct pm_batch pm_batch;
+
+/* What a shard keeps of a collection. */
+typedef struct pm_coll_shard {
+    pm_memtable *table;          /* the actor's: where rows go; the published view has it, too */
+    uint64_t thawed;             /* the actor's: rows applied since the last soft freeze */
+    uint64_t flushed;            /* at open: records at or below it are in segments */
+    _Atomic uint64_t frozen_lsn; /* what bounded reads see */
+} pm_coll_shard;
 
 /* A collection, as shards and readers see it. Lives until the database is closed. */
 typedef struct pm_coll {
@@ -18,12 +28,15 @@ typedef struct pm_coll {
     uint32_t dim;
     pomai_metric metric;
     pomai_id_kind id_kind;
+    uint64_t ttl_ns; /* of rows that are put without an expiry; 0: they stay */
     char name[POMAI_MAX_NAME + 1];
+    _Atomic(pm_shown *) shown; /* read inside shared->epoch */
     _Atomic bool dropped;
+    bool buried;              /* maintenance: its files are gone */
     _Atomic bool drop_unsure; /* a drop failed half-way: the next opening may not find it */
     _Atomic uint64_t next_id; /* the next to be assigned; above every id ever put */
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
-    pm_memtable *table[]; /* one a shard */
+    pm_coll_shard shard[];
 } pm_coll;
 
 /* Counts of a log2 histogram with four steps an octave, in nanoseconds. */
@@ -68,8 +81,13 @@ struct pm_batch {
     const uint64_t *u64_ids;
     const pomai_bytes *string_ids;
     const pomai_bytes *documents;
-    uint64_t first_id; /* assigned ids: if u64_ids and string_ids are NULL */
-    bool adopt;        /* vectors become the memtable's storage */
+    uint64_t first_id;      /* assigned ids: if u64_ids and string_ids are NULL */
+    pm_pages *adopt;        /* vectors are in these pages, which become the memtable's storage */
+    const uint64_t *expiry; /* of each row; NULL: what the collection says */
+    /* What the caller's thread found in the segments of a view: for each row 0, or (segment + 1) << 32 | row. Counts
+     * while the view has the same segments. */
+    uint64_t looked_up; /* the view's version; 0: not looked up */
+    uint64_t *hints;    /* owned; NULL: none of the ids is in a segment */
     uint32_t rows;
     uint32_t parts;
     pm_part *part;
@@ -86,6 +104,7 @@ struct pm_batch {
     uint64_t stamp;           /* of part 0 */
     _Atomic uint32_t word;    /* 0 under way, 1 somebody sleeps on it, 2 done */
     _Atomic uint32_t holders; /* the caller, and each part */
+    uint32_t side;            /* of shared->several, if it has several parts */
     int pool_slot;            /* -1: from malloc */
     pm_part inline_part[PM_INLINE_PARTS];
 };
@@ -102,7 +121,19 @@ typedef struct pm_shared {
     uint64_t wal_file_bytes;
     uint64_t group_ns;
     bool strict_mark;
+    uint64_t freeze_rows;
+    uint64_t segment_seed, hash_seed;
     /* state */
+    pm_epoch epoch;               /* of views, and all that is reached through them */
+    _Atomic(pm_shown *) replaced; /* views that actors and maintenance took out of publication */
+    _Atomic uint64_t versions;    /* of views, given out */
+    _Atomic uint64_t unflushed;   /* bytes of log records whose rows are in memtables */
+    _Atomic uint64_t clock;       /* the latest time that anybody acted on; never goes back */
+    pm_task *maintenance;         /* woken when there may be something to do; NULL: none */
+    uint64_t flush_bytes;         /* unflushed bytes that wake it */
+    /* Batches of several parts under way, on two sides like an epoch: which ids are behind us. */
+    _Atomic uint64_t several_generation;
+    _Atomic uint64_t several[2];
     uint64_t open_counter;
     uint32_t next_collection; /* as the catalogue was when it was opened; records of others are not possible */
     _Atomic uint64_t batch_sequence;
@@ -113,6 +144,23 @@ typedef struct pm_shared {
     pm_batch pool[PM_POOL_SLOTS];
     pm_hist put_latency;
 } pm_shared;
+
+/* A log file that has a successor: nothing is written to it any more. */
+typedef struct pm_sealed {
+    struct pm_sealed *next;
+    pm_wal_end end;
+} pm_sealed;
+
+/* The wall clock, but never earlier than before. */
+uint64_t pm_clock_now(pm_shared *shared);
+void pm_clock_at_least(pm_shared *shared, uint64_t ns);
+
+static inline void pm_raise(_Atomic uint64_t *number, uint64_t to)
+{
+    uint64_t now = atomic_load(number);
+    while (now < to && !atomic_compare_exchange_weak(number, &now, to))
+        ;
+}
 
 static inline bool pm_stopped(const pm_shared *shared)
 {
@@ -136,6 +184,10 @@ bool pm_batch_wait(pm_shared *shared, pm_batch *batch, uint64_t until_ns);
 /* The outcome of a batch that is done. */
 pomai_status pm_batch_result(const pm_batch *batch, pomai_ack *ack, pomai_error *err);
 
+/* Waits until every batch of several parts that had an id is done, in all its shards; the largest such id. For one
+ * thread at a time. */
+uint64_t pm_batches_resolved(pm_shared *shared);
+
 /* ---- shards ---- */
 
 /* What recovery found in a shard's log. */
@@ -156,6 +208,32 @@ typedef struct pm_shard_stats {
     uint64_t queued, mark_writes, commit_ns, commit_ns_p50, commit_ns_p99;
 } pm_shard_stats;
 
+/* ---- views ---- */
+
+/* Takes the place of the collection's present view, with `change` applied to a copy that has room for `more` further
+ * segments; may be called again when another was published meanwhile. The old one goes to shared->replaced. False: no
+ * memory. */
+typedef void (*pm_change_fn)(void *context, pm_shown *next);
+bool pm_coll_publish(pm_shared *shared, pm_coll *coll, uint32_t more, pm_change_fn change, void *context);
+/* The present view, with the LSNs of all shards; inside shared->epoch. */
+void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view);
+
+/* Where the rows of something that is being replaced went: ends that are stored meanwhile are stored there, too. */
+typedef struct pm_carry {
+    pm_forward forward;    /* first: a memtable calls it */
+    const uint64_t *first; /* of a memtable: the place of each chunk's row 0; of a segment NULL */
+    const uint32_t *place; /* of each row: its row in `to`, counted over all of them; PM_NO_ROW: left out */
+    uint32_t outputs;
+    pm_segment *const *to;
+    const uint64_t *to_first; /* outputs + 1 */
+} pm_carry;
+void pm_carry_end(const pm_carry *carry, uint64_t place, uint64_t lsn);
+void pm_carry_init(pm_carry *carry);
+
+/* The version of each id of a batch that has no end, in the segments: batch->hints. In the caller's thread, before it
+ * sends. POMAI_ECORRUPT: damage that would keep the write from being applied; it must not be logged. */
+pomai_status pm_batch_look_up(pm_shared *shared, pm_batch *batch, pomai_error *err);
+
 /* `dir` is .../shards/<epoch>/<i>; copied. */
 pm_shard *pm_shard_make(pm_shared *shared, uint32_t index, const char *dir, const uint8_t uuid[16], pomai_error *err);
 void pm_shard_free(pm_shard *shard);
@@ -173,6 +251,8 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
  */
 pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const uint64_t *aborts, size_t abort_count,
                              pomai_error *err);
+/* After the last of these: lets go of the log's images; chunks hold what they need. */
+void pm_shard_recovered(pm_shard *shard);
 void pm_shard_get_report(const pm_shard *shard, pm_shard_report *report);
 
 /* Starts actor and log writer. */
@@ -185,6 +265,17 @@ void pm_shard_stop(pm_shard *shard);
 uint64_t pm_shard_visible(const pm_shard *shard);
 /* Returns when everything encoded so far is synced, or the database stopped. */
 pomai_status pm_shard_sync(pm_shard *shard, pomai_error *err);
+/* For maintenance, one call at a time. Rotates the memtable of a collection if there is anything in it: *frozen, which
+ * the view has as such, or NULL. *lsn: everything of the collection up to it is in there or in segments. */
+pomai_status pm_shard_rotate(pm_shard *shard, pm_coll *coll, uint64_t *lsn, pm_memtable **frozen, pomai_error *err);
+/* Begins a new log file, if the present one has records; waits for it. A full disk leaves things as they are. */
+pomai_status pm_shard_seal(pm_shard *shard, pomai_error *err);
+/* The log files sealed since the last call, latest first; the caller's. */
+pm_sealed *pm_shard_take_sealed(pm_shard *shard);
+/* Removes log files from .. below - 1. */
+void pm_shard_retire(pm_shard *shard, uint64_t from, uint64_t below);
+/* ABORT records that are not in the log yet. */
+uint64_t pm_shard_owed(const pm_shard *shard);
 void pm_shard_get_stats(const pm_shard *shard, pm_shard_stats *stats);
 
 #endif

@@ -12,7 +12,7 @@ enum {
     PM_HELP_MORE = 2,
 };
 #define PM_FIRST_FILE ((uint64_t)4 << 20)
-#define PM_SLAB_MOST  ((uint64_t)64 << 20)
+#define PM_SLAB_MOST  ((uint64_t)16 << 20)
 
 /* One position of the mailbox: Vyukov's bounded queue (1024cores.net, 2010); here with a single consumer. */
 typedef struct pm_cell {
@@ -26,6 +26,8 @@ typedef struct pm_pending {
     pm_part *part;   /* NULL: an ABORT record */
     pm_chunk *chunk; /* of a PUT */
     const pm_rec_header *record;
+    pm_pages *pages; /* held: where the record is */
+    uint64_t bytes;
     bool durable; /* at its batch's level */
 } pm_pending;
 
@@ -60,10 +62,10 @@ typedef struct pm_job {
     pomai_error error;
 } pm_job;
 
+/* Where records are encoded. Held by the actor while it is the current one, and by every chunk and pending record in
+ * it. */
 typedef struct pm_slab {
-    struct pm_slab *older;
-    uint8_t *data;
-    size_t mapped;
+    pm_pages *pages; /* NULL: none yet */
     size_t used;
     size_t touched; /* page faults taken, or asked to be taken, up to here */
 } pm_slab;
@@ -82,6 +84,14 @@ struct pm_shard {
     _Atomic uint64_t sync_wanted; /* raised by pomai_sync */
     _Atomic uint32_t sync_word;   /* counts completed syncs */
     _Atomic uint64_t sync_done;
+    _Atomic uint64_t seal_wanted, seal_done; /* as sync_wanted, by maintenance */
+    _Atomic(pm_coll *) rotate_wanted;        /* by maintenance; NULL again when answered */
+    pomai_status rotate_status;              /* the answer: ENOMEM, or */
+    uint64_t rotate_lsn;                     /* the LSN */
+    pm_memtable *rotate_frozen;              /* and what was rotated */
+    _Atomic uint32_t answer_word;            /* counts answers to maintenance */
+    _Atomic(pm_sealed *) sealed;             /* for maintenance */
+    _Atomic uint64_t owed;                   /* aborts */
     /* shared with readers */
     _Alignas(64) _Atomic uint64_t visible;
 
@@ -98,8 +108,9 @@ struct pm_shard {
     size_t aborts, abort_capacity;
     bool aborts_wait;                   /* the disk was full: only after the next record that fits */
     uint64_t sync_noticed, sync_target; /* the last sync asked for, and the LSN it is about */
-    pm_slab *slab;
-    int fd; /* the active file, -1: none yet */
+    pm_slab slab;
+    uint64_t slabs; /* begun */
+    int fd;         /* the active file, -1: none yet */
     uint32_t seed;
     uint64_t capacity;     /* of the active file */
     pm_wal_end end;        /* encoded */
@@ -107,6 +118,7 @@ struct pm_shard {
     pm_wal_end synced;     /* known to be on disk */
     bool failed;           /* a job failed: this log takes nothing more */
     bool rotate;           /* the next record needs a new file */
+    bool sealing;          /* so does maintenance */
     uint64_t rotate_least; /* how large at least */
     pm_span *spans;        /* of the next commit */
     size_t span_count;
@@ -120,6 +132,7 @@ struct pm_shard {
 
     pm_task actor;
     pm_task writer;
+    pm_pages *touch_pages;     /* held by the actor while they are touched */
     uint8_t *touch_at;         /* what the log writer is to touch when it has nothing else to do; */
     _Atomic size_t touch_size; /* the writer's until it stores 0 here */
     pm_job job;
@@ -132,7 +145,9 @@ struct pm_shard {
     pm_recovered_part *part;
     size_t parts, part_capacity;
     pm_wal_scan scan;
-    pm_wal_image last_image; /* borrowed from the slabs */
+    pm_pages **image; /* held until all is replayed */
+    size_t images, image_capacity;
+    pm_wal_image last_image; /* borrowed from the last of them */
     uint64_t rows_read;
 
     /* counters: written by the actor, read by anyone */
@@ -156,7 +171,6 @@ typedef enum pm_encoded {
 } pm_encoded;
 pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err);
 pm_encoded pm_shard_encode_abort(pm_shard *shard, uint64_t batch);
-bool pm_shard_add_slab(pm_shard *shard, uint8_t *data, size_t mapped, size_t used);
 
 /* batch.c */
 /* Moves outcome from PENDING; the winner's error is kept. Wakes the batch's other shards. */
@@ -173,7 +187,23 @@ bool pm_job_take(pm_shard *shard);
 /* Runs a job that was taken. */
 void pm_job_run(pm_shard *shard);
 
+/* shown.c */
+/* Ends a row of a segment, and of what replaces it; false: it had an end. */
+bool pm_end_in_segment(pm_segment *segment, uint32_t row, uint64_t lsn);
+/* The row of an id that has no end: 0 if there is none, or (segment + 1) << 32 | row. */
+pomai_status pm_find_live(const pm_shown *shown, const pm_id *id, uint64_t hash, uint64_t *hint, pomai_error *err);
+
+/* apply.c: actor only, or recovery */
+/* Applies a record that was decided; how many rows it ended, of a DELETE. batch NULL: replay. A damaged segment stops
+ * the database. */
+uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_chunk *chunk,
+                        const pm_rec_header *record, uint64_t bytes);
+/* Answers rotate_wanted and seal_wanted. */
+void pm_shard_answer(pm_shard *shard);
+
 /* shard.c */
+/* For pm_shard_take_sealed. */
+void pm_shard_note_sealed(pm_shard *shard, const pm_wal_end *end);
 /* The thread of an admitted batch does the shard's work until the batch is done or somebody else is at it.
  */
 void pm_shard_help(pm_shard *shard, pm_batch *batch);

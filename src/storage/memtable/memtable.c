@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/mutant.h"
+#include "os/os.h"
 
 enum { ROW_BITS = 24, TAG_SHIFT = 56, FIRST_BLOCK = 64, BLOCKS = 27, ARENA_BLOCK = 1 << 18, LEAST_RANGE = 16 };
 
@@ -52,7 +53,9 @@ struct pm_memtable {
     bool any_id; /* largest_id says something */
     uint64_t used_slots;
     uint64_t largest_id;
+    _Atomic uint64_t first_lsn, log_bytes, upto;
     /* published */
+    _Atomic(pm_forward *) forward;
     _Atomic(id_map *) map;
     list chunks;
     list ranges; /* indexes of the chunks with fresh_range */
@@ -60,12 +63,14 @@ struct pm_memtable {
     _Atomic uint64_t bytes;
 };
 
-pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed)
+pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed, const uint64_t *largest_id)
 {
     pm_memtable *table = pm_calloc(1, sizeof *table);
     if (table == NULL) return NULL;
     table->id_kind = id_kind;
     table->hash_seed = hash_seed;
+    table->any_id = largest_id != NULL;
+    if (largest_id != NULL) table->largest_id = *largest_id;
     return table;
 }
 
@@ -78,6 +83,11 @@ static void list_clear(list *l)
 void pm_memtable_free(pm_memtable *table)
 {
     if (table == NULL) return;
+    for (uint64_t i = 0; i < pm_memtable_chunks(table); i++) {
+        const pm_chunk *chunk = pm_memtable_chunk(table, i);
+        pm_pages_let_go(chunk->pages[0]);
+        pm_pages_let_go(chunk->pages[1]);
+    }
     for (arena *a = table->arenas; a != NULL;) {
         arena *older = a->older;
         pm_free(a);
@@ -95,8 +105,7 @@ void pm_memtable_free(pm_memtable *table)
 
 static uint64_t hash_id(const pm_memtable *table, const pm_id *id)
 {
-    if (id->bytes != NULL) return pm_hash_bytes(id->bytes, id->size, table->hash_seed);
-    return pm_mix64(id->u64 ^ table->hash_seed);
+    return pm_id_hash(id, table->hash_seed);
 }
 
 static bool id_equal(const pm_chunk *chunk, uint32_t row, const pm_id *id)
@@ -295,6 +304,7 @@ pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bou
     pm_chunk *chunk = arena_take(table, sizeof *chunk + (size_t)rows * (fresh ? 1 : 2) * sizeof(uint64_t));
     if (chunk == NULL) return NULL;
     memset(chunk, 0, sizeof *chunk);
+    chunk->kind = PM_ROWS_CHUNK;
     chunk->rows = rows;
     chunk->fresh_range = fresh;
     memset((void *)chunk->end, 0xff, rows * sizeof chunk->end[0]); /* PM_NO_END */
@@ -312,13 +322,72 @@ pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bou
     return chunk;
 }
 
-void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk)
+pm_chunk *pm_memtable_move(pm_memtable *table, const pm_chunk *from, const pm_id_bounds *bounds)
+{
+    pm_chunk *chunk = pm_memtable_reserve(table, from->rows, bounds);
+    if (chunk == NULL) return NULL;
+    chunk->lsn = from->lsn;
+    chunk->stamp = from->stamp;
+    chunk->ids_are_range = from->ids_are_range;
+    chunk->first_id = from->first_id;
+    chunk->u64_ids = from->u64_ids;
+    chunk->id_ends = from->id_ends;
+    chunk->id_bytes = from->id_bytes;
+    chunk->vectors = from->vectors;
+    chunk->document_ends = from->document_ends;
+    chunk->document_bytes = from->document_bytes;
+    chunk->expiry = from->expiry;
+    chunk->pages[0] = from->pages[0];
+    chunk->pages[1] = from->pages[1];
+    return chunk;
+}
+
+static void no_longer_reserved(pm_memtable *table, const pm_chunk *chunk)
 {
     table->reserved_chunks--;
     if (chunk->fresh_range)
         table->reserved_ranges--;
     else
         table->reserved_rows -= chunk->rows;
+}
+
+void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk)
+{
+    no_longer_reserved(table, chunk);
+    pm_pages_let_go(chunk->pages[0]);
+    pm_pages_let_go(chunk->pages[1]);
+}
+
+void pm_memtable_set_forward(pm_memtable *table, pm_forward *forward)
+{
+    atomic_store(&table->forward, forward);
+}
+
+void pm_memtable_note(pm_memtable *table, uint64_t lsn, uint64_t bytes)
+{
+    if (atomic_load_explicit(&table->first_lsn, memory_order_relaxed) == 0)
+        atomic_store_explicit(&table->first_lsn, lsn, memory_order_release);
+    atomic_fetch_add_explicit(&table->log_bytes, bytes, memory_order_relaxed);
+}
+
+void pm_memtable_close(pm_memtable *table, uint64_t lsn)
+{
+    atomic_store_explicit(&table->upto, lsn, memory_order_release);
+}
+
+uint64_t pm_memtable_upto(const pm_memtable *table)
+{
+    return atomic_load_explicit(&table->upto, memory_order_acquire);
+}
+
+uint64_t pm_memtable_first_lsn(const pm_memtable *table)
+{
+    return atomic_load_explicit(&table->first_lsn, memory_order_acquire);
+}
+
+uint64_t pm_memtable_log_bytes(const pm_memtable *table)
+{
+    return atomic_load_explicit(&table->log_bytes, memory_order_relaxed);
 }
 
 void pm_id_bounds_of(const pm_rec_header *record, const uint8_t *payload, pm_id_bounds *bounds)
@@ -362,8 +431,11 @@ static void end_version(pm_memtable *table, uint64_t ref, uint64_t lsn)
 {
     pm_chunk *old = (pm_chunk *)(uintptr_t)pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
     atomic_store_explicit(&old->end[ref & ROW_MASK], lsn, memory_order_release);
-    atomic_fetch_add_explicit(&old->ended, 1, memory_order_release);
     atomic_fetch_sub_explicit(&table->live, 1, memory_order_relaxed);
+    /* Sequentially consistent, and so is who sets `forward` and then looks at `ended`: one of us sees the other. */
+    atomic_fetch_add(&old->ended, 1);
+    pm_forward *forward = atomic_load(&table->forward);
+    if (forward != NULL) forward->end(forward, (ref >> ROW_BITS) - 1, (uint32_t)(ref & ROW_MASK), lsn);
 }
 
 static bool version_live(const pm_memtable *table, uint64_t ref)
@@ -379,7 +451,8 @@ static uint64_t newest(const pm_memtable *table, const pm_id *id, uint64_t map_v
     return id->bytes == NULL ? find_in_ranges(table, id->u64) : 0;
 }
 
-static void apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t index, uint32_t row)
+static void apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t index, uint32_t row,
+                      const pm_older *older)
 {
     pm_id id;
     pm_chunk_id(chunk, row, &id);
@@ -391,19 +464,21 @@ static void apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t
     atomic_store_explicit(slot, (hash >> TAG_SHIFT) << TAG_SHIFT | ref,
                           PM_MUTANT_ORDER(SLOT_RELAXED, memory_order_release));
     if (value == 0) table->used_slots++;
-    if (old != 0 && version_live(table, old) && !PM_MUTANT(OLD_VERSION_STAYS))
+    if (old == 0 && older != NULL)
+        (void)older->end(older->context, &id, row, chunk->lsn); /* a version here ended what is older when it came */
+    else if (old != 0 && version_live(table, old) && !PM_MUTANT(OLD_VERSION_STAYS))
         end_version(table, old, chunk->lsn + PM_MUTANT(ENDS_ONE_LATE));
 }
 
-void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk)
+void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk, const pm_older *older)
 {
     uint64_t index = atomic_load_explicit(&table->chunks.count, memory_order_relaxed);
     list_add(&table->chunks, (uint64_t)(uintptr_t)chunk);
-    pm_memtable_forget(table, chunk); /* no longer reserved: there */
+    no_longer_reserved(table, chunk);
     id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
     if (chunk->fresh_range) list_add(&table->ranges, index);
     for (uint32_t row = 0; !chunk->fresh_range && row < chunk->rows; row++)
-        apply_row(table, map, chunk, index, row);
+        apply_row(table, map, chunk, index, row, older);
     atomic_fetch_add_explicit(&table->live, chunk->rows, memory_order_relaxed);
 }
 
@@ -424,7 +499,8 @@ bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn)
     return true;
 }
 
-uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload)
+uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload,
+                             const pm_older *older)
 {
     pm_chunk ids; /* only its id columns are used */
     memset(&ids, 0, sizeof ids);
@@ -433,20 +509,23 @@ uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, co
     for (uint32_t row = 0; row < record->rows; row++) {
         pm_id id;
         pm_chunk_id(&ids, row, &id);
-        ended += pm_memtable_end(table, &id, record->lsn);
+        if (pm_memtable_end(table, &id, record->lsn) ||
+            (older != NULL && older->end(older->context, &id, row, record->lsn)))
+            ended++;
     }
     return ended;
 }
 
 /* ---- readers ---- */
 
-bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visible, const pm_chunk **chunk,
+bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visible, uint64_t now, const pm_chunk **chunk,
                       uint32_t *row)
 {
     for (uint64_t ref = find_newest(table, id, memory_order_acquire); ref != 0;) {
         *chunk = pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
         *row = (uint32_t)(ref & ROW_MASK);
-        if ((*chunk)->lsn <= visible || PM_MUTANT(GET_SEES_AHEAD)) return pm_chunk_row_visible(*chunk, *row, visible);
+        if ((*chunk)->lsn <= visible || PM_MUTANT(GET_SEES_AHEAD))
+            return pm_chunk_row_visible(*chunk, *row, visible, now);
         ref = (*chunk)->previous == NULL ? 0 : (*chunk)->previous[*row];
     }
     return false;
@@ -462,7 +541,7 @@ uint64_t pm_memtable_bytes(const pm_memtable *table)
     return atomic_load_explicit(&table->bytes, memory_order_relaxed);
 }
 
-uint64_t pm_memtable_largest_id(const pm_memtable *table)
+const uint64_t *pm_memtable_largest_id(const pm_memtable *table)
 {
-    return table->largest_id;
+    return table->any_id ? &table->largest_id : NULL;
 }

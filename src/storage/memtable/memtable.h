@@ -15,11 +15,14 @@
 #include "storage/format.h"
 #include "storage/row.h"
 
-/* The rows of one PUT record. The columns are borrowed from the slab, which outlives the memtable. */
+struct pm_pages;
+
+/* The rows of one PUT record. The columns are borrowed from pages that the chunk holds. */
 typedef struct pm_chunk {
+    uint32_t kind; /* PM_ROWS_CHUNK */
+    uint32_t rows;
     uint64_t lsn;
     uint64_t stamp;
-    uint32_t rows;
     bool ids_are_range;
     uint64_t first_id;       /* if ids_are_range */
     const uint64_t *u64_ids; /* else, of u64 ids */
@@ -29,7 +32,8 @@ typedef struct pm_chunk {
     const uint64_t *expiry;        /* of each row, ns since 1970, 0: never; NULL: no row ever expires */
     const uint32_t *document_ends; /* rows + 1, or NULL */
     const uint8_t *document_bytes;
-    _Atomic uint32_t ended; /* rows with an end, so that most chunks need no look at them */
+    struct pm_pages *pages[2]; /* the record's, and of an adopted block's vectors; let go of with the memtable */
+    _Atomic uint32_t ended;    /* rows with an end, so that most chunks need no look at them */
     bool fresh_range;   /* its ids are consecutive and above all before: found by searching ranges, not in the id map */
     uint64_t *previous; /* of each row: reference of the version that it replaced, 0: none; NULL: none of any */
     _Atomic uint64_t end[]; /* of each row; PM_NO_END */
@@ -46,8 +50,23 @@ void pm_id_bounds_of(const pm_rec_header *record, const uint8_t *payload, pm_id_
 
 typedef struct pm_memtable pm_memtable;
 
-pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed);
+/* `largest_id`: no u64 id above it is anywhere, so that ranges above it need no look; NULL: no id is anywhere. */
+pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed, const uint64_t *largest_id);
+/* Lets go of the pages of its chunks, too. No reader may be left. */
 void pm_memtable_free(pm_memtable *table);
+
+/* Where versions that are older than the memtable's are. `end` ends the version of an id that has no end yet; true if
+ * there was one. `row` is the id's in its record. */
+typedef struct pm_older {
+    bool (*end)(void *context, const pm_id *id, uint32_t row, uint64_t lsn);
+    void *context;
+} pm_older;
+
+/* Who replaces a memtable learns of ends that are stored meanwhile; docs/lifecycle.md, "Carrying ends over". */
+typedef struct pm_forward {
+    void (*end)(struct pm_forward *forward, uint64_t chunk, uint32_t row, uint64_t lsn);
+} pm_forward;
+void pm_memtable_set_forward(pm_memtable *table, pm_forward *forward);
 
 /* ---- the writer ---- */
 
@@ -57,12 +76,21 @@ pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bou
 void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk);
 /* Points a chunk's columns into a PUT record. `vectors` may lie elsewhere (an adopted block). */
 void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const float *vectors);
-/* Publishes the chunk and ends the versions it replaces. Not shown until the shard's visible LSN is raised. */
-void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk);
+/* Publishes the chunk and ends the versions it replaces, here or in what is older (may be NULL). Not shown until the
+ * shard's visible LSN is raised. */
+void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk, const pm_older *older);
 /* Ends the version of an id, if it has one; true if it had. */
 bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn);
-/* The same for all ids of a DELETE record; how many had one. */
-uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload);
+/* The same for all ids of a DELETE record, here or in what is older; how many had one. */
+uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload,
+                             const pm_older *older);
+/* A record of `bytes` bytes at `lsn` was applied: it pins the log until this memtable is in a segment. */
+void pm_memtable_note(pm_memtable *table, uint64_t lsn, uint64_t bytes);
+/* The LSN up to which it has everything; set once, when it takes no more rows. */
+void pm_memtable_close(pm_memtable *table, uint64_t lsn);
+uint64_t pm_memtable_upto(const pm_memtable *table);
+/* Takes over what was reserved in `from` for a chunk, into a chunk of this table; `from`'s is void. NULL: no memory. */
+pm_chunk *pm_memtable_move(pm_memtable *table, const pm_chunk *from, const pm_id_bounds *bounds);
 
 /* ---- readers ---- */
 
@@ -72,13 +100,16 @@ const pm_chunk *pm_memtable_chunk(const pm_memtable *table, uint64_t index);
 /* Chunks with begin <= visible. */
 uint64_t pm_memtable_visible_chunks(const pm_memtable *table, uint64_t visible);
 /* The version of an id that a reader at `visible` sees. */
-bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visible, const pm_chunk **chunk,
+bool pm_memtable_find(const pm_memtable *table, const pm_id *id, uint64_t visible, uint64_t now, const pm_chunk **chunk,
                       uint32_t *row);
+/* The first and the bytes of all records noted; 0: none. */
+uint64_t pm_memtable_first_lsn(const pm_memtable *table);
+uint64_t pm_memtable_log_bytes(const pm_memtable *table);
 /* Rows that are live by now, and bytes that the memtable itself takes (the slab not counted). */
 uint64_t pm_memtable_live(const pm_memtable *table);
 uint64_t pm_memtable_bytes(const pm_memtable *table);
-/* Largest u64 id that was ever put or reserved, 0 if none. For the writer. */
-uint64_t pm_memtable_largest_id(const pm_memtable *table);
+/* Largest u64 id that was ever put or reserved; NULL: none. For the writer. */
+const uint64_t *pm_memtable_largest_id(const pm_memtable *table);
 
 static inline void pm_chunk_id(const pm_chunk *chunk, uint32_t row, pm_id *id)
 {
@@ -105,8 +136,10 @@ static inline pomai_bytes pm_chunk_document(const pm_chunk *chunk, uint32_t row)
     return document;
 }
 
-static inline bool pm_chunk_row_visible(const pm_chunk *chunk, uint32_t row, uint64_t visible)
+/* now: rows that expire at or before it are not seen. */
+static inline bool pm_chunk_row_visible(const pm_chunk *chunk, uint32_t row, uint64_t visible, uint64_t now)
 {
+    if (chunk->expiry != NULL && chunk->expiry[row] != 0 && chunk->expiry[row] <= now) return false;
     return visible < atomic_load_explicit(&chunk->end[row], memory_order_relaxed);
 }
 

@@ -227,6 +227,8 @@ static inline _Atomic(void *) *pm_segment_forward(pm_segment *segment)
  * `entry`. No such end: live_generation 0, and no file. */
 pomai_status pm_segment_write_live(const pm_segment *segment, uint64_t generation, const uint64_t *upto,
                                    pm_manifest_segment *entry, pomai_error *err);
+/* How many ends its liveness file has. */
+uint64_t pm_segment_live_count(const pm_manifest_segment *entry);
 /* Removes live-<generation>. */
 void pm_segment_remove_live(const pm_segment *segment, uint64_t generation);
 /* Removes every live-<g> but the one of the entry, and *.tmp: for a writer's open. */

@@ -73,6 +73,12 @@ pomai_status pm_seg_load_live(pm_segment *s, pomai_error *err)
     return status;
 }
 
+uint64_t pm_segment_live_count(const pm_manifest_segment *entry)
+{
+    if (entry->live_generation == 0 || entry->live_len < sizeof(pm_live_header)) return 0;
+    return (entry->live_len - sizeof(pm_live_header)) / 12; /* what is added for alignment is less than an entry */
+}
+
 /* ---- writing it ---- */
 
 typedef struct list {

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows, wherever they lie, become segments: the part that flush and compaction share. */
+#include <string.h>
+
+#include "base/mutant.h"
+#include "base/point.h"
+#include "core/engine/engine.h"
+
+/* ---- what nobody needs ---- */
+
+pomai_status pm_horizon_take(pm_db *db, const uint64_t *upto, pm_horizon *h, pomai_error *err)
+{
+    const uint32_t shards = db->shared.shards;
+    const pm_os *os = db->os;
+    pomai_status status = POMAI_OK;
+    *h = (pm_horizon){.shards = shards, .upto = upto};
+    os->mutex_lock(os, &db->pins);
+    h->now = pm_clock_now(&db->shared);
+    for (const pomai_snapshot *s = db->snapshots; s != NULL; s = s->next)
+        h->pins++;
+    h->visible = pm_calloc((size_t)h->pins * shards + 1, sizeof *h->visible);
+    if (h->visible == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory to list %u snapshots", h->pins);
+    uint64_t *at = h->visible;
+    for (const pomai_snapshot *s = db->snapshots; s != NULL && status == POMAI_OK; s = s->next, at += shards) {
+        memcpy(at, s->visible, shards * sizeof *at);
+        h->now = pm_min_u64(h->now, s->now);
+    }
+    os->mutex_unlock(os, &db->pins);
+    return status;
+}
+
+void pm_horizon_clear(pm_horizon *h)
+{
+    pm_free(h->visible);
+    h->visible = NULL;
+}
+
+bool pm_horizon_drops(const pm_horizon *h, uint32_t shard, uint64_t begin, uint64_t end, uint64_t expiry)
+{
+    if (expiry != 0 && expiry <= h->now) return true;
+    if (end > h->upto[shard]) return false;
+    for (uint32_t i = 0; i < h->pins && !PM_MUTANT(PINS_IGNORED); i++) {
+        const uint64_t visible = h->visible[(size_t)i * h->shards + shard];
+        if (begin <= visible && visible < end) return false;
+    }
+    return true;
+}
+
+/* ---- rows ---- */
+
+bool pm_build_add(pm_build *b, const void *owner, uint32_t row)
+{
+    if (b->rows == b->capacity) {
+        uint64_t capacity = b->capacity == 0 ? 1024 : b->capacity * 2;
+        pm_where *wider = pm_realloc(b->row, capacity * sizeof *wider);
+        if (wider == NULL) return false;
+        b->row = wider;
+        b->capacity = capacity;
+    }
+    b->row[b->rows++] = (pm_where){owner, row};
+    return true;
+}
+
+typedef struct output {
+    pm_build *build;
+    uint64_t first;
+} output;
+
+static void row_of_chunk(const pm_chunk *chunk, uint32_t row, uint32_t dim, uint32_t shards, pm_segment_row *to)
+{
+    pm_chunk_id(chunk, row, &to->id);
+    to->shard = to->id.bytes == NULL ? pm_shard_of_u64(to->id.u64, shards)
+                                     : pm_shard_of_string(to->id.bytes, to->id.size, shards);
+    to->lsn = chunk->lsn;
+    to->stamp = chunk->stamp;
+    to->expiry = chunk->expiry == NULL ? 0 : chunk->expiry[row];
+    to->vector = chunk->vectors + (size_t)row * dim;
+    to->document = pm_chunk_document(chunk, row);
+}
+
+static void row_of_segment(const pm_segment *segment, uint32_t row, pm_segment_row *to)
+{
+    pm_segment_id(segment, row, &to->id);
+    to->shard = pm_segment_shard(segment, row);
+    to->lsn = pm_segment_lsn(segment, row);
+    to->stamp = pm_segment_stamp(segment, row);
+    to->expiry = pm_segment_first_expiry(segment) == 0 ? 0 : pm_segment_expiry(segment, row);
+    to->vector = pm_segment_vector(segment, row);
+    to->document = pm_segment_document(segment, row);
+}
+
+static pomai_status give_row(void *context, uint64_t i, pm_segment_row *row, pomai_error *err)
+{
+    const output *o = context;
+    const pm_where *at = &o->build->row[o->first + i];
+    if (pm_where_chunk(at->owner)) {
+        row_of_chunk(at->owner, at->row, o->build->coll->dim, o->build->db->shared.shards, row);
+        return POMAI_OK;
+    }
+    pm_segment *segment = (pm_segment *)(uintptr_t)at->owner;
+    pomai_status status = pm_segment_check(segment, PM_SEG_ALL, at->row, 1, err);
+    if (status == POMAI_OK) row_of_segment(segment, at->row, row);
+    return status;
+}
+
+static pomai_status pace(void *context, uint64_t bytes, pomai_error *err)
+{
+    const output *o = context;
+    return pm_maintenance_pace(o->build->db, bytes, err);
+}
+
+/* ---- writing ---- */
+
+static pomai_status write_output(pm_build *b, uint64_t first, uint64_t rows, pomai_error *err)
+{
+    pm_db *db = b->db;
+    output o = {b, first};
+    const uint64_t number = db->maintenance.next_segment++;
+    char *dir = pm_segment_path(db, b->coll->id, number);
+    if (dir == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to write a segment");
+    pm_segment_place place = {.os = db->os,
+                              .dir = dir,
+                              .collection = b->coll->id,
+                              .dim = b->coll->dim,
+                              .id_kind = b->coll->id_kind,
+                              .shards = db->shared.shards,
+                              .number = number};
+    memcpy(place.uuid, db->manifest.uuid, 16);
+    const pm_segment_write in = {.place = &place, .rows = rows, .row = give_row, .pace = pace, .context = &o};
+    pm_manifest_segment *entry = &b->entry[b->outputs];
+    pomai_status status = pm_segment_make(&in, entry, err);
+    /* Read back before anything that it replaces may go. */
+    if (status == POMAI_OK && !PM_MUTANT(NOT_READ_BACK)) status = pm_segment_verify(&place, entry, NULL, NULL, err);
+    if (status == POMAI_OK) status = pm_segment_open(&place, entry, &b->out[b->outputs], err);
+    if (status != POMAI_OK) {
+        pm_segment_remove(db->os, dir);
+    } else {
+        b->first[++b->outputs] = first + rows;
+        PM_POINT(SEGMENT_WRITTEN);
+    }
+    pm_free(dir);
+    return status;
+}
+
+/* What a row takes in a segment, about. */
+static uint64_t row_bytes(const pm_build *b, const pm_where *at)
+{
+    const uint64_t document = pm_where_chunk(at->owner) ? pm_chunk_document(at->owner, at->row).size
+                                                        : pm_segment_document(at->owner, at->row).size;
+    return b->coll->dim * sizeof(float) + 32 + document + (b->coll->id_kind == POMAI_ID_STRING ? 64 : 8);
+}
+
+pomai_status pm_build_write(pm_build *b, uint64_t most, pomai_error *err)
+{
+    pomai_status status = POMAI_OK;
+    uint32_t room = 0;
+    for (uint64_t first = 0; first < b->rows && status == POMAI_OK;) {
+        uint64_t bytes = 0, end = first;
+        while (end < b->rows && (end == first || bytes < most) && end - first < PM_SEGMENT_MAX_ROWS)
+            bytes += row_bytes(b, &b->row[end++]);
+        if (b->outputs == room) {
+            room = room == 0 ? 4 : room * 2;
+            pm_segment **out = pm_realloc(b->out, room * sizeof(pm_segment *));
+            if (out != NULL) b->out = out;
+            pm_manifest_segment *entry = pm_realloc(b->entry, room * sizeof *entry);
+            if (entry != NULL) b->entry = entry;
+            uint64_t *starts = pm_realloc(b->first, (room + 1) * sizeof *starts);
+            if (starts != NULL) b->first = starts;
+            if (out == NULL || entry == NULL || starts == NULL)
+                return pm_fail(err, POMAI_ENOMEM, "no memory to write a segment");
+            b->first[0] = 0;
+        }
+        status = write_output(b, first, end - first, err);
+        first = end;
+    }
+    return status;
+}
+
+void pm_build_undo(pm_build *b)
+{
+    for (uint32_t i = 0; i < b->outputs; i++) {
+        if (!b->db->catalogue_broken) /* else it may name them */
+            pm_segment_remove(b->db->os, pm_segment_where(b->out[i])->dir);
+        pm_segment_free(b->out[i]);
+    }
+    b->outputs = 0;
+}
+
+void pm_build_clear(pm_build *b)
+{
+    pm_free(b->row);
+    pm_free(b->out);
+    pm_free(b->entry);
+    pm_free(b->first);
+    memset(b, 0, sizeof *b);
+}

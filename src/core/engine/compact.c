@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compaction: segments become others that have only rows which somebody may still see. docs/lifecycle.md. Invariants:
+ *  1. A row goes only if its end is in a liveness file that the manifest names, or it has expired, and no snapshot
+ *     shows it.
+ *  2. Every end that is stored meanwhile is in the new segment before readers see that.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "base/point.h"
+#include "core/engine/engine.h"
+
+enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20 };
+#define LEAST_SEGMENT ((uint64_t)64 << 20)
+#define MOST_SEGMENT  ((uint64_t)1 << 30)
+#define LEAST_TIER    ((uint64_t)4 << 20)
+
+typedef struct candidate {
+    pm_segment *segment;
+    uint64_t bytes, rows;
+    uint64_t dropped; /* rows that nobody needs */
+    uint32_t tier;
+} candidate;
+
+typedef struct merge {
+    pm_db *db;
+    pm_coll *coll;
+    uint64_t flushed[PM_MAX_SHARDS];
+    pm_segment *source[MOST_SOURCES];
+    uint64_t number[MOST_SOURCES];
+    pm_carry *carry[MOST_SOURCES];
+    uint32_t sources;
+    pm_build build;
+} merge;
+
+/* ---- which ---- */
+
+static uint64_t count_dropped(pm_segment *segment, const pm_horizon *horizon)
+{
+    const uint64_t rows = pm_segment_rows(segment), first_expiry = pm_segment_first_expiry(segment);
+    const bool expires = first_expiry != 0 && first_expiry <= horizon->now;
+    uint64_t dropped = 0;
+    if (!expires && pm_segment_ended(segment) == 0) return 0;
+    /* Damage is for reads and verify to tell; it keeps a segment from being merged. */
+    if (pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, 0, rows, NULL) != POMAI_OK) return 0;
+    for (uint64_t word = 0; word * 64 < rows; word++) {
+        if (!expires && pm_segment_ended_word(segment, word) == 0) continue;
+        for (uint64_t row = word * 64; row < pm_min_u64(rows, word * 64 + 64); row++)
+            dropped += pm_horizon_drops(horizon, pm_segment_shard(segment, row), pm_segment_lsn(segment, row),
+                                        pm_segment_end_of(segment, row),
+                                        first_expiry == 0 ? 0 : pm_segment_expiry(segment, row));
+    }
+    return dropped;
+}
+
+static uint32_t tier_of(uint64_t bytes)
+{
+    uint32_t tier = 0;
+    for (uint64_t size = LEAST_TIER; size < bytes; size *= 4)
+        tier++;
+    return tier;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const candidate *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
+    return pm_segment_entry(x->segment)->number < pm_segment_entry(y->segment)->number ? -1 : 1;
+}
+
+static uint64_t most_bytes(const pm_db *db, uint64_t all)
+{
+    if (db->segment_bytes != 0) return db->segment_bytes;
+    return pm_max_u64(LEAST_SEGMENT, pm_min_u64(MOST_SEGMENT, all / 8));
+}
+
+static void take(merge *m, const candidate *c)
+{
+    m->number[m->sources] = pm_segment_entry(c->segment)->number;
+    m->source[m->sources++] = c->segment;
+}
+
+static uint64_t bytes_kept(const candidate *c)
+{
+    return c->bytes / c->rows * (c->rows - c->dropped);
+}
+
+/* Segments with much that nobody needs, smallest first, and with them small ones, while the result is of a fair size;
+ * else some of one tier. */
+static void choose(merge *m, candidate *c, uint32_t n, bool force)
+{
+    uint64_t all = 0, bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        all += bytes_kept(&c[i]);
+    const uint64_t most = most_bytes(m->db, all);
+    qsort(c, n, sizeof *c, by_bytes);
+    uint32_t smalls = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const bool dead = c[i].dropped > 0 && (force || c[i].dropped * 100 >= c[i].rows * DEAD_PERCENT);
+        const bool small = force && c[i].bytes <= most / 2;
+        if (!dead && !small) continue;
+        if (m->sources == MOST_SOURCES || (m->sources > 0 && bytes + bytes_kept(&c[i]) > most)) continue;
+        bytes += bytes_kept(&c[i]);
+        smalls += !dead;
+        take(m, &c[i]);
+    }
+    if (m->sources == 1 && smalls == 1) m->sources = 0; /* alone it would become what it is */
+    if (m->sources > 0) return;
+    for (uint32_t i = 0; i < n;) {
+        uint32_t same = 0;
+        while (i + same < n && c[i + same].tier == c[i].tier)
+            same++;
+        bytes = 0;
+        for (uint32_t j = 0; j < same && same >= TIER_SEGMENTS && m->sources < MOST_SOURCES; j++) {
+            bytes += bytes_kept(&c[i + j]);
+            if (bytes > most) break;
+            take(m, &c[i + j]);
+        }
+        if (m->sources >= TIER_SEGMENTS) return;
+        m->sources = 0;
+        i += same;
+    }
+}
+
+static pomai_status find_sources(merge *m, bool force, pomai_error *err)
+{
+    pm_db *db = m->db;
+    pm_horizon horizon;
+    pomai_status status = pm_horizon_take(db, m->flushed, &horizon, err);
+    if (status != POMAI_OK) return status;
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    const pm_shown *shown = atomic_load(&m->coll->shown); /* its segments stay: nobody else takes them out */
+    candidate *c = pm_calloc(shown->segments + 1, sizeof *c);
+    if (c == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory to compact the collection %s", m->coll->name);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < shown->segments && status == POMAI_OK; i++) {
+        pm_segment *segment = shown->segment[i];
+        if (atomic_load(pm_segment_forward(segment)) != NULL) continue;
+        c[n] = (candidate){.segment = segment, .rows = pm_segment_rows(segment)};
+        c[n].bytes = pm_segment_entry(segment)->bytes;
+        c[n].tier = tier_of(c[n].bytes);
+        c[n].dropped = count_dropped(segment, &horizon);
+        n++;
+    }
+    pm_epoch_leave(&db->shared.epoch, hold);
+    pm_horizon_clear(&horizon);
+    if (status == POMAI_OK && n > 0) choose(m, c, n, force);
+    pm_free(c);
+    return status;
+}
+
+/* ---- merging ---- */
+
+static void free_carry(void *what)
+{
+    pm_carry *carry = what;
+    if (carry == NULL) return;
+    pm_free((void *)(uintptr_t)carry->place);
+    pm_free((void *)(uintptr_t)carry->to);
+    pm_free((void *)(uintptr_t)carry->to_first);
+    pm_free(carry);
+}
+
+static pomai_status no_memory(const merge *m, pomai_error *err)
+{
+    return pm_fail(err, POMAI_ENOMEM, "no memory to compact the collection %s", m->coll->name);
+}
+
+static pomai_status take_rows(merge *m, uint32_t i, const pm_horizon *horizon, pomai_error *err)
+{
+    pm_segment *segment = m->source[i];
+    const uint64_t rows = pm_segment_rows(segment);
+    const bool expires = pm_segment_first_expiry(segment) != 0;
+    pomai_status status = pm_segment_check(segment, PM_SEG_ALL, 0, rows, err);
+    if (status != POMAI_OK) return status;
+    pm_carry *carry = m->carry[i] = pm_calloc(1, sizeof *carry);
+    uint32_t *place = pm_malloc((rows + 1) * sizeof *place);
+    if (carry == NULL || place == NULL) {
+        pm_free(place);
+        return no_memory(m, err);
+    }
+    carry->place = place;
+    for (uint64_t row = 0; row < rows; row++) {
+        place[row] = PM_NO_ROW;
+        if (pm_horizon_drops(horizon, pm_segment_shard(segment, row), pm_segment_lsn(segment, row),
+                             pm_segment_end_of(segment, row), expires ? pm_segment_expiry(segment, row) : 0))
+            continue;
+        place[row] = (uint32_t)m->build.rows;
+        if (!pm_build_add(&m->build, segment, (uint32_t)row)) return no_memory(m, err);
+    }
+    return POMAI_OK;
+}
+
+static bool aim_carries(merge *m)
+{
+    for (uint32_t i = 0; i < m->sources; i++) {
+        pm_segment **to = pm_calloc(m->build.outputs + 1, sizeof(pm_segment *));
+        uint64_t *first = pm_calloc(m->build.outputs + 2, sizeof *first);
+        m->carry[i]->to = to;
+        m->carry[i]->to_first = first;
+        if (to == NULL || first == NULL) return false;
+        m->carry[i]->outputs = m->build.outputs;
+        for (uint32_t o = 0; o < m->build.outputs; o++) {
+            to[o] = m->build.out[o];
+            first[o + 1] = m->build.first[o + 1];
+        }
+    }
+    return true;
+}
+
+/* Ends that are stored by now. */
+static void carry_ends(const merge *m)
+{
+    for (uint32_t i = 0; i < m->sources; i++) {
+        const pm_segment *segment = m->source[i];
+        for (uint64_t word = 0; word * 64 < pm_segment_rows(segment); word++) {
+            for (uint64_t bits = pm_segment_ended_word(segment, word); bits != 0; bits &= bits - 1) {
+                const uint64_t row = word * 64 + (uint64_t)__builtin_ctzll(bits);
+                pm_carry_end(m->carry[i], row, pm_segment_end_of(segment, row));
+            }
+        }
+    }
+}
+
+/* A flush may have moved on while the rows were written. */
+static pomai_status read_flushed(merge *m, pomai_error *err)
+{
+    pm_db *db = m->db;
+    db->os->mutex_lock(db->os, &db->admin);
+    const pm_manifest_entry *entry = pm_manifest_find(&db->manifest, m->coll->id);
+    if (entry != NULL) memcpy(m->flushed, entry->flushed, db->shared.shards * sizeof m->flushed[0]);
+    db->os->mutex_unlock(db->os, &db->admin);
+    return entry != NULL ? POMAI_OK : pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", m->coll->name);
+}
+
+static pomai_status write_merged(merge *m, pomai_error *err)
+{
+    pm_db *db = m->db;
+    pm_horizon horizon;
+    pomai_status status = pm_horizon_take(db, m->flushed, &horizon, err);
+    for (uint32_t i = 0; i < m->sources && status == POMAI_OK; i++)
+        status = take_rows(m, i, &horizon, err);
+    pm_horizon_clear(&horizon);
+    if (status == POMAI_OK) status = pm_build_write(&m->build, MOST_SEGMENT, err);
+    if (status == POMAI_OK && !aim_carries(m)) status = no_memory(m, err);
+    if (status == POMAI_OK) status = read_flushed(m, err);
+    if (status != POMAI_OK) return status;
+    carry_ends(m);
+    for (uint32_t i = 0; i < m->build.outputs && status == POMAI_OK; i++)
+        if (pm_segment_ended(m->build.out[i]) > 0 && !PM_MUTANT(MERGED_WITHOUT_ENDS))
+            status = pm_segment_write_live(m->build.out[i], 1, m->flushed, &m->build.entry[i], err);
+    return status;
+}
+
+static void show(void *context, pm_shown *next)
+{
+    const merge *m = context;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < next->segments; i++) {
+        bool replaced = false;
+        for (uint32_t s = 0; s < m->sources; s++)
+            replaced |= next->segment[i] == m->source[s];
+        if (!replaced) next->segment[kept++] = next->segment[i];
+    }
+    next->segments = kept;
+    for (uint32_t i = 0; i < m->build.outputs; i++)
+        next->segment[next->segments++] = m->build.out[i];
+    next->version++;
+}
+
+static void free_segment(void *what)
+{
+    pm_segment_free(what);
+}
+
+/* From here nothing may fail. */
+static void install(merge *m)
+{
+    pm_db *db = m->db;
+    const pm_os *os = db->os;
+    pm_maintenance *counts = &db->maintenance;
+    uint64_t before = 0;
+    PM_POINT(SEGMENT_NAMED);
+    for (uint32_t i = 0; i < m->sources && !PM_MUTANT(CARRY_FORGETS); i++)
+        atomic_store(pm_segment_forward(m->source[i]), m->carry[i]);
+    carry_ends(m);
+    PM_POINT(ENDS_CARRIED);
+    for (uint32_t s = 0; s < db->shared.shards; s++)
+        pm_raise(&m->coll->shard[s].frozen_lsn, m->flushed[s]);
+    while (!pm_coll_publish(&db->shared, m->coll, m->build.outputs, show, m))
+        os->relax(os);
+    PM_POINT(SEGMENT_SHOWN);
+    for (uint32_t i = 0; i < m->sources; i++) {
+        before += pm_segment_rows(m->source[i]);
+        /* Whoever has it mapped goes on reading it. */
+        pm_segment_remove(os, pm_segment_where(m->source[i])->dir);
+        pm_limbo_add(counts, free_segment, m->source[i]);
+        pm_limbo_add(counts, free_carry, m->carry[i]);
+        m->carry[i] = NULL;
+    }
+    for (uint32_t i = 0; i < m->build.outputs; i++)
+        atomic_fetch_add_explicit(&counts->compacted_bytes, m->build.entry[i].bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts->compactions, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts->compacted_rows, m->build.rows, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts->dropped_rows, before - m->build.rows, memory_order_relaxed);
+}
+
+static pomai_status run(merge *m, pomai_error *err)
+{
+    pm_db *db = m->db;
+    if (!pm_limbo_reserve(&db->maintenance, m->sources * 2ul)) return no_memory(m, err);
+    pomai_status status = write_merged(m, err);
+    pm_edit edit = {.coll = m->coll,
+                    .removed = m->number,
+                    .removals = m->sources,
+                    .added = m->build.entry,
+                    .additions = m->build.outputs};
+    if (status == POMAI_OK && !pm_limbo_reserve(&db->maintenance, m->sources * 2ul)) status = no_memory(m, err);
+    if (status == POMAI_OK) status = pm_catalog_edit(db, &edit, 1, NULL, err);
+    if (status == POMAI_OK && !edit.dropped)
+        install(m);
+    else
+        pm_build_undo(&m->build);
+    for (uint32_t i = 0; i < m->sources; i++)
+        free_carry(m->carry[i]);
+    pm_build_clear(&m->build);
+    return status;
+}
+
+pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *did, pomai_error *err)
+{
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    pomai_status status = POMAI_OK;
+    merge *m = pm_calloc(1, sizeof *m);
+    *did = false;
+    if (m == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to compact");
+    for (uint32_t i = 0; i < catalog->count && status == POMAI_OK && !*did; i++) {
+        if (only != NULL && catalog->coll[i] != only) continue;
+        memset(m, 0, sizeof *m);
+        m->db = m->build.db = db;
+        m->coll = m->build.coll = catalog->coll[i];
+        status = read_flushed(m, err);
+        if (status == POMAI_ENOTFOUND) { /* dropped since */
+            status = POMAI_OK;
+            continue;
+        }
+        if (status == POMAI_OK) status = find_sources(m, force, err);
+        if (status != POMAI_OK || m->sources == 0) continue;
+        *did = true;
+        status = run(m, err);
+    }
+    pm_free(m);
+    return status;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From frozen memtables to segments, and log files that nobody needs any more: docs/lifecycle.md. Invariants:
+ *  1. The manifest says "flushed up to" only of records that are decided and durable in every shard.
+ *  2. It says so together with the segments that have their rows and the liveness files that have their ends.
+ *  3. A log file goes only after the manifest that begins the log behind it is durable.
+ */
+#include <string.h>
+
+#include "base/mutant.h"
+#include "base/point.h"
+#include "core/engine/engine.h"
+
+/* One collection's part of a flush. */
+typedef struct flush {
+    pm_db *db;
+    pm_coll *coll;
+    uint64_t upto[PM_MAX_SHARDS];
+    pm_memtable *frozen[PM_MAX_SHARDS];
+    pm_carry *carry[PM_MAX_SHARDS]; /* of each frozen memtable; with what it points to */
+    pm_build build;
+    pm_manifest_segment *changed; /* segments that get another liveness file */
+    uint64_t *old_live;           /* their generation before */
+    uint32_t changes;
+} flush;
+
+/* ---- freezing ---- */
+
+/* A memtable that an earlier flush could not write is still frozen, as of then. */
+static pomai_status freeze_all(flush *f, pomai_error *err)
+{
+    pm_shared *shared = &f->db->shared;
+    pomai_status status = POMAI_OK;
+    for (uint32_t s = 0; s < shared->shards && status == POMAI_OK; s++) {
+        pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
+        f->frozen[s] = ((const pm_shown *)atomic_load(&f->coll->shown))->table[s].frozen;
+        pm_epoch_leave(&shared->epoch, hold);
+        if (f->frozen[s] != NULL) {
+            f->upto[s] = pm_memtable_upto(f->frozen[s]);
+            continue;
+        }
+        status = pm_shard_rotate(shared->shard[s], f->coll, &f->upto[s], &f->frozen[s], err);
+    }
+    return status;
+}
+
+/* ---- rows ---- */
+
+static void free_carry(void *what)
+{
+    pm_carry *carry = what;
+    if (carry == NULL) return;
+    pm_free((void *)(uintptr_t)carry->first);
+    pm_free((void *)(uintptr_t)carry->place);
+    pm_free((void *)(uintptr_t)carry->to);
+    pm_free((void *)(uintptr_t)carry->to_first);
+    pm_free(carry);
+}
+
+/* The rows of a frozen memtable that somebody may still see, and where they go. */
+static bool take_rows(flush *f, uint32_t shard, const pm_horizon *horizon)
+{
+    const pm_memtable *table = f->frozen[shard];
+    const uint64_t chunks = pm_memtable_chunks(table);
+    uint64_t rows = 0;
+    for (uint64_t c = 0; c < chunks; c++)
+        rows += pm_memtable_chunk(table, c)->rows;
+    pm_carry *carry = f->carry[shard] = pm_calloc(1, sizeof *carry);
+    uint64_t *first = pm_calloc(chunks + 1, sizeof *first);
+    uint32_t *place = pm_malloc((rows + 1) * sizeof *place);
+    if (carry != NULL) {
+        carry->first = first;
+        carry->place = place;
+    }
+    if (carry == NULL || first == NULL || place == NULL) {
+        if (carry == NULL) {
+            pm_free(first);
+            pm_free(place);
+        }
+        return false;
+    }
+    pm_carry_init(carry);
+    uint64_t at = 0;
+    for (uint64_t c = 0; c < chunks; c++) {
+        const pm_chunk *chunk = pm_memtable_chunk(table, c);
+        first[c] = at;
+        for (uint32_t row = 0; row < chunk->rows; row++, at++) {
+            const uint64_t end = atomic_load_explicit(&chunk->end[row], memory_order_acquire);
+            const uint64_t expiry = chunk->expiry == NULL ? 0 : chunk->expiry[row];
+            place[at] = PM_NO_ROW;
+            if (pm_horizon_drops(horizon, shard, chunk->lsn, end, expiry)) continue;
+            place[at] = (uint32_t)f->build.rows;
+            if (!pm_build_add(&f->build, chunk, row)) return false;
+        }
+    }
+    return true;
+}
+
+/* Ends of a frozen memtable that are stored by now go to where its rows went. */
+static void carry_table(const flush *f, uint32_t shard)
+{
+    const pm_memtable *table = f->frozen[shard];
+    for (uint64_t c = 0; c < pm_memtable_chunks(table); c++) {
+        const pm_chunk *chunk = pm_memtable_chunk(table, c);
+        if (atomic_load(&chunk->ended) == 0) continue;
+        for (uint32_t row = 0; row < chunk->rows; row++) {
+            const uint64_t end = atomic_load_explicit(&chunk->end[row], memory_order_acquire);
+            if (end != PM_NO_END) pm_carry_end(f->carry[shard], f->carry[shard]->first[c] + row, end);
+        }
+    }
+}
+
+static bool aim_carries(flush *f)
+{
+    for (uint32_t s = 0; s < f->db->shared.shards; s++) {
+        if (f->carry[s] == NULL) continue;
+        pm_segment **to = pm_calloc(f->build.outputs + 1, sizeof(pm_segment *));
+        uint64_t *first = pm_calloc(f->build.outputs + 2, sizeof *first);
+        f->carry[s]->to = to;
+        f->carry[s]->to_first = first;
+        if (to == NULL || first == NULL) return false;
+        f->carry[s]->outputs = f->build.outputs;
+        for (uint32_t i = 0; i < f->build.outputs; i++) {
+            to[i] = f->build.out[i];
+            first[i + 1] = f->build.first[i + 1];
+        }
+    }
+    return true;
+}
+
+static pomai_status write_rows(flush *f, pomai_error *err)
+{
+    pm_db *db = f->db;
+    pm_horizon horizon;
+    pomai_status status = pm_horizon_take(db, f->upto, &horizon, err);
+    bool memory = true;
+    for (uint32_t s = 0; s < db->shared.shards && status == POMAI_OK && memory; s++)
+        if (f->frozen[s] != NULL) memory = take_rows(f, s, &horizon);
+    pm_horizon_clear(&horizon);
+    if (status == POMAI_OK && memory && f->build.rows > 0) {
+        status = pm_segments_make_dir(db, f->coll->id, err);
+        if (status == POMAI_OK) status = pm_build_write(&f->build, (uint64_t)1 << 30, err);
+    }
+    if (status == POMAI_OK && memory) memory = aim_carries(f);
+    if (!memory) status = pm_fail(err, POMAI_ENOMEM, "no memory to flush the collection %s", f->coll->name);
+    for (uint32_t s = 0; s < db->shared.shards && status == POMAI_OK; s++)
+        if (f->frozen[s] != NULL) carry_table(f, s);
+    return status;
+}
+
+/* ---- liveness ---- */
+
+static pm_segment *find_segment(const pm_shown *shown, uint64_t number)
+{
+    for (uint32_t i = 0; i < shown->segments; i++)
+        if (pm_segment_entry(shown->segment[i])->number == number) return shown->segment[i];
+    return NULL;
+}
+
+/* Every end up to where the collection will count as flushed has to be in a file that the manifest names. */
+static pomai_status write_lives(flush *f, pomai_error *err)
+{
+    pm_db *db = f->db;
+    uint32_t olds;
+    pomai_status status = pm_catalog_segments(db, f->coll->id, &f->changed, &olds, err);
+    if (status != POMAI_OK) return status;
+    f->old_live = pm_calloc(olds + 1, sizeof *f->old_live);
+    if (f->old_live == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to flush the collection %s", f->coll->name);
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    const pm_shown *shown = atomic_load(&f->coll->shown);
+    for (uint32_t i = 0; i < olds && status == POMAI_OK && !PM_MUTANT(LIVENESS_NOT_WRITTEN); i++) {
+        pm_manifest_segment changed = f->changed[i];
+        const pm_segment *segment = find_segment(shown, changed.number);
+        if (segment == NULL || pm_segment_ended(segment) == pm_segment_live_count(&changed)) continue;
+        const uint64_t before = changed.live_generation;
+        status = pm_segment_write_live(segment, before + 1, f->upto, &changed, err);
+        if (status != POMAI_OK || changed.live_generation == before) continue;
+        f->old_live[f->changes] = before;
+        f->changed[f->changes++] = changed; /* at or before place i */
+    }
+    pm_epoch_leave(&db->shared.epoch, hold);
+    for (uint32_t i = 0; i < f->build.outputs && status == POMAI_OK; i++)
+        if (pm_segment_ended(f->build.out[i]) > 0)
+            status = pm_segment_write_live(f->build.out[i], 1, f->upto, &f->build.entry[i], err);
+    return status;
+}
+
+/* ---- installing ---- */
+
+static void show(void *context, pm_shown *next)
+{
+    const flush *f = context;
+    for (uint32_t s = 0; s < next->shards; s++)
+        if (f->frozen[s] != NULL && next->table[s].frozen == f->frozen[s]) next->table[s].frozen = NULL;
+    for (uint32_t i = 0; i < f->build.outputs; i++)
+        next->segment[next->segments++] = f->build.out[i];
+    next->version++;
+}
+
+static void free_memtable(void *what)
+{
+    pm_memtable_free(what);
+}
+
+/* From here nothing may fail: the catalogue names the segments. Without memory for the view, which is tried again and
+ * again, the frozen memtables just stay a while. */
+static void install(flush *f)
+{
+    pm_db *db = f->db;
+    pm_shared *shared = &db->shared;
+    uint64_t bytes = 0;
+    PM_POINT(SEGMENT_NAMED);
+    for (uint32_t s = 0; s < shared->shards; s++) {
+        pm_raise(&f->coll->shard[s].frozen_lsn, f->upto[s]);
+        if (f->frozen[s] == NULL) continue;
+        if (!PM_MUTANT(CARRY_FORGETS)) pm_memtable_set_forward(f->frozen[s], &f->carry[s]->forward);
+        carry_table(f, s);
+        bytes += pm_memtable_log_bytes(f->frozen[s]);
+    }
+    PM_POINT(ENDS_CARRIED);
+    while (!pm_coll_publish(shared, f->coll, f->build.outputs, show, f))
+        shared->os->relax(shared->os);
+    PM_POINT(SEGMENT_SHOWN);
+    for (uint32_t s = 0; s < shared->shards; s++) {
+        if (f->frozen[s] == NULL) continue;
+        pm_limbo_add(&db->maintenance, free_memtable, f->frozen[s]);
+        pm_limbo_add(&db->maintenance, free_carry, f->carry[s]);
+        f->carry[s] = NULL;
+    }
+    atomic_fetch_sub(&shared->unflushed, bytes);
+    pm_maintenance *m = &db->maintenance;
+    for (uint32_t i = 0; i < f->build.outputs; i++)
+        atomic_fetch_add_explicit(&m->flushed_bytes, f->build.entry[i].bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->flushed_rows, f->build.rows, memory_order_relaxed);
+    for (uint32_t i = 0; i < f->changes; i++)
+        atomic_fetch_add_explicit(&m->live_bytes, f->changed[i].live_len, memory_order_relaxed);
+    atomic_fetch_add(&m->room_word, 1);
+    if (atomic_load(&m->room_waiters) > 0) shared->os->word_wake(shared->os, &m->room_word);
+}
+
+/* Liveness files that the catalogue does not name: the former ones after it was edited, the new ones if it was not. */
+static void remove_lives(flush *f, bool former)
+{
+    pm_db *db = f->db;
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    const pm_shown *shown = atomic_load(&f->coll->shown);
+    for (uint32_t c = 0; c < f->changes; c++) {
+        const pm_segment *segment = find_segment(shown, f->changed[c].number);
+        const uint64_t generation = former ? f->old_live[c] : f->changed[c].live_generation;
+        if (segment != NULL && generation != 0) pm_segment_remove_live(segment, generation);
+    }
+    pm_epoch_leave(&db->shared.epoch, hold);
+}
+
+static void end(flush *f)
+{
+    for (uint32_t s = 0; s < PM_MAX_SHARDS; s++)
+        free_carry(f->carry[s]);
+    pm_build_clear(&f->build);
+    pm_free(f->changed);
+    pm_free(f->old_live);
+    pm_free(f);
+}
+
+/* ---- the whole ---- */
+
+/* Everything that is frozen is decided; now it is durable, too, and so are the ABORT records of what was refused.
+ * *known: of every batch of several parts up to *resolved it is known what became of it. */
+static pomai_status make_durable(pm_db *db, uint64_t *resolved, bool *known, pomai_error *err)
+{
+    pm_shared *shared = &db->shared;
+    pomai_status status = POMAI_OK;
+    *resolved = pm_batches_resolved(shared);
+    for (int tries = 0; tries < 2; tries++) {
+        *known = true;
+        for (uint32_t s = 0; s < shared->shards; s++)
+            *known &= pm_shard_owed(shared->shard[s]) == 0;
+        for (uint32_t s = 0; s < shared->shards && status == POMAI_OK && !PM_MUTANT(FLUSH_NOT_SYNCED); s++)
+            status = pm_shard_sync(shared->shard[s], err);
+        if (*known || status != POMAI_OK) break;
+    }
+    return status;
+}
+
+static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, pomai_error *err)
+{
+    uint64_t resolved = 0;
+    bool known = false;
+    pomai_status status = POMAI_OK;
+    pm_edit *edits = pm_calloc(count + 1, sizeof *edits);
+    if (edits == NULL || !pm_limbo_reserve(&db->maintenance, count * 2ul * db->shared.shards + 1)) {
+        pm_free(edits);
+        return pm_fail(err, POMAI_ENOMEM, "no memory to flush");
+    }
+    for (uint32_t i = 0; i < count && status == POMAI_OK; i++)
+        status = freeze_all(list[i], err);
+    if (status == POMAI_OK) status = make_durable(db, &resolved, &known, err);
+    for (uint32_t s = 0; s < db->shared.shards && status == POMAI_OK && seal; s++)
+        status = pm_shard_seal(db->shared.shard[s], err);
+    for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {
+        status = write_rows(list[i], err);
+        if (status == POMAI_OK) status = write_lives(list[i], err);
+        edits[i] = (pm_edit){.coll = list[i]->coll,
+                             .flushed = list[i]->upto,
+                             .changed = list[i]->changed,
+                             .changes = list[i]->changes,
+                             .added = list[i]->build.entry,
+                             .additions = list[i]->build.outputs};
+    }
+    if (status == POMAI_OK) status = pm_catalog_edit(db, edits, count, known ? &resolved : NULL, err);
+    for (uint32_t i = 0; i < count; i++) {
+        if (status != POMAI_OK || edits[i].dropped) {
+            if (!db->catalogue_broken) remove_lives(list[i], false); /* else it may name them */
+            pm_build_undo(&list[i]->build);
+        } else {
+            install(list[i]);
+            remove_lives(list[i], true);
+        }
+    }
+    pm_free(edits);
+    return status;
+}
+
+pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err)
+{
+    flush **list = pm_calloc(count + 1, sizeof(flush *));
+    pomai_status status = list == NULL ? pm_fail(err, POMAI_ENOMEM, "no memory to flush") : POMAI_OK;
+    for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {
+        list[i] = pm_calloc(1, sizeof *list[i]);
+        if (list[i] == NULL) {
+            status = pm_fail(err, POMAI_ENOMEM, "no memory to flush");
+            break;
+        }
+        list[i]->db = db;
+        list[i]->coll = colls[i];
+        list[i]->build.db = db;
+        list[i]->build.coll = colls[i];
+    }
+    if (status == POMAI_OK) status = run(db, list, count, seal, err);
+    if (status == POMAI_OK) atomic_fetch_add_explicit(&db->maintenance.flushes, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < count && list != NULL && list[i] != NULL; i++)
+        end(list[i]);
+    pm_free(list);
+    return status;
+}

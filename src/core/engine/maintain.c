@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The maintenance task: it flushes, retires, compacts and frees, one thing at a time, and nobody waits for it but who
+ * asked, and puts while too much is in memory. docs/lifecycle.md.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "core/engine/engine.h"
+
+#define MS ((uint64_t)1000 * 1000)
+enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, PACE_MS = 20 };
+
+/* ---- what went wrong ---- */
+
+static void note_error(pm_db *db, const char *what, pomai_status status, const pomai_error *error)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    os->mutex_lock(os, &db->state);
+    if (status == POMAI_OK) {
+        if (strcmp(m->error_of, what) == 0) m->error.status = POMAI_OK;
+    } else {
+        m->error = *error;
+        m->error.status = status;
+        snprintf(m->error_of, sizeof m->error_of, "%s", what);
+    }
+    os->mutex_unlock(os, &db->state);
+    if (status == POMAI_OK) {
+        m->retry_ns = 0;
+        return;
+    }
+    atomic_fetch_add_explicit(&m->failures, 1, memory_order_relaxed);
+    m->retry_ns = pm_min_u64(pm_max_u64(m->retry_ns * 2, RETRY_LEAST_MS * MS), RETRY_MOST_MS * MS);
+    m->retry_at = os->now_ns(os) + m->retry_ns;
+}
+
+/* ---- requests ---- */
+
+static void answer(pm_db *db, pm_request *r, uint64_t upto, pomai_status status, const pomai_error *error)
+{
+    const pm_os *os = db->os;
+    os->mutex_lock(os, &db->state);
+    r->status = status;
+    if (status != POMAI_OK) r->error = *error;
+    os->mutex_unlock(os, &db->state);
+    atomic_store(&r->done, upto);
+    atomic_fetch_add(&db->maintenance.answer_word, 1);
+    os->word_wake(os, &db->maintenance.answer_word);
+}
+
+static pomai_status ask(pm_db *db, pm_request *r, pomai_error *err)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    if (db->readonly) return pm_fail(err, POMAI_EREADONLY, "the database is open read-only");
+    if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
+    const uint64_t wanted = atomic_fetch_add(&r->wanted, 1) + 1;
+    pm_task_wake(&m->task);
+    for (;;) {
+        const uint32_t seen = atomic_load(&m->answer_word);
+        if (atomic_load(&r->done) >= wanted) break;
+        os->word_wait(os, &m->answer_word, seen, PM_FOREVER);
+    }
+    os->mutex_lock(os, &db->state);
+    const pomai_status status = r->status;
+    if (status != POMAI_OK && err != NULL) *err = r->error;
+    os->mutex_unlock(os, &db->state);
+    return status;
+}
+
+pomai_status pm_db_flush(pm_db *db, pomai_error *err)
+{
+    return ask(db, &db->maintenance.flush, err);
+}
+
+pomai_status pm_db_compact(pm_db *db, pm_coll *coll, pomai_error *err)
+{
+    atomic_store(&db->maintenance.compact_only, coll);
+    return ask(db, &db->maintenance.compact, err);
+}
+
+/* ---- room in memory ---- */
+
+static bool too_much(const pm_db *db)
+{
+    return atomic_load_explicit(&db->shared.unflushed, memory_order_relaxed) >= db->flush_hard;
+}
+
+static pomai_status why_no_room(pm_db *db, pomai_error *err)
+{
+    const pm_maintenance *m = &db->maintenance;
+    pomai_error error;
+    db->os->mutex_lock(db->os, &db->state);
+    error = m->error;
+    db->os->mutex_unlock(db->os, &db->state);
+    if (error.status == POMAI_OK) return POMAI_OK;
+    pm_fail(err, error.status, "rows in memory cannot be flushed, and no more are taken until they are: %.380s",
+            error.message);
+    if (err != NULL) err->os_errno = error.os_errno;
+    return error.status;
+}
+
+pomai_status pm_db_wait_for_room(pm_db *db, uint64_t until_ns, pomai_error *err)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    if (!too_much(db)) return POMAI_OK;
+    const uint64_t begin = os->now_ns(os);
+    pomai_status status = POMAI_OK;
+    atomic_fetch_add_explicit(&m->stalls, 1, memory_order_relaxed);
+    atomic_fetch_add(&m->room_waiters, 1);
+    pm_task_wake(&m->task);
+    for (;;) {
+        const uint32_t seen = atomic_load(&m->room_word);
+        if (!too_much(db) || pm_stopped(&db->shared)) break; /* stopped: admission says so */
+        status = why_no_room(db, err);
+        if (status != POMAI_OK) break;
+        if (until_ns == 0)
+            status = pm_fail(err, POMAI_EBUSY,
+                             "%llu bytes of rows wait to be flushed; nothing was done: try again, or give a deadline",
+                             (unsigned long long)atomic_load(&db->shared.unflushed));
+        else if (until_ns != PM_FOREVER && os->now_ns(os) >= until_ns)
+            status = pm_fail(err, POMAI_EDEADLINE,
+                             "rows in memory were not flushed before the deadline; nothing was "
+                             "done");
+        if (status != POMAI_OK) break;
+        os->word_wait(os, &m->room_word, seen, pm_min_u64(until_ns, os->now_ns(os) + LOOK_MS * MS));
+    }
+    atomic_fetch_sub(&m->room_waiters, 1);
+    atomic_fetch_add_explicit(&m->stall_ns, os->now_ns(os) - begin, memory_order_relaxed);
+    return status;
+}
+
+/* ---- flushing ---- */
+
+static bool has_rows(pm_db *db, const pm_coll *coll, uint64_t *bytes, uint64_t *oldest)
+{
+    bool any = false;
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    const pm_shown *shown = atomic_load(&coll->shown);
+    *bytes = 0;
+    *oldest = UINT64_MAX;
+    for (uint32_t s = 0; s < shown->shards; s++) {
+        const pm_memtable *const both[] = {shown->table[s].active, shown->table[s].frozen};
+        for (int i = 0; i < 2; i++) {
+            const uint64_t first = both[i] == NULL ? 0 : pm_memtable_first_lsn(both[i]);
+            if (first == 0) continue;
+            any = true;
+            *bytes += pm_memtable_log_bytes(both[i]);
+            *oldest = pm_min_u64(*oldest, first);
+        }
+    }
+    pm_epoch_leave(&db->shared.epoch, hold);
+    return any;
+}
+
+/* Those that have rows in memory: all, or the one with the most, or (oldest) the one that holds the log. */
+static uint32_t choose(pm_db *db, pm_coll **list, bool all, bool oldest)
+{
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    uint64_t best = 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        uint64_t bytes, first;
+        if (!has_rows(db, catalog->coll[i], &bytes, &first)) continue;
+        const uint64_t score = oldest ? UINT64_MAX - first : bytes + 1;
+        if (all) {
+            list[count++] = catalog->coll[i];
+        } else if (score > best) {
+            list[0] = catalog->coll[i];
+            best = score;
+            count = 1;
+        }
+    }
+    return count;
+}
+
+static pomai_status flush(pm_db *db, bool all, bool oldest, bool seal, pomai_error *err)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    pm_coll **list = pm_calloc(catalog->count + 1, sizeof(pm_coll *));
+    if (list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to flush");
+    m->in_flush = true;
+    const uint32_t count = choose(db, list, all, oldest);
+    pomai_status status = count > 0 || seal ? pm_flush_colls(db, list, count, seal, err) : POMAI_OK;
+    m->in_flush = false;
+    pm_free(list);
+    return status;
+}
+
+/* A flush that failed before left memtables as they were then: what came later needs another. */
+static pomai_status flush_all(pm_db *db, bool seal, pomai_error *err)
+{
+    bool left = false;
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        const pm_shown *shown = atomic_load(&catalog->coll[i]->shown);
+        for (uint32_t s = 0; s < shown->shards; s++)
+            left |= shown->table[s].frozen != NULL;
+    }
+    pm_epoch_leave(&db->shared.epoch, hold);
+    pomai_status status = left ? flush(db, true, false, false, err) : POMAI_OK;
+    return status == POMAI_OK ? flush(db, true, false, seal, err) : status;
+}
+
+/* Which flush is due, if any. */
+static bool flush_due(pm_db *db, bool *oldest)
+{
+    *oldest = false;
+    if (pm_stopped(&db->shared)) return false;
+    const uint64_t unflushed = atomic_load_explicit(&db->shared.unflushed, memory_order_relaxed);
+    if (unflushed >= db->shared.flush_bytes) return true;
+    if (unflushed == 0) return false;
+    const uint64_t log = pm_log_files_bytes(db);
+    atomic_store_explicit(&db->maintenance.log_live_bytes, log, memory_order_relaxed);
+    return *oldest = log >= db->log_budget;
+}
+
+static bool flush_if_due(pm_db *db)
+{
+    bool oldest;
+    pomai_error error;
+    if (!flush_due(db, &oldest)) return false;
+    pomai_status status = flush(db, false, oldest, false, &error);
+    note_error(db, "flush", status, &error);
+    return true;
+}
+
+/* ---- pacing ---- */
+
+pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    if (m->in_flush) return POMAI_OK; /* puts may wait for it */
+    if (atomic_load(&m->closing)) return pm_fail(err, POMAI_EBUSY, "the database is being closed");
+    if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
+    (void)pm_limbo_reclaim(db, false);
+    if (os->now_ns(os) >= m->retry_at) (void)flush_if_due(db);
+    if (m->hurried || db->compact_rate == UINT64_MAX) return POMAI_OK;
+    /* So many bytes a second since this piece of work began; a pause that was lost is not made up for. */
+    m->paced_bytes += bytes;
+    const uint64_t due = m->paced_at + m->paced_bytes * 1000 / (db->compact_rate / MS + 1);
+    for (uint64_t now; (now = os->now_ns(os)) < due && !atomic_load(&m->closing);) {
+        _Atomic uint32_t nobody = 0;
+        os->word_wait(os, &nobody, 0, pm_min_u64(due, now + PACE_MS * MS));
+    }
+    return POMAI_OK;
+}
+
+/* ---- compacting ---- */
+
+static bool compact(pm_db *db, const pm_coll *only, bool force, pomai_status *status, pomai_error *error)
+{
+    pm_maintenance *m = &db->maintenance;
+    bool did = false;
+    m->paced_at = db->os->now_ns(db->os);
+    m->paced_bytes = 0;
+    m->hurried = force;
+    *status = pm_compact_once(db, only, force, &did, error);
+    if (*status == POMAI_EBUSY && atomic_load(&m->closing)) *status = POMAI_OK; /* given up, not failed */
+    m->hurried = false;
+    return did;
+}
+
+static pomai_status compact_all(pm_db *db, const pm_coll *only, pomai_error *err)
+{
+    pomai_status status = flush_all(db, true, err);
+    while (status == POMAI_OK && !atomic_load(&db->maintenance.closing) && compact(db, only, true, &status, err))
+        ;
+    return status;
+}
+
+/* ---- dropped collections ---- */
+
+static void show_nothing(void *context, pm_shown *next)
+{
+    (void)context;
+    next->segments = 0;
+    next->version++;
+    for (uint32_t s = 0; s < next->shards; s++)
+        next->table[s].frozen = NULL;
+}
+
+static void free_segment(void *what)
+{
+    pm_segment_free(what);
+}
+
+static void free_memtable(void *what)
+{
+    pm_memtable_free(what);
+}
+
+/* Its files, and most of its memory. */
+static void bury(pm_db *db, pm_coll *coll)
+{
+    pm_maintenance *m = &db->maintenance;
+    pm_shared *shared = &db->shared;
+    pm_memtable *frozen;
+    uint64_t lsn;
+    const pm_shown *shown = atomic_load(&coll->shown); /* only rotations change it now, and only we ask for them */
+    for (uint32_t s = 0; s < shared->shards; s++)
+        if (shown->table[s].frozen == NULL && pm_shard_rotate(shared->shard[s], coll, &lsn, &frozen, NULL) == POMAI_OK)
+            shown = atomic_load(&coll->shown);
+    if (!pm_limbo_reserve(m, shown->segments + shown->shards)) return;
+    if (!pm_coll_publish(shared, coll, 0, show_nothing, NULL)) return;
+    for (uint32_t i = 0; i < shown->segments; i++) {
+        pm_segment_remove(db->os, pm_segment_where(shown->segment[i])->dir);
+        pm_limbo_add(m, free_segment, shown->segment[i]);
+    }
+    for (uint32_t s = 0; s < shown->shards; s++) {
+        if (shown->table[s].frozen == NULL) continue;
+        atomic_fetch_sub(&shared->unflushed, pm_memtable_log_bytes(shown->table[s].frozen));
+        pm_limbo_add(m, free_memtable, shown->table[s].frozen);
+    }
+    coll->buried = true;
+}
+
+/* ---- the task ---- */
+
+static void bury_dropped(pm_db *db)
+{
+    if (atomic_load(&db->dropped) == db->maintenance.buried) return;
+    db->os->mutex_lock(db->os, &db->admin); /* the list of all collections may move */
+    for (size_t i = 0; i < db->graves; i++) {
+        pm_coll *coll = db->graveyard[i];
+        if (atomic_load(&coll->dropped) && !coll->buried) {
+            bury(db, coll);
+            if (coll->buried) db->maintenance.buried++;
+        }
+    }
+    db->os->mutex_unlock(db->os, &db->admin);
+}
+
+static bool serve(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    pomai_error error = {0};
+    const uint64_t flush_wanted = atomic_load(&m->flush.wanted), compact_wanted = atomic_load(&m->compact.wanted);
+    if (flush_wanted != atomic_load(&m->flush.done)) {
+        pomai_status status = flush_all(db, false, &error);
+        note_error(db, "flush", status, &error);
+        answer(db, &m->flush, flush_wanted, status, &error);
+        return true;
+    }
+    if (compact_wanted != atomic_load(&m->compact.done)) {
+        pomai_status status = compact_all(db, atomic_load(&m->compact_only), &error);
+        note_error(db, "compact", status, &error);
+        answer(db, &m->compact, compact_wanted, status, &error);
+        return true;
+    }
+    return false;
+}
+
+static bool compact_if_due(pm_db *db, uint64_t now)
+{
+    pm_maintenance *m = &db->maintenance;
+    if (now < m->look_at || pm_stopped(&db->shared)) return false;
+    pomai_error error = {0};
+    pomai_status status;
+    const bool did = compact(db, NULL, false, &status, &error);
+    note_error(db, "compact", status, &error);
+    if (!did) m->look_at = db->os->now_ns(db->os) + LOOK_MS * MS;
+    return did;
+}
+
+static pm_next maintain(void *arg)
+{
+    pm_db *db = arg;
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    const bool freed = pm_limbo_reclaim(db, false);
+    bury_dropped(db);
+    if (atomic_load(&m->closing)) {
+        pomai_error error = {0};
+        if (db->flush_at_close && !pm_stopped(&db->shared))
+            note_error(db, "flush", flush_all(db, true, &error), &error);
+        (void)serve(db);
+        return (pm_next){PM_NEXT_DONE, 0};
+    }
+    if (serve(db)) return (pm_next){PM_NEXT_AGAIN, 0};
+    const uint64_t now = os->now_ns(os);
+    uint64_t until = now + LOOK_MS * MS;
+    if (now >= m->retry_at) {
+        if (flush_if_due(db) || compact_if_due(db, now)) return (pm_next){PM_NEXT_AGAIN, 0};
+        until = pm_max_u64(m->look_at, now + MS);
+    }
+    if (!freed) until = pm_min_u64(until, now + LIMBO_MS * MS);
+    return (pm_next){PM_NEXT_PARK, until};
+}
+
+pomai_status pm_maintenance_start(pm_db *db, pomai_error *err)
+{
+    pm_maintenance *m = &db->maintenance;
+    pm_task_init(&m->task, db->os, "pomai-maint", maintain, db);
+    db->shared.maintenance = &m->task;
+    int rc = db->os->task_start(&m->task);
+    if (rc == 0) return POMAI_OK;
+    db->shared.maintenance = NULL;
+    return pm_fail_os(err, rc, "cannot start the maintenance thread");
+}
+
+void pm_maintenance_stop(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    if (!m->task.started) return;
+    atomic_store(&m->closing, true);
+    pm_task_wake(&m->task);
+    db->os->task_join(&m->task);
+}
+
+void pm_maintenance_free(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    (void)pm_limbo_reclaim(db, true);
+    pm_free(m->waiting.entry);
+    pm_free(m->passing.entry);
+    for (uint32_t s = 0; s < PM_MAX_SHARDS; s++)
+        pm_free(m->files[s].file);
+}

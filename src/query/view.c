@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "query/view.h"
+
+pm_shown *pm_shown_make(uint32_t shards, uint32_t segments)
+{
+    pm_shown *shown = pm_calloc(1, sizeof *shown + shards * sizeof shown->table[0] + segments * sizeof(pm_segment *));
+    if (shown == NULL) return NULL;
+    shown->shards = shards;
+    shown->segments = segments;
+    shown->segment = (pm_segment **)(void *)&shown->table[shards];
+    return shown;
+}
+
+void pm_shown_free(pm_shown *shown)
+{
+    pm_free(shown);
+}
+
+static bool expired(const pm_segment *segment, uint32_t row, uint64_t now)
+{
+    if (pm_segment_first_expiry(segment) == 0) return false;
+    const uint64_t expiry = pm_segment_expiry(segment, row);
+    return expiry != 0 && expiry <= now;
+}
+
+pomai_status pm_view_find(const pm_view *view, uint32_t shard, const pm_id *id, uint64_t hash, pm_where *where,
+                          pomai_error *err)
+{
+    const pm_shown *shown = view->shown;
+    const uint64_t visible = view->visible[shard];
+    const pm_chunk *chunk;
+    where->owner = NULL;
+    pm_memtable *const tables[] = {shown->table[shard].active, shown->table[shard].frozen};
+    for (int i = 0; i < 2; i++) {
+        if (tables[i] == NULL || !pm_memtable_find(tables[i], id, visible, view->now, &chunk, &where->row)) continue;
+        where->owner = chunk;
+        return POMAI_OK;
+    }
+    for (uint32_t i = shown->segments; i-- > 0;) { /* newest first: most versions that are seen are there */
+        pm_segment *segment = shown->segment[i];
+        if (!pm_segment_may_have(segment, hash)) continue;
+        pomai_status status = pm_segment_find(segment, id, hash, visible, &where->row, err);
+        if (status == POMAI_OK && where->row != PM_NO_ROW)
+            status = pm_segment_check(segment, PM_SEG_ALL, where->row, 1, err);
+        if (status != POMAI_OK) return status;
+        if (where->row == PM_NO_ROW) continue;
+        if (!expired(segment, where->row, view->now)) where->owner = segment;
+        return POMAI_OK;
+    }
+    return POMAI_OK;
+}
+
+/* Rows of a memtable (may be NULL) that have neither an end nor expired. */
+static uint64_t live_in_table(const pm_memtable *table, uint64_t now)
+{
+    if (table == NULL) return 0;
+    const uint64_t live = pm_memtable_live(table);
+    uint64_t expired_rows = 0;
+    for (uint64_t c = 0; c < pm_memtable_chunks(table); c++) {
+        const pm_chunk *chunk = pm_memtable_chunk(table, c);
+        for (uint32_t row = 0; chunk->expiry != NULL && row < chunk->rows; row++)
+            expired_rows += pm_chunk_row_visible(chunk, row, PM_NO_END - 1, 0) &&
+                            !pm_chunk_row_visible(chunk, row, PM_NO_END - 1, now);
+    }
+    return live > expired_rows ? live - expired_rows : 0; /* rows may end while they are counted */
+}
+
+pomai_status pm_view_count(const pm_view *view, uint64_t *rows, pomai_error *err)
+{
+    const pm_shown *shown = view->shown;
+    *rows = 0;
+    for (uint32_t s = 0; s < shown->shards; s++) {
+        const pm_shown_tables *t = &shown->table[s];
+        *rows += live_in_table(t->active, view->now) + live_in_table(t->frozen, view->now);
+    }
+    for (uint32_t i = 0; i < shown->segments; i++) {
+        pm_segment *segment = shown->segment[i];
+        const uint64_t all = pm_segment_rows(segment);
+        *rows += all - pm_segment_ended(segment);
+        if (pm_segment_first_expiry(segment) == 0 || pm_segment_first_expiry(segment) > view->now) continue;
+        pomai_status status = pm_segment_check(segment, PM_SEG_EXPIRY, 0, all, err);
+        if (status != POMAI_OK) return status;
+        for (uint64_t row = 0; row < all; row++)
+            *rows -= pm_segment_end_of(segment, row) == PM_NO_END && expired(segment, (uint32_t)row, view->now);
+    }
+    return POMAI_OK;
+}

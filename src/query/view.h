@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a collection consists of, as readers and actors see it: immutable, published by exchanging one pointer, kept
+ * until the epoch of everybody who may hold it has passed. docs/lifecycle.md.
+ */
+#ifndef PM_QUERY_VIEW_H
+#define PM_QUERY_VIEW_H
+
+#include "base/base.h"
+#include "base/epoch.h"
+#include "storage/memtable/memtable.h"
+#include "storage/segment/segment.h"
+
+/* A shard's rows that are in no segment yet. */
+typedef struct pm_shown_tables {
+    pm_memtable *active;
+    pm_memtable *frozen; /* takes no rows; becomes a segment; NULL: none */
+} pm_shown_tables;
+
+typedef struct pm_shown {
+    struct pm_shown *next; /* of those that were replaced */
+    uint64_t version;      /* another one whenever the segments are others */
+    uint32_t shards, segments;
+    pm_segment **segment;    /* oldest first */
+    pm_shown_tables table[]; /* of each shard; then the array of segments */
+} pm_shown;
+
+/* An empty one of this shape; NULL: no memory. */
+pm_shown *pm_shown_make(uint32_t shards, uint32_t segments);
+void pm_shown_free(pm_shown *shown);
+
+/* What one reader sees: the collection, the LSN of each shard up to which, and the time by which rows have expired. */
+typedef struct pm_view {
+    const pm_shown *shown; /* NULL: the collection does not exist yet */
+    uint64_t visible[PM_MAX_SHARDS];
+    uint64_t now;
+} pm_view;
+
+/* A row in a view: of a chunk or a segment, whose first member is its pm_rows_kind. */
+typedef struct pm_where {
+    const void *owner; /* NULL: nowhere */
+    uint32_t row;
+} pm_where;
+
+static inline bool pm_where_chunk(const void *owner)
+{
+    return *(const uint32_t *)owner == PM_ROWS_CHUNK;
+}
+
+/* Whether the reader sees a row of a segment; its LSN, shard and expiry columns were checked. */
+static inline bool pm_segment_row_seen(const pm_segment *segment, uint64_t row, const pm_view *view)
+{
+    const uint64_t visible = view->visible[pm_segment_shard(segment, row)];
+    if (pm_segment_lsn(segment, row) > visible || pm_segment_end_of(segment, row) <= visible) return false;
+    if (pm_segment_first_expiry(segment) == 0) return true;
+    const uint64_t expiry = pm_segment_expiry(segment, row);
+    return expiry == 0 || expiry > view->now;
+}
+
+/* The version of an id that the view shows; `hash` is that of the segments. */
+pomai_status pm_view_find(const pm_view *view, uint32_t shard, const pm_id *id, uint64_t hash, pm_where *where,
+                          pomai_error *err);
+/* Rows that are live by now and have not expired by view->now; those that may have are looked at one by one. */
+pomai_status pm_view_count(const pm_view *view, uint64_t *rows, pomai_error *err);
+
+#endif
