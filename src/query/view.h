@@ -21,6 +21,7 @@ typedef struct pm_shown {
     struct pm_shown *next; /* of those that were replaced */
     uint64_t version;      /* another one whenever the segments are others */
     uint32_t shards, segments;
+    uint32_t room;           /* segments that it could list */
     pm_segment **segment;    /* oldest first */
     pm_shown_tables table[]; /* of each shard; then the array of segments */
 } pm_shown;

@@ -33,6 +33,7 @@ typedef struct merge {
     pm_carry *carry[MOST_SOURCES];
     uint32_t sources;
     pm_build build;
+    pm_shown *room; /* of the next view */
 } merge;
 
 /* ---- which ---- */
@@ -289,8 +290,8 @@ static void install(merge *m)
     PM_POINT(ENDS_CARRIED);
     for (uint32_t s = 0; s < db->shared.shards; s++)
         pm_raise(&m->coll->shard[s].frozen_lsn, m->flushed[s]);
-    while (!pm_coll_publish(&db->shared, m->coll, m->build.outputs, show, m))
-        os->relax(os);
+    pm_coll_publish(&db->shared, m->coll, m->room, show, m);
+    m->room = NULL;
     PM_POINT(SEGMENT_SHOWN);
     for (uint32_t i = 0; i < m->sources; i++) {
         before += pm_segment_rows(m->source[i]);
@@ -317,7 +318,10 @@ static pomai_status run(merge *m, pomai_error *err)
                     .removals = m->sources,
                     .added = m->build.entry,
                     .additions = m->build.outputs};
-    if (status == POMAI_OK && !pm_limbo_reserve(&db->maintenance, m->sources * 2ul)) status = no_memory(m, err);
+    m->room = status == POMAI_OK ? pm_coll_room(&db->shared, m->coll, m->build.outputs) : NULL;
+    /* Again: a flush may have come between. */
+    if (status == POMAI_OK && (m->room == NULL || !pm_limbo_reserve(&db->maintenance, m->sources * 2ul)))
+        status = no_memory(m, err);
     if (status == POMAI_OK) status = pm_catalog_edit(db, &edit, 1, NULL, err);
     if (status == POMAI_OK && !edit.dropped)
         install(m);
@@ -326,6 +330,7 @@ static pomai_status run(merge *m, pomai_error *err)
     for (uint32_t i = 0; i < m->sources; i++)
         free_carry(m->carry[i]);
     pm_build_clear(&m->build);
+    pm_shown_free(m->room);
     return status;
 }
 

@@ -177,7 +177,13 @@ static pomai_status edit_locked(pm_db *db, pm_edit *edits, uint32_t count, const
         next.next_segment = pm_max_u64(next.next_segment, db->maintenance.next_segment);
         next.clock = pm_max_u64(next.clock, pm_clock_now(&db->shared));
         if (resolved != NULL) move_begins(db, &next, edits, count, *resolved, retired);
-        bool uncertain = false;
+        bool uncertain = false, any = count > 0;
+        for (uint32_t s = 0; s < db->shared.shards; s++)
+            any |= retired[s] > 0;
+        if (!any) { /* nothing to say */
+            pm_manifest_clear(&next);
+            return POMAI_OK;
+        }
         if (PM_MUTANT(RETIRED_BEFORE_NAMED)) retire(db, retired);
         status = pm_manifest_install(db->os, db->manifest_dir, &next, &uncertain, err);
         if (uncertain) db->catalogue_broken = true;

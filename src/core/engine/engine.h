@@ -72,13 +72,14 @@ typedef struct pm_request {
 typedef struct pm_maintenance {
     pm_task task;
     pm_request flush, compact;
-    _Atomic(pm_coll *) compact_only; /* NULL: all */
+    pm_coll *compact_only; /* under db->state; NULL: all */
     _Atomic uint32_t answer_word;
     _Atomic bool closing;
     bool in_flush;
     bool hurried; /* somebody waits for what is being done */
     uint64_t retry_at, retry_ns;
-    uint64_t look_at; /* when the next compaction may be worth it */
+    uint64_t look_at, look_anyway_at; /* when the next compaction may be worth it */
+    uint64_t changes_seen;
     uint64_t next_segment;
     uint64_t paced_at, paced_bytes;
     pm_log_files files[PM_MAX_SHARDS];
@@ -86,8 +87,7 @@ typedef struct pm_maintenance {
     pm_shown *passing_shown;
     uint64_t buried; /* collections */
     /* under db->state: */
-    pomai_error error; /* of the last step that failed, status 0: the last went well */
-    char error_of[16];
+    pomai_error flush_error, compact_error; /* status 0: the last went well */
     /* counters */
     _Atomic uint64_t flushes, flushed_rows, flushed_bytes, compactions, compacted_rows, compacted_bytes, dropped_rows;
     _Atomic uint64_t live_bytes, retired_files, retired_bytes, failures, log_live_bytes, stalls, stall_ns;
@@ -118,6 +118,7 @@ struct pomai_db {
     pomai_snapshot *snapshots;
     _Atomic uint32_t state;   /* mutex: what stats tells of maintenance */
     _Atomic uint64_t dropped; /* collections, since the opening */
+    _Atomic uint64_t changes; /* flushes, and snapshots that were closed: something may be worth compacting */
     uint64_t flush_hard, log_budget, segment_bytes, compact_rate;
     pm_maintenance maintenance;
     pomai_collection default_handle;

@@ -22,6 +22,7 @@ typedef struct flush {
     pm_manifest_segment *changed; /* segments that get another liveness file */
     uint64_t *old_live;           /* their generation before */
     uint32_t changes;
+    pm_shown *room; /* of the next view */
 } flush;
 
 /* ---- freezing ---- */
@@ -202,8 +203,7 @@ static void free_memtable(void *what)
     pm_memtable_free(what);
 }
 
-/* From here nothing may fail: the catalogue names the segments. Without memory for the view, which is tried again and
- * again, the frozen memtables just stay a while. */
+/* From here nothing may fail: the catalogue names the segments. */
 static void install(flush *f)
 {
     pm_db *db = f->db;
@@ -218,8 +218,8 @@ static void install(flush *f)
         bytes += pm_memtable_log_bytes(f->frozen[s]);
     }
     PM_POINT(ENDS_CARRIED);
-    while (!pm_coll_publish(shared, f->coll, f->build.outputs, show, f))
-        shared->os->relax(shared->os);
+    pm_coll_publish(shared, f->coll, f->room, show, f);
+    f->room = NULL;
     PM_POINT(SEGMENT_SHOWN);
     for (uint32_t s = 0; s < shared->shards; s++) {
         if (f->frozen[s] == NULL) continue;
@@ -234,6 +234,7 @@ static void install(flush *f)
     atomic_fetch_add_explicit(&m->flushed_rows, f->build.rows, memory_order_relaxed);
     for (uint32_t i = 0; i < f->changes; i++)
         atomic_fetch_add_explicit(&m->live_bytes, f->changed[i].live_len, memory_order_relaxed);
+    atomic_fetch_add(&db->changes, 1);
     atomic_fetch_add(&m->room_word, 1);
     if (atomic_load(&m->room_waiters) > 0) shared->os->word_wake(shared->os, &m->room_word);
 }
@@ -257,6 +258,7 @@ static void end(flush *f)
     for (uint32_t s = 0; s < PM_MAX_SHARDS; s++)
         free_carry(f->carry[s]);
     pm_build_clear(&f->build);
+    pm_shown_free(f->room);
     pm_free(f->changed);
     pm_free(f->old_live);
     pm_free(f);
@@ -300,6 +302,9 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, poma
     for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {
         status = write_rows(list[i], err);
         if (status == POMAI_OK) status = write_lives(list[i], err);
+        if (status == POMAI_OK) list[i]->room = pm_coll_room(&db->shared, list[i]->coll, list[i]->build.outputs);
+        if (status == POMAI_OK && list[i]->room == NULL)
+            status = pm_fail(err, POMAI_ENOMEM, "no memory to flush the collection %s", list[i]->coll->name);
         edits[i] = (pm_edit){.coll = list[i]->coll,
                              .flushed = list[i]->upto,
                              .changed = list[i]->changed,

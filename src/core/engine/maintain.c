@@ -10,22 +10,18 @@
 #include "core/engine/engine.h"
 
 #define MS ((uint64_t)1000 * 1000)
-enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, PACE_MS = 20 };
+enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, LOOK_ANYWAY_MS = 10000, PACE_MS = 20 };
 
 /* ---- what went wrong ---- */
 
-static void note_error(pm_db *db, const char *what, pomai_status status, const pomai_error *error)
+/* What fails is tried again after a while, each time a longer one. */
+static void note_result(pm_db *db, pomai_error *kept, pomai_status status, const pomai_error *error)
 {
     pm_maintenance *m = &db->maintenance;
     const pm_os *os = db->os;
     os->mutex_lock(os, &db->state);
-    if (status == POMAI_OK) {
-        if (strcmp(m->error_of, what) == 0) m->error.status = POMAI_OK;
-    } else {
-        m->error = *error;
-        m->error.status = status;
-        snprintf(m->error_of, sizeof m->error_of, "%s", what);
-    }
+    if (status != POMAI_OK) *kept = *error;
+    kept->status = status;
     os->mutex_unlock(os, &db->state);
     if (status == POMAI_OK) {
         m->retry_ns = 0;
@@ -50,13 +46,18 @@ static void answer(pm_db *db, pm_request *r, uint64_t upto, pomai_status status,
     os->word_wake(os, &db->maintenance.answer_word);
 }
 
-static pomai_status ask(pm_db *db, pm_request *r, pomai_error *err)
+/* only: where it is said for which collection; NULL is all. */
+static pomai_status ask(pm_db *db, pm_request *r, pm_coll **only, pm_coll *coll, pomai_error *err)
 {
     pm_maintenance *m = &db->maintenance;
     const pm_os *os = db->os;
     if (db->readonly) return pm_fail(err, POMAI_EREADONLY, "the database is open read-only");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
+    os->mutex_lock(os, &db->state);
+    if (only != NULL && atomic_load(&r->wanted) != atomic_load(&r->done) && *only != coll) coll = NULL; /* then all */
+    if (only != NULL) *only = coll;
     const uint64_t wanted = atomic_fetch_add(&r->wanted, 1) + 1;
+    os->mutex_unlock(os, &db->state);
     pm_task_wake(&m->task);
     for (;;) {
         const uint32_t seen = atomic_load(&m->answer_word);
@@ -72,13 +73,12 @@ static pomai_status ask(pm_db *db, pm_request *r, pomai_error *err)
 
 pomai_status pm_db_flush(pm_db *db, pomai_error *err)
 {
-    return ask(db, &db->maintenance.flush, err);
+    return ask(db, &db->maintenance.flush, NULL, NULL, err);
 }
 
 pomai_status pm_db_compact(pm_db *db, pm_coll *coll, pomai_error *err)
 {
-    atomic_store(&db->maintenance.compact_only, coll);
-    return ask(db, &db->maintenance.compact, err);
+    return ask(db, &db->maintenance.compact, &db->maintenance.compact_only, coll, err);
 }
 
 /* ---- room in memory ---- */
@@ -93,7 +93,7 @@ static pomai_status why_no_room(pm_db *db, pomai_error *err)
     const pm_maintenance *m = &db->maintenance;
     pomai_error error;
     db->os->mutex_lock(db->os, &db->state);
-    error = m->error;
+    error = m->flush_error;
     db->os->mutex_unlock(db->os, &db->state);
     if (error.status == POMAI_OK) return POMAI_OK;
     pm_fail(err, error.status, "rows in memory cannot be flushed, and no more are taken until they are: %.380s",
@@ -226,7 +226,7 @@ static bool flush_if_due(pm_db *db)
     pomai_error error;
     if (!flush_due(db, &oldest)) return false;
     pomai_status status = flush(db, false, oldest, false, &error);
-    note_error(db, "flush", status, &error);
+    note_result(db, &db->maintenance.flush_error, status, &error);
     return true;
 }
 
@@ -307,8 +307,12 @@ static void bury(pm_db *db, pm_coll *coll)
     for (uint32_t s = 0; s < shared->shards; s++)
         if (shown->table[s].frozen == NULL && pm_shard_rotate(shared->shard[s], coll, &lsn, &frozen, NULL) == POMAI_OK)
             shown = atomic_load(&coll->shown);
-    if (!pm_limbo_reserve(m, shown->segments + shown->shards)) return;
-    if (!pm_coll_publish(shared, coll, 0, show_nothing, NULL)) return;
+    pm_shown *room = pm_coll_room(shared, coll, 0);
+    if (room == NULL || !pm_limbo_reserve(m, shown->segments + shown->shards)) {
+        pm_shown_free(room); /* another time */
+        return;
+    }
+    pm_coll_publish(shared, coll, room, show_nothing, NULL);
     for (uint32_t i = 0; i < shown->segments; i++) {
         pm_segment_remove(db->os, pm_segment_where(shown->segment[i])->dir);
         pm_limbo_add(m, free_segment, shown->segment[i]);
@@ -341,16 +345,19 @@ static bool serve(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
     pomai_error error = {0};
+    db->os->mutex_lock(db->os, &db->state);
     const uint64_t flush_wanted = atomic_load(&m->flush.wanted), compact_wanted = atomic_load(&m->compact.wanted);
+    const pm_coll *only = m->compact_only;
+    db->os->mutex_unlock(db->os, &db->state);
     if (flush_wanted != atomic_load(&m->flush.done)) {
         pomai_status status = flush_all(db, false, &error);
-        note_error(db, "flush", status, &error);
+        note_result(db, &db->maintenance.flush_error, status, &error);
         answer(db, &m->flush, flush_wanted, status, &error);
         return true;
     }
     if (compact_wanted != atomic_load(&m->compact.done)) {
-        pomai_status status = compact_all(db, atomic_load(&m->compact_only), &error);
-        note_error(db, "compact", status, &error);
+        pomai_status status = compact_all(db, only, &error);
+        note_result(db, &db->maintenance.compact_error, status, &error);
         answer(db, &m->compact, compact_wanted, status, &error);
         return true;
     }
@@ -360,12 +367,17 @@ static bool serve(pm_db *db)
 static bool compact_if_due(pm_db *db, uint64_t now)
 {
     pm_maintenance *m = &db->maintenance;
-    if (now < m->look_at || pm_stopped(&db->shared)) return false;
+    const uint64_t changes = atomic_load(&db->changes);
+    if (now < m->look_at || (changes == m->changes_seen && now < m->look_anyway_at) || pm_stopped(&db->shared))
+        return false;
+    m->changes_seen = changes;
+    m->look_anyway_at = now + LOOK_ANYWAY_MS * MS;
     pomai_error error = {0};
     pomai_status status;
     const bool did = compact(db, NULL, false, &status, &error);
-    note_error(db, "compact", status, &error);
-    if (!did) m->look_at = db->os->now_ns(db->os) + LOOK_MS * MS;
+    note_result(db, &db->maintenance.compact_error, status, &error);
+    if (did) m->changes_seen = changes - 1; /* there may be more */
+    m->look_at = did ? 0 : db->os->now_ns(db->os) + LOOK_MS * MS;
     return did;
 }
 
@@ -379,7 +391,7 @@ static pm_next maintain(void *arg)
     if (atomic_load(&m->closing)) {
         pomai_error error = {0};
         if (db->flush_at_close && !pm_stopped(&db->shared))
-            note_error(db, "flush", flush_all(db, true, &error), &error);
+            note_result(db, &m->flush_error, flush_all(db, true, &error), &error);
         (void)serve(db);
         return (pm_next){PM_NEXT_DONE, 0};
     }

@@ -272,6 +272,23 @@ static pomai_status make_quarantine(const recovery *r, pomai_error *err)
     return rc == 0 || rc == -EEXIST ? POMAI_OK : pm_fail_os(err, rc, "cannot make the directory %s", r->quarantine);
 }
 
+/* A log that ends before what the catalogue says was flushed from it is not the one that belongs to it. */
+static pomai_status check_flushed(const pm_db *db, pomai_error *err)
+{
+    const pm_catalog *catalog = atomic_load(&db->catalog);
+    for (uint32_t c = 0; c < catalog->count; c++)
+        for (uint32_t s = 0; s < db->shared.shards; s++) {
+            const uint64_t flushed = catalog->coll[c]->shard[s].flushed, end = pm_shard_end_lsn(db->shared.shard[s]);
+            if (flushed > end)
+                return pm_fail(
+                    err, POMAI_ECORRUPT,
+                    "the log of shard %u ends at LSN %llu, but the collection %s was flushed up to LSN %llu; "
+                    "restore log and catalogue from the same copy",
+                    s, (unsigned long long)end, catalog->coll[c]->name, (unsigned long long)flushed);
+        }
+    return POMAI_OK;
+}
+
 static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
 {
     recovery *r = pm_calloc(1, sizeof *r);
@@ -283,6 +300,7 @@ static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
     if (r->quarantine == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory to open the database");
     if (status == POMAI_OK) status = run_phase(r, PHASE_SCAN, err);
     if (status == POMAI_OK) PM_POINT(RECOVERY_SCANNED);
+    if (status == POMAI_OK && !accept_damage) status = check_flushed(db, err);
     if (status == POMAI_OK) status = decide_batches(r, err);
     if (status == POMAI_OK) status = run_phase(r, PHASE_REPLAY, err);
     if (status == POMAI_OK) {
@@ -397,6 +415,7 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
     if (status == POMAI_OK) status = recover(db, (o->flags & POMAI_OPEN_ACCEPT_DAMAGE) != 0, err);
     if (status != POMAI_OK) return status;
     set_next_ids(db);
+    (void)pm_db_freeze(db, NULL); /* what was found does not change any more */
     atomic_store(&db->shared.batch_sequence, 1);
     if (db->readonly) return POMAI_OK;
     uint64_t largest;

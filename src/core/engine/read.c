@@ -157,6 +157,7 @@ void pm_db_snapshot_close(pomai_snapshot *snapshot)
     if (snapshot->next != NULL) snapshot->next->before = snapshot->before;
     if (db->snapshots == snapshot) db->snapshots = snapshot->next;
     db->os->mutex_unlock(db->os, &db->pins);
+    atomic_fetch_add(&db->changes, 1);
     atomic_fetch_sub(&db->open_handles, 1);
     pm_free(snapshot);
 }

@@ -101,6 +101,17 @@ static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)
 
 #define ADD(field) add_u64(t, #field, atomic_load_explicit(&m->field, memory_order_relaxed))
 
+static void add_error(pm_text *t, pm_db *db, const char *name, const pomai_error *kept)
+{
+    db->os->mutex_lock(db->os, &db->state);
+    const pomai_error error = *kept;
+    db->os->mutex_unlock(db->os, &db->state);
+    if (error.status == POMAI_OK) return;
+    pm_text_add(t, "\"%s\": {\"status\": \"%s\", \"message\": ", name, pm_status_name(error.status));
+    pm_text_add_json(t, error.message, strlen(error.message));
+    pm_text_add(t, "}, ");
+}
+
 static void add_maintenance(pm_text *t, pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
@@ -130,17 +141,8 @@ static void add_maintenance(pm_text *t, pm_db *db)
     ADD(failures);
     add_u64(t, "snapshots", snapshots);
     add_u64(t, "oldest_snapshot_ns", oldest);
-    os->mutex_lock(os, &db->state);
-    pomai_error error = m->error;
-    char what[sizeof m->error_of];
-    memcpy(what, m->error_of, sizeof what);
-    os->mutex_unlock(os, &db->state);
-    if (error.status != POMAI_OK) {
-        pm_text_add(t, "\"error\": {\"of\": \"%s\", \"status\": \"%s\", \"message\": ", what,
-                    pm_status_name(error.status));
-        pm_text_add_json(t, error.message, strlen(error.message));
-        pm_text_add(t, "}, ");
-    }
+    add_error(t, db, "flush_error", &m->flush_error);
+    add_error(t, db, "compact_error", &m->compact_error);
     close_with(t, "}, ");
 }
 

@@ -124,9 +124,10 @@ static pomai_status rotate(pm_shard *shard, pm_coll *coll)
     rotation r = {shard->index, pm_memtable_make(coll->id_kind, shared->hash_seed, pm_memtable_largest_id(own->table))};
     pm_chunk **moved = pm_calloc(shard->pending_end - shard->pending_first + 1, sizeof(pm_chunk *));
     pm_memtable_close(own->table, shard->rotate_lsn);
-    const bool good = r.fresh != NULL && moved != NULL && reserve_pending(shard, coll, r.fresh, moved) &&
-                      pm_coll_publish(shared, coll, 0, freeze, &r);
+    pm_shown *room = pm_coll_room(shared, coll, 0);
+    const bool good = r.fresh != NULL && moved != NULL && room != NULL && reserve_pending(shard, coll, r.fresh, moved);
     if (good) {
+        pm_coll_publish(shared, coll, room, freeze, &r);
         move_pending(shard, coll, moved);
         shard->rotate_frozen = own->table;
         own->table = r.fresh;
@@ -134,6 +135,7 @@ static pomai_status rotate(pm_shard *shard, pm_coll *coll)
         PM_POINT(TABLE_ROTATED);
     } else {
         pm_memtable_free(r.fresh);
+        pm_shown_free(room);
     }
     pm_free(moved);
     return good ? POMAI_OK : POMAI_ENOMEM;
@@ -155,7 +157,7 @@ void pm_shard_answer(pm_shard *shard)
     }
     const uint64_t wanted = atomic_load(&shard->seal_wanted);
     if (wanted == atomic_load(&shard->seal_done)) return;
-    if (!shard->sealing && shard->end.length > PM_WAL_HEADER && shard->fd >= 0 && !pm_stopped(shard->shared)) {
+    if (!shard->sealing && shard->end.length > PM_WAL_HEADER && !pm_stopped(shard->shared)) {
         shard->sealing = true; /* as if a record did not fit */
         if (!shard->rotate) shard->rotate_least = PM_WAL_HEADER;
         shard->rotate = true;

@@ -106,6 +106,11 @@ uint64_t pm_shard_open_counter(const pm_shard *shard)
     return shard->scan.open_counter;
 }
 
+uint64_t pm_shard_end_lsn(const pm_shard *shard)
+{
+    return shard->scan.end.lsn;
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

@@ -210,11 +210,13 @@ typedef struct pm_shard_stats {
 
 /* ---- views ---- */
 
-/* Takes the place of the collection's present view, with `change` applied to a copy that has room for `more` further
- * segments; may be called again when another was published meanwhile. The old one goes to shared->replaced. False: no
- * memory. */
+/* Memory for a view with `more` segments than the present one; NULL: none. Only maintenance changes the segments, so
+ * it is enough until maintenance publishes. */
+pm_shown *pm_coll_room(pm_shared *shared, const pm_coll *coll, uint32_t more);
+/* Takes the place of the present view: `next`, from pm_coll_room, becomes a copy of it to which `change` is applied
+ * (again if another was published meanwhile). The old one goes to shared->replaced. */
 typedef void (*pm_change_fn)(void *context, pm_shown *next);
-bool pm_coll_publish(pm_shared *shared, pm_coll *coll, uint32_t more, pm_change_fn change, void *context);
+void pm_coll_publish(pm_shared *shared, pm_coll *coll, pm_shown *next, pm_change_fn change, void *context);
 /* The present view, with the LSNs of all shards; inside shared->epoch. */
 void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view);
 
@@ -243,6 +245,8 @@ pomai_status pm_shard_scan(pm_shard *shard, const pm_manifest_shard *begin, bool
 /* Parts of batches over several records, and aborts; borrowed. */
 const pm_recovered_part *pm_shard_parts(const pm_shard *shard, size_t *count);
 uint64_t pm_shard_open_counter(const pm_shard *shard);
+/* Of the last record that was read. */
+uint64_t pm_shard_end_lsn(const pm_shard *shard);
 /* Applies what was read, but for the batches in `aborted` (sorted). find: a collection by id, NULL if it was dropped.
  */
 pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t aborted_count,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Publishing views, and looking rows up in their segments: docs/lifecycle.md. */
+#include <assert.h>
 #include <string.h>
 
 #include "base/mutant.h"
@@ -7,27 +8,32 @@
 
 enum { LOOK_AHEAD = 16 };
 
-bool pm_coll_publish(pm_shared *shared, pm_coll *coll, uint32_t more, pm_change_fn change, void *context)
+pm_shown *pm_coll_room(pm_shared *shared, const pm_coll *coll, uint32_t more)
+{
+    pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
+    const pm_shown *now = atomic_load(&coll->shown);
+    pm_shown *room = pm_shown_make(now->shards, now->segments + more);
+    if (room != NULL) room->room = now->segments + more;
+    pm_epoch_leave(&shared->epoch, hold);
+    return room;
+}
+
+void pm_coll_publish(pm_shared *shared, pm_coll *coll, pm_shown *next, pm_change_fn change, void *context)
 {
     pm_epoch_hold hold = pm_epoch_enter(&shared->epoch); /* the present one must stay while it is copied */
-    pm_shown *now = atomic_load(&coll->shown), *next;
+    pm_shown *now = atomic_load(&coll->shown);
     do {
-        next = pm_shown_make(now->shards, now->segments + more);
-        if (next == NULL) break;
         next->version = now->version;
         next->segments = now->segments;
+        assert(now->segments <= next->room);
         memcpy(next->table, now->table, now->shards * sizeof now->table[0]);
         if (now->segments > 0) memcpy(next->segment, now->segment, now->segments * sizeof now->segment[0]);
         change(context, next);
-        if (atomic_compare_exchange_strong(&coll->shown, &now, next)) break;
-        pm_shown_free(next);
-    } while (true);
+    } while (!atomic_compare_exchange_strong(&coll->shown, &now, next));
     pm_epoch_leave(&shared->epoch, hold);
-    if (next == NULL) return false;
     now->next = atomic_load(&shared->replaced);
     while (!atomic_compare_exchange_weak(&shared->replaced, &now->next, now))
         ;
-    return true;
 }
 
 void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view)
@@ -142,7 +148,8 @@ static pomai_status look_up_all(const pm_shared *shared, const pm_shown *shown, 
 
 static bool all_new(const pm_batch *batch, uint64_t next_id)
 {
-    if (batch->u64_ids == NULL) return false;
+    if (batch->u64_ids == NULL) return batch->string_ids == NULL; /* assigned */
+    if (next_id == UINT64_MAX) return false;                      /* or the largest there is */
     for (uint32_t i = 0; i < batch->rows; i++)
         if (batch->u64_ids[i] < next_id) return false;
     return true;
@@ -150,7 +157,6 @@ static bool all_new(const pm_batch *batch, uint64_t next_id)
 
 pomai_status pm_batch_look_up(pm_shared *shared, pm_batch *batch, pomai_error *err)
 {
-    if (batch->u64_ids == NULL && batch->string_ids == NULL) return POMAI_OK; /* assigned: nobody has them */
     pomai_status status = POMAI_OK;
     pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
     const pm_shown *shown = atomic_load(&batch->coll->shown);
