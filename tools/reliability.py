@@ -30,6 +30,7 @@ WHAT = {
     "corrupt": "damages to files of closed, idle and crashed databases",
     "crash": "kill -9 on a real disk, at named boundaries and at random",
     "model": "random operations against the model, threads included",
+    "endure": "writers' states after kill -9 on a real disk, threads, flushes and compactions going on",
     "mutants": "planted bugs, each to be caught",
     "fuzz": "inputs of the libFuzzer targets, all together",
 }

@@ -436,14 +436,13 @@ int main(int argc, char **argv)
         seed = t_case_seed(args.seed, i);
         run_process(database, i % 4 == 3, seconds < 40 ? seconds / 4 : seconds / 20 + 8, &rng, args.verbose);
     }
-    printf("endure: %llu cases, %u failures, seed %llu (%llu processes, %llu killed, %llu operations)\n",
-           (unsigned long long)atomic_load(&ledger->checks), atomic_load(&ledger->failed),
-           (unsigned long long)args.seed, (unsigned long long)atomic_load(&ledger->processes),
-           (unsigned long long)atomic_load(&ledger->kills), (unsigned long long)atomic_load(&ledger->operations));
-    if (atomic_load(&ledger->failed)) {
-        printf("endure: %s (database kept in %s)\n", ledger->what, database);
-        return 1;
-    }
-    t_remove(path);
-    return 0;
+    const bool bad = atomic_load(&ledger->failed) != 0;
+    if (bad) printf("endure: %s (database kept in %s)\n", ledger->what, database);
+    printf("endure: %llu processes, %llu killed, %llu operations\n",
+           (unsigned long long)atomic_load(&ledger->processes), (unsigned long long)atomic_load(&ledger->kills),
+           (unsigned long long)atomic_load(&ledger->operations));
+    printf("endure: %llu cases, %d failures, seed %llu\n", (unsigned long long)atomic_load(&ledger->checks), bad,
+           (unsigned long long)args.seed);
+    if (!bad) t_remove(path);
+    return bad;
 }
