@@ -13,6 +13,7 @@
 #include "core/engine/engine.h"
 
 enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20 };
+#define MOST_ROWS     ((uint64_t)4 << 20) /* of one merge: each takes 20 bytes of memory while it lasts */
 #define LEAST_SEGMENT ((uint64_t)64 << 20)
 #define MOST_SEGMENT  ((uint64_t)1 << 30)
 #define LEAST_TIER    ((uint64_t)4 << 20)
@@ -77,15 +78,24 @@ static uint64_t most_bytes(const pm_db *db, uint64_t all)
     return pm_max_u64(LEAST_SEGMENT, pm_min_u64(MOST_SEGMENT, all / 8));
 }
 
+static uint64_t bytes_kept(const candidate *c)
+{
+    return c->bytes / c->rows * (c->rows - c->dropped);
+}
+
+/* Whether it fits in with those that are taken. */
+static bool fits(const merge *m, const candidate *c, uint64_t bytes, uint64_t most)
+{
+    uint64_t rows = c->rows;
+    for (uint32_t i = 0; i < m->sources; i++)
+        rows += pm_segment_rows(m->source[i]);
+    return m->sources == 0 || (m->sources < MOST_SOURCES && bytes + bytes_kept(c) <= most && rows <= MOST_ROWS);
+}
+
 static void take(merge *m, const candidate *c)
 {
     m->number[m->sources] = pm_segment_entry(c->segment)->number;
     m->source[m->sources++] = c->segment;
-}
-
-static uint64_t bytes_kept(const candidate *c)
-{
-    return c->bytes / c->rows * (c->rows - c->dropped);
 }
 
 /* Segments with much that nobody needs, smallest first, and with them small ones, while the result is of a fair size;
@@ -102,7 +112,7 @@ static void choose(merge *m, candidate *c, uint32_t n, bool force)
         const bool dead = c[i].dropped > 0 && (force || c[i].dropped * 100 >= c[i].rows * DEAD_PERCENT);
         const bool small = force && c[i].bytes <= most / 2;
         if (!dead && !small) continue;
-        if (m->sources == MOST_SOURCES || (m->sources > 0 && bytes + bytes_kept(&c[i]) > most)) continue;
+        if (!fits(m, &c[i], bytes, most)) continue;
         bytes += bytes_kept(&c[i]);
         smalls += !dead;
         take(m, &c[i]);
@@ -114,9 +124,8 @@ static void choose(merge *m, candidate *c, uint32_t n, bool force)
         while (i + same < n && c[i + same].tier == c[i].tier)
             same++;
         bytes = 0;
-        for (uint32_t j = 0; j < same && same >= TIER_SEGMENTS && m->sources < MOST_SOURCES; j++) {
+        for (uint32_t j = 0; j < same && same >= TIER_SEGMENTS && fits(m, &c[i + j], bytes, most); j++) {
             bytes += bytes_kept(&c[i + j]);
-            if (bytes > most) break;
             take(m, &c[i + j]);
         }
         if (m->sources >= TIER_SEGMENTS) return;

@@ -292,7 +292,8 @@ static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_er
                          "an earlier drop of the collection %s failed half-way; close and reopen the database to learn "
                          "whether it is there",
                          b->coll->name);
-    if (status == POMAI_OK) status = pm_db_wait_for_room(db, write->until_ns, err);
+    /* Deletes may always go on: they give room back in the end. */
+    if (status == POMAI_OK && b->op == PM_OP_PUT) status = pm_db_wait_for_room(db, write->until_ns, err);
     if (status == POMAI_OK) status = pm_batch_look_up(&db->shared, b, err);
     if (status == POMAI_OK) status = pm_batch_admit(&db->shared, b, write->until_ns, err);
     if (status != POMAI_OK) {
