@@ -27,9 +27,10 @@ const struct verb verb_verify = {
     .name = "verify",
     .synopsis = "DB [options]",
     .brief = "check every byte of a database",
-    .about = "Reads every byte of the log and the manifest and checks every checksum and chain, changing nothing. No\n"
-             "program may have the database open for writing. Exits with 1 if anything is damaged, and lists it.\n"
-             "rows_put counts all rows in the log, also those replaced or deleted since.",
+    .about = "Reads every byte of catalogue, log and segments, checks every checksum and what they say of each other,\n"
+             "and opens the database once, changing nothing. No program may have it open for writing. Exits with 1\n"
+             "if anything is damaged, and lists it. rows counts those that are there; log_rows those in the log only,\n"
+             "segment_rows those in segments, both with rows that were replaced or deleted since.",
     .examples = "  pomai verify my.db",
     .options = TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,

@@ -340,8 +340,9 @@ static bool is_empty_string(const json_t *value)
 
 static void print_members(const json_t *object, size_t depth)
 {
-    /* A report on the log counts all rows ever put, deleted ones too; as `rows` a delete would seem to have failed. */
-    bool of_log = json_object_get(object, "torn_bytes") != NULL;
+    /* The report of an opening counts all rows ever put, deleted ones too; as `rows` a delete would seem to have
+     * failed. */
+    bool of_log = json_object_get(object, "torn_bytes") != NULL && json_object_get(object, "problems") == NULL;
     for (void *at = first_member(object); at; at = next_member(object, at)) {
         const char *key = json_object_iter_key(at);
         if (is_empty_string(json_object_iter_value(at))) continue; /* says nothing */

@@ -96,7 +96,11 @@ typedef struct pomai_search_options {
 /* pomai_verify_path: called now and then with bytes done and in all; return non-zero to stop with POMAI_EDEADLINE. */
 typedef int (*pomai_progress_fn)(void *context, uint64_t done, uint64_t total);
 
-/* pomai_dump_wal: called with each line, NUL-terminated, without a line feed; return non-zero to stop. */
+/* pomai_dump_segment's flags */
+#define POMAI_DUMP_JSON 1u /* each line is a JSON object */
+#define POMAI_DUMP_ROWS 2u /* a line for each row, too */
+
+/* The dumps: called with each line, NUL-terminated, without a line feed; return non-zero to stop. */
 typedef int (*pomai_line_fn)(void *context, const char *line);
 
 #endif

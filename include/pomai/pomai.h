@@ -189,12 +189,19 @@ POMAI_API void pomai_result_free(pomai_result *result);
 
 /* ---- inspecting a database that no writer has open ---- */
 
-/* Reads every byte of the log and manifest and checks every checksum and chain, changing nothing. *json (give it to
- * pomai_free) lists what was checked and every problem, also when POMAI_ECORRUPT is returned. */
+/* Reads every byte of catalogue, log and segments, checks every checksum and what they say of each other, and opens the
+ * database once, changing nothing. *json (give it to pomai_free) lists what was checked and every problem, also when
+ * POMAI_ECORRUPT is returned; docs/cli.md names the fields. */
 POMAI_API pomai_status pomai_verify_path(const char *path, pomai_progress_fn progress, void *context, char **json,
                                          pomai_error *err);
 /* Gives one line a log record, oldest first, shard after shard; as JSON objects if `json` is non-zero. */
 POMAI_API pomai_status pomai_dump_wal(const char *path, int json, pomai_line_fn line, void *context, pomai_error *err);
+/* Gives a line for the catalogue, each shard, each collection and each of its segments. */
+POMAI_API pomai_status pomai_dump_manifest(const char *path, int json, pomai_line_fn line, void *context,
+                                           pomai_error *err);
+/* Gives a line for a segment, and with POMAI_DUMP_ROWS for each of its rows. collection NULL: of all; number 0: all. */
+POMAI_API pomai_status pomai_dump_segment(const char *path, const char *collection, uint64_t number, uint32_t flags,
+                                          pomai_line_fn line, void *context, pomai_error *err);
 
 #ifdef __cplusplus
 }

@@ -514,3 +514,20 @@ pomai_status pomai_dump_wal(const char *path, int json, pomai_line_fn line, void
 {
     return pm_inspect_dump(pm_os_posix(), path, json != 0, line, context, err);
 }
+
+pomai_status pomai_dump_manifest(const char *path, int json, pomai_line_fn line, void *context, pomai_error *err)
+{
+    return pm_inspect_dump_manifest(pm_os_posix(), path, json != 0, line, context, err);
+}
+
+pomai_status pomai_dump_segment(const char *path, const char *collection, uint64_t number, uint32_t flags,
+                                pomai_line_fn line, void *context, pomai_error *err)
+{
+    if ((flags & ~(POMAI_DUMP_JSON | POMAI_DUMP_ROWS)) != 0)
+        return pm_fail(err, POMAI_EINVAL, "unknown dump flags %#x", flags);
+    const pm_dump what = {.collection = collection,
+                          .number = number,
+                          .json = (flags & POMAI_DUMP_JSON) != 0,
+                          .rows = (flags & POMAI_DUMP_ROWS) != 0};
+    return pm_inspect_dump_segment(pm_os_posix(), path, &what, line, context, err);
+}

@@ -274,10 +274,19 @@ pomai_status pm_catalog_edit(pm_db *db, pm_edit *edits, uint32_t count, const ui
 /* stats.c */
 pomai_status pm_db_stats(pm_db *db, char **json, pomai_error *err);
 
-/* inspect.c */
+/* verify.c, dump.c, salvage.c */
 pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress_fn progress, void *context,
                                char **json, pomai_error *err);
 pomai_status pm_inspect_dump(const pm_os *os, const char *path, bool json, pomai_line_fn line, void *context,
                              pomai_error *err);
+pomai_status pm_inspect_dump_manifest(const pm_os *os, const char *path, bool json, pomai_line_fn line, void *context,
+                                      pomai_error *err);
+typedef struct pm_dump {
+    const char *collection; /* NULL: all */
+    uint64_t number;        /* 0: all */
+    bool json, rows;
+} pm_dump;
+pomai_status pm_inspect_dump_segment(const pm_os *os, const char *path, const pm_dump *what, pomai_line_fn line,
+                                     void *context, pomai_error *err);
 
 #endif
