@@ -31,10 +31,12 @@ typedef struct pomai_open_options {
     uint64_t freeze_rows; /* rows of a collection in a shard after which they are frozen for bounded reads; 0: 5,000 */
     uint64_t segment_bytes; /* most of a segment that compaction makes; 0: 1 GiB, or an eighth of the collection */
     uint64_t compact_rate;  /* bytes a second that background compaction writes; 0: 128 MiB; UINT64_MAX: no limit */
+    uint64_t scrub_rate;    /* bytes a second at which segments are read again, to find damage; 0: 4 MiB; UINT64_MAX:
+                               not at all */
 } pomai_open_options;
 #define POMAI_OPEN_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
-        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0, 0, 0, 0, 0, 0                          \
+        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                       \
     }
 
 typedef struct pomai_collection_options {

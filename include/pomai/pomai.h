@@ -194,6 +194,12 @@ POMAI_API void pomai_result_free(pomai_result *result);
  * POMAI_ECORRUPT is returned; docs/cli.md names the fields. */
 POMAI_API pomai_status pomai_verify_path(const char *path, pomai_progress_fn progress, void *context, char **json,
                                          pomai_error *err);
+/* Copies what is intact of a damaged database into a new one at `to`, where there must be none: the newest version of
+ * each row that can be read, with its vector, document and expiry; commit stamps are new. Changes nothing at `from`,
+ * and needs a catalogue there that can be read. *json (give it to pomai_free) lists what is lost; *whole (may be NULL)
+ * is 1 if nothing is. After a failure `to` may hold a part. */
+POMAI_API pomai_status pomai_salvage(const char *from, const char *to, pomai_progress_fn progress, void *context,
+                                     char **json, int *whole, pomai_error *err);
 /* Gives one line a log record, oldest first, shard after shard; as JSON objects if `json` is non-zero. */
 POMAI_API pomai_status pomai_dump_wal(const char *path, int json, pomai_line_fn line, void *context, pomai_error *err);
 /* Gives a line for the catalogue, each shard, each collection and each of its segments. */

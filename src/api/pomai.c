@@ -531,3 +531,13 @@ pomai_status pomai_dump_segment(const char *path, const char *collection, uint64
                           .rows = (flags & POMAI_DUMP_ROWS) != 0};
     return pm_inspect_dump_segment(pm_os_posix(), path, &what, line, context, err);
 }
+
+pomai_status pomai_salvage(const char *from, const char *to, pomai_progress_fn progress, void *context, char **json,
+                           int *whole, pomai_error *err)
+{
+    bool nothing_lost = false;
+    if (json != NULL) *json = NULL;
+    pomai_status status = pm_salvage(pm_os_posix(), from, to, progress, context, json, &nothing_lost, err);
+    if (whole != NULL) *whole = nothing_lost;
+    return status;
+}

@@ -68,6 +68,16 @@ typedef struct pm_request {
     pomai_error error;
 } pm_request;
 
+/* Where the scrub is. */
+typedef struct pm_scrub {
+    uint32_t collection; /* 0: between two passes */
+    uint64_t segment, offset;
+    uint64_t due;
+    uint64_t pass_damages;
+    pomai_error error; /* under db->state: the last damage, status 0: none since a whole pass */
+    _Atomic uint64_t passes, ended_ns;
+} pm_scrub;
+
 /* docs/lifecycle.md. Owned by the maintenance task, but for what is atomic or under db->state. */
 typedef struct pm_maintenance {
     pm_task task;
@@ -86,6 +96,7 @@ typedef struct pm_maintenance {
     pm_limbos waiting, passing;
     pm_shown *passing_shown;
     uint64_t buried; /* collections */
+    pm_scrub scrub;
     /* under db->state: */
     pomai_error flush_error, compact_error; /* status 0: the last went well */
     /* counters */
@@ -119,7 +130,7 @@ struct pomai_db {
     _Atomic uint32_t state;   /* mutex: what stats tells of maintenance */
     _Atomic uint64_t dropped; /* collections, since the opening */
     _Atomic uint64_t changes; /* flushes, and snapshots that were closed: something may be worth compacting */
-    uint64_t flush_hard, log_budget, segment_bytes, compact_rate;
+    uint64_t flush_hard, log_budget, segment_bytes, compact_rate, scrub_rate;
     pm_maintenance maintenance;
     pomai_collection default_handle;
     _Atomic int64_t open_handles;
@@ -249,6 +260,8 @@ pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool sea
 /* One merge, if there is one worth it; *did says so. `only` NULL: of any collection; force: everything that can be
  * dropped, and all small segments. */
 pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *did, pomai_error *err);
+/* scrub.c: reads a piece of the segments from the disk again, if it is time; when the next is due. */
+uint64_t pm_scrub_if_due(pm_db *db, uint64_t now);
 /* Sleeps, flushes, or gives up, as others need it. */
 pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err);
 /* What a piece of work changes in the catalogue. */
@@ -274,7 +287,10 @@ pomai_status pm_catalog_edit(pm_db *db, pm_edit *edits, uint32_t count, const ui
 /* stats.c */
 pomai_status pm_db_stats(pm_db *db, char **json, pomai_error *err);
 
-/* verify.c, dump.c, salvage.c */
+/* salvage.c */
+pomai_status pm_salvage(const pm_os *os, const char *from, const char *to, pomai_progress_fn progress, void *context,
+                        char **json, bool *whole, pomai_error *err);
+/* verify.c, dump.c */
 pomai_status pm_inspect_verify(const pm_os *os, const char *path, pomai_progress_fn progress, void *context,
                                char **json, pomai_error *err);
 pomai_status pm_inspect_dump(const pm_os *os, const char *path, bool json, pomai_line_fn line, void *context,

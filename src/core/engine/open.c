@@ -20,6 +20,7 @@ enum { DEFAULT_MAILBOX = 1024, DEFAULT_GROUP_MS = 10, MOST_DEFAULT_SHARDS = 8 };
 #define DEFAULT_FLUSH     ((uint64_t)64 << 20)
 #define DEFAULT_LOG       ((uint64_t)256 << 20)
 #define DEFAULT_RATE      ((uint64_t)128 << 20)
+#define DEFAULT_SCRUB     ((uint64_t)4 << 20)
 #define DEFAULT_FREEZE    5000
 
 /* ---- options ---- */
@@ -64,6 +65,7 @@ static void set_options(pm_db *db, const pomai_open_options *o)
     db->log_budget = o->log_bytes == 0 ? DEFAULT_LOG : o->log_bytes;
     db->segment_bytes = o->segment_bytes;
     db->compact_rate = o->compact_rate == 0 ? DEFAULT_RATE : o->compact_rate;
+    db->scrub_rate = o->scrub_rate == 0 ? DEFAULT_SCRUB : o->scrub_rate;
     s->strict_mark = (o->flags & POMAI_OPEN_STRICT_MARK) != 0;
 }
 

@@ -112,6 +112,16 @@ static void add_error(pm_text *t, pm_db *db, const char *name, const pomai_error
     pm_text_add(t, "}, ");
 }
 
+static void add_scrub(pm_text *t, pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    ADD(scrubbed_bytes);
+    ADD(scrub_damages);
+    add_u64(t, "scrub_passes", atomic_load_explicit(&m->scrub.passes, memory_order_relaxed));
+    add_u64(t, "scrub_ended_ns", atomic_load_explicit(&m->scrub.ended_ns, memory_order_relaxed));
+    add_error(t, db, "scrub_error", &m->scrub.error);
+}
+
 static void add_maintenance(pm_text *t, pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
@@ -143,6 +153,7 @@ static void add_maintenance(pm_text *t, pm_db *db)
     add_u64(t, "oldest_snapshot_ns", oldest);
     add_error(t, db, "flush_error", &m->flush_error);
     add_error(t, db, "compact_error", &m->compact_error);
+    add_scrub(t, db);
     close_with(t, "}, ");
 }
 

@@ -396,6 +396,64 @@ pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *man
     return status;
 }
 
+/* ---- reading what is left ---- */
+
+typedef struct newest {
+    uint64_t number, below;
+} newest;
+
+static int take_newest(void *context, const char *name)
+{
+    newest *n = context;
+    if (strncmp(name, "MANIFEST-", 9) != 0 || strlen(name) != 19 || strspn(name + 9, "0123456789") != 10) return 0;
+    const uint64_t number = strtoull(name + 9, NULL, 10);
+    if (number < n->below && number > n->number) n->number = number;
+    return 0;
+}
+
+/* A manifest by its own word: CURRENT may be lost. */
+static pomai_status read_alone(const pm_os *os, const char *dir, uint64_t number, pm_manifest *m, pomai_error *err)
+{
+    char path[PATH_SIZE];
+    uint8_t *bytes = NULL;
+    uint64_t size = 0;
+    memset(m, 0, sizeof *m);
+    if (snprintf(path, sizeof path, "%s/MANIFEST-%010llu", dir, (unsigned long long)number) >= PATH_SIZE)
+        return pm_fail(err, POMAI_ETOOBIG, "the path of the database is too long");
+    pomai_status status = read_file(os, path, sizeof(pm_manifest_header), &bytes, &size, err);
+    if (status == POMAI_OK) {
+        pm_current own = {.number = number};
+        memcpy(own.uuid, bytes + offsetof(pm_manifest_header, uuid), 16);
+        status = decode(m, bytes, size, &own, path, err);
+    }
+    pm_free(bytes);
+    if (status != POMAI_OK) pm_manifest_clear(m);
+    return status;
+}
+
+pomai_status pm_manifest_read_any(const pm_os *os, const char *dir, pm_manifest *manifest, bool *current,
+                                  pm_text *notes, pomai_error *err)
+{
+    pomai_error own;
+    pomai_status status = pm_manifest_read(os, dir, manifest, &own);
+    *current = status == POMAI_OK;
+    newest n = {.below = UINT64_MAX};
+    while (status == POMAI_ECORRUPT || status == POMAI_EFOREIGN || status == POMAI_EIO) {
+        pm_text_add(notes, "%s\n", own.message);
+        n.number = 0;
+        (void)os->dir_list(os, dir, take_newest, &n);
+        if (n.number == 0)
+            return pm_fail(err, POMAI_ECORRUPT,
+                           "no catalogue in %s can be read, so nothing says what is what: restore CURRENT and its "
+                           "MANIFEST from a copy",
+                           dir);
+        status = read_alone(os, dir, n.number, manifest, &own);
+        n.below = n.number;
+    }
+    if (status != POMAI_OK && err != NULL) *err = own;
+    return status;
+}
+
 /* ---- writing ---- */
 
 static uint64_t encoded_size(const pm_manifest *m)

@@ -55,6 +55,10 @@ typedef enum pm_manifest_state {
 pomai_status pm_manifest_probe(const pm_os *os, const char *dir, pm_manifest_state *state, pomai_error *err);
 /* Reads the manifest that CURRENT names. */
 pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *manifest, pomai_error *err);
+/* For salvage: the newest manifest that can be read, whatever CURRENT says; *current: it is the one that CURRENT names.
+ * `notes` gets what is wrong. POMAI_ECORRUPT: there is none. */
+pomai_status pm_manifest_read_any(const pm_os *os, const char *dir, pm_manifest *manifest, bool *current,
+                                  pm_text *notes, pomai_error *err);
 /* Writes the catalogue as number + 1 and moves CURRENT to it; durable on return. After a failure *uncertain says
  * whether the new one may have become current. */
 pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *manifest, bool *uncertain,

@@ -104,6 +104,7 @@ typedef struct pm_segment {
     uint8_t *meta; /* SEGMENT; ranges and checksums lie in it */
     void *end_pages;
     size_t end_bytes;
+    bool copied; /* files are in memory, not mapped */
     pm_segment_place place;
     pm_manifest_segment entry;
     char *dir;
@@ -113,6 +114,11 @@ typedef struct pm_segment {
  * but for the liveness. POMAI_ECORRUPT names the file: missing, cut short, another segment's, damaged. */
 pomai_status pm_segment_open(const pm_segment_place *place, const pm_manifest_segment *entry, pm_segment **out,
                              pomai_error *err);
+/* For salvage: files that are short, missing or cannot be read are taken as far as they go, into memory; what is not
+ * there has wrong checksums. ids.idx is not read: pm_segment_find and pm_segment_may_have must not be called. `notes`
+ * gets what is wrong, *ends_lost whether the liveness is. Fails if SEGMENT does: nothing else says what is where. */
+pomai_status pm_segment_open_damaged(const pm_segment_place *place, const pm_manifest_segment *entry, pm_text *notes,
+                                     bool *ends_lost, pm_segment **out, pomai_error *err);
 void pm_segment_free(pm_segment *segment);
 
 static inline const pm_segment_place *pm_segment_where(const pm_segment *segment)
@@ -241,6 +247,13 @@ void pm_segment_remove_leftovers(const pm_segment *segment);
  * gets the bytes done since the last call; non-zero stops with POMAI_EDEADLINE. */
 pomai_status pm_segment_verify(const pm_segment_place *place, const pm_manifest_segment *entry,
                                int (*progress)(void *context, uint64_t bytes), void *context, pomai_error *err);
+/* The scrub: reads up to `bytes` of a segment's files, but the liveness, from the disk again and compares checksums.
+ * `offset` counts through all of them; *read says how far it came, also past damage; *end: that was all. Blocks found
+ * damaged are checked again before their next use. */
+pomai_status pm_segment_reread(pm_segment *segment, uint64_t offset, uint64_t bytes, uint64_t *read, bool *end,
+                               pomai_error *err);
+/* The same for the liveness that `entry`, the catalogue's own, names. */
+pomai_status pm_segment_reread_live(const pm_segment *segment, const pm_manifest_segment *entry, pomai_error *err);
 /* Bytes that pm_segment_verify will read. */
 uint64_t pm_segment_bytes(const pm_manifest_segment *entry);
 

@@ -178,7 +178,8 @@ static pomai_status map_file(pm_segment *s, uint32_t which, pomai_error *err)
 static const void *at(const pm_segment *s, uint32_t buffer)
 {
     const pm_segment_buffer *b = &s->buffer[buffer];
-    return b->length == 0 ? NULL : s->file[b->file].data + b->offset;
+    const uint8_t *data = b->length == 0 ? NULL : s->file[b->file].data;
+    return data == NULL ? NULL : data + b->offset;
 }
 
 static void find_columns(pm_segment *s)
@@ -200,12 +201,8 @@ static void find_columns(pm_segment *s)
     s->key_rows = at(s, PM_BUF_ROWS);
 }
 
-static pomai_status open_all(pm_segment *s, pomai_error *err)
+static pomai_status make_ends(pm_segment *s, pomai_error *err)
 {
-    pomai_status status = load_meta(s, err);
-    for (uint32_t i = 0; i < PM_FILES && status == POMAI_OK; i++)
-        status = map_file(s, i, err);
-    if (status != POMAI_OK) return status;
     find_columns(s);
     s->dim = s->header.dim;
     s->rows = s->header.rows;
@@ -215,15 +212,23 @@ static pomai_status open_all(pm_segment *s, pomai_error *err)
     if (s->end_pages == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the ends of %s", s->dir);
     s->ends = s->end_pages;
     s->ended = (_Atomic(uint64_t) *)(void *)((uint8_t *)s->end_pages + end_bytes);
-    return pm_seg_load_live(s, err);
+    return POMAI_OK;
 }
 
-pomai_status pm_segment_open(const pm_segment_place *place, const pm_manifest_segment *entry, pm_segment **out,
-                             pomai_error *err)
+static pomai_status open_all(pm_segment *s, pomai_error *err)
+{
+    pomai_status status = load_meta(s, err);
+    for (uint32_t i = 0; i < PM_FILES && status == POMAI_OK; i++)
+        status = map_file(s, i, err);
+    if (status == POMAI_OK) status = make_ends(s, err);
+    return status == POMAI_OK ? pm_seg_load_live(s, err) : status;
+}
+
+static pm_segment *make(const pm_segment_place *place, const pm_manifest_segment *entry)
 {
     const size_t path = strlen(place->dir) + 1;
     pm_segment *s = pm_calloc(1, sizeof *s + path);
-    if (s == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open %s", place->dir);
+    if (s == NULL) return NULL;
     s->kind = PM_ROWS_SEGMENT;
     s->dir = (char *)(s + 1);
     memcpy(s->dir, place->dir, path);
@@ -232,10 +237,73 @@ pomai_status pm_segment_open(const pm_segment_place *place, const pm_manifest_se
     s->entry = *entry;
     atomic_init(&s->ended_count, 0);
     atomic_init(&s->forward, NULL);
+    return s;
+}
+
+pomai_status pm_segment_open(const pm_segment_place *place, const pm_manifest_segment *entry, pm_segment **out,
+                             pomai_error *err)
+{
+    pm_segment *s = make(place, entry);
+    if (s == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open %s", place->dir);
     pomai_status status = open_all(s, err);
     if (status != POMAI_OK) {
         pm_segment_free(s);
         return status;
+    }
+    *out = s;
+    return POMAI_OK;
+}
+
+/* ---- for salvage ---- */
+
+/* A mapping of a file that is short, or of a disk that fails, would end the process. */
+static pomai_status copy_file(pm_segment *s, uint32_t which, pm_text *notes, pomai_error *err)
+{
+    char path[PM_SEG_PATH];
+    const pm_os *os = s->place.os;
+    pm_segment_file *f = &s->file[which];
+    uint64_t has = 0;
+    if (f->size == 0) return POMAI_OK;
+    if (!pm_seg_path(path, s->place.dir, pm_seg_file_names[which]))
+        return pm_fail(err, POMAI_ETOOBIG, "the path of a segment is too long");
+    uint8_t *pages = os->pages_map(os, pm_align_up(f->size, 4096));
+    f->data = pages;
+    f->checked = pm_calloc((f->blocks + 63) / 64, sizeof *f->checked);
+    if (pages == NULL || f->checked == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to read %s", path);
+    int fd = os->file_open(os, path, PM_OPEN_READ);
+    bool failed = fd < 0 || os->file_size(os, fd, &has) != 0;
+    for (uint64_t at = 0; fd >= 0 && at < f->size; at += PM_SEGMENT_BLOCK)
+        failed |= os->file_read(os, fd, pages + at, pm_min_u64(PM_SEGMENT_BLOCK, f->size - at), at) < 0;
+    if (fd >= 0) os->file_close(os, fd);
+    if (failed || has != f->size)
+        pm_text_add(notes, "%s %s\n", path, failed ? "cannot be read, or not all of it" : "has the wrong size");
+    return POMAI_OK;
+}
+
+pomai_status pm_segment_open_damaged(const pm_segment_place *place, const pm_manifest_segment *entry, pm_text *notes,
+                                     bool *ends_lost, pm_segment **out, pomai_error *err)
+{
+    pomai_error own;
+    pm_segment *s = make(place, entry);
+    if (s == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open %s", place->dir);
+    s->copied = true;
+    *ends_lost = false;
+    pomai_status status = load_meta(s, err);
+    for (uint32_t i = PM_FILE_VECTORS; i <= PM_FILE_ATTRIBUTES && status == POMAI_OK; i++)
+        status = copy_file(s, i, notes, err);
+    if (status == POMAI_OK) status = make_ends(s, err);
+    if (status != POMAI_OK) {
+        pm_segment_free(s);
+        return status;
+    }
+    status = pm_seg_load_live(s, &own);
+    if (status == POMAI_ENOMEM) {
+        pm_segment_free(s);
+        return pm_fail(err, POMAI_ENOMEM, "no memory to open %s", place->dir);
+    }
+    if (status != POMAI_OK) {
+        pm_text_add(notes, "%s; rows of it that were deleted or replaced may return\n", own.message);
+        *ends_lost = true;
     }
     *out = s;
     return POMAI_OK;
@@ -246,7 +314,10 @@ void pm_segment_free(pm_segment *s)
     if (s == NULL) return;
     const pm_os *os = s->place.os;
     for (uint32_t i = 0; i < PM_FILES; i++) {
-        if (s->file[i].data != NULL) os->file_unmap(os, s->file[i].data, s->file[i].size);
+        if (s->file[i].data != NULL && s->copied)
+            os->pages_unmap(os, (void *)(uintptr_t)s->file[i].data, pm_align_up(s->file[i].size, 4096));
+        else if (s->file[i].data != NULL)
+            os->file_unmap(os, s->file[i].data, s->file[i].size);
         pm_free(s->file[i].checked);
     }
     if (s->end_pages != NULL) os->pages_unmap(os, s->end_pages, s->end_bytes);

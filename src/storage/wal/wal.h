@@ -134,4 +134,26 @@ void pm_wal_remove_leftovers(const pm_wal_place *place, uint64_t first_number);
 /* Copies the torn tail that a scan found into `quarantine_dir`, durable on return. */
 pomai_status pm_wal_quarantine(const pm_wal_scan *scan, const char *quarantine_dir, pomai_error *err);
 
+/* ---- what is left of a damaged log ---- */
+
+typedef struct pm_wal_salvage {
+    /* in */
+    const pm_wal_place *place;
+    uint64_t first_number, mark_durable;
+    pm_wal_end before;
+    pm_text *notes;
+    /* out */
+    const pm_rec_header **record; /* whole ones, by rising LSN; payloads lie behind the headers */
+    size_t records, record_capacity;
+    pm_wal_image *image;
+    size_t images;
+    uint64_t durable; /* the largest LSN that anything says was durable */
+    bool damaged;
+} pm_wal_salvage;
+
+/* Reads every record that is whole by its own checksums; damage is no failure. pm_wal_salvage_free in any case; `place`
+ * must live until then. */
+pomai_status pm_wal_salvage_run(pm_wal_salvage *salvage, pomai_error *err);
+void pm_wal_salvage_free(pm_wal_salvage *salvage);
+
 #endif
