@@ -154,6 +154,25 @@ int args_milliseconds(const struct args *args, enum option_key key, uint64_t *mi
     return EXIT_OK;
 }
 
+int args_ttl(const struct args *args, uint64_t *nanoseconds)
+{
+    static const struct {
+        char letter;
+        uint64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    const char *text = args->value[OPT_TTL];
+    if (!text) return EXIT_OK;
+    size_t size = strlen(text);
+    uint64_t number, unit = 0;
+    for (size_t i = 0; size > 1 && i < sizeof units / sizeof units[0]; i++)
+        if (text[size - 1] == units[i].letter) unit = units[i].seconds;
+    if (unit == 0 || !parse_u64(text, size - 1, &number) || number == 0 ||
+        __builtin_mul_overflow(number, unit * UINT64_C(1000000000), &number))
+        return usage_error(args, "--ttl is '%s', not a time like 30s, 5m, 12h or 7d", text);
+    *nanoseconds = number;
+    return EXIT_OK;
+}
+
 /* Finds the option's value in `names`, whose entry i stands for numbers[i]. */
 static int pick(const struct args *args, enum option_key key, const char *const *names, const int *numbers, int *number)
 {

@@ -25,6 +25,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(DIM, "dim", 'd', "D", "dimensions of a vector, 1 to 65536")                                                      \
     X(METRIC, "metric", 'm', "l2|ip|cosine", "distance of a new collection (default: l2)")                             \
     X(ID_KIND, "ids", 0, "u64|string", "kind of ids of the new collection (default: u64)")                             \
+    X(TTL, "ttl", 0, "TIME", "rows of the new collection vanish so long after they were put: 30s 5m 12h 7d")           \
     X(SHARDS, "shards", 0, "N", "shards of a new database, 1 to 256 (default: cores, at most 8)")                      \
     X(FORMAT, "format", 'f', "npy|fvecs|bvecs|csv|jsonl|idx", "format of the file (default: by its name)")             \
     X(IDS, "ids", 0, "FILE|assigned|rows", "ids: from a .npy or text file, assigned, or the row numbers")              \
@@ -40,6 +41,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(DEADLINE, "deadline-ms", 0, "X", "cut each call after X milliseconds and say so")                                \
     X(TRUTH, "truth", 0, "FILE", "true neighbours (.ivecs, one record a query): print the recall")                     \
     X(THREADS, "threads", 't', "N", "threads that search, this one included (default: cores)")                         \
+    X(ROWS, "rows", 0, NULL, "a line for each row, too")                                                               \
     X(ACCEPT_DAMAGE, "accept-damage", 0, NULL, "show what lies before damage instead of refusing")                     \
     X(READ_ONLY, "read-only", 0, NULL, "change nothing on disk (this verb never does)")                                \
     X(JSON, "json", 'j', NULL, "print JSON, one object a line")                                                        \
@@ -90,6 +92,8 @@ int args_u64(const struct args *args, enum option_key key, uint64_t min, uint64_
 int args_metric(const struct args *args, pomai_metric *metric);
 int args_id_kind(const struct args *args, pomai_id_kind *kind);
 int args_durability(const struct args *args, pomai_durability *level);
+/* "7d" and so on, as nanoseconds. */
+int args_ttl(const struct args *args, uint64_t *nanoseconds);
 int args_milliseconds(const struct args *args, enum option_key key, uint64_t *microseconds);
 /* Says what is wrong with the command line and where help is. Returns EXIT_USAGE. */
 int usage_error(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -116,6 +120,8 @@ double now_seconds(void);
 const char *grouped(uint64_t number, char buffer[32]);
 /* 12345678 as "12.3 MB". */
 const char *byte_text(double bytes, char buffer[32]);
+/* 90 s as "90s", 604,800 s as "7d", nothing as "none". */
+const char *ttl_text(uint64_t nanoseconds, char buffer[32]);
 const char *metric_name(pomai_metric metric);
 const char *id_kind_name(pomai_id_kind kind);
 const char *durability_name(pomai_durability level);

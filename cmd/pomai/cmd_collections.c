@@ -10,7 +10,7 @@ static int print_collection(const struct args *args, pomai_db *db, const char *n
     pomai_collection *collection = NULL;
     pomai_collection_info info;
     pomai_error err;
-    char rows[32];
+    char rows[32], ttl[32];
     pomai_status status = pomai_collection_open(db, name, &collection, &err);
     if (status == POMAI_OK) status = pomai_collection_get_info(collection, &info, &err);
     pomai_collection_close(collection);
@@ -18,11 +18,14 @@ static int print_collection(const struct args *args, pomai_db *db, const char *n
     if (args_has(args, OPT_JSON)) {
         printf("{\"collection\":");
         print_json_string(info.name);
-        printf(",\"rows\":%" PRIu64 ",\"dim\":%u,\"metric\":\"%s\",\"ids\":\"%s\"}\n", info.rows, info.dim,
+        printf(",\"rows\":%" PRIu64 ",\"dim\":%u,\"metric\":\"%s\",\"ids\":\"%s\"", info.rows, info.dim,
                metric_name(info.metric), id_kind_name(info.id_kind));
+        if (info.ttl_ns) printf(",\"ttl_ns\":%" PRIu64, info.ttl_ns);
+        puts("}");
     } else {
-        printf("%-24s %15s rows  %6u dimensions  %-6s  %s ids\n", info.name, grouped(info.rows, rows), info.dim,
-               metric_name(info.metric), id_kind_name(info.id_kind));
+        printf("%-24s %15s rows  %6u dimensions  %-6s  %s ids%s%s\n", info.name, grouped(info.rows, rows), info.dim,
+               metric_name(info.metric), id_kind_name(info.id_kind), info.ttl_ns ? "  ttl " : "",
+               info.ttl_ns ? ttl_text(info.ttl_ns, ttl) : "");
     }
     return EXIT_OK;
 }
@@ -47,7 +50,8 @@ const struct verb verb_collections = {
     .name = "collections",
     .synopsis = "DB [options]",
     .brief = "list the collections of a database",
-    .about = "Prints name, rows, dimensions, metric and kind of ids of each collection. Opens the database read-only.",
+    .about = "Prints name, rows, dimensions, metric, kind of ids and time to live of each collection. Opens the "
+             "database read-only.",
     .examples = "  pomai collections my.db",
     .options = TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,

@@ -17,7 +17,9 @@ static void print_row_json(const struct id_words *words, const pomai_rows *rows,
         print_json_id("id", words->string[i]);
     if (found) {
         const float *vector = pomai_rows_vector(rows, i);
-        printf(",\"stamp_ns\":%" PRIu64 ",\"vector\":[", pomai_rows_stamp(rows, i));
+        printf(",\"stamp_ns\":%" PRIu64, pomai_rows_stamp(rows, i));
+        if (pomai_rows_expiry(rows, i)) printf(",\"expiry_ns\":%" PRIu64, pomai_rows_expiry(rows, i));
+        printf(",\"vector\":[");
         for (uint32_t d = 0; d < pomai_rows_dim(rows); d++) {
             fputs(d ? "," : "", stdout);
             print_float(vector[d]);
@@ -44,6 +46,10 @@ static void print_row(const struct id_words *words, const pomai_rows *rows, size
     uint32_t dim = pomai_rows_dim(rows), shown = dim > SHORT_VECTOR ? FEW_VALUES : dim;
     printf("\nstamp     ");
     print_stamp(pomai_rows_stamp(rows, i));
+    if (pomai_rows_expiry(rows, i)) {
+        printf("\nexpires   ");
+        print_stamp(pomai_rows_expiry(rows, i));
+    }
     printf("\nvector   ");
     for (uint32_t d = 0; d < shown; d++) {
         putchar(' ');
@@ -88,7 +94,8 @@ const struct verb verb_get = {
     .name = "get",
     .synopsis = "DB ID... [options]",
     .brief = "print rows by id",
-    .about = "Prints the rows with these ids: vector, document, time of the write. Exits with 1 if one is not there.\n"
+    .about = "Prints the rows with these ids: vector, document, time of the write, expiry. Exits with 1 if one is not "
+             "there.\n"
              "Opens the database read-only. An id that begins with '-' goes behind '--'.",
     .examples = "  pomai get my.db 17 18\n"
                 "  pomai get my.db -c docs readme.txt --json",

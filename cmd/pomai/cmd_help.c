@@ -29,7 +29,7 @@ static int run_help(const struct args *args)
     }
     puts("usage: pomai <verb> DB ...\n\nPomaiDB keeps vectors in a directory and finds the nearest ones.\n\nVerbs:");
     for (const struct verb *const *each = verbs; *each; each++)
-        printf("  %-12s  %s\n", (*each)->name, (*each)->brief);
+        printf("  %-13s  %s\n", (*each)->name, (*each)->brief);
     puts("\n'pomai help VERB' or 'pomai VERB --help' tells more.\n"
          "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n\nExample:\n"
          "  pomai import my.db vectors.npy\n"

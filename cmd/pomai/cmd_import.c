@@ -79,6 +79,7 @@ static int make_collection(struct importer *im, const struct chunk *chunk)
     options.dim = chunk->dim;
     options.id_kind = kind == CHUNK_STRING ? POMAI_ID_STRING : POMAI_ID_U64;
     int status = args_metric(im->args, &options.metric);
+    if (status == EXIT_OK) status = args_ttl(im->args, &options.ttl_ns);
     if (status != EXIT_OK) return status;
     if (pomai_collection_create(im->db, collection_name(im->args), &options, &im->collection, &err) != POMAI_OK)
         return complain_error(&err);
@@ -90,8 +91,17 @@ static int check_collection(struct importer *im, const struct chunk *chunk)
 {
     const pomai_collection_info *info = &im->info;
     pomai_metric metric = info->metric;
+    uint64_t ttl_ns = info->ttl_ns;
     int status = args_metric(im->args, &metric);
+    if (status == EXIT_OK) status = args_ttl(im->args, &ttl_ns);
     if (status != EXIT_OK) return status;
+    if (ttl_ns != info->ttl_ns) {
+        char ttl[32];
+        complain(
+            "collection '%s' has the time to live %s; leave --ttl out, or import into another collection with -c NAME",
+            info->name, ttl_text(info->ttl_ns, ttl));
+        return EXIT_FAILED;
+    }
     if (metric != info->metric) {
         complain(
             "collection '%s' has the metric %s; leave --metric out, or import into another collection with -c NAME",
@@ -325,7 +335,9 @@ static int prepare(struct importer *im)
 {
     const struct args *args = im->args;
     pomai_metric metric = POMAI_METRIC_L2;
+    uint64_t ttl_ns = 0;
     int status = args_metric(args, &metric);
+    if (status == EXIT_OK) status = args_ttl(args, &ttl_ns);
     if (status == EXIT_OK) status = reader_open(&im->reader, args, args->positional[1], args->value[OPT_FORMAT]);
     if (status == EXIT_OK) status = set_limits(im);
     if (status == EXIT_OK) status = open_ids(im);
@@ -449,7 +461,8 @@ const struct verb verb_import = {
     .brief = "put the vectors of a file into a collection",
     .about = "Puts every row of FILE into a collection, in batches that are whole or absent, whatever happens.\n"
              "Makes the database and the collection if they are not there: dimension and kind of ids from the\n"
-             "file, the metric from --metric. Rows whose ids are there already replace them; only an id twice in one\n"
+             "file, the metric from --metric, a time to live from --ttl. Rows whose ids are there already replace "
+             "them; only an id twice in one\n"
              "batch (see --batch) is refused. What is refused in the first batch leaves no row and no collection, but\n"
              "a database made for it may stay, empty.\n"
              "\n"
@@ -466,8 +479,9 @@ const struct verb verb_import = {
              "without a value in the first row may hold no number further down.",
     .examples = "  pomai import my.db vectors.npy\n"
                 "  pomai import my.db docs.jsonl -c docs --metric cosine",
-    .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(FORMAT) | TAKES(IDS) | TAKES(BATCH) | TAKES(LIMIT) |
-               TAKES(SKIP) | TAKES(LEDGER) | TAKES(DURABILITY) | TAKES(SHARDS) | TAKES(JSON) | TAKES(QUIET),
+    .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(TTL) | TAKES(FORMAT) | TAKES(IDS) | TAKES(BATCH) |
+               TAKES(LIMIT) | TAKES(SKIP) | TAKES(LEDGER) | TAKES(DURABILITY) | TAKES(SHARDS) | TAKES(JSON) |
+               TAKES(QUIET),
     .positional_min = 2,
     .positional_max = 2,
     .run = run,

@@ -94,6 +94,26 @@ const char *byte_text(double bytes, char buffer[32])
     return buffer;
 }
 
+const char *ttl_text(uint64_t nanoseconds, char buffer[32])
+{
+    static const struct {
+        uint64_t nanoseconds;
+        const char *unit;
+    } units[] = {{UINT64_C(86400000000000), "d"},
+                 {UINT64_C(3600000000000), "h"},
+                 {UINT64_C(60000000000), "m"},
+                 {UINT64_C(1000000000), "s"},
+                 {1, "ns"}};
+    size_t i = 0;
+    while (nanoseconds % units[i].nanoseconds != 0)
+        i++;
+    if (nanoseconds == 0)
+        snprintf(buffer, 32, "none");
+    else
+        snprintf(buffer, 32, "%llu%s", (unsigned long long)(nanoseconds / units[i].nanoseconds), units[i].unit);
+    return buffer;
+}
+
 const char *metric_name(pomai_metric metric)
 {
     switch (metric) {

@@ -153,8 +153,8 @@ def nothing_stored(db, *words, says=(), code=1, **more):
 
 # ---- usage ----
 
-VERBS = ["create", "import", "search", "get", "delete", "collections", "drop", "stats", "verify", "dump-wal", "version",
-         "help"]
+VERBS = ["create", "import", "search", "get", "delete", "collections", "drop", "flush", "compact", "stats", "digest",
+         "verify", "salvage", "dump-wal", "dump-segment", "dump-manifest", "version", "help"]
 
 
 def case_help_of_every_verb():
