@@ -182,7 +182,9 @@ def case_usage_errors():
     refused("help", "frobnicate", code=2, says="frobnicate")
     npy("x.npy", vectors(2, 3))
     for words in (["import", "x.db"], ["import"], ["search"], ["get", "x.db"], ["delete", "x.db"], ["stats"],
-                  ["verify", "a", "b"], ["create"], ["drop", "x.db"], ["dump-wal"], ["collections"],
+                  ["verify", "a", "b"], ["create"], ["flush"], ["compact"], ["digest"], ["salvage", "x.db"],
+                  ["dump-segment"], ["dump-segment", "x.db", "1", "2"], ["dump-manifest"], ["compact", "x.db", "1"],
+                  ["create", "x.db", "--ttl", "7d"], ["drop", "x.db"], ["dump-wal"], ["collections"],
                   ["import", "x.db", "x.npy", "--no-such"], ["import", "x.db", "x.npy", "-Z"],
                   ["import", "x.db", "x.npy", "--batch"], ["import", "x.db", "x.npy", "--batch", "0"],
                   ["import", "x.db", "x.npy", "--batch", "-3"], ["import", "x.db", "x.npy", "--batch", "1e3"],
@@ -245,6 +247,8 @@ def case_no_database():
     npy("x.npy", vectors(2, 3))
     for words in (["search", "x.db", "--vector", "[1,2,3]"], ["get", "x.db", "1"], ["delete", "x.db", "1"],
                   ["stats", "x.db"], ["collections", "x.db"], ["verify", "x.db"], ["dump-wal", "x.db"],
+                  ["flush", "x.db"], ["compact", "x.db"], ["digest", "x.db"], ["dump-segment", "x.db"],
+                  ["dump-manifest", "x.db"], ["salvage", "x.db", "y.db"],
                   ["drop", "x.db", "a"]):
         outcome = pomai(*words, code=1)
         expect("pomai: " in outcome.err and "POMAI_" in outcome.err, f"{outcome}")
@@ -1121,8 +1125,8 @@ def case_inspecting():
     pomai("delete", "x.db", *deleted)
     verified = pomai("verify", "x.db").out
     lines = [line.split() for line in verified.splitlines()]
-    expect("no damage found" in verified and ["rows_put", "100"] in lines, verified)
-    expect(pomai("verify", "x.db", "--json").json()[0]["rows"] == 100, "verify --json")
+    expect("no damage found" in verified and ["rows", "90"] in lines and ["segment_rows", "100"] in lines, verified)
+    expect(pomai("verify", "x.db", "--json").json()[0]["rows"] == 90, "verify --json")
     for text in (verified, pomai("stats", "x.db").out):
         expect(not any(line.split() == ["notes"] for line in text.splitlines()), f"an empty line of notes: {text}")
     lines = [line.split() for line in pomai("stats", "x.db").out.splitlines()]
@@ -1134,6 +1138,7 @@ def case_inspecting():
     expect(lines and len(lines) == len(objects), f"{lines} {objects}")
     before = {path: open(path, "rb").read() for path in files_of("x.db")}
     for words in (["stats", "x.db"], ["verify", "x.db"], ["dump-wal", "x.db"], ["collections", "x.db"],
+                  ["dump-segment", "x.db"], ["dump-manifest", "x.db"], ["digest", "x.db"],
                   ["get", "x.db", "99999"], ["search", "x.db", "--vector", "[1,2,3,4]"]):
         pomai(*words, code=1 if words[0] == "get" else 0)
         expect({path: open(path, "rb").read() for path in files_of("x.db")} == before, f"{words} changed a file")
@@ -1143,25 +1148,160 @@ def files_of(directory):
     return sorted(os.path.join(at, name) for at, _, names in os.walk(directory) for name in names)
 
 
+def flip(path, at):
+    data = bytearray(open(path, "rb").read())
+    data[at] ^= 0xff
+    return write(path, bytes(data))
+
+
 def case_damage_is_reported():
     npy("x.npy", vectors(3000, 4))
     pomai("import", "x.db", "x.npy", "--batch", 100, "--shards", 1)
-    logs = [path for path in files_of("x.db") if path.endswith(".wal")]
-    if not logs:
-        return
-    path = max(logs, key=os.path.getsize)
-    data = bytearray(open(path, "rb").read())
-    data[12000] ^= 0xff
-    write(path, bytes(data))
-    outcome = refused("verify", "x.db", says="POMAI_ECORRUPT", code=1)
-    refused("verify", "x.db", "--json", says="POMAI_ECORRUPT")
-    refused("get", "x.db", 1, says="POMAI_ECORRUPT")
+    path = [path for path in files_of("x.db") if path.endswith("vectors.arrow")][0]
+    whole = open(path, "rb").read()
+    flip(path, len(whole) - 12000)
+    damaged = open(path, "rb").read()
+    refused("verify", "x.db", says="POMAI_ECORRUPT", code=1)
+    report = json.loads(refused("verify", "x.db", "--json", says="POMAI_ECORRUPT").out)
+    expect("rows" not in report and "vectors.arrow" in report["problems"][0]["message"], f"{report}")
     refused("search", "x.db", "--vector", "[1,2,3,4]", says="POMAI_ECORRUPT")
-    outcome = refused("import", "x.db", "x.npy", says="POMAI_ECORRUPT")
+    refused("get", "x.db", 2900, says="POMAI_ECORRUPT")
+    refused("digest", "x.db", says="POMAI_ECORRUPT")
+    pomai("dump-segment", "x.db")
+    expect(open(path, "rb").read() == damaged, "a damaged segment was changed")
+    outcome = refused("salvage", "x.db", "y.db", "--json", says="y.db has what is intact of x.db")
+    report = json.loads(outcome.out)
+    lost = report["lost"]
+    expect(len(lost) == 1 and lost[0]["what"] == "vectors" and lost[0]["rows"] + report["rows"] == 3000, f"{report}")
+    expect(len(lost[0]["ids"]) + lost[0]["ids_left_out"] == lost[0]["rows"], f"{lost}")
+    expect(counts("y.db") == {"default": report["rows"]}, "rows of what was salvaged")
+    expect(all(not row["found"] for row in get("y.db", *lost[0]["ids"][:50], code=1)), "a lost row is there")
+    expect(open(path, "rb").read() == damaged, "salvage changed what it read")
+    os.remove(path)
+    refused("verify", "x.db", says="vectors.arrow is missing")
+    refused("stats", "x.db", says="POMAI_ECORRUPT")
+    write(path, whole)
+    pomai("verify", "x.db")
+
+
+def case_damage_in_the_log_is_reported():
+    npy("x.npy", vectors(3000, 16))
+    process = start_import("x.db", "x.npy", "--batch", 20, "--ledger", "ledger", "--shards", 1)
+    wait_for_lines("ledger", 20, process)
+    process.kill() # a clean close would leave nothing in the log
+    process.communicate()
+    stored = json.loads(pomai("verify", "x.db", "--json").out)
+    expect(stored["rows"] == stored["log_rows"] >= 400 and stored["segments"] == 0, f"{stored}")
+    path = max((path for path in files_of("x.db") if path.endswith(".wal")), key=os.path.getsize)
+    flip(path, 12000)
+    damaged = open(path, "rb").read()
+    for words in (["verify"], ["get"], ["search", "--vector", json.dumps([0] * 16)], ["flush"], ["compact"], ["digest"],
+                  ["import"]):
+        more = {"get": ["1"], "import": ["x.npy"]}.get(words[0], [])
+        refused(words[0], "x.db", *words[1:], *more, says="POMAI_ECORRUPT")
     seen = pomai("collections", "x.db", "--accept-damage", "--json").json()
     expect(all(c["rows"] <= 3000 for c in seen), f"{seen}")
+    report = json.loads(pomai("salvage", "x.db", "y.db", "--json", code=1).out)
+    expect(report["rows"] == stored["rows"] - 20, f"what lies behind the damage is whole: {report}")
+    expect(report["lost"][0]["what"] == "log", f"{report}")
     # Readers may only look; the bytes are as they were.
-    expect(open(path, "rb").read() == bytes(data), "a damaged log was changed")
+    expect(open(path, "rb").read() == damaged, "a damaged log was changed")
+
+
+# ---- rows that live for years ----
+
+def case_flush_compact_digest():
+    npy("x.npy", vectors(300, 4))
+    pomai("import", "x.db", "x.npy", "--ids", "rows")
+    pomai("import", "x.db", "x.npy", "--ids", "rows", "-c", "other")
+    digest = pomai("digest", "x.db").out.strip()
+    expect(len(digest) == 32 and pomai("digest", "x.db", "--json").json() == [{"digest": digest}], digest)
+    expect(pomai("flush", "x.db").out == "every row is in segments\n", "flush")
+    expect(pomai("flush", "x.db", "--json").json() == [{"ok": True}], "flush --json")
+    pomai("delete", "x.db", *range(0, 200))
+    changed = pomai("digest", "x.db").out.strip()
+    expect(changed != digest, "the digest does not see a delete")
+    listed = [c for c in pomai("dump-manifest", "x.db", "--json").json() if c["what"] == "segment"]
+    expect(sum(c["rows"] for c in listed) == 600 and sum(c["ended"] for c in listed) == 200, f"{listed}")
+    expect(pomai("compact", "x.db", "-c", "other", "--quiet").out == "", "compact --quiet")
+    expect(sum(c["rows"] for c in pomai("dump-segment", "x.db", "-c", "default", "--json").json()) == 300, "-c other")
+    expect(pomai("compact", "x.db").out == "compacted\n", "compact")
+    expect(pomai("digest", "x.db").out.strip() == changed, "compaction changed the digest")
+    expect(sum(c["rows"] for c in pomai("dump-segment", "x.db", "-c", "default", "--json").json()) == 100, "all")
+    refused("compact", "x.db", "-c", "none", says="POMAI_ENOTFOUND")
+    stats = json.loads(pomai("stats", "x.db", "--json").out)
+    expect(stats["maintenance"]["unflushed_bytes"] == 0 and "scrub_passes" in stats["maintenance"], f"{stats}")
+    expect([c["segment_rows"] for c in stats["collections"]] == [100, 300], f"{stats}")
+
+
+def case_dumps():
+    jsonl("x.jsonl", [{"id": f"key {i}", "vector": [i, 1], "metadata": {"n": i}} for i in range(20)])
+    pomai("import", "x.db", "x.jsonl", "-c", "docs", "--shards", 2)
+    npy("y.npy", vectors(10, 3))
+    pomai("import", "x.db", "y.npy")
+    pomai("delete", "x.db", "-c", "docs", "key 3")
+    manifest = pomai("dump-manifest", "x.db", "--json").json()
+    expect([line["what"] for line in manifest] == ["manifest", "shard", "shard", "collection", "segment", "collection",
+                                                   "segment"], f"{manifest}")
+    expect(len(pomai("dump-manifest", "x.db").out.splitlines()) == 7, "dump-manifest")
+    segments = [line for line in manifest if line["what"] == "segment"]
+    number = [s["number"] for s in segments if s["collection"] == "docs"][0]
+    rows = pomai("dump-segment", "x.db", number, "--rows", "--json").json()
+    expect(rows[0]["what"] == "segment" and rows[0]["rows"] == 20 and rows[0]["ended"] == 1, f"{rows[0]}")
+    expect({row["id"] for row in rows[1:]} == {f"key {i}" for i in range(20)}, f"{rows}")
+    expect([row["id"] for row in rows[1:] if "end" in row] == ["key 3"], f"{rows}")
+    expect(len(pomai("dump-segment", "x.db").out.splitlines()) == 2, "all segments")
+    expect(len(pomai("dump-segment", "x.db", "--rows").out.splitlines()) == 32, "all rows")
+    refused("dump-segment", "x.db", 77, says="POMAI_ENOTFOUND")
+    refused("dump-segment", "x.db", "-c", "none", says="POMAI_ENOTFOUND")
+    refused("dump-segment", "x.db", "one", code=2, says="'one' is not the number")
+    refused("dump-segment", "x.db", "0", code=2, says="'0' is not the number")
+
+
+def case_time_to_live():
+    npy("x.npy", vectors(10, 3))
+    made = pomai("create", "x.db", "-c", "week", "--dim", 3, "--ttl", "7d", "--json").json()[0]
+    expect(made["ttl_ns"] == 7 * 86400 * 10**9, f"{made}")
+    expect("rows vanish after 90s" in pomai("create", "x.db", "-c", "text", "--dim", 3, "--ttl", "90s").out, "create")
+    pomai("import", "x.db", "x.npy", "-c", "week")
+    pomai("import", "x.db", "x.npy", "-c", "week", "--ttl", "168h")
+    refused("import", "x.db", "x.npy", "-c", "week", "--ttl", "8d", says="the time to live 7d")
+    row = get("x.db", 1, collection="week")[0]
+    expect(row["expiry_ns"] == row["stamp_ns"] + 7 * 86400 * 10**9, f"{row}")
+    expect("\nexpires   20" in pomai("get", "x.db", "-c", "week", 1).out, "get")
+    listed = {c["collection"]: c.get("ttl_ns") for c in pomai("collections", "x.db", "--json").json()}
+    expect(listed["week"] == 7 * 86400 * 10**9 and listed["text"] == 90 * 10**9, f"{listed}")
+    expect("ttl 7d" in pomai("collections", "x.db").out, "collections")
+    pomai("import", "x.db", "x.npy", "-c", "short", "--ttl", "1s")
+    time.sleep(1.1)
+    expect(counts("x.db")["short"] == 0, "rows after their time")
+    pomai("salvage", "x.db", "y.db")
+    expect(counts("y.db") == counts("x.db"), "what was salvaged")
+    expect(get("y.db", 1, collection="week")[0]["expiry_ns"] == row["expiry_ns"], "expiry of what was salvaged")
+    for ttl in ("7", "d", "7w", "-7d", "0d", "7.5d", "", "300000000000d", "7d "):
+        refused("create", "x.db", "-c", "bad", "--dim", 3, "--ttl", ttl, code=2, says="--ttl is")
+        refused("import", "x.db", "x.npy", "-c", "bad", "--ttl", ttl, code=2, says="--ttl is")
+    expect("bad" not in counts("x.db"), "a refused collection is there")
+
+
+def case_salvage():
+    npy("x.npy", vectors(100, 3))
+    pomai("import", "x.db", "x.npy")
+    out = pomai("salvage", "x.db", "y.db").out
+    expect("nothing was lost" in out, out)
+    refused("salvage", "x.db", "y.db", says="POMAI_EEXISTS")
+    refused("salvage", "none.db", "z.db", says="POMAI_ENOTFOUND")
+    refused("salvage", "x.db", "no/such/z.db", says="POMAI_")
+    current = [path for path in files_of("x.db") if path.endswith("CURRENT")][0]
+    os.remove(current)
+    refused("verify", "x.db", says="POMAI_ECORRUPT")
+    report = json.loads(pomai("salvage", "x.db", "z.db", "--json", code=1).out)
+    expect(report["rows"] == 100 and report["lost"][0]["what"] == "catalogue", f"{report}")
+    for path in files_of("x.db"):
+        if "MANIFEST" in path:
+            os.remove(path)
+    refused("salvage", "x.db", "w.db", says="POMAI_ECORRUPT")
+    expect(not os.path.exists("w.db"), "a refused salvage made a database")
 
 
 # ---- processes ----
