@@ -1130,7 +1130,7 @@ def case_inspecting():
     for text in (verified, pomai("stats", "x.db").out):
         expect(not any(line.split() == ["notes"] for line in text.splitlines()), f"an empty line of notes: {text}")
     lines = [line.split() for line in pomai("stats", "x.db").out.splitlines()]
-    expect(["rows_put", "100"] in lines and ["rows", "90"] in lines, f"{lines}")
+    expect(["segment_rows", "100"] in lines and ["rows", "90"] in lines, f"{lines}")
     json.loads(pomai("verify", "x.db", "--json").out)
     expect(pomai("verify", "x.db", "-q").out == "", "verify --quiet")
     lines = pomai("dump-wal", "x.db").out.splitlines()
