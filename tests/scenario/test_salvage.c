@@ -546,11 +546,11 @@ static void test_scrub(void **state)
     pomai_db *db = open_db(box, &options);
     wait_for(db, "\"scrub_passes\": 0", false);
     wait_for(db, "\"scrub_damages\": 0", true);
-    wait_for(db, "scrub_damage\"", false);
+    wait_for(db, "\"scrub_error\"", false);
     close_db(db);
     flip(vectors, vectors->size - 100000);
     db = open_db(box, &options);
-    wait_for(db, "scrub_damage\"", true);
+    wait_for(db, "\"scrub_error\"", true);
     wait_for(db, "segments/1/vectors.arrow, block at offset", true);
     assert_refused(pomai_compact(db, NULL, &err), POMAI_ECORRUPT, "vectors.arrow");
     (void)pomai_close(db, &err);
