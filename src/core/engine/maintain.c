@@ -400,8 +400,8 @@ static pm_next maintain(void *arg)
     uint64_t until = now + LOOK_MS * MS;
     if (now >= m->retry_at) {
         if (flush_if_due(db) || compact_if_due(db, now)) return (pm_next){PM_NEXT_AGAIN, 0};
-        until = pm_min_u64(pm_scrub_if_due(db, now), m->look_at);
-        until = pm_max_u64(until, now + MS);
+        if (m->look_at > now) until = pm_max_u64(m->look_at, now + MS); /* else nothing changed since */
+        until = pm_min_u64(until, pm_max_u64(pm_scrub_if_due(db, now), now + MS));
     }
     if (!freed) until = pm_min_u64(until, now + LIMBO_MS * MS);
     return (pm_next){PM_NEXT_PARK, until};
