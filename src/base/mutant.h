@@ -142,7 +142,14 @@
     X(RETIRED_TOO_EARLY, "sim crash", "log files go though rows in them are in no segment")                            \
     X(RETIRED_BEFORE_NAMED, "sim crash", "log files go before the manifest begins behind them")                        \
     X(RESOLVED_NOT_RAISED, "sim crash", "the manifest does not say which batches are known to be whole")               \
-    X(MERGED_WITHOUT_ENDS, "sim crash", "compaction does not write down which of its rows have ended")
+    X(MERGED_WITHOUT_ENDS, "sim crash", "compaction does not write down which of its rows have ended")                 \
+    /* looking for damage, and what is left */                                                                         \
+    X(SCRUB_BELIEVED, "unit.test_segment", "a block that the scrub found damaged still counts as checked")             \
+    X(SALVAGE_OLDEST, "scenario.test_salvage", "salvage takes the oldest version of an id")                            \
+    X(SALVAGE_ENDS_IGNORED, "scenario.test_salvage", "salvage copies rows that were deleted")                          \
+    X(SALVAGE_IN_SILENCE, "scenario.test_salvage", "salvage does not tell of rows whose vectors are lost")             \
+    X(VERIFY_VERSIONS_SKIPPED, "scenario.test_verify", "verify does not look for two living versions of an id")        \
+    X(VERIFY_LSNS_SKIPPED, "scenario.test_verify", "verify does not compare LSNs in segments with the catalogue")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -385,6 +385,55 @@ static void flip_bytes(void *arg)
     assert_int_equal(pm_segment_verify(&b->s.place, &b->entry, NULL, NULL, &b->err), POMAI_OK);
 }
 
+/* Reads all of a segment again; how many pieces are damaged. */
+static unsigned reread_all(box *b, pm_segment *segment)
+{
+    unsigned damaged = 0;
+    uint64_t at = 0, read;
+    for (bool end = false; !end; at += read) {
+        pomai_status status = pm_segment_reread(segment, at, PM_SEGMENT_BLOCK, &read, &end, &b->err);
+        assert_true(status == POMAI_OK || status == POMAI_ECORRUPT);
+        assert_true(read > 0 || end);
+        damaged += status != POMAI_OK;
+    }
+    assert_int_equal(at, b->entry.bytes);
+    return damaged + (pm_segment_reread_live(segment, &b->entry, &b->err) != POMAI_OK);
+}
+
+/* What is found damaged on the disk does not count as checked any more. */
+static void reread(void *arg)
+{
+    box *b = arg;
+    pm_segment *segment;
+    assert_int_equal(pm_segment_open(&b->s.place, &b->entry, &segment, &b->err), POMAI_OK);
+    assert_int_equal(pm_segment_check(segment, PM_SEG_ALL, 0, b->s.rows, &b->err), POMAI_OK);
+    const uint64_t unchecked = atomic_load(&segment->file[PM_FILE_VECTORS].left);
+    assert_int_equal(reread_all(b, segment), 0);
+    assert_int_equal(atomic_load(&segment->file[PM_FILE_VECTORS].left), unchecked);
+    for (unsigned f = 0; f < b->files; f++) {
+        uint8_t *bytes = b->file[f].bytes;
+        bytes[b->file[f].size - 9] ^= 4;
+        put_file(b, b->file[f].name, bytes, b->file[f].size);
+        assert_int_equal(reread_all(b, segment), 1);
+        bytes[b->file[f].size - 9] ^= 4;
+        put_file(b, b->file[f].name, bytes, b->file[f].size);
+        assert_int_equal(reread_all(b, segment), 0);
+    }
+    assert_true(atomic_load(&segment->file[PM_FILE_VECTORS].left) > unchecked ||
+                segment->file[PM_FILE_VECTORS].blocks == unchecked);
+    pm_segment_free(segment);
+}
+
+static void test_reread(void **state)
+{
+    (void)state;
+    box b;
+    box_begin(&b, POMAI_ID_STRING, 9000, 12, SEG_DOCUMENTS);
+    box_run(&b, make_it);
+    box_run(&b, reread);
+    box_end(&b);
+}
+
 static void test_flipped_bytes(void **state)
 {
     (void)state;
@@ -702,10 +751,10 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),   cmocka_unit_test(test_versions),     cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_bloom),         cmocka_unit_test(test_leftover),     cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_forged),       cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_flipped_bytes), cmocka_unit_test(test_later_format),
+        cmocka_unit_test(test_round_trips),   cmocka_unit_test(test_versions), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_bloom),         cmocka_unit_test(test_leftover), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_forged),   cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_flipped_bytes), cmocka_unit_test(test_reread),   cmocka_unit_test(test_later_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "core/engine/inspect.h"
 
 enum { BATCH_ROWS = 4096, BATCH_BYTES = 4 << 20, IDS_LISTED = 1000, RANGES_LISTED = 100 };
@@ -457,7 +458,7 @@ static int by_id(const void *a, const void *b)
     const version *x = a, *y = b;
     int order = compare_ids(&x->id, &y->id);
     if (order != 0) return order;
-    if (x->lsn != y->lsn) return x->lsn > y->lsn ? -1 : 1;
+    if (x->lsn != y->lsn) return (x->lsn > y->lsn) != PM_MUTANT(SALVAGE_OLDEST) ? -1 : 1;
     return (x->record == NULL) - (y->record == NULL);
 }
 
@@ -479,7 +480,7 @@ static void choose(rescue *r)
         bool ended = false;
         for (k = i; k < r->count && compare_ids(&r->list[k].id, &r->list[i].id) == 0; k++)
             ended |= r->list[k].lsn == r->list[i].lsn && r->list[k].ended;
-        if (!ended) r->list[kept++] = r->list[i];
+        if (!ended || PM_MUTANT(SALVAGE_ENDS_IGNORED)) r->list[kept++] = r->list[i];
     }
     r->count = kept;
     if (kept > 0) qsort(r->list, kept, sizeof *r->list, by_place);
@@ -576,6 +577,7 @@ static pomai_status copy_of_segment(rescue *r, size_t *from, pomai_error *err)
             copy_row(r, &v->id, pm_segment_vector(segment, v->row), document, pm_segment_expiry(segment, v->row), err);
     }
     if (status == POMAI_OK) status = put_batch(r, err); /* documents lie in the segment */
+    if (PM_MUTANT(SALVAGE_IN_SILENCE)) lost.rows = 0;
     r->lost_rows += lost.rows;
     r->bare_rows += bare.rows;
     report_rows(r, "vectors", pm_segment_where(segment)->dir, &lost);
