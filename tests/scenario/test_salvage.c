@@ -16,6 +16,7 @@
 
 #include "../support/rng.h"
 #include "../support/scenario.h"
+#include "base/base.h"
 
 enum { DIM = 16, ROWS = 6000, STRINGS = 40 };
 
@@ -500,6 +501,47 @@ static void test_anything(void **state)
     forget();
 }
 
+/* ---- no memory ---- */
+
+static _Thread_local uint64_t until_failure; /* 0: never; of this thread, so that a number means the same each time */
+
+static bool fail_one(size_t size)
+{
+    (void)size;
+    return until_failure > 0 && --until_failure == 0;
+}
+
+static void test_no_memory(void **state)
+{
+    const struct box *box = *state;
+    make_image(box);
+    pm_malloc_fails = fail_one;
+    unsigned failed = 0;
+    for (uint64_t n = 1; n < 1000; n += n < 30 ? 1 : n / 8) {
+        char to[T_PATH_MAX], *json = NULL;
+        pomai_error err;
+        int whole = 0;
+        t_join(to, box->dir, "saved");
+        t_remove(to);
+        until_failure = n;
+        pomai_status status = pomai_salvage(box->db, to, NULL, NULL, &json, &whole, &err);
+        until_failure = 0;
+        assert_true(status == POMAI_OK || (status == POMAI_ENOMEM && json == NULL));
+        failed += status != POMAI_OK;
+        if (status == POMAI_OK && whole) {
+            struct found f = {0};
+            look(to, &f);
+            assert_int_equal(f.right, ROWS - 60);
+            assert_int_equal(f.invented, 0);
+        }
+        pomai_free(json);
+        t_remove(to);
+    }
+    assert_true(failed > 20);
+    pm_malloc_fails = NULL;
+    forget();
+}
+
 static void test_refusals(void **state)
 {
     const struct box *box = *state;
@@ -560,9 +602,16 @@ static void test_scrub(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOXED(test_nothing_is_damaged), BOXED(test_a_block_of_vectors), BOXED(test_documents_and_indexes),
-        BOXED(test_liveness),           BOXED(test_segment_lost),       BOXED(test_catalogue),
-        BOXED(test_anything),           BOXED(test_refusals),           BOXED(test_scrub),
+        BOXED(test_nothing_is_damaged),
+        BOXED(test_a_block_of_vectors),
+        BOXED(test_documents_and_indexes),
+        BOXED(test_liveness),
+        BOXED(test_segment_lost),
+        BOXED(test_catalogue),
+        BOXED(test_anything),
+        BOXED(test_no_memory),
+        BOXED(test_refusals),
+        BOXED(test_scrub),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -517,6 +517,18 @@ static pomai_status put_batch(rescue *r, pomai_error *err)
     return status;
 }
 
+/* Checksums do not promise that what they are of makes sense; one such row must not refuse the others of its batch. */
+static bool good_row(const rescue *r, const pm_id *id, const float *vector)
+{
+    const uint32_t dim = r->entry->fixed.dim;
+    bool zero = true;
+    if (r->entry->fixed.id_kind == POMAI_ID_STRING && (id->size == 0 || id->size > POMAI_MAX_STRING_ID)) return false;
+    if (r->s->db->simd->first_not_finite(vector, dim) < dim) return false;
+    for (uint32_t d = 0; d < dim && zero; d++)
+        zero = vector[d] == 0.0f;
+    return !zero || r->entry->fixed.metric != POMAI_METRIC_COSINE;
+}
+
 static pomai_status copy_row(rescue *r, const pm_id *id, const float *vector, pomai_bytes document, uint64_t expiry,
                              pomai_error *err)
 {
@@ -524,6 +536,12 @@ static pomai_status copy_row(rescue *r, const pm_id *id, const float *vector, po
     pomai_status status = POMAI_OK;
     if (expiry != 0 && expiry <= r->s->now) {
         r->s->expired++;
+        return POMAI_OK;
+    }
+    if (!good_row(r, id, vector)) {
+        r->lost_rows++;
+        lose(r->s, "row", "its checksums are right, but no such row can be put");
+        pm_text_add(&r->s->lost, ", \"collection\": \"%s\"}", r->entry->name);
         return POMAI_OK;
     }
     if (r->fill == r->most || r->fill_bytes + document.size > BATCH_BYTES) status = put_batch(r, err);
