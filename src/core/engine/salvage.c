@@ -7,6 +7,7 @@
  *     version takes its place.
  *  3. Nothing is lost in silence: *whole says whether anything was, and the report says what.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -354,6 +355,7 @@ static pomai_status scan_rows(rescue *r, uint32_t index, pm_segment *segment, po
 {
     lost_rows lost = {0};
     bool room = true;
+    assert(segment != NULL);
     for (uint64_t row = 0; row < pm_segment_rows(segment) && room; row++) {
         if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_LSN, row, 1, NULL) != POMAI_OK) {
             if (pm_segment_end_of(segment, row) == PM_NO_END) lost_place(&lost, row);
@@ -376,7 +378,7 @@ static pomai_status scan_segment(rescue *r, uint32_t index, pomai_error *err)
     salvage *s = r->s;
     pomai_error own;
     pm_segment *segment = NULL;
-    bool ends_lost;
+    bool ends_lost = false;
     const pm_manifest_segment *listed = &r->entry->segment[index];
     pomai_status status = open_segment(r, index, &s->notes, &ends_lost, &segment, &own);
     if (status == POMAI_ENOMEM) return no_memory(err);
@@ -574,11 +576,12 @@ static pomai_status copy_of_segment(rescue *r, size_t *from, pomai_error *err)
     const uint32_t index = r->list[*from].segment;
     pm_segment *segment = NULL;
     lost_rows lost = {0}, bare = {0};
-    bool ends_lost;
+    bool ends_lost = false;
     pm_text again = {0}; /* said before */
     pomai_status status = open_segment(r, index, &again, &ends_lost, &segment, err);
     pm_free(again.data);
     if (status != POMAI_OK) return status;
+    assert(segment != NULL);
     for (; *from < r->count && status == POMAI_OK; ++*from) {
         const version *v = &r->list[*from];
         if (v->record != NULL || v->segment != index) break;

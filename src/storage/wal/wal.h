@@ -153,7 +153,7 @@ typedef struct pm_wal_salvage {
 
 /* Reads every record that is whole by its own checksums; damage is no failure. pm_wal_salvage_free in any case; `place`
  * must live until then. */
-pomai_status pm_wal_salvage_run(pm_wal_salvage *salvage, pomai_error *err);
-void pm_wal_salvage_free(pm_wal_salvage *salvage);
+pomai_status pm_wal_salvage_run(pm_wal_salvage *w, pomai_error *err);
+void pm_wal_salvage_free(pm_wal_salvage *w);
 
 #endif
