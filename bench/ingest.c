@@ -9,6 +9,8 @@
  * a file that grows or one that was allocated with fallocate. disk_share is the median over the rounds of
  * (rows put / rows that one stream of the better kind of file wrote) in the same round.
  */
+#include "ingest/long.h"
+
 #include "bench.h"
 
 #include <errno.h>
@@ -694,6 +696,7 @@ static void usage(void)
 {
     fprintf(stderr, "usage: ./dev bench ingest [--json FILE] [--seconds-a-point S] [--dir D] [--rounds N]\n"
                     "                          [--only KEY=VALUE,...]\n"
+                    "       ./dev bench ingest --sustained SECONDS | --existing ROWS [--help]\n"
                     "keys: batch (1 10 100 1000 10000), dim (128 768), level (sync os), threads (1 4 async),\n"
                     "      ids (assigned sequential random); a key may be given several times\n");
     exit(2);
@@ -739,6 +742,10 @@ static const char *parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--sustained") == 0) return ingest_sustained(argc, argv);
+        if (strcmp(argv[i], "--existing") == 0) return ingest_existing(argc, argv);
+    }
     const char *parent = parse(argc, argv);
     char template[500];
     snprintf(template, sizeof template, "%s/bench-ingest.XXXXXX", parent);
