@@ -6,6 +6,9 @@
  * a thread replaces rows, chosen at random, in batches of --batch, as fast as it can, so that the number of rows stays
  * what it is while flush and compaction run. In both a probe searches (exact, k = 10, one query), puts one row, level
  * sync, pauses for two milliseconds, and so on. Between slices everything that waits in the background is done.
+ * The disk alone: plain writes of as many bytes as one row's log record, each synced, by themselves and beside as many
+ * streams as there are cores, which write and sync what one batch has for each shard. What this does to the small
+ * writes no engine can undo; mixed.put.p99_over_disk is the put's ratio by the disk's.
  */
 #include "load.h"
 
@@ -36,6 +39,7 @@ struct ingest {
 
 static struct times searches, singles, all_searches[2], all_puts[2]; /* quiet, busy */
 static struct slice slices[2][MOST_ROUNDS];
+static struct quantiles disk[2][MOST_ROUNDS];
 
 static void *ingest_main(void *arg)
 {
@@ -121,6 +125,88 @@ static void run_slice(pomai_db *db, pomai_collection *collection, bool busy, uin
     fflush(stdout);
 }
 
+/* ---- the disk alone ---- */
+
+enum { MOST_STREAMS = 8 };
+
+struct stream {
+    pthread_t thread;
+    size_t record;
+    uint32_t number;
+    _Atomic bool *stop;
+};
+
+static int open_plain(char path[600], uint32_t number)
+{
+    char name[32];
+    snprintf(name, sizeof name, "plain%u", number);
+    load_path(path, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0 || fallocate(fd, 0, 0, 64 << 20) != 0 || fsync(fd) != 0) load_die(path, strerror(errno));
+    return fd;
+}
+
+/* Over and over into 64 MiB that are allocated. */
+static void write_plain(int fd, size_t record, uint64_t turn)
+{
+    const uint64_t records = (64 << 20) / record;
+    if (pwrite(fd, load.pool, record, (off_t)(turn % records * record)) != (ssize_t)record || fdatasync(fd) != 0)
+        load_die("plain write", strerror(errno));
+}
+
+static void *stream_main(void *arg)
+{
+    struct stream *s = arg;
+    char path[600];
+    int fd = open_plain(path, s->number);
+    for (uint64_t turn = 0; !atomic_load(s->stop) && load_interrupted == 0; turn++)
+        write_plain(fd, s->record, turn);
+    close(fd);
+    unlink(path);
+    return NULL;
+}
+
+static struct quantiles probe_disk(uint32_t streams)
+{
+    struct stream stream[MOST_STREAMS];
+    char path[600];
+    _Atomic bool stop = false;
+    const size_t row = 192 + load.dim * sizeof(float), batch = (size_t)batch_rows * load.dim * sizeof(float);
+    int fd = open_plain(path, MOST_STREAMS);
+    for (uint32_t i = 0; i < streams; i++) {
+        stream[i] = (struct stream){.record = batch / streams + row, .number = i, .stop = &stop};
+        if (pthread_create(&stream[i].thread, NULL, stream_main, &stream[i]) != 0) load_die("thread", "cannot start");
+    }
+    singles.n = 0;
+    const double end = bench_now() + load.seconds / 2;
+    for (uint64_t turn = 0; bench_now() < end && load_interrupted == 0; turn++) {
+        const double begin = bench_now();
+        write_plain(fd, row, turn);
+        note(&singles, bench_now() - begin);
+        usleep(PAUSE_US);
+    }
+    atomic_store(&stop, true);
+    for (uint32_t i = 0; i < streams; i++)
+        pthread_join(stream[i].thread, NULL);
+    close(fd);
+    unlink(path);
+    load_leave_if_interrupted();
+    return quantiles_of(&singles);
+}
+
+static void run_disk(uint32_t round)
+{
+    uint32_t streams = load.machine.cores < MOST_STREAMS ? load.machine.cores : MOST_STREAMS;
+    load_sync_dir();
+    disk[0][round] = probe_disk(0);
+    disk[1][round] = probe_disk(streams);
+    for (int i = 0; i < 2; i++)
+        printf("  %5u  %-6s %7s  %8s %8s %8s  %8.2f %8.2f %8.2f\n", round + 1, i == 0 ? "disk" : "busy", "", "", "", "",
+               1e3 * disk[i][round].p50, 1e3 * disk[i][round].p99, 1e3 * disk[i][round].p999);
+}
+
+/* ---- the answer ---- */
+
 static void report(const char *what, bool put)
 {
     static const char *const name[] = {"p50", "p99", "p999"};
@@ -145,6 +231,20 @@ static void report(const char *what, bool put)
     }
 }
 
+static void report_disk(void)
+{
+    double alone[MOST_ROUNDS], over[MOST_ROUNDS];
+    for (uint32_t r = 0; r < load.rounds; r++) {
+        alone[r] = disk[1][r].p99 / disk[0][r].p99;
+        over[r] = slices[1][r].put.p99 / slices[0][r].put.p99 / alone[r];
+    }
+    const struct bench_spread a = bench_spread_of(alone, load.rounds), o = bench_spread_of(over, load.rounds);
+    printf("  %-24s %5.2fx (%.2f to %.2f)   the disk's own\n  %-24s %5.2fx (%.2f to %.2f)\n", "mixed.disk.p99_ratio",
+           a.median, a.least, a.most, "mixed.put.p99_over_disk", o.median, o.least, o.most);
+    load_figure("mixed.disk.p99_ratio", a, "ratio", "%s", "");
+    load_figure("mixed.put.p99_over_disk", o, "ratio", "%s", "");
+}
+
 int main(int argc, char **argv)
 {
     const struct load_option own[] = {{"--batch", &batch_rows, NULL}, {NULL, NULL, NULL}};
@@ -163,11 +263,15 @@ int main(int argc, char **argv)
     printf("%llu rows; slices of %.0f s; times in ms\n", (unsigned long long)load.rows, load.seconds);
     printf("  %5s  %-6s %7s  %8s %8s %8s  %8s %8s %8s  %9s %7s %8s %7s %7s %8s\n", "round", "", "probes", "search50",
            "99", "99.9", "put 50", "99", "99.9", "ingest/s", "flushes", "compact.", "stalls", "segm.", "longest");
-    for (uint32_t r = 0; r < load.rounds; r++)
+    for (uint32_t r = 0; r < load.rounds; r++) {
         for (int i = 0; i < 2; i++)
             run_slice(db, collection, i == (int)(r % 2 == 0), r);
+        if (!load_settle(db, 60)) printf("  not quiet after a minute\n");
+        run_disk(r);
+    }
     report("search", false);
     report("put", true);
+    report_disk();
     load_close(db, collection);
     load_end();
     return 0;
