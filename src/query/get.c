@@ -3,6 +3,8 @@
 
 #include "query/query.h"
 
+enum { FEW = 8 }; /* ids whose places need no memory of their own */
+
 static pomai_bytes document_at(const pm_where *at)
 {
     if (pm_where_chunk(at->owner)) return pm_chunk_document(at->owner, at->row);
@@ -60,50 +62,53 @@ static void copy_all(pomai_rows *rows, const pm_where *at)
     }
 }
 
+/* The arrays of an answer lie behind it, the widest first: a get of one row is one allocation. */
+static pomai_rows *rows_make(uint64_t count, uint32_t dim, uint64_t documents)
+{
+    uint64_t floats, vectors, size;
+    const uint64_t row = sizeof(pomai_bytes) + 2 * sizeof(uint64_t) + 1;
+    if (pm_mul_overflows(count, dim, &floats) || pm_mul_overflows(floats, sizeof(float), &vectors) ||
+        pm_mul_overflows(count, row, &size) || pm_add_overflows(size, vectors, &size) ||
+        pm_add_overflows(size, documents + sizeof(pomai_rows), &size))
+        return NULL;
+    pomai_rows *rows = pm_malloc(size);
+    if (rows == NULL) return NULL;
+    memset(rows, 0, sizeof *rows);
+    rows->count = count;
+    rows->dim = dim;
+    rows->documents = (pomai_bytes *)(void *)(rows + 1);
+    rows->stamps = (uint64_t *)(void *)(rows->documents + count);
+    rows->expiries = rows->stamps + count;
+    rows->vectors = (float *)(void *)(rows->expiries + count);
+    rows->found = (uint8_t *)(rows->vectors + floats);
+    rows->bytes = rows->found + count;
+    memset(rows->documents, 0, count * (row - 1));
+    memset(rows->found, 0, count);
+    return rows;
+}
+
 pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, uint64_t seed, pomai_rows **out,
                           pomai_error *err)
 {
-    uint64_t floats, bytes, documents;
-    if (pm_mul_overflows(ids->count, dim, &floats) || pm_mul_overflows(floats, sizeof(float), &bytes))
+    uint64_t bytes, documents;
+    if (pm_mul_overflows(ids->count, (uint64_t)dim * sizeof(float), &bytes) || bytes > UINT64_MAX / 2)
         return pm_fail(err, POMAI_ETOOBIG, "%zu ids at once are too many; split the call", ids->count);
-    pomai_rows *rows = pm_calloc(1, sizeof *rows);
-    pm_where *at = pm_calloc(ids->count + 1, sizeof *at);
-    if (rows == NULL || at == NULL) goto no_memory;
+    pm_where few[FEW];
+    pm_where *at = ids->count <= FEW ? few : pm_calloc(ids->count, sizeof *at);
+    if (at == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to fetch %zu rows", ids->count);
+    if (at == few) memset(few, 0, sizeof few);
     pomai_status status = find_all(view, ids, seed, at, &documents, err);
-    if (status != POMAI_OK) {
-        pm_free(at);
-        pm_rows_free(rows);
-        return status;
-    }
-    rows->count = ids->count;
-    rows->dim = dim;
-    rows->found = pm_calloc(ids->count + 1, 1);
-    rows->stamps = pm_calloc(ids->count + 1, sizeof *rows->stamps);
-    rows->expiries = pm_calloc(ids->count + 1, sizeof *rows->expiries);
-    rows->vectors = pm_malloc(bytes + 1);
-    rows->documents = pm_calloc(ids->count + 1, sizeof *rows->documents);
-    rows->bytes = pm_malloc(documents + 1);
-    if (rows->found == NULL || rows->stamps == NULL || rows->expiries == NULL || rows->vectors == NULL ||
-        rows->documents == NULL || rows->bytes == NULL)
-        goto no_memory;
-    copy_all(rows, at);
-    pm_free(at);
-    *out = rows;
-    return POMAI_OK;
-no_memory:
-    pm_free(at);
-    pm_rows_free(rows);
-    return pm_fail(err, POMAI_ENOMEM, "no memory to fetch %zu rows", ids->count);
+    pomai_rows *rows = status == POMAI_OK ? rows_make(ids->count, dim, documents) : NULL;
+    if (rows != NULL)
+        copy_all(rows, at);
+    else if (status == POMAI_OK)
+        status = pm_fail(err, POMAI_ENOMEM, "no memory to fetch %zu rows", ids->count);
+    if (at != few) pm_free(at);
+    if (status == POMAI_OK) *out = rows;
+    return status;
 }
 
 void pm_rows_free(pomai_rows *rows)
 {
-    if (rows == NULL) return;
-    pm_free(rows->found);
-    pm_free(rows->stamps);
-    pm_free(rows->expiries);
-    pm_free(rows->vectors);
-    pm_free(rows->documents);
-    pm_free(rows->bytes);
     pm_free(rows);
 }
