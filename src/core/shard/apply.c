@@ -16,7 +16,19 @@ typedef struct search {
     pm_coll *coll;
     const pm_part *part; /* NULL: replay */
     const pm_shown *shown;
+    uint64_t largest; /* u64 id in any of its segments, once `bounded` */
+    bool bounded;
 } search;
+
+/* Assigned ids nearly always are: nobody looked them up before. */
+static bool above_segments(search *s, const pm_id *id)
+{
+    if (id->bytes != NULL) return false;
+    for (uint32_t i = 0; i < s->shown->segments && !s->bounded; i++)
+        s->largest = pm_max_u64(s->largest, pm_segment_max_id(s->shown->segment[i]));
+    s->bounded = true;
+    return id->u64 > s->largest;
+}
 
 /* The caller's thread looked already, in the same segments: a segment's rows never come to life again. */
 static bool hinted(const search *s, uint32_t row, uint64_t *hint)
@@ -29,7 +41,7 @@ static bool hinted(const search *s, uint32_t row, uint64_t *hint)
 
 static bool end_older(void *context, const pm_id *id, uint32_t row, uint64_t lsn)
 {
-    const search *s = context;
+    search *s = context;
     pm_shared *shared = s->shard->shared;
     pm_memtable *frozen = s->shown->table[s->shard->index].frozen;
     if (frozen != NULL && pm_memtable_end(frozen, id, lsn)) return true;
@@ -37,6 +49,7 @@ static bool end_older(void *context, const pm_id *id, uint32_t row, uint64_t lsn
     if (s->shown->segments == 0 || PM_MUTANT(SEGMENTS_NOT_ENDED)) return false;
     if (!hinted(s, row, &hint)) {
         pomai_error error;
+        if (above_segments(s, id)) return false;
         if (pm_find_live(s->shown, id, pm_id_hash(id, shared->segment_seed), &hint, &error) != POMAI_OK) {
             pm_stop(shared, &error); /* the record is in the log; which row it ends cannot be known now */
             return false;
@@ -55,13 +68,17 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
     const pm_older older = {end_older, &s};
     uint64_t there = 0;
     pm_memtable_note(own->table, record->lsn, bytes);
-    pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
-    s.shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
-    if (chunk != NULL)
-        pm_memtable_apply(own->table, chunk, &older);
-    else
-        there = pm_memtable_end_all(own->table, record, (const uint8_t *)(record + 1), &older);
-    pm_epoch_leave(&shared->epoch, hold);
+    if (chunk != NULL && chunk->fresh_range) { /* its ids are above all before: there is nothing older */
+        pm_memtable_apply(own->table, chunk, NULL);
+    } else {
+        pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
+        s.shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
+        if (chunk != NULL)
+            pm_memtable_apply(own->table, chunk, &older);
+        else
+            there = pm_memtable_end_all(own->table, record, (const uint8_t *)(record + 1), &older);
+        pm_epoch_leave(&shared->epoch, hold);
+    }
     const uint64_t before = atomic_fetch_add_explicit(&shared->unflushed, bytes, memory_order_relaxed);
     if (shared->maintenance != NULL && before < shared->flush_bytes && before + bytes >= shared->flush_bytes)
         pm_task_wake(shared->maintenance);

@@ -445,7 +445,7 @@ static pm_next shard_step(pm_shard *shard)
     bool any = take_job_result(shard);
     release_held(shard);
     any |= show_decided(shard);
-    pm_shard_answer(shard);
+    if (pm_shard_asked(shard)) pm_shard_answer(shard);
     any |= take_commands(shard);
     answer_syncs(shard);
     bool gave;

@@ -201,6 +201,13 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
 /* Answers rotate_wanted and seal_wanted. */
 void pm_shard_answer(pm_shard *shard);
 
+/* Whether there is anything to answer: once every step, and almost never. */
+static inline bool pm_shard_asked(pm_shard *shard)
+{
+    return atomic_load_explicit(&shard->rotate_wanted, memory_order_acquire) != NULL ||
+           atomic_load(&shard->seal_wanted) != atomic_load(&shard->seal_done);
+}
+
 /* shard.c */
 /* For pm_shard_take_sealed. */
 void pm_shard_note_sealed(pm_shard *shard, const pm_wal_end *end);
