@@ -71,9 +71,10 @@ static inline float seg_component(uint64_t i, uint32_t d)
     return (float)((i * 31 + d * 7) % 2039) / 16 - 60;
 }
 
-static inline pomai_status seg_row(void *context, uint64_t i, pm_segment_row *row, pomai_error *err)
+static inline pomai_status seg_row(void *context, uint64_t i, uint32_t columns, pm_segment_row *row, pomai_error *err)
 {
     seg_source *s = context;
+    (void)columns; /* all */
     (void)err;
     const uint64_t number = i % s->distinct;
     seg_id(s, number, s->id, &row->id);
@@ -118,7 +119,7 @@ static inline pomai_status seg_make(seg_source *s, pm_manifest_segment *entry, p
 static inline bool seg_same(seg_source *s, const pm_segment *segment, uint64_t i)
 {
     pm_segment_row want;
-    (void)seg_row(s, i, &want, NULL);
+    (void)seg_row(s, i, PM_SEG_ALL, &want, NULL);
     pm_id id;
     pm_segment_id(segment, i, &id);
     pomai_bytes document = pm_segment_document(segment, i);

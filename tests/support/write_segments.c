@@ -23,7 +23,7 @@ static int print_rows(seg_source *s, const char *path)
     if (to == NULL) return 1;
     for (uint64_t i = 0; i < s->rows; i++) {
         pm_segment_row row;
-        (void)seg_row(s, i, &row, NULL);
+        (void)seg_row(s, i, PM_SEG_ALL, &row, NULL);
         fprintf(to, "{\"shard\": %u, \"lsn\": %llu, \"stamp\": %llu, \"expiry\": %llu", row.shard,
                 (unsigned long long)row.lsn, (unsigned long long)row.stamp, (unsigned long long)row.expiry);
         if (row.id.bytes == NULL)

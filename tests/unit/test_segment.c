@@ -697,10 +697,10 @@ static pomai_status give_up(void *context, uint64_t bytes, pomai_error *err)
     return pm_fail(err, POMAI_ELOCKED, "closing");
 }
 
-static pomai_status long_id(void *context, uint64_t i, pm_segment_row *row, pomai_error *err)
+static pomai_status long_id(void *context, uint64_t i, uint32_t columns, pm_segment_row *row, pomai_error *err)
 {
     static const uint8_t text[POMAI_MAX_STRING_ID] = {1};
-    pomai_status status = seg_row(context, i, row, err);
+    pomai_status status = seg_row(context, i, columns, row, err);
     row->id = (pm_id){.bytes = text, .size = sizeof text};
     return status;
 }

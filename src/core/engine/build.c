@@ -66,40 +66,43 @@ typedef struct output {
     uint64_t first;
 } output;
 
-static void row_of_chunk(const pm_chunk *chunk, uint32_t row, uint32_t dim, uint32_t shards, pm_segment_row *to)
+/* A column at a time: what is asked for is cheap, so what is not had better cost nothing. */
+static void row_of_chunk(const pm_chunk *chunk, uint32_t row, const pm_build *b, uint32_t columns, pm_segment_row *to)
 {
-    pm_chunk_id(chunk, row, &to->id);
-    to->shard = to->id.bytes == NULL ? pm_shard_of_u64(to->id.u64, shards)
-                                     : pm_shard_of_string(to->id.bytes, to->id.size, shards);
-    to->lsn = chunk->lsn;
-    to->stamp = chunk->stamp;
-    to->expiry = chunk->expiry == NULL ? 0 : chunk->expiry[row];
-    to->vector = chunk->vectors + (size_t)row * dim;
-    to->document = pm_chunk_document(chunk, row);
+    if ((columns & (PM_SEG_ID | PM_SEG_SHARD)) != 0) pm_chunk_id(chunk, row, &to->id);
+    if ((columns & PM_SEG_SHARD) != 0)
+        to->shard = to->id.bytes == NULL ? pm_shard_of_u64(to->id.u64, b->db->shared.shards)
+                                         : pm_shard_of_string(to->id.bytes, to->id.size, b->db->shared.shards);
+    if ((columns & PM_SEG_LSN) != 0) to->lsn = chunk->lsn;
+    if ((columns & PM_SEG_STAMP) != 0) to->stamp = chunk->stamp;
+    if ((columns & PM_SEG_EXPIRY) != 0) to->expiry = chunk->expiry == NULL ? 0 : chunk->expiry[row];
+    if ((columns & PM_SEG_VECTOR) != 0) to->vector = chunk->vectors + (size_t)row * b->coll->dim;
+    if ((columns & PM_SEG_DOCUMENT) != 0) to->document = pm_chunk_document(chunk, row);
 }
 
-static void row_of_segment(const pm_segment *segment, uint32_t row, pm_segment_row *to)
+static void row_of_segment(const pm_segment *segment, uint32_t row, uint32_t columns, pm_segment_row *to)
 {
-    pm_segment_id(segment, row, &to->id);
-    to->shard = pm_segment_shard(segment, row);
-    to->lsn = pm_segment_lsn(segment, row);
-    to->stamp = pm_segment_stamp(segment, row);
-    to->expiry = pm_segment_first_expiry(segment) == 0 ? 0 : pm_segment_expiry(segment, row);
-    to->vector = pm_segment_vector(segment, row);
-    to->document = pm_segment_document(segment, row);
+    if ((columns & PM_SEG_ID) != 0) pm_segment_id(segment, row, &to->id);
+    if ((columns & PM_SEG_SHARD) != 0) to->shard = pm_segment_shard(segment, row);
+    if ((columns & PM_SEG_LSN) != 0) to->lsn = pm_segment_lsn(segment, row);
+    if ((columns & PM_SEG_STAMP) != 0) to->stamp = pm_segment_stamp(segment, row);
+    if ((columns & PM_SEG_EXPIRY) != 0)
+        to->expiry = pm_segment_first_expiry(segment) == 0 ? 0 : pm_segment_expiry(segment, row);
+    if ((columns & PM_SEG_VECTOR) != 0) to->vector = pm_segment_vector(segment, row);
+    if ((columns & PM_SEG_DOCUMENT) != 0) to->document = pm_segment_document(segment, row);
 }
 
-static pomai_status give_row(void *context, uint64_t i, pm_segment_row *row, pomai_error *err)
+static pomai_status give_row(void *context, uint64_t i, uint32_t columns, pm_segment_row *row, pomai_error *err)
 {
     const output *o = context;
     const pm_where *at = &o->build->row[o->first + i];
     if (pm_where_chunk(at->owner)) {
-        row_of_chunk(at->owner, at->row, o->build->coll->dim, o->build->db->shared.shards, row);
+        row_of_chunk(at->owner, at->row, o->build, columns, row);
         return POMAI_OK;
     }
     pm_segment *segment = (pm_segment *)(uintptr_t)at->owner;
-    pomai_status status = pm_segment_check(segment, PM_SEG_ALL, at->row, 1, err);
-    if (status == POMAI_OK) row_of_segment(segment, at->row, row);
+    pomai_status status = pm_segment_check(segment, columns, at->row, 1, err);
+    if (status == POMAI_OK) row_of_segment(segment, at->row, columns, row);
     return status;
 }
 

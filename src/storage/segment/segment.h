@@ -45,8 +45,9 @@ typedef struct pm_segment_row {
 typedef struct pm_segment_write {
     const pm_segment_place *place;
     uint64_t rows; /* 1 to PM_SEGMENT_MAX_ROWS */
-    /* Gives row i. Called for every row once a column, in ascending order within each pass. */
-    pomai_status (*row)(void *context, uint64_t i, pm_segment_row *row, pomai_error *err);
+    /* Gives of row i what `columns` (PM_SEG_ID and so on) name, and may give more. Called for every row once a column,
+     * in ascending order within each pass. */
+    pomai_status (*row)(void *context, uint64_t i, uint32_t columns, pm_segment_row *row, pomai_error *err);
     /* Called after about every 4 MiB written and at least once a pass; may sleep; a failure gives up. May be NULL. */
     pomai_status (*pace)(void *context, uint64_t bytes, pomai_error *err);
     void *context;

@@ -75,7 +75,7 @@ static pomai_status pass(const pm_segment_write *in, const pm_seg_plan *plan, pm
     const uint64_t seed = pm_segment_seed(in->place->uuid);
     for (uint64_t i = 0; i < in->rows; i++) {
         pm_segment_row row;
-        pomai_status status = in->row(in->context, i, &row, err);
+        pomai_status status = in->row(in->context, i, PM_SEG_ID, &row, err);
         if (status != POMAI_OK) return status;
         const uint64_t hash = pm_id_hash(&row.id, seed), bucket = pm_seg_bucket(hash, plan->bits);
         if (!place) {

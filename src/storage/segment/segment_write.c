@@ -13,7 +13,7 @@
 #include "base/mutant.h"
 #include "storage/segment/segment_int.h"
 
-enum { SAMPLE = 4096 };
+enum { SAMPLE = 4096, GATHER = 256 };
 
 /* ---- the first pass ---- */
 
@@ -92,7 +92,7 @@ static pomai_status survey_rows(survey *s, const pm_segment_write *in, pomai_err
     s->min_id = s->min_stamp = UINT64_MAX;
     for (uint64_t i = 0; i < in->rows; i++) {
         pm_segment_row row;
-        pomai_status status = in->row(in->context, i, &row, err);
+        pomai_status status = in->row(in->context, i, PM_SEG_ALL, &row, err);
         if (status != POMAI_OK) return status;
         const bool text = p->id_kind == POMAI_ID_STRING;
         if (row.shard >= p->shards || row.lsn == 0 || (row.id.bytes != NULL) != text ||
@@ -143,30 +143,42 @@ static pomai_status put_bit(pm_seg_out *out, cells *c, uint64_t i, bool set, boo
     return pm_seg_out_put(out, &bits, 1);
 }
 
-static pomai_status put_cell(pm_seg_out *out, uint32_t column, cells *c, uint64_t i, const pm_segment_row *row)
+/* What a column of the file needs of a row. */
+static uint32_t needed_by(uint32_t column)
 {
-    const pm_segment_write *in = out->in;
-    const uint16_t shard = (uint16_t)row->shard;
     switch (column) {
     case PM_BUF_ID_OFFSETS:
-        return put_offset(out, c, i, row->id.size);
     case PM_BUF_ID:
-        return row->id.bytes == NULL ? pm_seg_out_put(out, &row->id.u64, 8)
-                                     : pm_seg_out_put(out, row->id.bytes, row->id.size);
+        return PM_SEG_ID;
     case PM_BUF_SHARD:
-        return pm_seg_out_put(out, &shard, 2);
+        return PM_SEG_SHARD;
     case PM_BUF_LSN:
-        return pm_seg_out_put(out, &row->lsn, 8);
+        return PM_SEG_LSN;
     case PM_BUF_STAMP:
-        return pm_seg_out_put(out, &row->stamp, 8);
+        return PM_SEG_STAMP;
     case PM_BUF_EXPIRY_VALID:
-        return put_bit(out, c, i, row->expiry != 0, i + 1 == in->rows);
     case PM_BUF_EXPIRY:
-        return pm_seg_out_put(out, &row->expiry, 8);
+        return PM_SEG_EXPIRY;
     case PM_BUF_VECTOR:
-        return pm_seg_out_put(out, row->vector, in->place->dim * sizeof(float));
+        return PM_SEG_VECTOR;
+    default:
+        return PM_SEG_DOCUMENT;
+    }
+}
+
+static pomai_status put_cell(pm_seg_out *out, uint32_t column, cells *c, uint64_t i, const pm_segment_row *row)
+{
+    switch (column) {
+    case PM_BUF_ID:
+        return pm_seg_out_put(out, row->id.bytes, row->id.size);
+    case PM_BUF_ID_OFFSETS:
+        return put_offset(out, c, i, row->id.size);
+    case PM_BUF_EXPIRY_VALID:
+        return put_bit(out, c, i, row->expiry != 0, i + 1 == out->in->rows);
+    case PM_BUF_VECTOR:
+        return pm_seg_out_put(out, row->vector, out->in->place->dim * sizeof(float));
     case PM_BUF_DOCUMENT_VALID:
-        return put_bit(out, c, i, row->document.size > 0, i + 1 == in->rows);
+        return put_bit(out, c, i, row->document.size > 0, i + 1 == out->in->rows);
     case PM_BUF_DOCUMENT_OFFSETS:
         return put_offset(out, c, i, row->document.size);
     default:
@@ -174,16 +186,58 @@ static pomai_status put_cell(pm_seg_out *out, uint32_t column, cells *c, uint64_
     }
 }
 
-static pomai_status put_column(pm_seg_out *out, const pm_segment_buffer *buffer, uint32_t column)
+static pomai_status put_cells(pm_seg_out *out, uint32_t column)
 {
     const pm_segment_write *in = out->in;
+    const uint32_t needed = needed_by(column);
     cells c = {0, 0};
-    pomai_status status = pm_seg_out_pad(out, buffer->offset);
+    pomai_status status = POMAI_OK;
     for (uint64_t i = 0; i < in->rows && status == POMAI_OK; i++) {
         pm_segment_row row;
-        status = in->row(in->context, i, &row, out->err);
+        status = in->row(in->context, i, needed, &row, out->err);
         if (status == POMAI_OK) status = put_cell(out, column, &c, i, &row);
     }
+    return status;
+}
+
+/* A number a row, GATHER of them at a time. */
+static pomai_status put_numbers(pm_seg_out *out, uint32_t column)
+{
+    const pm_segment_write *in = out->in;
+    const uint32_t needed = needed_by(column);
+    uint64_t numbers[GATHER];
+    uint16_t shards[GATHER];
+    const bool narrow = column == PM_BUF_SHARD;
+    for (uint64_t first = 0, n; first < in->rows; first += n) {
+        n = pm_min_u64(GATHER, in->rows - first);
+        for (uint64_t i = 0; i < n; i++) {
+            pm_segment_row row;
+            pomai_status status = in->row(in->context, first + i, needed, &row, out->err);
+            if (status != POMAI_OK) return status;
+            if (narrow)
+                shards[i] = (uint16_t)row.shard;
+            else
+                numbers[i] = column == PM_BUF_ID      ? row.id.u64
+                             : column == PM_BUF_LSN   ? row.lsn
+                             : column == PM_BUF_STAMP ? row.stamp
+                                                      : row.expiry;
+        }
+        pomai_status status = narrow ? pm_seg_out_put(out, shards, n * sizeof shards[0])
+                                     : pm_seg_out_put(out, numbers, n * sizeof numbers[0]);
+        if (status != POMAI_OK) return status;
+    }
+    return POMAI_OK;
+}
+
+static pomai_status put_column(pm_seg_out *out, const pm_segment_buffer *buffer, uint32_t column)
+{
+    pomai_status status = pm_seg_out_pad(out, buffer->offset);
+    if (status != POMAI_OK) return status;
+    if (column == PM_BUF_SHARD || column == PM_BUF_LSN || column == PM_BUF_STAMP || column == PM_BUF_EXPIRY ||
+        (column == PM_BUF_ID && out->in->place->id_kind == POMAI_ID_U64))
+        status = put_numbers(out, column);
+    else
+        status = put_cells(out, column);
     if (status == POMAI_OK && out->offset + out->used != buffer->offset + buffer->length)
         status = pm_fail(out->err, POMAI_EINTERNAL, "the rows changed while %s was written", out->path);
     return status;
