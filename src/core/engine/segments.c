@@ -18,6 +18,7 @@ pomai_status pm_segments_open(const pm_db *db, const pm_coll *coll, const pm_man
 {
     pomai_status status = POMAI_OK;
     shown->segments = 0;
+    shown->version = entry->segments > 0; /* 0 says that a batch was not looked up */
     for (uint32_t i = 0; i < entry->segments && status == POMAI_OK; i++) {
         char *dir = pm_segment_path(db, coll->id, entry->segment[i].number);
         if (dir == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open the segments of %s", coll->name);

@@ -20,7 +20,7 @@ typedef struct search {
     bool bounded;
 } search;
 
-/* Assigned ids nearly always are: nobody looked them up before. */
+/* Assigned ids, which nobody looks up before, nearly always are. */
 static bool above_segments(search *s, const pm_id *id)
 {
     if (id->bytes != NULL) return false;

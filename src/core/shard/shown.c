@@ -148,8 +148,8 @@ static pomai_status look_up_all(const pm_shared *shared, const pm_shown *shown, 
 
 static bool all_new(const pm_batch *batch, uint64_t next_id)
 {
-    if (batch->u64_ids == NULL) return batch->string_ids == NULL; /* assigned */
-    if (next_id == UINT64_MAX) return false;                      /* or the largest there is */
+    if (batch->u64_ids == NULL) return false;
+    if (next_id == UINT64_MAX) return false; /* or the largest there is */
     for (uint32_t i = 0; i < batch->rows; i++)
         if (batch->u64_ids[i] < next_id) return false;
     return true;
@@ -157,6 +157,8 @@ static bool all_new(const pm_batch *batch, uint64_t next_id)
 
 pomai_status pm_batch_look_up(pm_shared *shared, pm_batch *batch, pomai_error *err)
 {
+    /* Assigned: no segment has them, unless another client gave one that large; the actor sees which. */
+    if (batch->u64_ids == NULL && batch->string_ids == NULL) return POMAI_OK;
     pomai_status status = POMAI_OK;
     pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
     const pm_shown *shown = atomic_load(&batch->coll->shown);
