@@ -146,10 +146,12 @@ static int open_plain(char path[600], uint32_t number)
     return fd;
 }
 
-/* Over and over into 64 MiB that are allocated. */
+/* Into 64 MiB that are allocated and not yet written; when they are full, into others: as a log does it. */
 static void write_plain(int fd, size_t record, uint64_t turn)
 {
     const uint64_t records = (64 << 20) / record;
+    if (turn > 0 && turn % records == 0 && (ftruncate(fd, 0) != 0 || fallocate(fd, 0, 0, 64 << 20) != 0))
+        load_die("plain file", strerror(errno));
     if (pwrite(fd, load.pool, record, (off_t)(turn % records * record)) != (ssize_t)record || fdatasync(fd) != 0)
         load_die("plain write", strerror(errno));
 }
