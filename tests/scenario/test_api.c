@@ -1018,7 +1018,9 @@ static void test_inspectors(void **state)
     struct box *box = *state;
     pomai_error err;
     char *json;
-    pomai_db *db = open_db(box, NULL);
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.flags = POMAI_OPEN_NO_FLUSH_AT_CLOSE; /* so that there is a log to look at */
+    pomai_db *db = open_db(box, &options);
     for (unsigned i = 0; i < 5; i++)
         put_rows(pomai_default(db), i * 100, 10, 4);
     assert_ok(pomai_stats(db, &json, &err));

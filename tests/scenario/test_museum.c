@@ -63,7 +63,7 @@ static void open_or_verify(struct call *c)
     struct museum *m = c->m;
     pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
     options.shards = m->shards;
-    options.flags = c->flags;
+    options.flags = c->flags | POMAI_OPEN_NO_FLUSH_AT_CLOSE; /* the exhibits are of the log */
     options.wal_file_bytes = 64 << 10;
     options.search_threads = UINT32_MAX;
     if (c->what == OPEN)
