@@ -17,6 +17,7 @@
 #include "../support/exact.h"
 #include "../support/tmp.h"
 #include "ledger.h"
+#include "storage/manifest/manifest.h"
 #include "writer.h"
 
 enum { CHECK_FAILED = 8 };
@@ -176,6 +177,8 @@ static void check_get(struct ledger *l, struct found *found, unsigned coll, poma
         if (tag.version != expected[i])
             check_fail("get finds version %u of collection %u row %u, search finds %u", tag.version, coll, i,
                        expected[i]);
+        if (pomai_rows_expiry(rows, i) != (vector == NULL ? 0 : row_expiry(coll, tag)))
+            check_fail("get: row %u of collection %u expires at another time", i, coll);
     }
     pomai_rows_free(rows);
 }
@@ -433,11 +436,27 @@ static int compare_log_parts(const void *pa, const void *pb)
     return a->part < b->part ? -1 : a->part > b->part;
 }
 
-/* Once recovered, a batch is in the log with all its parts, or an ABORT is in every shard that has one of them. */
+static pm_manifest read_manifest(const char *path)
+{
+    char dir[T_PATH_MAX];
+    pm_manifest manifest;
+    pomai_error err;
+    t_join(dir, path, "manifest");
+    check_ok(pm_manifest_read(pm_os_posix(), dir, &manifest, &err), &err, "read the manifest");
+    return manifest;
+}
+
+/* Once recovered, a batch is in the log with all its parts, or an ABORT is in every shard that has one of them; but of
+ * batches up to `resolved` parts may be retired. */
 static void check_log(const char *path)
 {
     struct log_parts parts = {0};
     pomai_error err;
+    pm_manifest manifest = read_manifest(path);
+    uint64_t resolved = manifest.shard[0].resolved;
+    for (uint32_t i = 0; i < manifest.shards; i++)
+        resolved = manifest.shard[i].resolved < resolved ? manifest.shard[i].resolved : resolved;
+    pm_manifest_clear(&manifest);
     check_ok(pomai_dump_wal(path, 1, take_log_line, &parts, &err), &err, "dump_wal");
     if (parts.count > 0) qsort(parts.list, parts.count, sizeof *parts.list, compare_log_parts);
     for (size_t i = 0, n; i < parts.count; i += n) {
@@ -448,12 +467,55 @@ static void check_log(const char *path)
             if (!p->abort && p->part >= p->parts) check_fail("part %u of %u in the log", p->part, p->parts);
             whole += !p->abort && (n == 0 || p->part != p[-1].part);
         }
+        if (parts.list[i].batch <= resolved) continue;
         if (parts.list[i].abort) check_fail("an ABORT without a part, batch %llu", parts.list[i].batch);
         if (whole < parts.list[i].parts && (abort_shards & put_shards) != put_shards)
             check_fail("batch %llu has %u of its %u parts and no ABORT in some shard: parts in %x, ABORT in %x",
                        parts.list[i].batch, whole, parts.list[i].parts, put_shards, abort_shards);
     }
     free(parts.list);
+}
+
+/* ---- segments ---- */
+
+static unsigned segment_dirs;
+
+static int count_segment_dir(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st;
+    segment_dirs += kind == FTW_D && where->level == 3 && strstr(path, "/segments/") != NULL;
+    return 0;
+}
+
+/* What interrupted flushes and compactions left is gone. */
+static void check_leftovers(const char *path)
+{
+    char dir[T_PATH_MAX];
+    unsigned named = 0;
+    pm_manifest manifest = read_manifest(path);
+    for (uint32_t i = 0; i < manifest.collections; i++)
+        named += manifest.entry[i].segments;
+    pm_manifest_clear(&manifest);
+    segment_dirs = 0;
+    t_join(dir, path, "collections");
+    nftw(dir, count_segment_dir, 8, FTW_PHYS);
+    if (segment_dirs != named) check_fail("the manifest names %u segments, %u are there", named, segment_dirs);
+}
+
+/* Where rows lie is nothing that anybody sees. */
+static void move_rows(struct ledger *l, pomai_db *db, struct found *found, struct t_rng *rng)
+{
+    uint64_t before[2], after[2], digest = found->digest;
+    pomai_error err;
+    check_ok(pomai_digest(db, NULL, before, &err), &err, "digest");
+    check_ok(pomai_flush(db, &err), &err, "flush");
+    check_ok(pomai_digest(db, NULL, after, &err), &err, "digest");
+    if (memcmp(before, after, sizeof after) != 0) check_fail("after a flush the digest is another");
+    if (t_chance(rng, 50)) check_ok(pomai_compact(db, NULL, &err), &err, "compact");
+    check_ok(pomai_digest(db, NULL, after, &err), &err, "digest");
+    if (memcmp(before, after, sizeof after) != 0) check_fail("after a compaction the digest is another");
+    read_database(l, db, found, rng);
+    if (found->digest != digest) check_fail("after a flush another state is there");
 }
 
 /* ---- the process ---- */
@@ -548,8 +610,12 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
         resolve(l, i, found);
     check_ok(pomai_stats(db, &stats, &err), &err, "stats");
     pomai_free(stats);
+    if (t_chance(&rng, 20)) move_rows(l, db, found, &rng);
+    uint64_t words[2], again[2];
+    check_ok(pomai_digest(db, NULL, words, &err), &err, "digest");
     check_ok(pomai_close(db, &err), &err, "close");
     verify(path);
+    check_leftovers(path);
     if (t_chance(&rng, 20)) check_log(path);
     if (t_chance(&rng, 35)) {
         uint64_t digest = found->digest;
@@ -558,6 +624,8 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
         check_report(l, path, db, false);
         read_database(l, db, found, &rng);
         if (found->digest != digest) check_fail("opened once more, another state is there");
+        check_ok(pomai_digest(db, NULL, again, &err), &err, "digest");
+        if (memcmp(words, again, sizeof again) != 0) check_fail("opened once more, the digest is another");
         check_ok(pomai_close(db, &err), &err, "close once more");
     }
     _exit(0);

@@ -7,6 +7,7 @@
 #ifndef T_CRASH_TORN_H
 #define T_CRASH_TORN_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,18 +20,21 @@
 #include "base/base.h"
 #include "storage/format.h"
 
-/* The newest log file of a shard; false if there is none. */
+/* The newest log file of a shard; false if there is none. The oldest may be retired. */
 static inline bool newest_log(const char *db, uint32_t shard, char path[T_PATH_MAX])
 {
-    bool found = false;
-    for (unsigned n = 1; n < 100000; n++) {
-        char candidate[T_PATH_MAX];
-        int size = snprintf(candidate, sizeof candidate, "%s/shards/1/%u/wal/%010u.wal", db, shard, n);
-        if (size < 0 || size >= T_PATH_MAX || access(candidate, F_OK) != 0) break;
-        memcpy(path, candidate, (size_t)size + 1);
-        found = true;
+    char dir[T_PATH_MAX - 32];
+    unsigned newest = 0, number;
+    int size = snprintf(dir, sizeof dir, "%s/shards/1/%u/wal", db, shard), end;
+    DIR *list = size > 0 && size < (int)sizeof dir ? opendir(dir) : NULL;
+    if (list == NULL) return false;
+    for (struct dirent *e; (e = readdir(list)) != NULL;) {
+        end = 0;
+        if (sscanf(e->d_name, "%10u.wal%n", &number, &end) == 1 && end == 14 && e->d_name[end] == '\0')
+            newest = number > newest ? number : newest;
     }
-    return found;
+    closedir(list);
+    return newest > 0 && snprintf(path, T_PATH_MAX, "%s/%010u.wal", dir, newest) < T_PATH_MAX;
 }
 
 static inline bool record_is_whole(const uint8_t *at, uint64_t left, uint32_t seed)

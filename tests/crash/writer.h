@@ -33,7 +33,7 @@ struct client {
         pomai_bytes document[BATCH];
         pomai_bytes string[BATCH];
         char string_bytes[BATCH / 4][POMAI_MAX_STRING_ID]; /* STRING batches are smaller */
-        uint64_t ids[BATCH];
+        uint64_t ids[BATCH], expiry[BATCH];
         float vectors[BATCH * MAX_DIM];
         pomai_batch view;
     } flight[WINDOW];
@@ -263,6 +263,7 @@ static void client_fill(struct client *cl, const struct op *op, unsigned slot)
         t_tagged_document(salt, tag, documents + at);
         cl->flight[slot].document[i] = (pomai_bytes){size > 0 ? documents + at : NULL, size};
         at += size;
+        cl->flight[slot].expiry[i] = row_expiry(op->coll, tag);
         if (op->coll == C_STRING) {
             char *to = cl->flight[slot].string_bytes[i];
             cl->flight[slot].string[i] = (pomai_bytes){to, string_id(cl->me, op->index[i], to)};
@@ -281,6 +282,7 @@ static void client_fill(struct client *cl, const struct op *op, unsigned slot)
     view.u64_ids = op->coll == C_U64 || op->coll == C_OWN || op->given ? cl->flight[slot].ids : NULL;
     view.string_ids = op->coll == C_STRING ? cl->flight[slot].string : NULL;
     view.documents = cl->flight[slot].document;
+    view.expiry_ns = op->coll == C_U64 && op->version % 2 == 0 ? cl->flight[slot].expiry : NULL;
     cl->flight[slot].view = view;
 }
 
@@ -501,10 +503,30 @@ static void client_put_bad(struct client *cl)
     cl->flight[slot].documents = NULL;
 }
 
+/* Asks for what otherwise comes when it is due. */
+static void client_maintain(struct client *cl)
+{
+    pomai_error err;
+    switch (t_below(&cl->rng, 6)) {
+    case 0:
+    case 1:
+        writer_ok(pomai_flush(cl->db, &err), &err, "flush");
+        break;
+    case 2:
+        writer_ok(pomai_compact(cl->db, NULL, &err), &err, "compact");
+        break;
+    case 3:
+        writer_ok(pomai_freeze(cl->db, NULL, &err), &err, "freeze");
+        break;
+    default:
+        writer_ok(pomai_sync(cl->db, &err), &err, "sync");
+        break;
+    }
+}
+
 static void client_step(struct client *cl)
 {
     uint64_t kind = t_below(&cl->rng, 100);
-    pomai_error err;
     if (kind < 42) {
         client_put(cl, C_U64);
     } else if (kind < 50) {
@@ -529,7 +551,7 @@ static void client_step(struct client *cl)
     } else if (kind < 98) {
         client_put_bad(cl);
     } else if (kind < 99) {
-        writer_ok(pomai_sync(cl->db, &err), &err, "sync");
+        client_maintain(cl);
     } else if (cl->l->plan.idle) { /* the log falls idle and its WATERMARK is written */
         client_drain(cl);
         usleep(14000);
@@ -564,6 +586,14 @@ static pomai_open_options draw_open_options(struct t_rng *rng, const struct ledg
     options.mailbox_slots = t_chance(rng, 25) ? 1u << t_range(rng, 0, 3) : 0;
     options.wal_file_bytes = t_chance(rng, 70) ? 65536 : (uint64_t)65536 << t_below(rng, 6);
     if (t_chance(rng, 10)) options.flags |= POMAI_OPEN_STRICT_MARK;
+    if (t_chance(rng, 40)) options.flags |= POMAI_OPEN_NO_FLUSH_AT_CLOSE;
+    if (t_chance(rng, 70) || l->plan.target >= PM_POINT_WAL_RETIRED) { /* flushes and compactions all the time */
+        options.flush_bytes = (uint64_t)4096 << t_below(rng, 8);
+        options.log_bytes = (uint64_t)65536 << t_below(rng, 4);
+        options.segment_bytes = (uint64_t)4096 << t_below(rng, 10);
+    }
+    options.freeze_rows = t_skewed(rng, 1, 1000);
+    options.compact_rate = t_chance(rng, 80) ? UINT64_MAX : (uint64_t)1 << 20;
     return options;
 }
 
