@@ -18,14 +18,25 @@
 #include "pomai/pomai.h"
 #include "threads.h"
 
-enum { SLOTS = 6, PENDING = 6, MAX_ROWS = 2500 };
+enum { SLOTS = 6, PENDING = 6, MAX_ROWS = 2500, SHOTS = 3 };
 
 /* A collection, or a name for one; slot 0 is `default`. */
 struct slot {
     struct m_coll model;
     bool exists;
     enum t_style style;
+    bool ghosts;   /* rows are put that have expired already */
+    unsigned made; /* which of those that had the name */
     pomai_collection *handle;
+};
+
+/* A snapshot, and what there was when it was taken. */
+struct shot {
+    pomai_snapshot *snapshot; /* NULL: free */
+    uint64_t digest[2];
+    unsigned changes; /* of the catalogue, until then */
+    struct m_coll coll[SLOTS];
+    unsigned made[SLOTS]; /* 0: there was none */
 };
 
 struct pending {
@@ -47,6 +58,10 @@ struct world {
     pomai_durability level;
     struct slot slots[SLOTS];
     struct pending pending[PENDING];
+    struct shot shots[SHOTS];
+    unsigned changes;               /* of the catalogue */
+    const pomai_snapshot *snapshot; /* what reads go by */
+    pomai_read_mode mode;
     uint64_t blocks[4];   /* where clustered ids lie */
     const void *oversize; /* POMAI_MAX_BATCH_BYTES and more of zeros that cost nothing */
 };
@@ -102,6 +117,12 @@ static pomai_open_options draw_open_options(struct world *w)
     options.search_threads = helpers[t_below(&w->rng, 4)];
     options.wal_file_bytes = file_bytes[t_below(&w->rng, 6)];
     if (t_chance(&w->rng, 10)) options.flags |= POMAI_OPEN_STRICT_MARK;
+    if (t_chance(&w->rng, 40)) options.flags |= POMAI_OPEN_NO_FLUSH_AT_CLOSE;
+    if (t_chance(&w->rng, 60)) options.flush_bytes = (uint64_t)4096 << t_below(&w->rng, 9);
+    if (t_chance(&w->rng, 60)) options.log_bytes = (uint64_t)65536 << t_below(&w->rng, 4);
+    if (t_chance(&w->rng, 60)) options.segment_bytes = (uint64_t)16384 << t_below(&w->rng, 8);
+    if (t_chance(&w->rng, 60)) options.freeze_rows = t_skewed(&w->rng, 1, 2000);
+    options.compact_rate = t_chance(&w->rng, 70) ? UINT64_MAX : 0;
     return options;
 }
 
@@ -161,6 +182,17 @@ static void draw_documents(struct world *w, struct m_batch *batch)
     }
 }
 
+/* Never, in a few thousand years, or long ago. */
+static void draw_expiries(struct world *w, const struct slot *slot, struct m_batch *batch)
+{
+    batch->expiry = m_alloc(batch->rows * sizeof *batch->expiry);
+    for (uint64_t i = 0; i < batch->rows; i++) {
+        uint64_t kind = t_below(&w->rng, 10);
+        if (kind < 5) batch->expiry[i] = UINT64_C(9000000000000000000) + t_below(&w->rng, 1000);
+        if (kind > 7 && slot->ghosts) batch->expiry[i] = 1 + t_below(&w->rng, M_PAST);
+    }
+}
+
 /* A batch of up to `rows`; fewer if the ids repeat. */
 static struct m_batch draw_batch(struct world *w, const struct slot *slot, uint64_t rows, bool assigned)
 {
@@ -189,6 +221,7 @@ static struct m_batch draw_batch(struct world *w, const struct slot *slot, uint6
     for (uint64_t i = 0; i < batch.rows; i++)
         draw_vector(w, slot, batch.vectors + i * batch.dim);
     if (t_chance(&w->rng, 50)) draw_documents(w, &batch);
+    if (t_chance(&w->rng, 25)) draw_expiries(w, slot, &batch);
     return batch;
 }
 
@@ -343,6 +376,8 @@ static bool do_commit(struct world *w, struct slot *slot)
     }
     if (assigned_is_pending(w, slot) && !settle(w, slot)) return false;
     struct m_batch batch = draw_batch(w, slot, draw_rows(w), true);
+    free(batch.expiry); /* a block takes none */
+    batch.expiry = NULL;
     size_t floats = batch.rows * batch.dim;
     bool ok = expect(w, pomai_reserve(slot->handle, batch.rows, batch.dim, &block, &err), POMAI_OK, &err, "reserve");
     if (!ok) goto out;
@@ -399,7 +434,7 @@ static bool do_delete(struct world *w, struct slot *slot)
         there += m_delete(&slot->model, drawn.ids != NULL ? drawn.ids[i] : 0,
                           drawn.strings != NULL ? drawn.strings[i] : (pomai_bytes){NULL, 0});
     bool ok = expect(w, status, POMAI_OK, &err, "delete");
-    if (ok && ack.rows != there)
+    if (ok && (ack.rows < there || (ack.rows > there && !slot->ghosts))) /* those that expired may still be stored */
         ok = fail(w, "delete: %llu were there, ack.rows is %llu", (unsigned long long)there,
                   (unsigned long long)ack.rows);
     m_batch_free(&drawn);
@@ -413,7 +448,10 @@ static bool check_get(struct world *w, const struct slot *slot, const pomai_ids 
     const struct m_coll *coll = &slot->model;
     pomai_error err;
     pomai_rows *rows;
-    if (!expect(w, pomai_get(slot->handle, ids, NULL, &rows, &err), POMAI_OK, &err, "get")) return false;
+    pomai_get_options options = POMAI_GET_OPTIONS_INIT;
+    options.snapshot = w->snapshot;
+    options.mode = w->mode;
+    if (!expect(w, pomai_get(slot->handle, ids, &options, &rows, &err), POMAI_OK, &err, "get")) return false;
     bool ok = pomai_rows_count(rows) == ids->count && (ids->count == 0 || pomai_rows_dim(rows) == coll->dim);
     if (!ok) fail(w, "get: %zu entries of dimension %u", pomai_rows_count(rows), pomai_rows_dim(rows));
     for (size_t i = 0; ok && i < ids->count; i++) {
@@ -433,6 +471,11 @@ static bool check_get(struct world *w, const struct slot *slot, const pomai_ids 
             ok = fail(w, "get: id %llu (entry %zu) has another document", (unsigned long long)id, i);
         } else if (pomai_rows_stamp(rows, i) == 0) {
             ok = fail(w, "get: id %llu (entry %zu) has no stamp", (unsigned long long)id, i);
+        } else {
+            uint64_t expiry = coll->rows[at].expiry;
+            if (expiry == M_TTL) expiry = pomai_rows_stamp(rows, i) + coll->ttl;
+            if (pomai_rows_expiry(rows, i) != expiry)
+                ok = fail(w, "get: id %llu (entry %zu) has another expiry", (unsigned long long)id, i);
         }
     }
     pomai_rows_free(rows);
@@ -572,7 +615,7 @@ static bool compare_slot(struct world *w, const struct slot *slot)
 {
     const struct m_coll *coll = &slot->model;
     pomai_error err;
-    if (!check_info(w, slot)) return false;
+    if (w->snapshot == NULL && !check_info(w, slot)) return false;
     uint64_t *u64 = m_alloc((coll->count + 1) * sizeof *u64);
     pomai_bytes *strings = m_alloc((coll->count + 1) * sizeof *strings);
     for (size_t i = 0; i < coll->count; i++) {
@@ -588,6 +631,8 @@ static bool compare_slot(struct world *w, const struct slot *slot)
     draw_vector(w, slot, query);
     pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
     options.include = POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS;
+    options.snapshot = w->snapshot;
+    options.mode = w->mode;
     pomai_result *result;
     pomai_status status = pomai_search(slot->handle, query, 1, coll->dim, coll->count + 2, &options, &result, &err);
     ok = expect(w, status, POMAI_OK, &err, "full search") &&
@@ -790,6 +835,9 @@ static bool do_create(struct world *w, struct slot *slot)
     coll->metric = (pomai_metric)t_range(&w->rng, POMAI_METRIC_L2, POMAI_METRIC_COSINE);
     coll->kind = t_chance(&w->rng, 30) ? POMAI_ID_STRING : POMAI_ID_U64;
     slot->style = (enum t_style)t_below(&w->rng, T_STYLE_COUNT);
+    slot->ghosts = t_chance(&w->rng, 30);
+    slot->made = ++w->changes;
+    coll->ttl = slot != &w->slots[0] && t_chance(&w->rng, 30) ? UINT64_C(1000000000000000000) : 0;
     if (slot == &w->slots[0]) { /* the first put makes it */
         coll->metric = POMAI_METRIC_L2;
         slot->handle = pomai_default(w->db);
@@ -799,6 +847,7 @@ static bool do_create(struct world *w, struct slot *slot)
     options.dim = coll->dim;
     options.metric = coll->metric;
     options.id_kind = coll->kind;
+    options.ttl_ns = coll->ttl;
     pomai_status status = pomai_collection_create(w->db, coll->name, &options, &slot->handle, &err);
     slot->exists = true;
     return expect(w, status, POMAI_OK, &err, "create");
@@ -822,6 +871,7 @@ static bool do_drop(struct world *w, struct slot *slot)
     if (slot == &w->slots[0]) return true;
     if (!settle(w, slot)) return false;
     if (!expect(w, pomai_collection_drop(w->db, slot->model.name, &err), POMAI_OK, &err, "drop")) return false;
+    w->changes++;
     pomai_status status = pomai_collection_get_info(slot->handle, &info, &err);
     if (!expect(w, status, POMAI_ENOTFOUND, &err, "info of a dropped collection")) return false;
     pomai_collection_close(slot->handle);
@@ -831,6 +881,106 @@ static bool do_drop(struct world *w, struct slot *slot)
     status = pomai_collection_open(w->db, slot->model.name, &slot->handle, &err);
     return expect(w, status, POMAI_ENOTFOUND, &err, "open a dropped collection") &&
            expect(w, pomai_collection_drop(w->db, slot->model.name, &err), POMAI_ENOTFOUND, &err, "drop twice");
+}
+
+/* ---- where rows lie ---- */
+
+static bool digest(struct world *w, const pomai_snapshot *snapshot, uint64_t words[2])
+{
+    pomai_error err;
+    return expect(w, pomai_digest(w->db, snapshot, words, &err), POMAI_OK, &err, "digest");
+}
+
+static bool check_digest(struct world *w, const pomai_snapshot *snapshot, const uint64_t before[2], const char *what)
+{
+    uint64_t words[2];
+    if (!digest(w, snapshot, words)) return false;
+    return (words[0] == before[0] && words[1] == before[1]) || fail(w, "%s: the digest is another", what);
+}
+
+static bool move_rows(struct world *w, const struct slot *slot, bool compacts)
+{
+    pomai_error err;
+    if (!compacts) return expect(w, pomai_flush(w->db, &err), POMAI_OK, &err, "flush");
+    pomai_collection *only = t_chance(&w->rng, 50) ? slot->handle : NULL;
+    return expect(w, pomai_compact(w->db, only, &err), POMAI_OK, &err, "compact");
+}
+
+/* With puts under way, or with none, so that nothing may change. */
+static bool do_move(struct world *w, struct slot *slot, bool compacts)
+{
+    uint64_t before[2];
+    if (t_chance(&w->rng, 50)) return move_rows(w, slot, compacts);
+    return settle(w, NULL) && digest(w, NULL, before) && move_rows(w, slot, compacts) &&
+           check_digest(w, NULL, before, compacts ? "compact" : "flush") && compare_slot(w, slot);
+}
+
+/* What is frozen is seen by bounded reads. */
+static bool do_freeze(struct world *w, struct slot *slot)
+{
+    pomai_error err;
+    if (!settle(w, NULL)) return false;
+    pomai_collection *only = t_chance(&w->rng, 50) ? slot->handle : NULL;
+    if (!expect(w, pomai_freeze(w->db, only, &err), POMAI_OK, &err, "freeze")) return false;
+    w->mode = POMAI_READ_BOUNDED;
+    bool ok = compare_slot(w, slot);
+    w->mode = POMAI_READ_LATEST;
+    return ok;
+}
+
+static void free_shot(struct shot *shot)
+{
+    pomai_snapshot_close(shot->snapshot);
+    for (unsigned s = 0; s < SLOTS; s++)
+        m_clear(&shot->coll[s]);
+    memset(shot, 0, sizeof *shot);
+}
+
+static bool take_shot(struct world *w, struct shot *shot)
+{
+    pomai_error err;
+    if (!settle(w, NULL) || !digest(w, NULL, shot->digest)) return false;
+    if (!expect(w, pomai_snapshot_open(w->db, &shot->snapshot, &err), POMAI_OK, &err, "snapshot")) return false;
+    shot->changes = w->changes;
+    for (unsigned s = 0; s < SLOTS; s++) {
+        if (!w->slots[s].exists) continue;
+        shot->coll[s] = m_copy(&w->slots[s].model);
+        shot->made[s] = w->slots[s].made;
+    }
+    return check_digest(w, shot->snapshot, shot->digest, "snapshot");
+}
+
+/* It shows what there was; of a collection that was made since, nothing. */
+static bool check_shot(struct world *w, struct shot *shot)
+{
+    bool ok = shot->changes != w->changes || check_digest(w, shot->snapshot, shot->digest, "old snapshot");
+    w->snapshot = shot->snapshot;
+    for (unsigned s = 0; s < SLOTS && ok; s++) {
+        struct slot then = w->slots[s];
+        if (!then.exists) continue;
+        then.model.count = 0;
+        if (shot->made[s] == then.made) then.model = shot->coll[s];
+        ok = compare_slot(w, &then);
+    }
+    w->snapshot = NULL;
+    return ok;
+}
+
+static bool do_snapshot(struct world *w)
+{
+    struct shot *shot = &w->shots[t_below(&w->rng, SHOTS)];
+    if (shot->snapshot == NULL) return take_shot(w, shot);
+    if (!check_shot(w, shot)) return false;
+    if (t_chance(&w->rng, 50)) free_shot(shot);
+    return true;
+}
+
+static bool check_shots(struct world *w)
+{
+    bool ok = true;
+    for (unsigned i = 0; i < SHOTS && ok; i++)
+        if (w->shots[i].snapshot != NULL) ok = check_shot(w, &w->shots[i]);
+    return ok;
 }
 
 /* ---- open and close ---- */
@@ -870,14 +1020,18 @@ static void close_slots(struct world *w)
 static bool close_db(struct world *w)
 {
     pomai_error err;
-    if (!settle(w, NULL)) return false;
+    if (!settle(w, NULL) || !check_shots(w)) return false;
     bool handles = false;
+    for (unsigned i = 0; i < SHOTS; i++)
+        handles = handles || w->shots[i].snapshot != NULL;
     for (unsigned s = 1; s < SLOTS; s++)
         handles = handles || w->slots[s].handle != NULL;
     if (handles && t_chance(&w->rng, 30) &&
         !expect(w, pomai_close(w->db, &err), POMAI_EBUSY, &err, "close with open handles"))
         return false;
     close_slots(w);
+    for (unsigned i = 0; i < SHOTS; i++)
+        if (w->shots[i].snapshot != NULL) free_shot(&w->shots[i]);
     pomai_status status = pomai_close(w->db, &err);
     w->db = NULL;
     return expect(w, status, POMAI_OK, &err, "close");
@@ -942,10 +1096,11 @@ static bool read_only_visit(struct world *w)
 
 static bool do_reopen(struct world *w)
 {
-    if (!close_db(w)) return false;
+    uint64_t before[2];
+    if (!settle(w, NULL) || !digest(w, NULL, before) || !close_db(w)) return false;
     if (t_chance(&w->rng, 50) && !verify(w)) return false;
     if (t_chance(&w->rng, 30) && !read_only_visit(w)) return false;
-    return open_db(w, draw_open_options(w)) && compare_all(w);
+    return open_db(w, draw_open_options(w)) && check_digest(w, NULL, before, "reopen") && compare_all(w);
 }
 
 /* ---- a case ---- */
@@ -973,9 +1128,9 @@ static const struct {
     const char *name;
     unsigned weight;
 } ops[] = {
-    {"put", 22}, {"put_async", 16}, {"assigned put", 7}, {"commit", 6}, {"delete", 11},
-    {"get", 12}, {"search", 15},    {"bad input", 9},    {"wait", 5},   {"create", 3},
-    {"drop", 1}, {"inspect", 3},    {"sync", 1},         {"reopen", 2},
+    {"put", 22},    {"put_async", 16}, {"assigned put", 7}, {"commit", 6}, {"delete", 11},  {"get", 12},
+    {"search", 15}, {"bad input", 9},  {"wait", 5},         {"create", 3}, {"drop", 1},     {"inspect", 3},
+    {"sync", 1},    {"flush", 3},      {"compact", 3},      {"freeze", 3}, {"snapshot", 5}, {"reopen", 2},
 };
 enum { OPS = sizeof ops / sizeof ops[0] };
 
@@ -1020,6 +1175,13 @@ static bool do_op(struct world *w)
         return settle(w, slot) && check_info(w, slot) && check_list(w) && check_stats(w);
     case 12:
         return expect(w, pomai_sync(w->db, &err), POMAI_OK, &err, "sync");
+    case 13:
+    case 14:
+        return do_move(w, slot, op == 14);
+    case 15:
+        return do_freeze(w, slot);
+    case 16:
+        return do_snapshot(w);
     default:
         return do_reopen(w);
     }
@@ -1051,7 +1213,7 @@ static bool run_case(const struct t_args *args, uint64_t seed, const void *overs
     for (w->op = 1; ok && w->op <= count; w->op++)
         ok = do_op(w);
     w->doing = "end";
-    if (ok) ok = settle(w, NULL) && compare_all(w) && close_db(w) && verify(w);
+    if (ok) ok = settle(w, NULL) && compare_all(w) && check_shots(w) && close_db(w) && verify(w);
     if (ok) ok = open_db(w, draw_open_options(w)) && compare_all(w) && close_db(w);
     if (args->verbose) /* the same seed must say the same */
         printf("model: %u operations, random state %llx\n", w->op - 1, (unsigned long long)w->rng.state);

@@ -482,6 +482,87 @@ static bool th_search_still(struct th_client *c)
     return ok || th_fail(c, "search: another answer over rows that nobody changes");
 }
 
+/* ---- where rows lie ---- */
+
+static bool th_maintain(struct th_client *c)
+{
+    const struct th_shared *s = c->shared;
+    pomai_error err;
+    switch (t_below(&c->rng, 4)) {
+    case 0:
+        return th_ok(c, pomai_sync(s->db, &err), &err, "sync");
+    case 1:
+        return th_ok(c, pomai_compact(s->db, t_chance(&c->rng, 50) ? s->rows : NULL, &err), &err, "compact");
+    default:
+        return th_ok(c, pomai_flush(s->db, &err), &err, "flush");
+    }
+}
+
+/* The versions of all of somebody's rows, as a read sees them. */
+static bool th_versions(struct th_client *c, unsigned owner, const pomai_get_options *options, uint32_t out[TH_OWN])
+{
+    const struct th_shared *s = c->shared;
+    uint64_t ids[TH_OWN];
+    pomai_rows *rows;
+    pomai_error err;
+    for (uint32_t i = 0; i < TH_OWN; i++)
+        ids[i] = th_id(s, owner, i);
+    pomai_ids list = {TH_OWN, ids, NULL};
+    if (!th_ok(c, pomai_get(s->rows, &list, options, &rows, &err), &err, "get everything of one")) return false;
+    bool ok = true;
+    for (uint32_t i = 0; i < TH_OWN && ok; i++) {
+        const float *vector = pomai_rows_vector(rows, i);
+        pomai_bytes document = pomai_rows_document(rows, i);
+        struct t_tag tag = {0};
+        if (vector != NULL && (!t_read_tag(vector, &tag) || tag.writer != owner || tag.row != i ||
+                               !t_tagged_row_is_whole(s->salt, tag, vector, s->dim, document.data, document.size)))
+            ok = th_fail(c, "snapshot: row %u of thread %u is not as it was written", i, owner);
+        out[i] = tag.version;
+    }
+    pomai_rows_free(rows);
+    return ok;
+}
+
+/* Of one's own rows it shows what they were; of the others' the same every time. */
+static bool th_snapshot(struct th_client *c)
+{
+    const struct th_shared *s = c->shared;
+    pomai_get_options options = POMAI_GET_OPTIONS_INIT;
+    pomai_snapshot *snapshot;
+    pomai_error err;
+    uint32_t own[TH_OWN], first[TH_OWN], then[TH_OWN];
+    uint64_t before[2], after[2];
+    unsigned owner = (unsigned)t_below(&c->rng, s->threads);
+    if (!th_ok(c, pomai_snapshot_open(s->db, &snapshot, &err), &err, "snapshot")) return false;
+    memcpy(own, c->own, sizeof own);
+    options.snapshot = snapshot;
+    bool ok =
+        th_ok(c, pomai_digest(s->db, snapshot, before, &err), &err, "digest") && th_versions(c, owner, &options, first);
+    for (uint64_t i = t_range(&c->rng, 1, 4); i > 0 && ok; i--)
+        ok = t_chance(&c->rng, 40) ? th_put(c) : t_chance(&c->rng, 50) ? th_delete(c) : th_maintain(c);
+    ok = ok && th_versions(c, owner, &options, then);
+    if (ok && memcmp(first, then, sizeof then) != 0) ok = th_fail(c, "snapshot: it changed");
+    ok = ok && th_versions(c, c->me, &options, then);
+    if (ok && memcmp(own, then, sizeof then) != 0) ok = th_fail(c, "snapshot: own rows are not as they were");
+    ok = ok && th_ok(c, pomai_digest(s->db, snapshot, after, &err), &err, "digest");
+    if (ok && memcmp(before, after, sizeof after) != 0) ok = th_fail(c, "snapshot: its digest changed");
+    pomai_snapshot_close(snapshot);
+    return ok;
+}
+
+/* Own rows that are frozen are up to date. */
+static bool th_bounded(struct th_client *c)
+{
+    const struct th_shared *s = c->shared;
+    pomai_get_options options = POMAI_GET_OPTIONS_INIT;
+    pomai_error err;
+    uint32_t now[TH_OWN];
+    options.mode = POMAI_READ_BOUNDED;
+    if (!th_ok(c, pomai_freeze(s->db, t_chance(&c->rng, 50) ? s->rows : NULL, &err), &err, "freeze")) return false;
+    if (!th_versions(c, c->me, &options, now)) return false;
+    return memcmp(now, c->own, sizeof now) == 0 || th_fail(c, "bounded: own rows are not as they were frozen");
+}
+
 /* ---- a case ---- */
 
 static void *th_run(void *argument)
@@ -505,13 +586,16 @@ static void *th_run(void *argument)
             ok = c->shared->still == NULL || th_search_still(c);
         } else if (kind < 84) {
             ok = c->me == 0 ? th_write_tail(c) : th_read_tail(c);
-        } else if (kind < 90) {
+        } else if (kind < 89) {
             ok = th_write_group(c);
-        } else if (kind < 99) {
+        } else if (kind < 95) {
             ok = th_read_group(c);
+        } else if (kind < 97) {
+            ok = th_snapshot(c);
+        } else if (kind < 98) {
+            ok = th_bounded(c);
         } else {
-            pomai_error err;
-            ok = th_ok(c, pomai_sync(c->shared->db, &err), &err, "sync");
+            ok = th_maintain(c);
         }
     }
     return NULL;
@@ -577,6 +661,12 @@ static bool th_open(struct th_client *c, const char *path, bool create)
     options.mailbox_slots = t_chance(&c->rng, 30) ? 1u << t_below(&c->rng, 4) : 0;
     options.wal_file_bytes = t_chance(&c->rng, 60) ? 65536 : 1u << 20;
     options.search_threads = t_chance(&c->rng, 50) ? 3 : 0;
+    if (t_chance(&c->rng, 30)) options.flags |= POMAI_OPEN_NO_FLUSH_AT_CLOSE;
+    if (t_chance(&c->rng, 75)) options.flush_bytes = (uint64_t)16384 << t_below(&c->rng, 7);
+    if (t_chance(&c->rng, 75)) options.log_bytes = (uint64_t)65536 << t_below(&c->rng, 4);
+    if (t_chance(&c->rng, 75)) options.segment_bytes = (uint64_t)65536 << t_below(&c->rng, 6);
+    options.freeze_rows = t_skewed(&c->rng, 1, 5000);
+    options.compact_rate = t_chance(&c->rng, 80) ? UINT64_MAX : 0;
     if (!th_ok(c, pomai_open(path, &options, &s->db, &err), &err, "open")) return false;
     bool ok = create ? th_create(c, "rows", &s->rows)
                      : th_ok(c, pomai_collection_open(s->db, "rows", &s->rows, &err), &err, "open rows");

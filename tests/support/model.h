@@ -19,13 +19,18 @@ struct m_row {
     pomai_bytes string; /* in a collection of string ids */
     float *vector;
     pomai_bytes document; /* {NULL, 0}: none */
+    uint64_t expiry;      /* 0: never */
 };
+
+/* An expiry: what the collection's time to live makes of the commit stamp. */
+#define M_TTL UINT64_MAX
 
 struct m_coll {
     char name[POMAI_MAX_NAME + 1];
     uint32_t dim;
     pomai_metric metric;
     pomai_id_kind kind;
+    uint64_t ttl;
     struct m_row *rows;
     size_t count, room;
 };
@@ -38,7 +43,10 @@ struct m_batch {
     uint64_t *ids; /* NULL: assigned */
     pomai_bytes *strings;
     pomai_bytes *documents;
+    uint64_t *expiry; /* NULL: the collection's time to live; from 1 to M_PAST: long ago */
 };
+
+enum { M_PAST = 1000 };
 
 static inline void *m_alloc(size_t size)
 {
@@ -78,6 +86,7 @@ static inline void m_batch_free(struct m_batch *batch)
     free(batch->ids);
     free(batch->strings);
     free(batch->documents);
+    free(batch->expiry);
     memset(batch, 0, sizeof *batch);
 }
 
@@ -90,6 +99,7 @@ static inline pomai_batch m_batch_view(const struct m_batch *batch)
     view.u64_ids = batch->ids;
     view.string_ids = batch->strings;
     view.documents = batch->documents;
+    view.expiry_ns = batch->expiry;
     return view;
 }
 
@@ -140,6 +150,7 @@ static inline void m_upsert(struct m_coll *coll, uint64_t id, pomai_bytes string
     }
     struct m_row *row = &coll->rows[at];
     row->id = id;
+    row->expiry = 0;
     row->string = m_bytes_copy(string);
     row->document = m_bytes_copy(document);
     row->vector = m_alloc(coll->dim * sizeof(float));
@@ -156,15 +167,39 @@ static inline bool m_delete(struct m_coll *coll, uint64_t id, pomai_bytes string
     return true;
 }
 
-/* `first_id` counts where the batch has no ids. */
+/* `first_id` counts where the batch has no ids. A row that has expired replaces the one before, and is not seen. */
 static inline void m_put(struct m_coll *coll, const struct m_batch *batch, uint64_t first_id)
 {
     for (uint64_t i = 0; i < batch->rows; i++) {
         uint64_t id = batch->strings != NULL ? 0 : batch->ids != NULL ? batch->ids[i] : first_id + i;
-        m_upsert(coll, id, batch->strings != NULL ? batch->strings[i] : (pomai_bytes){NULL, 0},
-                 batch->vectors + i * batch->dim,
+        uint64_t expiry = batch->expiry != NULL ? batch->expiry[i] : coll->ttl != 0 ? M_TTL : 0;
+        pomai_bytes string = batch->strings != NULL ? batch->strings[i] : (pomai_bytes){NULL, 0};
+        if (expiry != 0 && expiry <= M_PAST) {
+            (void)m_delete(coll, id, string);
+            continue;
+        }
+        m_upsert(coll, id, string, batch->vectors + i * batch->dim,
                  batch->documents != NULL ? batch->documents[i] : (pomai_bytes){NULL, 0});
+        coll->rows[m_find(coll, id, string)].expiry = expiry;
     }
+}
+
+/* With memory of its own. */
+static inline struct m_coll m_copy(const struct m_coll *coll)
+{
+    struct m_coll copy = *coll;
+    copy.rows = m_alloc(coll->count * sizeof *copy.rows);
+    copy.room = coll->count;
+    for (size_t i = 0; i < coll->count; i++) {
+        const struct m_row *from = &coll->rows[i];
+        struct m_row *to = &copy.rows[i];
+        *to = *from;
+        to->string = m_bytes_copy(from->string);
+        to->document = m_bytes_copy(from->document);
+        to->vector = m_alloc(coll->dim * sizeof(float));
+        memcpy(to->vector, from->vector, coll->dim * sizeof(float));
+    }
+    return copy;
 }
 
 static inline void m_clear(struct m_coll *coll)
