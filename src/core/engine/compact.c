@@ -148,6 +148,7 @@ static pomai_status find_sources(merge *m, bool force, pomai_error *err)
     for (uint32_t i = 0; i < shown->segments && status == POMAI_OK; i++) {
         pm_segment *segment = shown->segment[i];
         if (atomic_load(pm_segment_forward(segment)) != NULL) continue;
+        if (force && pm_segment_entry(segment)->number >= db->maintenance.compact_below) continue;
         c[n] = (candidate){.segment = segment, .rows = pm_segment_rows(segment)};
         c[n].bytes = pm_segment_entry(segment)->bytes;
         c[n].tier = tier_of(c[n].bytes);

@@ -91,6 +91,7 @@ typedef struct pm_maintenance {
     uint64_t look_at, look_anyway_at; /* when the next compaction may be worth it */
     uint64_t changes_seen;
     uint64_t next_segment;
+    uint64_t compact_below; /* a compaction on request takes segments with smaller numbers */
     uint64_t paced_at, paced_bytes;
     pm_log_files files[PM_MAX_SHARDS];
     pm_limbos waiting, passing;

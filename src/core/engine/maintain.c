@@ -267,9 +267,11 @@ static bool compact(pm_db *db, const pm_coll *only, bool force, pomai_status *st
     return did;
 }
 
+/* Of the segments that there are by now: what a writer adds meanwhile would keep it at work for ever. */
 static pomai_status compact_all(pm_db *db, const pm_coll *only, pomai_error *err)
 {
     pomai_status status = flush_all(db, true, err);
+    db->maintenance.compact_below = db->maintenance.next_segment;
     while (status == POMAI_OK && !atomic_load(&db->maintenance.closing) && compact(db, only, true, &status, err))
         ;
     return status;
