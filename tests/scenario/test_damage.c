@@ -487,9 +487,9 @@ static void test_files_of_another_database(void **state)
 {
     struct box *box = *state;
     struct box other = *box;
-    make_image(box);
+    make_log_image(box);
     t_join(other.db, box->dir, "other");
-    make_image(&other);
+    make_log_image(&other);
     collect_files(other.db);
     static const char *const names[] = {".wal", "/WATERMARK", "/MANIFEST-"};
     for (unsigned i = 0; i < 3; i++) {
@@ -505,6 +505,143 @@ static void test_files_of_another_database(void **state)
         uint64_t before = digest_path(box);
         assert_true(before != 0);
     }
+}
+
+/* Refused at open or by the first read, with the name of the file; and by verify. */
+static void assert_named(const struct box *box, const char *name)
+{
+    pomai_error err = {0};
+    pomai_db *db = NULL;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    uint64_t words;
+    options.flags = POMAI_OPEN_READONLY;
+    pomai_status status = pomai_open(box->db, &options, &db, &err);
+    if (status == POMAI_OK) {
+        status = try_digest(db, &words, &err);
+        close_db(db);
+    }
+    refused_as(status, status == POMAI_EFOREIGN ? POMAI_EFOREIGN : POMAI_ECORRUPT, &err, name, name, __LINE__);
+    assert_refused(pomai_verify_path(box->db, NULL, NULL, NULL, &err), status, name);
+}
+
+enum { EACH = 20 };
+
+static void put_letters(pomai_collection *coll, char letter)
+{
+    pomai_error err;
+    char text[EACH][4];
+    pomai_bytes ids[EACH], documents[EACH];
+    float vectors[EACH * 2];
+    for (int i = 0; i < EACH; i++) {
+        snprintf(text[i], sizeof text[i], "%c%c", letter, '0' + i);
+        ids[i] = documents[i] = (pomai_bytes){text[i], 2};
+        vectors[2 * i] = (float)letter;
+        vectors[2 * i + 1] = (float)i;
+    }
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = EACH;
+    batch.dim = 2;
+    batch.vectors = vectors;
+    batch.string_ids = ids;
+    batch.documents = documents;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+}
+
+static void delete_letter(pomai_db *db, pomai_collection *coll, const char *id)
+{
+    pomai_error err;
+    pomai_bytes bytes = {id, strlen(id)};
+    pomai_ids ids = {1, NULL, &bytes};
+    assert_ok(pomai_delete(coll, &ids, NULL, NULL, &err));
+    assert_ok(pomai_flush(db, &err));
+}
+
+/* One collection, two segments of the same sizes, too good to be merged; the first has live-1. */
+static void make_two_segments(const struct box *box)
+{
+    pomai_error err;
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = create(db, "letters", 2, POMAI_METRIC_L2, POMAI_ID_STRING);
+    put_letters(coll, 'a');
+    assert_ok(pomai_flush(db, &err));
+    put_letters(coll, 'b');
+    assert_ok(pomai_flush(db, &err));
+    delete_letter(db, coll, "a1");
+    pomai_collection_close(coll);
+    close_db(db);
+    collect_files(box->db);
+}
+
+/* Whole files, each good in its place, in another: of another segment, of another database. */
+static void test_segment_files_elsewhere(void **state)
+{
+    struct box *box = *state;
+    struct box other = *box;
+    static const char *const names[] = {"SEGMENT", "vectors.arrow", "attributes.arrow", "ids.idx"};
+    char part[80], path[T_PATH_MAX];
+    size_t size;
+    t_join(other.db, box->dir, "other");
+    make_two_segments(&other);
+    make_two_segments(box);
+    uint64_t before = digest_path(box);
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(part, sizeof part, "/segments/1/%s", names[i]);
+        const struct file *a = find_file(part);
+        snprintf(part, sizeof part, "/segments/2/%s", names[i]);
+        const struct file *b = find_file(part);
+        t_write_file(a->path, b->bytes, b->size);
+        assert_named(box, names[i]);
+        t_write_file(b->path, a->bytes, a->size);
+        assert_named(box, names[i]);
+        restore(a);
+        restore(b);
+        assert_true(snprintf(path, sizeof path, "%s%s", other.db, a->path + strlen(box->db)) < T_PATH_MAX);
+        uint8_t *foreign = t_read_file(path, &size);
+        t_write_file(a->path, foreign, size);
+        if (size != a->size || memcmp(foreign, a->bytes, size) != 0) assert_named(box, names[i]);
+        free(foreign);
+        restore(a);
+        assert_true(digest_path(box) == before);
+    }
+}
+
+/* An earlier generation of the ends under the name of the one that counts; a directory that nobody names. */
+static void test_older_ends(void **state)
+{
+    struct box *box = *state;
+    char path[T_PATH_MAX];
+    size_t size;
+    pomai_error err;
+    pomai_collection *coll;
+    make_two_segments(box);
+    uint8_t *older = t_read_file(find_file("/segments/1/live-1")->path, &size);
+    pomai_db *db = open_db(box, NULL);
+    assert_ok(pomai_collection_open(db, "letters", &coll, &err));
+    delete_letter(db, coll, "a2");
+    pomai_collection_close(coll);
+    close_db(db);
+    collect_files(box->db);
+    uint64_t before = digest_path(box);
+    const struct file *live = find_file("/segments/1/live-2");
+    t_join(path, box->db, "collections/1/segments/1/live-1");
+    assert_int_not_equal(access(path, F_OK), 0);
+    t_write_file(live->path, older, size);
+    assert_named(box, "live-2");
+    restore(live);
+    t_write_file(path, older, size); /* beside it: a leftover */
+    t_join(path, box->db, "collections/1/segments/77");
+    assert_int_equal(mkdir(path, 0700), 0);
+    t_join(path, box->db, "collections/1/segments/77/SEGMENT");
+    t_write_file(path, "half", 4);
+    assert_true(digest_path(box) == before);
+    db = open_db(box, NULL);
+    assert_true(digest_db(db) == before);
+    close_db(db);
+    t_join(path, box->db, "collections/1/segments/77");
+    assert_int_not_equal(access(path, F_OK), 0);
+    t_join(path, box->db, "collections/1/segments/1/live-1");
+    assert_int_not_equal(access(path, F_OK), 0);
+    free(older);
 }
 
 /* What is left of an interrupted edit is no damage. */
@@ -736,6 +873,8 @@ int main(int argc, char **argv)
         BOXED(test_missing_files),
         BOXED(test_newer_format),
         BOXED(test_files_of_another_database),
+        BOXED(test_segment_files_elsewhere),
+        BOXED(test_older_ends),
         BOXED(test_leftovers),
         BOXED(test_accepting_damage),
         BOXED(test_damage_after_a_crash),
