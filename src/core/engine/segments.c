@@ -37,10 +37,12 @@ pomai_status pm_segments_open(const pm_db *db, const pm_coll *coll, const pm_man
     return status;
 }
 
+/* parent NULL: the database itself. */
 static pomai_status make_one(const pm_db *db, const char *parent, const char *dir, pomai_error *err)
 {
     const pm_os *os = db->os;
-    char *above = pm_layout_path(db->path, "%s", parent);
+    char *below = parent == NULL ? NULL : pm_layout_path(db->path, "%s", parent);
+    const char *above = parent == NULL ? db->path : below;
     char *path = pm_layout_path(db->path, "%s", dir);
     pomai_status status = POMAI_OK;
     if (above == NULL || path == NULL) {
@@ -51,7 +53,7 @@ static pomai_status make_one(const pm_db *db, const char *parent, const char *di
         if (rc == 0 && !PM_MUTANT(SEGMENT_DIRS_NOT_SYNCED)) rc = os->dir_sync(os, above);
         if (rc != 0) status = pm_fail_os(err, rc, "cannot make the directory %s", path);
     }
-    pm_free(above);
+    pm_free(below);
     pm_free(path);
     return status;
 }
@@ -61,7 +63,7 @@ pomai_status pm_segments_make_dir(const pm_db *db, uint32_t collection, pomai_er
     char own[64], segments[64];
     snprintf(own, sizeof own, "collections/%u", collection);
     snprintf(segments, sizeof segments, "collections/%u/segments", collection);
-    pomai_status status = make_one(db, ".", "collections", err);
+    pomai_status status = make_one(db, NULL, "collections", err);
     if (status == POMAI_OK) status = make_one(db, "collections", own, err);
     if (status == POMAI_OK) status = make_one(db, own, segments, err);
     return status;
