@@ -40,8 +40,12 @@ static pomai_status change_segments(pm_manifest_entry *entry, const pm_edit *e, 
             if (e->changed[c].number == list[n].number) list[n] = e->changed[c];
         n++;
     }
-    for (uint32_t i = 0; i < e->additions; i++)
-        list[n++] = e->added[i]; /* numbered above all others */
+    for (uint32_t i = 0; i < e->additions; i++) { /* a flush meanwhile may have numbered its own above them */
+        uint32_t at = n++;
+        for (; at > 0 && list[at - 1].number > e->added[i].number; at--)
+            list[at] = list[at - 1];
+        list[at] = e->added[i];
+    }
     pomai_status status = pm_manifest_set_segments(entry, list, n, err);
     pm_free(list);
     return status;
