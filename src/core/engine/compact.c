@@ -365,6 +365,7 @@ pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *d
         if (status != POMAI_OK || m->sources == 0) continue;
         *did = true;
         status = run(m, err);
+        if (status == POMAI_ENOTFOUND && atomic_load(&m->coll->dropped)) status = POMAI_OK; /* nobody misses it */
     }
     pm_free(m);
     return status;
