@@ -129,20 +129,21 @@
     /* views */                                                                                                        \
     X(READERS_NOT_WAITED_FOR, "sim model", "what readers hold is freed while they are inside")                         \
     X(VIEW_NOT_RECHECKED, "sim model", "a reader does not look again whether the view changed while it loaded LSNs")   \
-    X(CLOCK_GOES_BACK, "sim model", "reads go by a wall clock that may go back")                                       \
+    X(CLOCK_GOES_BACK, "sim scenario.test_room", "reads go by a wall clock that may go back")                          \
     X(CARRY_FORGETS, "sim model", "an end that is stored while its row moves is not stored where it goes")             \
-    X(SEGMENTS_NOT_ENDED, "sim model", "versions in segments are not ended by newer ones")                             \
+    X(SEGMENTS_NOT_ENDED, "scenario.test_lives sim model", "versions in segments are not ended by newer ones")         \
     X(FLUSHED_REPLAYED, "sim crash", "records whose rows are in segments are replayed all the same")                   \
     /* flush, retire, compact */                                                                                       \
     X(SEGMENT_DIRS_NOT_SYNCED, "power sim", "the directories above a segment are not synced")                          \
-    X(PINS_IGNORED, "sim model", "compaction drops what a snapshot shows")                                             \
-    X(NOT_READ_BACK, "scenario.test_lives", "a segment is not read back before what it replaces goes")                 \
-    X(LIVENESS_NOT_WRITTEN, "sim crash", "a flush does not write down which older rows have ended")                    \
+    X(PINS_IGNORED, "scenario.test_lives sim model", "compaction drops what a snapshot shows")                         \
+    X(NOT_READ_BACK, "scenario.test_room", "a segment is not read back before what it replaces goes")                  \
+    X(LIVENESS_NOT_WRITTEN, "scenario.test_lives sim crash",                                                           \
+      "a flush does not write down which older rows have ended")                                                       \
     X(FLUSH_NOT_SYNCED, "power sim", "a flush does not sync the logs before the manifest says how far it went")        \
     X(RETIRED_TOO_EARLY, "sim crash", "log files go though rows in them are in no segment")                            \
     X(RETIRED_BEFORE_NAMED, "sim crash", "log files go before the manifest begins behind them")                        \
     X(RESOLVED_NOT_RAISED, "sim crash", "the manifest does not say which batches are known to be whole")               \
-    X(MERGED_WITHOUT_ENDS, "sim crash", "compaction does not write down which of its rows have ended")                 \
+    X(MERGED_WITHOUT_ENDS, "scenario.test_lives sim", "compaction does not write down which of its rows have ended")   \
     /* looking for damage, and what is left */                                                                         \
     X(SCRUB_BELIEVED, "unit.test_segment", "a block that the scrub found damaged still counts as checked")             \
     X(SALVAGE_OLDEST, "scenario.test_salvage", "salvage takes the oldest version of an id")                            \

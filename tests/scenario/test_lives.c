@@ -428,6 +428,36 @@ static void test_snapshots(void **state)
     verify(box);
 }
 
+/* Rows that only a snapshot kept through a compaction do not come back when it is gone. */
+static void test_ends_of_merged_rows(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_open_options o = small_options();
+    pomai_snapshot *snapshot;
+    o.flags = POMAI_OPEN_NO_FLUSH_AT_CLOSE;
+    pomai_db *db = open_db(box, &o);
+    put_as(pomai_default(db), 0, 100, DIM, 1);
+    flush(db);
+    put_as(pomai_default(db), 100, 100, DIM, 1);
+    flush(db);
+    assert_ok(pomai_snapshot_open(db, &snapshot, &err));
+    delete_run(pomai_default(db), 0, 10, 10);
+    put_as(pomai_default(db), 100, 5, DIM, 2);
+    compact(db);
+    check_row(pomai_default(db), 3, 1, snapshot, POMAI_READ_LATEST);
+    struct words before = digest_of(db, NULL);
+    pomai_snapshot_close(snapshot);
+    close_db(db);
+    db = open_db(box, &o);
+    check_run(pomai_default(db), 0, 10, 0);
+    check_run(pomai_default(db), 100, 5, 2);
+    assert_int_equal(count_rows(pomai_default(db)), 190);
+    assert_true(same(before, digest_of(db, NULL)));
+    close_db(db);
+    verify(box);
+}
+
 static void test_snapshot_of_another_database(void **state)
 {
     struct box *box = *state;
@@ -814,6 +844,7 @@ int main(void)
         LIFE(test_strings_and_documents),
         LIFE(test_drop_removes_files),
         LIFE(test_snapshots),
+        LIFE(test_ends_of_merged_rows),
         LIFE(test_snapshot_of_another_database),
         LIFE(test_bounded_reads),
         LIFE(test_expiry),
