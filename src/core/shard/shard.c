@@ -175,20 +175,24 @@ static void freeze_softly(pm_shard *shard, const pm_pending *p)
     pm_raise(&own->frozen_lsn, p->lsn);
 }
 
-/* Queues the ABORT of a refused batch. Without memory for it, it stays unwritten: recovery aborts an incomplete batch
- * anyway. */
+/* Queues the ABORT of a refused batch. Without memory for it, it stays unwritten, and owed: recovery aborts an
+ * incomplete batch anyway, unless the manifest says that it is resolved. */
 static void owe_abort(pm_shard *shard, uint64_t batch)
 {
     if (PM_MUTANT(ABORT_NOT_OWED)) return;
     if (shard->aborts == shard->abort_capacity) {
         size_t capacity = shard->abort_capacity == 0 ? 8 : shard->abort_capacity * 2;
         uint64_t *abort = pm_realloc(shard->abort, capacity * sizeof *abort);
-        if (abort == NULL) return;
+        if (abort == NULL) {
+            shard->aborts_lost = 1;
+            atomic_store(&shard->owed, shard->aborts + shard->aborts_lost);
+            return;
+        }
         shard->abort = abort;
         shard->abort_capacity = capacity;
     }
     shard->abort[shard->aborts++] = batch;
-    atomic_store(&shard->owed, shard->aborts);
+    atomic_store(&shard->owed, shard->aborts + shard->aborts_lost);
 }
 
 static bool show_decided(pm_shard *shard)
@@ -262,7 +266,7 @@ static void encode_aborts(pm_shard *shard)
            shard->pending_end - shard->pending_first <= shard->pending_mask) {
         if (pm_shard_encode_abort(shard, shard->abort[shard->aborts - 1]) != PM_ENCODED) return;
         shard->aborts--;
-        atomic_store(&shard->owed, shard->aborts);
+        atomic_store(&shard->owed, shard->aborts + shard->aborts_lost);
     }
 }
 

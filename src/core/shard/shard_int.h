@@ -91,7 +91,8 @@ struct pm_shard {
     pm_memtable *rotate_frozen;              /* and what was rotated */
     _Atomic uint32_t answer_word;            /* counts answers to maintenance */
     _Atomic(pm_sealed *) sealed;             /* for maintenance */
-    _Atomic uint64_t owed;                   /* aborts */
+    uint64_t aborts_lost;                    /* 1: there was no memory to keep one in mind */
+    _Atomic uint64_t owed;                   /* aborts, and lost ones */
     /* shared with readers */
     _Alignas(64) _Atomic uint64_t visible;
 
