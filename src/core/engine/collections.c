@@ -154,10 +154,7 @@ static pomai_status check_changeable(const pm_db *db, pomai_error *err)
     if (db->readonly)
         return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; collections cannot be changed");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
-    if (db->catalogue_broken)
-        return pm_fail(err, POMAI_ESTOPPED,
-                       "an earlier change of the catalogue failed half-way; close and reopen the database");
-    return POMAI_OK;
+    return pm_catalog_check(db, err);
 }
 
 /* Installs `next` and takes its place on success. */

@@ -347,9 +347,10 @@ static pomai_status run(merge *m, pomai_error *err)
 pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *did, pomai_error *err)
 {
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
-    pomai_status status = POMAI_OK;
-    merge *m = pm_calloc(1, sizeof *m);
     *did = false;
+    pomai_status status = pm_catalog_check(db, err);
+    if (status != POMAI_OK) return status;
+    merge *m = pm_calloc(1, sizeof *m);
     if (m == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to compact");
     for (uint32_t i = 0; i < catalog->count && status == POMAI_OK && !*did; i++) {
         if (only != NULL && catalog->coll[i] != only) continue;

@@ -166,14 +166,19 @@ static void retire(pm_db *db, const size_t *files)
 
 /* ---- the edit ---- */
 
+pomai_status pm_catalog_check(const pm_db *db, pomai_error *err)
+{
+    if (!db->catalogue_broken) return POMAI_OK;
+    return pm_fail(err, POMAI_ESTOPPED,
+                   "an earlier change of the catalogue failed half-way; close and reopen the database");
+}
+
 static pomai_status edit_locked(pm_db *db, pm_edit *edits, uint32_t count, const uint64_t *resolved, size_t *retired,
                                 pomai_error *err)
 {
-    if (db->catalogue_broken)
-        return pm_fail(err, POMAI_ESTOPPED,
-                       "an earlier change of the catalogue failed half-way; close and reopen the database");
     pm_manifest next;
-    pomai_status status = pm_manifest_copy(&next, &db->manifest, err);
+    pomai_status status = pm_catalog_check(db, err);
+    if (status == POMAI_OK) status = pm_manifest_copy(&next, &db->manifest, err);
     if (status != POMAI_OK) return status;
     for (uint32_t i = 0; i < count && status == POMAI_OK; i++)
         status = apply_edit(db, &next, &edits[i], err);

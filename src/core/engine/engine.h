@@ -119,9 +119,9 @@ struct pomai_db {
     pm_pool *pool;
     pm_shared shared;
 
-    _Atomic uint32_t admin; /* mutex: catalogue changes */
-    pm_manifest manifest;   /* under admin */
-    bool catalogue_broken;  /* an edit may or may not have become current */
+    _Atomic uint32_t admin;        /* mutex: catalogue changes */
+    pm_manifest manifest;          /* under admin */
+    _Atomic bool catalogue_broken; /* an edit may or may not have become current */
     _Atomic(pm_catalog *) catalog;
     pm_coll **graveyard; /* every pm_coll ever made, freed at close */
     size_t graves, grave_capacity;
@@ -280,6 +280,8 @@ typedef struct pm_edit {
 /* A copy of what the catalogue lists now; pm_free. */
 pomai_status pm_catalog_segments(pm_db *db, uint32_t collection, pm_manifest_segment **list, uint32_t *count,
                                  pomai_error *err);
+/* POMAI_ESTOPPED once an edit failed half-way: what it may name must stay as it is. */
+pomai_status pm_catalog_check(const pm_db *db, pomai_error *err);
 /* Bytes of log files that have a successor. For maintenance. */
 uint64_t pm_log_files_bytes(pm_db *db);
 /* resolved: every batch of several parts with an id at or below it is done; with it log files are retired. */

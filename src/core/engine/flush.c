@@ -328,8 +328,10 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, poma
 
 pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err)
 {
+    pomai_status status = pm_catalog_check(db, err); /* before anything is written that could not be installed */
+    if (status != POMAI_OK) return status;
     flush **list = pm_calloc(count + 1, sizeof(flush *));
-    pomai_status status = list == NULL ? pm_fail(err, POMAI_ENOMEM, "no memory to flush") : POMAI_OK;
+    if (list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to flush");
     for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {
         list[i] = pm_calloc(1, sizeof *list[i]);
         if (list[i] == NULL) {
@@ -343,7 +345,7 @@ pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool sea
     }
     if (status == POMAI_OK) status = run(db, list, count, seal, err);
     if (status == POMAI_OK) atomic_fetch_add_explicit(&db->maintenance.flushes, 1, memory_order_relaxed);
-    for (uint32_t i = 0; i < count && list != NULL && list[i] != NULL; i++)
+    for (uint32_t i = 0; i < count && list[i] != NULL; i++)
         end(list[i]);
     pm_free(list);
     return status;
