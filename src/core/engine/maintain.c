@@ -305,10 +305,14 @@ static void bury(pm_db *db, pm_coll *coll)
     pm_shared *shared = &db->shared;
     pm_memtable *frozen;
     uint64_t lsn;
+    bool all = true;
     const pm_shown *shown = atomic_load(&coll->shown); /* only rotations change it now, and only we ask for them */
-    for (uint32_t s = 0; s < shared->shards; s++)
-        if (shown->table[s].frozen == NULL && pm_shard_rotate(shared->shard[s], coll, &lsn, &frozen, NULL) == POMAI_OK)
-            shown = atomic_load(&coll->shown);
+    for (uint32_t s = 0; s < shared->shards; s++) {
+        all &= shown->table[s].frozen == NULL; /* else there is another to come */
+        if (shown->table[s].frozen != NULL) continue;
+        all &= pm_shard_rotate(shared->shard[s], coll, &lsn, &frozen, NULL) == POMAI_OK;
+        shown = atomic_load(&coll->shown);
+    }
     pm_shown *room = pm_coll_room(shared, coll, 0);
     if (room == NULL || !pm_limbo_reserve(m, shown->segments + shown->shards)) {
         pm_shown_free(room); /* another time */
@@ -324,7 +328,7 @@ static void bury(pm_db *db, pm_coll *coll)
         atomic_fetch_sub(&shared->unflushed, pm_memtable_log_bytes(shown->table[s].frozen));
         pm_limbo_add(m, free_memtable, shown->table[s].frozen);
     }
-    coll->buried = true;
+    coll->buried = all;
 }
 
 /* ---- the task ---- */

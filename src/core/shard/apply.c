@@ -67,7 +67,8 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
     search s = {.shard = shard, .coll = coll, .part = part};
     const pm_older older = {end_older, &s};
     uint64_t there = 0;
-    pm_memtable_note(own->table, record->lsn, bytes);
+    const bool counts = !atomic_load(&coll->dropped); /* else nothing would ever flush it */
+    if (counts) pm_memtable_note(own->table, record->lsn, bytes);
     if (chunk != NULL && chunk->fresh_range) { /* its ids are above all before: there is nothing older */
         pm_memtable_apply(own->table, chunk, NULL);
     } else {
@@ -79,10 +80,11 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
             there = pm_memtable_end_all(own->table, record, (const uint8_t *)(record + 1), &older);
         pm_epoch_leave(&shared->epoch, hold);
     }
+    own->thawed += record->rows;
+    if (!counts) return there;
     const uint64_t before = atomic_fetch_add_explicit(&shared->unflushed, bytes, memory_order_relaxed);
     if (shared->maintenance != NULL && before < shared->flush_bytes && before + bytes >= shared->flush_bytes)
         pm_task_wake(shared->maintenance);
-    own->thawed += record->rows;
     return there;
 }
 
