@@ -95,6 +95,7 @@ static bool history(struct run *r)
     config.shards = 1 + (uint32_t)t_below(&rng, 3);
     config.ops = 6 + (uint32_t)t_below(&rng, 12);
     config.preempt = t_chance(&rng, 50) ? 0 : 50;
+    config.maintain = 40;
     config.temps = true;
     config.capacity = 0;
     struct world *w = w_make(r->history, &config);

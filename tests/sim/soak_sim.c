@@ -126,7 +126,15 @@ static struct outcome run_case(const struct sim_case *c)
     X(faults)                                                                                                          \
     X(config.uniform)                                                                                                  \
     X(config.paced)                                                                                                    \
-    X(config.no_allocate)
+    X(config.no_allocate)                                                                                              \
+    X(config.maintain)                                                                                                 \
+    X(config.flush_bytes)                                                                                              \
+    X(config.log_bytes)                                                                                                \
+    X(config.freeze_rows)                                                                                              \
+    X(config.segment_bytes)                                                                                            \
+    X(config.compact_rate)                                                                                             \
+    X(config.wal_file_bytes)                                                                                           \
+    X(config.expiry)
 
 static void print_case(const struct sim_case *c, char *text, size_t size)
 {
@@ -157,7 +165,7 @@ static bool parse_case(const char *text, struct sim_case *c)
 static struct sim_case simpler(const struct sim_case *c, struct t_rng *r)
 {
     struct sim_case s = *c;
-    switch (t_below(r, 11)) {
+    switch (t_below(r, 13)) {
     case 0:
         s.config.clients = 1 + (uint32_t)t_below(r, s.config.clients);
         break;
@@ -188,6 +196,12 @@ static struct sim_case simpler(const struct sim_case *c, struct t_rng *r)
     case 9:
         s.config.cores = 1;
         break;
+    case 10:
+        s.config.expiry = 0;
+        break;
+    case 11:
+        s.config.maintain = 0;
+        break;
     default:
         s.config.strict_mark = false;
         break;
@@ -200,7 +214,8 @@ static uint64_t weight(const struct sim_case *c)
 {
     return (uint64_t)c->config.clients * c->config.ops * c->generations * 16 + c->config.shards * 8 +
            c->config.low_levels + c->config.async + c->config.temps + c->config.mistakes + c->faults +
-           (c->config.capacity != 0) + c->config.cores + c->config.strict_mark;
+           (c->config.capacity != 0) + c->config.expiry + (c->config.maintain != 0) + c->config.cores +
+           c->config.strict_mark;
 }
 
 static struct sim_case make_smaller(struct sim_case c, struct outcome *o)

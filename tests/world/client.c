@@ -48,6 +48,10 @@ static uint32_t fill(struct self *s, struct w_slot *slot, uint32_t op, int coll,
     batch->documents = s->w->config.uniform ? NULL : slot->documents;
     if (coll == W_DEFAULT) batch->u64_ids = slot->ids;
     if (coll == W_STRINGS) batch->string_ids = slot->string_ids;
+    const struct w_op *o = &s->w->model->op[op];
+    for (uint32_t row = 0; row < rows; row++)
+        slot->expiry[row] = o->expiry_ns;
+    if (o->expiry != W_STAYS) batch->expiry_ns = slot->expiry;
     slot->op = op;
     return rows;
 }
@@ -77,6 +81,28 @@ static pomai_write_options draw_write(struct self *s)
         o.durability = t_chance(&s->rng, 50) ? POMAI_DURABILITY_OS : POMAI_DURABILITY_GROUP;
     if (t_chance(&s->rng, 10)) o.deadline_us = t_below(&s->rng, 3) * 2000;
     return o;
+}
+
+static void draw_expiry(struct self *s, uint32_t number)
+{
+    struct world *w = s->w;
+    struct w_op *op = &w->model->op[number];
+    const pm_os *os = pm_sim_os(w->sim);
+    if (w->config.expiry == 0 || !t_chance(&s->rng, 40)) return;
+    switch (op->coll == W_ASSIGNED ? 0 : t_below(&s->rng, w->config.expiry + 1ul)) {
+    case 0:
+        op->expiry = W_FAR;
+        op->expiry_ns = 8000000000000000000u + t_below(&s->rng, 1000);
+        break;
+    case 1:
+        op->expiry = W_PAST;
+        op->expiry_ns = t_range(&s->rng, 1, 1000);
+        break;
+    default:
+        op->expiry = W_NEAR;
+        op->expiry_ns = os->wall_ns(os) + t_below(&s->rng, 100 * 1000 * 1000);
+        break;
+    }
 }
 
 static bool room_for_ops(const struct self *s)
@@ -144,6 +170,7 @@ static void do_put(struct self *s, bool async)
     pomai_batch batch;
     pomai_ack ack = {0};
     pomai_error err = {0};
+    draw_expiry(s, op);
     (void)fill(s, slot, op, coll, keys, &batch);
     if (!async) {
         pomai_status status = pomai_put(w->coll[coll], &batch, &options, &ack, &err);
@@ -239,7 +266,11 @@ static void do_get(struct self *s, bool own)
         if (pomai_rows_found(rows, i) && !w_row_possible(w, coll, ids[i], strings[i], pomai_rows_vector(rows, i),
                                                          pomai_rows_dim(rows), pomai_rows_document(rows, i), &op, &key))
             break;
-        if (whose == s->number && !w_may_see(w, whose, coll, keys[i], op))
+        if (op != 0 && !w_row_fresh(w, op)) break;
+        if (op != 0 && pomai_rows_expiry(rows, i) != w->model->op[op].expiry_ns)
+            w_fail(w, "a row of op %u has another expiry", op);
+        if (op == 0 && whose == s->number) w_row_absent(w, whose, coll, keys[i]);
+        if (whose == s->number && !w_may_see(w, &w->model->client[whose], coll, keys[i], op))
             w_fail(w, "client %u gets op %u for its key %u in %s, which it had replaced or never wrote", whose, op,
                    keys[i], w_coll_name(coll));
     }
@@ -268,20 +299,17 @@ static void do_search(struct self *s)
         uint32_t op, key;
         uint64_t id = coll == W_STRINGS ? 0 : pomai_result_ids(result, 0)[i];
         if (!w_row_possible(w, coll, id, pomai_result_string_id(result, 0, i), pomai_result_vector(result, 0, i), dim,
-                            pomai_result_document(result, 0, i), &op, &key))
+                            pomai_result_document(result, 0, i), &op, &key) ||
+            !w_row_fresh(w, op))
             break;
-        if (coll != W_ASSIGNED && w->model->op[op].client == s->number && !w_may_see(w, s->number, coll, key, op))
+        if (coll != W_ASSIGNED && w->model->op[op].client == s->number &&
+            !w_may_see(w, &w->model->client[s->number], coll, key, op))
             w_fail(w, "client %u finds op %u for its key %u, which it had replaced", s->number, op, key);
     }
     pomai_result_free(result);
 }
 
 /* ---- collections that come and go, and mistakes ---- */
-
-static bool may_fail(const struct world *w)
-{
-    return w->faults || w->config.capacity != 0;
-}
 
 static bool put_into_temp(pomai_collection *coll)
 {
@@ -304,7 +332,7 @@ static void drop_temp(struct world *w, uint32_t t)
         m->temp[t] = W_TEMP_GONE;
         return;
     }
-    if (!may_fail(w)) w_fail(w, "drop: %s", err.message);
+    if (!w_may_fail(w)) w_fail(w, "drop: %s", err.message);
     /* What is acknowledged after a drop that failed must stay. */
     pomai_collection *coll;
     if (pomai_collection_open(w->db, name, &coll, NULL) != POMAI_OK) return;
@@ -345,7 +373,7 @@ static void do_temp(struct self *s)
     options.dim = 4;
     pomai_status status = pomai_collection_create(w->db, name, &options, &coll, &err);
     if (status != POMAI_OK) {
-        if (!may_fail(w)) w_fail(w, "create: %s", err.message);
+        if (!w_may_fail(w)) w_fail(w, "create: %s", err.message);
         return;
     }
     m->temp[t] = W_TEMP_THERE;
@@ -411,6 +439,11 @@ static void step(struct self *s)
         if (!w->stopped) do_sync(s);
         if (!room_for_ops(s)) write = false;
     }
+    if (t_below(&s->rng, 100) < w->config.maintain) {
+        settle_all(s);
+        w_maintain(w, s->number, &s->rng);
+        return;
+    }
     if (w->config.uniform && lot < 90 && write) /* nothing that syncs: torn tails of several records */
         do_put(s, true);
     else if (lot < 34 && write)
@@ -468,4 +501,5 @@ void w_client_run(struct world *w, uint32_t number)
         if (w->config.paced) pm_sim_sleep(w->sim, t_range(&s.rng, 1, 6) * 1000 * 1000);
     }
     settle_all(&s);
+    w_unpin(w, number);
 }

@@ -89,6 +89,14 @@ uint32_t w_begin_op(struct world *w, uint32_t client, int coll, bool is_delete, 
     return number;
 }
 
+/* Whether that is what a version of this operation (0: none) shows. */
+static bool matches(const struct world *w, uint32_t number, uint32_t found)
+{
+    const struct w_op *op = op_of(w, number);
+    if (number == 0 || op->is_delete || op->expiry == W_PAST) return found == 0;
+    return found == number || (found == 0 && op->expiry == W_NEAR);
+}
+
 static void apply(struct w_client *c, const struct w_op *op, uint32_t number)
 {
     if (op->coll == W_ASSIGNED) return;
@@ -199,14 +207,15 @@ void w_rows_there(const struct world *w, uint32_t number, uint64_t *least, uint6
     *least = *most = 0;
     for (uint32_t key = 0; key < W_KEYS; key++) {
         if ((op->keys >> key & 1) == 0) continue;
-        bool must = c->sure[op->coll][key] != 0, may = must;
+        const uint32_t last = c->sure[op->coll][key];
+        bool may = last != 0, must = may && op_of(w, last)->expiry < W_NEAR;
         for (uint32_t i = 0; i < c->open_count; i++) {
             const struct w_op *before = op_of(w, c->open[i]);
             if (c->open[i] == number || before->coll != op->coll || (before->keys >> key & 1) == 0) continue;
             if (before->state == W_DEAD) continue;
-            bool sure = before->state != W_IN_FLIGHT;
-            must = sure ? !before->is_delete : must && !before->is_delete;
-            may = sure ? !before->is_delete : may || !before->is_delete;
+            const bool sure = before->state != W_IN_FLIGHT, there = !before->is_delete;
+            must = (sure ? there : must && there) && before->expiry < W_NEAR;
+            may = sure ? there : may || there;
         }
         *least += must;
         *most += may;
@@ -223,14 +232,35 @@ void w_synced(struct world *w, uint32_t client, uint32_t acked_before)
     settle_front(w, c);
 }
 
-bool w_may_see(const struct world *w, uint32_t client, int coll, uint32_t key, uint32_t seen)
+void w_op_sure(struct world *w, uint32_t client, uint32_t number)
+{
+    if (op_of(w, number)->state == W_ACKED) op_of(w, number)->state = W_SURE;
+    spread_sureness(w, &w->model->client[client]);
+    settle_front(w, &w->model->client[client]);
+}
+
+bool w_row_fresh(struct world *w, uint32_t number)
+{
+    if (op_of(w, number)->gone) w_fail(w, "a row of op %u is back, which had expired", number);
+    return !op_of(w, number)->gone;
+}
+
+void w_row_absent(struct world *w, uint32_t client, int coll, uint32_t key)
 {
     const struct w_client *c = &w->model->client[client];
-    bool may = c->sure[coll][key] == seen;
+    const uint32_t number = c->sure[coll][key];
+    for (uint32_t i = 0; i < c->open_count; i++)
+        if (op_of(w, c->open[i])->coll == coll && (op_of(w, c->open[i])->keys >> key & 1) != 0) return;
+    if (number != 0 && op_of(w, number)->expiry == W_NEAR) op_of(w, number)->gone = true;
+}
+
+bool w_may_see(const struct world *w, const struct w_client *c, int coll, uint32_t key, uint32_t seen)
+{
+    bool may = matches(w, c->sure[coll][key], seen);
     for (uint32_t i = 0; i < c->open_count; i++) {
         const struct w_op *op = op_of(w, c->open[i]);
         if (op->coll != coll || (op->keys >> key & 1) == 0 || op->state == W_DEAD) continue;
-        bool this_one = (op->is_delete ? 0 : c->open[i]) == seen;
+        bool this_one = matches(w, c->open[i], seen);
         may = op->state == W_IN_FLIGHT ? may || this_one : this_one;
     }
     return may;
@@ -283,6 +313,7 @@ bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_i
         w_fail(w, "a row of %s, key %u, of op %u, is not as it was written", w_coll_name(coll), tag.row, tag.version);
         return false;
     }
+    if (op->expiry == W_PAST) w_fail(w, "a row of op %u, which had expired before it came", tag.version);
     op->shown = true;
     *number = tag.version;
     *key = tag.row;
@@ -326,11 +357,12 @@ static bool explains(const struct world *w, uint32_t client, const uint32_t *upt
             checked |= op->keys;
             for (; fresh != 0; fresh &= fresh - 1) {
                 uint32_t key = (uint32_t)__builtin_ctzll(fresh);
-                if (found->key[coll][client][key] != (op->is_delete ? 0 : c->open[i])) return false;
+                if (!matches(w, c->open[i], found->key[coll][client][key])) return false;
             }
         }
         for (uint32_t key = 0; key < W_KEYS; key++)
-            if ((checked >> key & 1) == 0 && found->key[coll][client][key] != c->sure[coll][key]) return false;
+            if ((checked >> key & 1) == 0 && !matches(w, c->sure[coll][key], found->key[coll][client][key]))
+                return false;
     }
     for (uint32_t i = 0; i < c->open_count; i++) {
         const struct w_op *op = op_of(w, c->open[i]);
@@ -342,7 +374,8 @@ static bool explains(const struct world *w, uint32_t client, const uint32_t *upt
     return true;
 }
 
-/* Tries all lengths of the shards' logs; true with the first that explains what is there. */
+/* Tries all lengths of the shards' logs, the longest first: what may have expired counts as there. True with the first
+ * that explains what is there. */
 static bool try_lengths(const struct world *w, uint32_t client, uint32_t shard, uint32_t *upto,
                         const struct found *found)
 {
@@ -351,14 +384,13 @@ static bool try_lengths(const struct world *w, uint32_t client, uint32_t shard, 
     uint32_t least = 0;
     for (uint32_t i = 0; i < c->open_count; i++)
         if ((op_of(w, c->open[i])->shards >> shard & 1) != 0 && must_be_there(w, op_of(w, c->open[i]))) least = i + 1;
-    upto[shard] = least;
-    if (try_lengths(w, client, shard + 1, upto, found)) return true;
-    for (uint32_t i = least; i < c->open_count; i++) {
+    for (uint32_t i = c->open_count; i-- > least;) {
         if ((op_of(w, c->open[i])->shards >> shard & 1) == 0) continue;
         upto[shard] = i + 1;
         if (try_lengths(w, client, shard + 1, upto, found)) return true;
     }
-    return false;
+    upto[shard] = least;
+    return try_lengths(w, client, shard + 1, upto, found);
 }
 
 /* Tries every set of operations that may have been refused, the empty one first. */
@@ -464,6 +496,7 @@ static void take_row(struct world *w, int coll, const pomai_result *r, size_t i,
     if (!w_row_possible(w, coll, id, pomai_result_string_id(r, 0, i), vector, dim, pomai_result_document(r, 0, i), &op,
                         &key))
         return;
+    if (!w_row_fresh(w, op)) return;
     pm_sim_note(w->sim, id ^ (uint64_t)op << 40);
     uint32_t client = op_of(w, op)->client;
     if (coll == W_ASSIGNED) {
@@ -504,7 +537,7 @@ static bool read_collection(struct world *w, int coll, struct found *found)
     }
     size_t count = pomai_result_count(result, 0);
     const double *distance = pomai_result_distances(result, 0);
-    if (count != info.rows)
+    if (w->config.expiry == 2 ? count > info.rows : count != info.rows) /* some may have expired meanwhile */
         w_fail(w, "%s has %llu rows, search finds %zu", w_coll_name(coll), (unsigned long long)info.rows, count);
     for (size_t i = 0; i < count && !w->failed; i++) {
         double exact = t_distance(info.metric, query, pomai_result_vector(result, 0, i), info.dim);
@@ -544,7 +577,9 @@ static void check_gets(struct world *w, const struct found *found)
                 !w_row_possible(w, coll, ids[i], strings[i], pomai_rows_vector(rows, i), pomai_rows_dim(rows),
                                 pomai_rows_document(rows, i), &op, &key))
                 break;
-            if (op != found->key[coll][client][keys[i]])
+            const uint32_t expected = found->key[coll][client][keys[i]];
+            if (op == 0 && expected != 0 && op_of(w, expected)->expiry == W_NEAR) continue;
+            if (op != expected)
                 w_fail(w, "key %u of client %u in %s: search finds op %u, get op %u", keys[i], client,
                        w_coll_name(coll), found->key[coll][client][keys[i]], op);
         }

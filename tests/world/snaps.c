@@ -53,4 +53,5 @@ void w_put_back(struct world *w, pm_disk *disk, const struct w_model *model)
     pm_sim_set_disk(w->sim, disk);
     w_model_restore(w->model, model);
     w->may_lose = true;
+    w->has_digest = w->clock_kept = false;
 }

@@ -9,6 +9,20 @@
 #include "core/engine/engine.h"
 #include "support/gen.h"
 
+/* Small enough that something is being flushed or merged all the time; now and then as it is usual. */
+static void draw_maintenance(struct t_rng *r, struct w_config *c)
+{
+    c->maintain = (uint32_t)t_range(r, 5, 40);
+    c->expiry = t_chance(r, 60) ? 0 : (uint32_t)t_range(r, 1, 2);
+    c->wal_file_bytes = t_chance(r, 85) ? 64 << 10 : 256 << 10;
+    if (t_chance(r, 15)) return;
+    c->flush_bytes = t_skewed(r, 1 << 10, 256 << 10);
+    c->log_bytes = t_skewed(r, 64 << 10, 2 << 20);
+    c->freeze_rows = t_skewed(r, 1, 200);
+    c->segment_bytes = t_skewed(r, 4 << 10, 4 << 20);
+    c->compact_rate = t_chance(r, 80) ? UINT64_MAX : t_skewed(r, 10 << 10, 100 << 20);
+}
+
 struct w_config w_draw_config(uint64_t seed)
 {
     struct t_rng r = t_rng_from(seed ^ 0x5eed);
@@ -35,7 +49,10 @@ struct w_config w_draw_config(uint64_t seed)
     c.no_allocate = c.capacity == 0 && t_chance(&r, 10); /* else a full disk is met at commit, and stops the log */
     if (!c.low_levels && !c.async && t_chance(&r, 40)) c.shards = (uint32_t)t_range(&r, W_FEW_SHARDS, W_SHARDS);
     c.paced = !c.uniform && t_chance(&r, 5);
+    draw_maintenance(&r, &c);
     if (c.uniform) {
+        c.maintain = 0;
+        c.expiry = 0;
         c.shards = c.clients = 1;
         c.ops = (uint32_t)t_range(&r, 1, 8);
         c.low_levels = c.async = true;
@@ -90,7 +107,7 @@ void w_free(struct world *w)
 
 /* ---- a generation ---- */
 
-static bool may_fail(const struct world *w)
+bool w_may_fail(const struct world *w)
 {
     return w->faults || w->config.capacity != 0;
 }
@@ -123,7 +140,7 @@ static void make_collections(struct world *w)
             continue;
         }
         w->coll[i] = NULL;
-        if (!may_fail(w) || status == POMAI_ENOTFOUND)
+        if (!w_may_fail(w) || status == POMAI_ENOTFOUND)
             w_fail(w, "collection %s: %s: %s", w_coll_name(i), pomai_status_name(status), err.message);
     }
 }
@@ -134,14 +151,21 @@ static bool open_database(struct world *w)
     pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
     options.shards = w->config.shards;
     options.mailbox_slots = w->config.mailbox;
-    options.wal_file_bytes = 64 << 10;
+    options.wal_file_bytes = w->config.wal_file_bytes == 0 ? 64 << 10 : w->config.wal_file_bytes;
+    options.flush_bytes = w->config.flush_bytes;
+    options.log_bytes = w->config.log_bytes;
+    options.freeze_rows = w->config.freeze_rows;
+    options.segment_bytes = w->config.segment_bytes;
+    options.compact_rate = w->config.compact_rate;
     options.group_ms = w->config.group_ms;
+    w->flush_at_close = t_chance(&w->rng, 60);
+    if (!w->flush_at_close) options.flags |= POMAI_OPEN_NO_FLUSH_AT_CLOSE;
     if (w->config.strict_mark) options.flags |= POMAI_OPEN_STRICT_MARK;
     w->opened = pm_db_open(pm_sim_os(w->sim), "/db", &options, &w->db, &err);
     pm_sim_note(w->sim, w->opened);
     if (w->opened == POMAI_OK) return true;
     w->db = NULL;
-    if (!may_fail(w)) w_fail(w, "open: %s: %s", pomai_status_name(w->opened), err.message);
+    if (!w_may_fail(w)) w_fail(w, "open: %s: %s", pomai_status_name(w->opened), err.message);
     if (w->opened == POMAI_ECORRUPT || w->opened == POMAI_EINTERNAL)
         w_fail(w, "open: %s: %s", pomai_status_name(w->opened), err.message);
     return false;
@@ -185,8 +209,12 @@ static void close_database(struct world *w)
     for (int i = W_STRINGS; i < W_COLLS; i++)
         if (w->coll[i] != NULL) pomai_collection_close(w->coll[i]);
     memset(w->coll, 0, sizeof w->coll);
+    const bool sound = !w_may_fail(w) && !w->stopped && w->decided;
+    w->has_digest = sound && w->config.expiry < 2 && pomai_digest(w->db, NULL, w->digest, &err) == POMAI_OK;
     w->closed = pomai_close(w->db, &err);
     w->db = NULL;
+    w->clock_kept = sound && w->closed == POMAI_OK && w->flush_at_close;
+    w->has_digest = w->has_digest && w->closed == POMAI_OK;
     if (w->closed != POMAI_OK && !w->faults) w_fail(w, "close: %s: %s", pomai_status_name(w->closed), err.message);
     if (w->closed == POMAI_OK && !w->stopped && w->decided) {
         for (uint32_t c = 0; c < w->config.clients; c++)
@@ -199,44 +227,76 @@ struct generation {
     bool clients;
 };
 
-/* Rows of each collection; UINT64_MAX: it is not there, or cannot be asked. */
-static void count_rows(struct world *w, uint64_t rows[W_COLLS])
+/* What there is, and that it is what was there when it was closed. */
+static bool take_digest(struct world *w, uint64_t digest[2])
 {
-    for (int i = 0; i < W_COLLS; i++) {
-        pomai_collection *coll = NULL;
-        pomai_collection_info info;
-        rows[i] = UINT64_MAX;
-        if (pomai_collection_open(w->db, w_coll_name(i), &coll, NULL) != POMAI_OK) continue;
-        if (pomai_collection_get_info(coll, &info, NULL) == POMAI_OK) rows[i] = info.rows;
-        pomai_collection_close(coll);
+    pomai_error err = {0};
+    if (pomai_digest(w->db, NULL, digest, &err) != POMAI_OK) {
+        if (!w_may_fail(w)) w_fail(w, "digest: %s", err.message);
+        return false;
     }
+    if (w->has_digest && memcmp(digest, w->digest, sizeof w->digest) != 0)
+        w_fail(w, "what is there is not what was there at close");
+    return true;
 }
 
 /* A reader recovers in memory only. False: it could not open. */
-static bool look(struct world *w, uint64_t rows[W_COLLS])
+static bool look(struct world *w, uint64_t digest[2])
 {
     pomai_error err = {0};
     pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
     options.flags = POMAI_OPEN_READONLY;
+    options.search_threads = t_chance(&w->rng, 50) ? UINT32_MAX : (uint32_t)t_range(&w->rng, 1, 4);
+    bool good = false;
     uint64_t before = pm_disk_digest(pm_sim_disk(w->sim));
     pomai_status status = pm_db_open(pm_sim_os(w->sim), "/db", &options, &w->db, &err);
     if (status == POMAI_OK) {
-        count_rows(w, rows);
+        good = take_digest(w, digest);
         if (pomai_close(w->db, &err) != POMAI_OK) w_fail(w, "close of a reader: %s", err.message);
-    } else if (status != POMAI_ENOTFOUND && !may_fail(w)) {
+    } else if (status != POMAI_ENOTFOUND && !w_may_fail(w)) {
         w_fail(w, "read-only open: %s: %s", pomai_status_name(status), err.message);
     }
     w->db = NULL;
     if (pm_disk_digest(pm_sim_disk(w->sim)) != before) w_fail(w, "a reader changed the disk");
     check_nothing_held(w, "a look");
-    return status == POMAI_OK && !w->faults;
+    return good && !w->faults && w->config.expiry < 2;
+}
+
+static void begin_pins(struct world *w)
+{
+    for (uint32_t c = 0; c < W_CLIENTS; c++)
+        w->pin[c].snapshot = NULL;
+    memset(w->bounded, 0, sizeof w->bounded);
+    w->tidy = false;
+    for (uint32_t i = 1; i <= w->model->ops && !w->clock_kept; i++)
+        w->model->op[i].gone = false; /* the clock may be set back */
+    w->clock_kept = false;
+}
+
+/* All that nobody needs goes, now and then. */
+static void tidy_up(struct world *w)
+{
+    pomai_error err = {0};
+    if (!t_chance(&w->rng, 20)) return;
+    if (pomai_compact(w->db, NULL, &err) != POMAI_OK) w_fail(w, "compact: %s", err.message);
+    w->tidy = true;
+    if (!w->failed) (void)w_check_all(w, false);
+}
+
+static bool sound_close(const struct world *w)
+{
+    return w->opened == POMAI_OK && w->closed == POMAI_OK && w->decided && !w->stopped && !w_may_fail(w);
 }
 
 static void generation_main(void *arg)
 {
     const struct generation *g = arg;
     struct world *w = g->w;
-    uint64_t seen[W_COLLS], rows[W_COLLS];
+    uint64_t seen[2] = {0}, digest[2] = {0};
+    pomai_error bad = {0};
+    begin_pins(w);
+    const bool verify = !w->faults && t_chance(&w->rng, 15);
+    const pomai_status verified = verify ? w_verify(w, &bad) : POMAI_OK;
     w->stopped = w->decided = false;
     memset(w->coll, 0, sizeof w->coll);
     bool looked = w->look && look(w, seen);
@@ -247,8 +307,10 @@ static void generation_main(void *arg)
     pomai_open_report report;
     pomai_get_open_report(w->db, &report);
     pm_sim_note(w->sim, report.records);
-    count_rows(w, rows);
-    if (looked && !w->faults && memcmp(seen, rows, sizeof rows) != 0) w_fail(w, "reader and writer do not agree");
+    if (verified != POMAI_OK && verified != POMAI_ENOTFOUND)
+        w_fail(w, "it opens, but verify says %s: %s", pomai_status_name(verified), bad.message);
+    const bool told = take_digest(w, digest);
+    if (looked && told && memcmp(seen, digest, sizeof seen) != 0) w_fail(w, "reader and writer do not agree");
     make_collections(w);
     bool whole = w->coll[W_STRINGS] != NULL && w->coll[W_ASSIGNED] != NULL;
     if (whole && !w->failed) {
@@ -258,11 +320,13 @@ static void generation_main(void *arg)
     }
     if (g->clients && whole && !w->failed && w->config.shards > 1) w_anchor(w);
     if (g->clients && whole && !w->failed) run_clients(w);
-    if (g->clients && whole && !w->failed && !may_fail(w)) (void)w_check_all(w, false);
+    if (g->clients && whole && !w->failed && !w_may_fail(w)) (void)w_check_all(w, false);
+    if (g->clients && whole && !w->failed && !w_may_fail(w) && w->config.maintain > 0) tidy_up(w);
     if (w->rest_ns > 0 && !w->failed) pm_sim_sleep(w->sim, w->rest_ns);
     if (!w->close && !w->failed) return;
     close_database(w);
     if (!w->failed) check_nothing_held(w, "close");
+    if (!w->failed && sound_close(w)) w_check_disk(w);
 }
 
 bool w_run(struct world *w, bool clients)
@@ -291,7 +355,9 @@ bool w_check(struct world *w)
 void w_process_gone(struct world *w)
 {
     if (pm_sim_faults(w->sim) > 0) w->may_lose = true;
+    if (w->faults || w->db != NULL) w->has_digest = w->clock_kept = false; /* it was not closed, or not well */
     w->faults = false;
+    w->db = NULL;
     pm_sim_kill_process(w->sim);
 }
 

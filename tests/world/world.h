@@ -41,9 +41,14 @@ typedef enum w_state {
     W_DEAD, /* refused, or found missing after a crash: never to be seen (again) */
 } w_state;
 
+/* When the rows of an operation expire. */
+enum { W_STAYS, W_FAR /* not in these centuries */, W_NEAR /* may have, or not yet */, W_PAST /* before they came */ };
+
 struct w_op {
     uint8_t client, coll, state, level;
+    uint8_t expiry; /* W_STAYS and so on, of all its rows */
     bool is_delete;
+    bool gone;      /* its rows were found expired, in this opening */
     bool shown;     /* a reader saw a row of it */
     bool refusable; /* calls may fail meanwhile: the shard may have refused it, and nobody has asked yet */
     bool refused;   /* in the outcome that is being tried */
@@ -51,6 +56,7 @@ struct w_op {
     uint8_t shards; /* a bit each: where its parts go; of W_ASSIGNED once the ids are known */
     uint64_t keys;  /* a bit each */
     uint64_t first_id;
+    uint64_t expiry_ns;
     uint64_t acked_at;
     bool id_known;
 };
@@ -82,20 +88,23 @@ struct w_config {
     uint32_t mailbox;
     uint32_t group_ms;
     bool strict_mark;
-    bool low_levels;  /* use group and os */
-    bool async;       /* several puts of a client under way */
-    bool temps;       /* make and drop collections */
-    bool uniform;     /* one row a write, no documents: records of one size, which fit each other's place */
-    bool paced;       /* writes follow each other so that no log falls idle, on a machine that is never late */
-    bool no_allocate; /* files cannot be allocated ahead */
-    bool mistakes;    /* send what must be refused */
+    bool low_levels;   /* use group and os */
+    bool async;        /* several puts of a client under way */
+    bool temps;        /* make and drop collections */
+    bool uniform;      /* one row a write, no documents: records of one size, which fit each other's place */
+    bool paced;        /* writes follow each other so that no log falls idle, on a machine that is never late */
+    bool no_allocate;  /* files cannot be allocated ahead */
+    bool mistakes;     /* send what must be refused */
+    uint32_t maintain; /* in a hundred steps: those that flush, compact, freeze or read what they left */
+    uint64_t flush_bytes, log_bytes, freeze_rows, segment_bytes, compact_rate, wal_file_bytes; /* 0: as it is usual */
+    uint32_t expiry; /* rows with one: 0: none, 1: W_FAR and W_PAST, 2: W_NEAR, too */
     uint32_t dim[W_COLLS];
     uint64_t capacity; /* of the disk; 0: endless */
 };
 
 struct w_slot { /* a batch under way, with its memory */
     float *vectors;
-    uint64_t ids[W_KEYS];
+    uint64_t ids[W_KEYS], expiry[W_KEYS];
     pomai_bytes string_ids[W_KEYS], documents[W_KEYS];
     char names[W_KEYS][16];
     uint8_t *document_bytes;
@@ -105,6 +114,17 @@ struct w_slot { /* a batch under way, with its memory */
 
 enum { W_SLOTS = 3 };
 
+/* A snapshot that a client has open, and what it must go on showing. */
+enum { W_UNREAD = UINT32_MAX };
+struct w_pin {
+    pomai_snapshot *snapshot;
+    struct w_client own;                 /* as it was then */
+    uint32_t ops;                        /* begun before */
+    uint32_t seen[2][W_CLIENTS][W_KEYS]; /* W_UNREAD, or the operation that was found */
+    uint64_t digest[2];
+    bool has_digest;
+};
+
 struct world {
     pm_sim *sim;
     uint64_t seed;
@@ -112,6 +132,11 @@ struct world {
     struct w_config config;
     struct w_model *model;
     struct w_slot slot[W_CLIENTS][W_SLOTS];
+    struct w_pin pin[W_CLIENTS];
+    uint32_t bounded[W_CLIENTS][2][W_KEYS]; /* the newest own version that a bounded read found, in this opening */
+    uint64_t digest[2];                     /* when it was closed, */
+    bool has_digest;                        /* and nothing was lost since */
+    bool clock_kept;                        /* the last close wrote down how late it was */
     /* the generation */
     pomai_db *db;
     pomai_collection *coll[W_COLLS];
@@ -120,7 +145,9 @@ struct world {
     bool decided;  /* everything was read after this opening, and the model knows what is there */
     bool may_lose; /* since the last good open: what was not synced may be gone */
     bool close;    /* at the end; else the process just ends */
-    bool look;     /* first open read-only: it must find what the writer finds, and change nothing */
+    bool flush_at_close;
+    bool tidy; /* everything was compacted before the close */
+    bool look; /* first open read-only: it must find what the writer finds, and change nothing */
     /* Let this much time pass before the end, so that the logs fall idle. */
     uint64_t rest_ns;
     pomai_status opened, closed;
@@ -192,6 +219,8 @@ void w_temp_name(uint32_t temp, char name[W_TEMP_NAME]);
 void w_rows_there(const struct world *w, uint32_t op, uint64_t *least, uint64_t *most);
 /* pomai_sync returned: what the client had acknowledged before is sure. */
 void w_synced(struct world *w, uint32_t client, uint32_t acked_before);
+/* The same of one operation. */
+void w_op_sure(struct world *w, uint32_t client, uint32_t op);
 /* A row that a reader saw; false if it cannot be there. */
 bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_id, const float *vector, uint32_t dim,
                     pomai_bytes document, uint32_t *op, uint32_t *key);
@@ -203,7 +232,19 @@ void w_anchor(struct world *w);
 /* A disk that others use, too: its room changes. */
 void w_draw_room(struct world *w, struct t_rng *rng);
 void w_client_run(struct world *w, uint32_t client);
-/* What a client may see of its own key now. */
-bool w_may_see(const struct world *w, uint32_t client, int coll, uint32_t key, uint32_t op);
+/* What a client may see of its own key now, or when its operations were these. */
+bool w_may_see(const struct world *w, const struct w_client *c, int coll, uint32_t key, uint32_t op);
+/* A row that is not a snapshot's; false if it had expired. */
+bool w_row_fresh(struct world *w, uint32_t op);
+/* The client's own key was not found: rows that may have expired have. */
+void w_row_absent(struct world *w, uint32_t client, int coll, uint32_t key);
+/* One step of maintenance, or of reading what it left. No operation of the client is under way. */
+void w_maintain(struct world *w, uint32_t client, struct t_rng *rng);
+void w_unpin(struct world *w, uint32_t client);
+bool w_may_fail(const struct world *w);
+/* After a clean close: nothing is left over, and not too much is there. */
+void w_check_disk(struct world *w);
+/* Checks every file, as a tool would. What opens must be found good. */
+pomai_status w_verify(struct world *w, pomai_error *err);
 
 #endif
