@@ -57,7 +57,7 @@ static bool one_case(struct run *r, const pm_disk *start, const struct w_model *
     w_model_restore(w->model, model);
     w->may_lose = true;
     w->faults = true;
-    w->close = true;
+    w->close = w->no_more_faults = true;
     pm_sim_set_fault(w->sim, (pm_sim_fault){way->calls, nth, way->for_ever, way->partial, way->error});
     (void)w_run(w, true);
     bool hit = pm_sim_faults(w->sim) > 0;

@@ -346,7 +346,7 @@ static void aim_fault(struct self *s)
 {
     static const uint32_t sets[] = {PM_SIM_BIT(DIR_SYNC), PM_SIM_BIT(RENAME), PM_SIM_BIT(SYNC)};
     struct world *w = s->w;
-    if (!w->faults || pm_sim_faults(w->sim) > 0 || !t_chance(&s->rng, 50)) return;
+    if (!w->faults || w->no_more_faults || pm_sim_faults(w->sim) > 0 || !t_chance(&s->rng, 50)) return;
     pm_sim_set_fault(w->sim, (pm_sim_fault){.calls = sets[t_below(&s->rng, 3)],
                                             .nth = t_below(&s->rng, 3),
                                             .error = t_chance(&s->rng, 50) ? EIO : ENOSPC});

@@ -140,11 +140,12 @@ struct world {
     /* the generation */
     pomai_db *db;
     pomai_collection *coll[W_COLLS];
-    bool faults;   /* calls may fail in this generation */
-    bool stopped;  /* the database said that it stopped */
-    bool decided;  /* everything was read after this opening, and the model knows what is there */
-    bool may_lose; /* since the last good open: what was not synced may be gone */
-    bool close;    /* at the end; else the process just ends */
+    bool faults;         /* calls may fail in this generation */
+    bool no_more_faults; /* than the one that was set */
+    bool stopped;        /* the database said that it stopped */
+    bool decided;        /* everything was read after this opening, and the model knows what is there */
+    bool may_lose;       /* since the last good open: what was not synced may be gone */
+    bool close;          /* at the end; else the process just ends */
     bool flush_at_close;
     bool tidy; /* everything was compacted before the close */
     bool look; /* first open read-only: it must find what the writer finds, and change nothing */
