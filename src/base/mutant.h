@@ -150,7 +150,21 @@
     X(SALVAGE_ENDS_IGNORED, "scenario.test_salvage", "salvage copies rows that were deleted")                          \
     X(SALVAGE_IN_SILENCE, "scenario.test_salvage", "salvage does not tell of rows whose vectors are lost")             \
     X(VERIFY_VERSIONS_SKIPPED, "scenario.test_verify", "verify does not look for two living versions of an id")        \
-    X(VERIFY_LSNS_SKIPPED, "scenario.test_verify", "verify does not compare LSNs in segments with the catalogue")
+    X(VERIFY_LSNS_SKIPPED, "scenario.test_verify", "verify does not compare LSNs in segments with the catalogue")      \
+    /* what flush, retirement and compaction rest on */                                                                \
+    X(VIEW_BEFORE_ENDS, "sim", "a view is published before the ends of its rows are carried over")                     \
+    X(CARRY_MISSES_ROW, "sim", "the map of where rows went forgets one row")                                           \
+    X(SOURCES_REMOVED_FIRST, "power sim", "compaction removes segments before the catalogue names the others")         \
+    X(FORMER_LIVE_FIRST, "power sim", "a flush removes a live-<g> before the catalogue names the next")                \
+    X(RESOLVED_TOO_HIGH, "sim power", "batches count as resolved while they are under way")                            \
+    X(UNDECIDED_FLUSHED, "sim power", "a memtable counts as flushed up to records that are not decided")               \
+    X(NEXT_ID_NOT_KEPT, "sim", "a flush does not write down which ids were assigned")                                  \
+    X(CLOCK_NOT_KEPT, "sim", "the manifest does not say how late it was")                                              \
+    X(BOUNDED_NOT_RAISED, "sim", "a flush drops rows that bounded reads still show")                                   \
+    X(PIN_TIME_IGNORED, "sim", "what expired after a snapshot was taken is dropped under it")                          \
+    X(SEGMENTS_NOT_SORTED, "sim", "the catalogue lists segments as they were finished")                                \
+    X(DROPPED_COUNTS, "sim", "what a dropped collection gets counts as unflushed for ever")                            \
+    X(RECOVERED_NOT_FROZEN, "sim", "bounded reads do not see what was recovered")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -68,6 +68,24 @@ static bool found_op(struct world *w, const struct keys *k, const pomai_rows *ro
 
 /* ---- frozen rows ---- */
 
+/* Something since that version may have taken the row away. */
+static bool may_have_gone(const struct world *w, uint32_t client, int coll, uint32_t key, uint32_t since)
+{
+    for (uint32_t i = since; i <= w->model->ops; i++) {
+        const struct w_op *op = &w->model->op[i];
+        if (op->client == client && op->coll == coll && (op->keys >> key & 1) != 0 && op->state != W_DEAD &&
+            (op->is_delete || op->expiry >= W_NEAR))
+            return true;
+    }
+    return false;
+}
+
+void w_recovered(struct world *w)
+{
+    for (uint32_t c = 0; c < w->config.clients; c++)
+        memcpy(w->bounded[c], w->model->client[c].sure, sizeof w->bounded[c]);
+}
+
 static void read_bounded(struct world *w, uint32_t client, bool frozen, struct t_rng *rng)
 {
     struct keys k;
@@ -84,6 +102,9 @@ static void read_bounded(struct world *w, uint32_t client, bool frozen, struct t
     for (size_t i = 0; i < 4 && !w->failed; i++) {
         uint32_t op, *newest = &w->bounded[client][k.coll][k.key[i]];
         if (!found_op(w, &k, rows, i, &op) || (op != 0 && !w_row_fresh(w, op))) break;
+        if (op == 0 && *newest != 0 && !may_have_gone(w, client, k.coll, k.key[i], *newest))
+            w_fail(w, "a bounded read of key %u of client %u finds nothing, and op %u was frozen", k.key[i], client,
+                   *newest);
         if (op != 0 && op < *newest)
             w_fail(w, "a bounded read of key %u of client %u finds op %u, and found op %u before", k.key[i], client, op,
                    *newest);

@@ -316,6 +316,7 @@ static void generation_main(void *arg)
     if (whole && !w->failed) {
         whole = w_check_all(w, true);
         w->decided = whole;
+        w_recovered(w);
         if (whole) w->may_lose = false; /* what was read has been written and synced again */
     }
     if (g->clients && whole && !w->failed && w->config.shards > 1) w_anchor(w);

@@ -241,6 +241,8 @@ bool w_row_fresh(struct world *w, uint32_t op);
 void w_row_absent(struct world *w, uint32_t client, int coll, uint32_t key);
 /* One step of maintenance, or of reading what it left. No operation of the client is under way. */
 void w_maintain(struct world *w, uint32_t client, struct t_rng *rng);
+/* What an opening recovered counts as frozen. */
+void w_recovered(struct world *w);
 void w_unpin(struct world *w, uint32_t client);
 bool w_may_fail(const struct world *w);
 /* After a clean close: nothing is left over, and not too much is there. */

@@ -332,6 +332,8 @@ static pomai_status run(merge *m, pomai_error *err)
     /* Again: a flush may have come between. */
     if (status == POMAI_OK && (m->room == NULL || !pm_limbo_reserve(&db->maintenance, m->sources * 2ul)))
         status = no_memory(m, err);
+    for (uint32_t i = 0; i < m->sources && status == POMAI_OK && PM_MUTANT(SOURCES_REMOVED_FIRST); i++)
+        pm_segment_remove(db->os, pm_segment_where(m->source[i])->dir);
     if (status == POMAI_OK) status = pm_catalog_edit(db, &edit, 1, NULL, err);
     if (status == POMAI_OK && !edit.dropped)
         install(m);

@@ -42,7 +42,7 @@ static pomai_status change_segments(pm_manifest_entry *entry, const pm_edit *e, 
     }
     for (uint32_t i = 0; i < e->additions; i++) { /* a flush meanwhile may have numbered its own above them */
         uint32_t at = n++;
-        for (; at > 0 && list[at - 1].number > e->added[i].number; at--)
+        for (; at > 0 && !PM_MUTANT(SEGMENTS_NOT_SORTED) && list[at - 1].number > e->added[i].number; at--)
             list[at] = list[at - 1];
         list[at] = e->added[i];
     }
@@ -56,7 +56,8 @@ static pomai_status apply_edit(const pm_db *db, pm_manifest *next, pm_edit *e, p
     pm_manifest_entry *entry = pm_manifest_find(next, e->coll->id);
     e->dropped = entry == NULL;
     if (e->dropped) return POMAI_OK;
-    entry->fixed.next_id = pm_max_u64(entry->fixed.next_id, atomic_load(&e->coll->next_id));
+    if (!PM_MUTANT(NEXT_ID_NOT_KEPT))
+        entry->fixed.next_id = pm_max_u64(entry->fixed.next_id, atomic_load(&e->coll->next_id));
     for (uint32_t s = 0; s < db->shared.shards && e->flushed != NULL; s++)
         entry->flushed[s] = pm_max_u64(entry->flushed[s], e->flushed[s]);
     return change_segments(entry, e, err);
@@ -184,7 +185,7 @@ static pomai_status edit_locked(pm_db *db, pm_edit *edits, uint32_t count, const
         status = apply_edit(db, &next, &edits[i], err);
     if (status == POMAI_OK) {
         next.next_segment = pm_max_u64(next.next_segment, db->maintenance.next_segment);
-        next.clock = pm_max_u64(next.clock, pm_clock_now(&db->shared));
+        if (!PM_MUTANT(CLOCK_NOT_KEPT)) next.clock = pm_max_u64(next.clock, pm_clock_now(&db->shared));
         if (resolved != NULL) move_begins(db, &next, edits, count, *resolved, retired);
         bool uncertain = false, any = count > 0;
         for (uint32_t s = 0; s < db->shared.shards; s++)

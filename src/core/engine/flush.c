@@ -90,7 +90,7 @@ static bool take_rows(flush *f, uint32_t shard, const pm_horizon *horizon)
             const uint64_t expiry = chunk->expiry == NULL ? 0 : chunk->expiry[row];
             place[at] = PM_NO_ROW;
             if (pm_horizon_drops(horizon, shard, chunk->lsn, end, expiry)) continue;
-            place[at] = (uint32_t)f->build.rows;
+            place[at] = PM_MUTANT(CARRY_MISSES_ROW) && at == 0 ? PM_NO_ROW : (uint32_t)f->build.rows;
             if (!pm_build_add(&f->build, chunk, row)) return false;
         }
     }
@@ -211,11 +211,10 @@ static void install(flush *f)
     uint64_t bytes = 0;
     PM_POINT(SEGMENT_NAMED);
     for (uint32_t s = 0; s < shared->shards; s++) {
-        pm_raise(&f->coll->shard[s].frozen_lsn, f->upto[s]);
-        if (f->frozen[s] == NULL) continue;
+        if (!PM_MUTANT(BOUNDED_NOT_RAISED)) pm_raise(&f->coll->shard[s].frozen_lsn, f->upto[s]);
+        if (f->frozen[s] == NULL || PM_MUTANT(VIEW_BEFORE_ENDS)) continue;
         if (!PM_MUTANT(CARRY_FORGETS)) pm_memtable_set_forward(f->frozen[s], &f->carry[s]->forward);
         carry_table(f, s);
-        bytes += pm_memtable_log_bytes(f->frozen[s]);
     }
     PM_POINT(ENDS_CARRIED);
     pm_coll_publish(shared, f->coll, f->room, show, f);
@@ -223,6 +222,9 @@ static void install(flush *f)
     PM_POINT(SEGMENT_SHOWN);
     for (uint32_t s = 0; s < shared->shards; s++) {
         if (f->frozen[s] == NULL) continue;
+        if (PM_MUTANT(VIEW_BEFORE_ENDS)) pm_memtable_set_forward(f->frozen[s], &f->carry[s]->forward);
+        if (PM_MUTANT(VIEW_BEFORE_ENDS)) carry_table(f, s);
+        bytes += pm_memtable_log_bytes(f->frozen[s]);
         pm_limbo_add(&db->maintenance, free_memtable, f->frozen[s]);
         pm_limbo_add(&db->maintenance, free_carry, f->carry[s]);
         f->carry[s] = NULL;
@@ -312,6 +314,8 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, poma
                              .added = list[i]->build.entry,
                              .additions = list[i]->build.outputs};
     }
+    for (uint32_t i = 0; i < count && status == POMAI_OK && PM_MUTANT(FORMER_LIVE_FIRST); i++)
+        remove_lives(list[i], true);
     if (status == POMAI_OK) status = pm_catalog_edit(db, edits, count, known ? &resolved : NULL, err);
     for (uint32_t i = 0; i < count; i++) {
         if (status != POMAI_OK || edits[i].dropped) {
@@ -329,7 +333,8 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, poma
 pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err)
 {
     pomai_status status = pm_catalog_check(db, err); /* before anything is written that could not be installed */
-    if (status != POMAI_OK) return status;
+    if (status != POMAI_OK && !PM_MUTANT(BROKEN_CATALOGUE_FLUSHED)) return status;
+    status = POMAI_OK;
     flush **list = pm_calloc(count + 1, sizeof(flush *));
     if (list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to flush");
     for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {

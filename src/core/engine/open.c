@@ -417,7 +417,7 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
     if (status == POMAI_OK) status = recover(db, (o->flags & POMAI_OPEN_ACCEPT_DAMAGE) != 0, err);
     if (status != POMAI_OK) return status;
     set_next_ids(db);
-    (void)pm_db_freeze(db, NULL); /* what was found does not change any more */
+    if (!PM_MUTANT(RECOVERED_NOT_FROZEN)) (void)pm_db_freeze(db, NULL); /* what was found does not change any more */
     atomic_store(&db->shared.batch_sequence, 1);
     if (db->readonly) return POMAI_OK;
     uint64_t largest;

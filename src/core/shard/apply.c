@@ -67,7 +67,8 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
     search s = {.shard = shard, .coll = coll, .part = part};
     const pm_older older = {end_older, &s};
     uint64_t there = 0;
-    const bool counts = !atomic_load(&coll->dropped); /* else nothing would ever flush it */
+    const bool counts =
+        !atomic_load(&coll->dropped) || PM_MUTANT(DROPPED_COUNTS); /* else nothing would ever flush it */
     if (counts) pm_memtable_note(own->table, record->lsn, bytes);
     if (chunk != NULL && chunk->fresh_range) { /* its ids are above all before: there is nothing older */
         pm_memtable_apply(own->table, chunk, NULL);
@@ -138,6 +139,7 @@ static pomai_status rotate(pm_shard *shard, pm_coll *coll)
     pm_shared *shared = shard->shared;
     pm_coll_shard *own = &coll->shard[shard->index];
     shard->rotate_lsn = atomic_load_explicit(&shard->visible, memory_order_relaxed);
+    if (PM_MUTANT(UNDECIDED_FLUSHED)) shard->rotate_lsn = shard->end.lsn;
     shard->rotate_frozen = NULL;
     if (pm_memtable_first_lsn(own->table) == 0) return POMAI_OK; /* nothing of it was applied */
     rotation r = {shard->index, pm_memtable_make(coll->id_kind, shared->hash_seed, pm_memtable_largest_id(own->table))};

@@ -225,7 +225,7 @@ uint64_t pm_batches_resolved(pm_shared *shared)
     const uint64_t next = atomic_load(&shared->batch_sequence);
     const uint64_t generation = atomic_load(&shared->several_generation);
     for (int side = 1; side >= 0; side--) { /* the other side is empty but for who counts and looks again */
-        while (atomic_load(&shared->several[(generation + (uint64_t)side) & 1]) != 0) {
+        while (atomic_load(&shared->several[(generation + (uint64_t)side) & 1]) != 0 && !PM_MUTANT(RESOLVED_TOO_HIGH)) {
             _Atomic uint32_t nobody = 0;
             os->word_wait(os, &nobody, 0, os->now_ns(os) + PM_RETRY_NS);
         }
