@@ -238,6 +238,44 @@ static void do_commit(struct self *s)
 
 /* ---- reading ---- */
 
+/* What another client's key may show while it is read: noted before, and judged after. */
+struct others {
+    uint32_t key, ops; /* operations begun before */
+    uint32_t may[W_OPEN + 2], count;
+    bool may_go; /* something under way may have taken the row away */
+};
+
+static bool takes_away(const struct w_op *op)
+{
+    return op->is_delete || op->expiry >= W_NEAR;
+}
+
+static void note_key(const struct world *w, uint32_t client, int coll, uint32_t key, struct others *o)
+{
+    const struct w_client *c = &w->model->client[client];
+    *o = (struct others){.key = key, .ops = w->model->ops};
+    if (w_may_see(w, c, coll, key, 0)) o->may_go = true;
+    if (w_may_see(w, c, coll, key, c->sure[coll][key])) o->may[o->count++] = c->sure[coll][key];
+    for (uint32_t i = 0; i < c->open_count; i++) {
+        const struct w_op *op = &w->model->op[c->open[i]];
+        if (op->coll != coll || (op->keys >> key & 1) == 0 || op->state == W_DEAD) continue;
+        if (op->state == W_IN_FLIGHT || w_may_see(w, c, coll, key, c->open[i])) o->may[o->count++] = c->open[i];
+        o->may_go |= op->state == W_IN_FLIGHT && takes_away(op);
+    }
+}
+
+static bool others_may_show(const struct world *w, uint32_t client, int coll, const struct others *o, uint32_t seen)
+{
+    if (seen > o->ops || (seen == 0 && o->may_go)) return true;
+    for (uint32_t i = 0; seen != 0 && i < o->count; i++)
+        if (o->may[i] == seen) return true;
+    for (uint32_t i = o->ops + 1; seen == 0 && i <= w->model->ops; i++) {
+        const struct w_op *op = &w->model->op[i];
+        if (op->client == client && op->coll == coll && (op->keys >> o->key & 1) != 0 && takes_away(op)) return true;
+    }
+    return false;
+}
+
 static void do_get(struct self *s, bool own)
 {
     struct world *w = s->w;
@@ -247,8 +285,10 @@ static void do_get(struct self *s, bool own)
     char text[4][16];
     pomai_bytes strings[4];
     uint32_t keys[4];
+    struct others others[4];
     for (int i = 0; i < 4; i++) {
         keys[i] = (uint32_t)t_below(&s->rng, W_KEYS);
+        note_key(w, whose, coll, keys[i], &others[i]);
         ids[i] = w_id(whose, keys[i]);
         w_string_id(whose, keys[i], text[i]);
         strings[i] = (pomai_bytes){text[i], strlen(text[i])};
@@ -270,6 +310,9 @@ static void do_get(struct self *s, bool own)
         if (op != 0 && pomai_rows_expiry(rows, i) != w->model->op[op].expiry_ns)
             w_fail(w, "a row of op %u has another expiry", op);
         if (op == 0 && whose == s->number) w_row_absent(w, whose, coll, keys[i]);
+        if (whose != s->number && !others_may_show(w, whose, coll, &others[i], op))
+            w_fail(w, "client %u gets op %u for key %u of client %u in %s, which cannot be", s->number, op, keys[i],
+                   whose, w_coll_name(coll));
         if (whose == s->number && !w_may_see(w, &w->model->client[whose], coll, keys[i], op))
             w_fail(w, "client %u gets op %u for its key %u in %s, which it had replaced or never wrote", whose, op,
                    keys[i], w_coll_name(coll));
@@ -321,14 +364,42 @@ static bool put_into_temp(pomai_collection *coll)
     return pomai_put(coll, &batch, NULL, NULL, NULL) == POMAI_OK;
 }
 
+/* Rows that are under way when their collection goes. */
+struct rows_under_way {
+    pomai_collection *coll;
+    pomai_ticket *ticket;
+    float vectors[80][4];
+};
+
+static void put_under_way(struct world *w, const char *name, struct rows_under_way *r)
+{
+    pomai_batch batch = POMAI_BATCH_INIT;
+    memset(r, 0, sizeof *r);
+    if (!w->config.async || pomai_collection_open(w->db, name, &r->coll, NULL) != POMAI_OK) return;
+    batch.rows = 80;
+    batch.dim = 4;
+    batch.vectors = &r->vectors[0][0];
+    if (pomai_put_async(r->coll, &batch, NULL, &r->ticket, NULL) != POMAI_OK) r->ticket = NULL;
+}
+
+static void settle_under_way(struct rows_under_way *r)
+{
+    pomai_ticket_free(r->ticket); /* waits */
+    if (r->coll != NULL) pomai_collection_close(r->coll);
+}
+
 static void drop_temp(struct world *w, uint32_t t)
 {
     struct w_model *m = w->model;
     pomai_error err = {0};
+    struct rows_under_way rows;
     char name[W_TEMP_NAME];
     w_temp_name(t, name);
+    put_under_way(w, name, &rows);
     m->temp[t] = W_TEMP_DROPPING;
-    if (pomai_collection_drop(w->db, name, &err) == POMAI_OK) {
+    pomai_status status = pomai_collection_drop(w->db, name, &err);
+    settle_under_way(&rows);
+    if (status == POMAI_OK) {
         m->temp[t] = W_TEMP_GONE;
         return;
     }
@@ -342,14 +413,13 @@ static void drop_temp(struct world *w, uint32_t t)
 
 /* Where faults are allowed: one of the few calls that change the catalogue, which a fault drawn for all seldom meets.
  */
-static void aim_fault(struct self *s)
+void w_aim_fault(struct world *w, struct t_rng *rng)
 {
     static const uint32_t sets[] = {PM_SIM_BIT(DIR_SYNC), PM_SIM_BIT(RENAME), PM_SIM_BIT(SYNC)};
-    struct world *w = s->w;
-    if (!w->faults || w->no_more_faults || pm_sim_faults(w->sim) > 0 || !t_chance(&s->rng, 50)) return;
-    pm_sim_set_fault(w->sim, (pm_sim_fault){.calls = sets[t_below(&s->rng, 3)],
-                                            .nth = t_below(&s->rng, 3),
-                                            .error = t_chance(&s->rng, 50) ? EIO : ENOSPC});
+    if (!w->faults || w->no_more_faults || pm_sim_faults(w->sim) > 0 || !t_chance(rng, 50)) return;
+    pm_sim_set_fault(w->sim, (pm_sim_fault){.calls = sets[t_below(rng, 3)],
+                                            .nth = t_below(rng, 3),
+                                            .error = t_chance(rng, 50) ? EIO : ENOSPC});
 }
 
 static void do_temp(struct self *s)
@@ -358,7 +428,7 @@ static void do_temp(struct self *s)
     struct w_model *m = w->model;
     pomai_error err = {0};
     char name[W_TEMP_NAME];
-    aim_fault(s);
+    w_aim_fault(w, &s->rng);
     uint32_t t = m->temps > 0 ? (uint32_t)t_below(&s->rng, m->temps) : 0;
     if (m->temps > 0 && m->temp[t] == W_TEMP_THERE && t_chance(&s->rng, 70)) {
         drop_temp(w, t);

@@ -461,6 +461,9 @@ static void decide_client(struct world *w, uint32_t client, const struct found *
         w_fail(w, "what is there of client %u is explained by no outcome of its open operations:%s", client, text);
         return;
     }
+    for (int coll = 0; coll < W_ASSIGNED; coll++)
+        for (uint32_t key = 0; key < W_KEYS; key++)
+            if (found->key[coll][client][key] == 0) w_row_absent(w, client, coll, key);
     if (!first) return;
     for (uint32_t i = 0; i < c->open_count; i++) {
         struct w_op *op = op_of(w, c->open[i]);

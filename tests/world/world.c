@@ -262,6 +262,22 @@ static bool look(struct world *w, uint64_t digest[2])
     return good && !w->faults && w->config.expiry < 2;
 }
 
+/* Records whose rows are in segments must not be in memory again. */
+static void check_replayed(struct world *w)
+{
+    const pm_catalog *catalog = atomic_load(&w->db->catalog);
+    pm_epoch_hold hold = pm_epoch_enter(&w->db->shared.epoch);
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        const pm_shown *shown = atomic_load(&catalog->coll[i]->shown);
+        for (uint32_t s = 0; s < shown->shards; s++) {
+            const uint64_t first = pm_memtable_first_lsn(shown->table[s].active);
+            if (first != 0 && first <= catalog->coll[i]->shard[s].flushed)
+                w_fail(w, "LSN %llu of shard %u was replayed, and is in a segment", (unsigned long long)first, s);
+        }
+    }
+    pm_epoch_leave(&w->db->shared.epoch, hold);
+}
+
 static void begin_pins(struct world *w)
 {
     for (uint32_t c = 0; c < W_CLIENTS; c++)
@@ -309,6 +325,7 @@ static void generation_main(void *arg)
     pm_sim_note(w->sim, report.records);
     if (verified != POMAI_OK && verified != POMAI_ENOTFOUND)
         w_fail(w, "it opens, but verify says %s: %s", pomai_status_name(verified), bad.message);
+    check_replayed(w);
     const bool told = take_digest(w, digest);
     if (looked && told && memcmp(seen, digest, sizeof seen) != 0) w_fail(w, "reader and writer do not agree");
     make_collections(w);
