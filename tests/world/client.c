@@ -320,6 +320,44 @@ static void do_get(struct self *s, bool own)
     pomai_rows_free(rows);
 }
 
+/* All keys of one client at once: what is missing is found, too. */
+static void do_search_all(struct self *s)
+{
+    struct world *w = s->w;
+    const int coll = (int)t_below(&s->rng, W_ASSIGNED);
+    const uint32_t whose = (uint32_t)t_below(&s->rng, w->config.clients), dim = w->config.dim[coll];
+    float query[W_DIM_MOST];
+    struct others others[W_KEYS];
+    uint32_t seen[W_KEYS] = {0};
+    for (uint32_t d = 0; d < dim; d++)
+        query[d] = t_unit_float(&s->rng);
+    for (uint32_t key = 0; key < W_KEYS; key++)
+        note_key(w, whose, coll, key, &others[key]);
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    options.include = POMAI_INCLUDE_VECTORS | POMAI_INCLUDE_DOCUMENTS;
+    pomai_result *result;
+    pomai_error err = {0};
+    pomai_status status = pomai_search(w->coll[coll], query, 1, dim, W_CLIENTS * W_KEYS + 1, &options, &result, &err);
+    if (status != POMAI_OK) {
+        if (!w->faults && status != POMAI_ENOTFOUND) w_fail(w, "search: %s", err.message);
+        return;
+    }
+    for (size_t i = 0; i < pomai_result_count(result, 0) && !w->failed; i++) {
+        uint32_t op, key;
+        if (!w_row_possible(w, coll, coll == W_STRINGS ? 0 : pomai_result_ids(result, 0)[i],
+                            pomai_result_string_id(result, 0, i), pomai_result_vector(result, 0, i), dim,
+                            pomai_result_document(result, 0, i), &op, &key) ||
+            !w_row_fresh(w, op))
+            break;
+        if (w->model->op[op].client == whose) seen[key] = op;
+    }
+    for (uint32_t key = 0; key < W_KEYS && !w->failed; key++)
+        if (!others_may_show(w, whose, coll, &others[key], seen[key]))
+            w_fail(w, "client %u finds op %u for key %u of client %u in %s, which cannot be", s->number, seen[key], key,
+                   whose, w_coll_name(coll));
+    pomai_result_free(result);
+}
+
 static void do_search(struct self *s)
 {
     struct world *w = s->w;
@@ -375,8 +413,8 @@ static void put_under_way(struct world *w, const char *name, struct rows_under_w
 {
     pomai_batch batch = POMAI_BATCH_INIT;
     memset(r, 0, sizeof *r);
-    if (!w->config.async || pomai_collection_open(w->db, name, &r->coll, NULL) != POMAI_OK) return;
-    batch.rows = 80;
+    if (pomai_collection_open(w->db, name, &r->coll, NULL) != POMAI_OK) return;
+    batch.rows = sizeof r->vectors / sizeof r->vectors[0];
     batch.dim = 4;
     batch.vectors = &r->vectors[0][0];
     if (pomai_put_async(r->coll, &batch, NULL, &r->ticket, NULL) != POMAI_OK) r->ticket = NULL;
@@ -411,14 +449,26 @@ static void drop_temp(struct world *w, uint32_t t)
     pomai_collection_close(coll);
 }
 
+/* Rows for a collection that somebody may be dropping. */
+static void put_beside_drop(struct self *s)
+{
+    struct world *w = s->w;
+    struct rows_under_way rows;
+    char name[W_TEMP_NAME];
+    if (w->model->temps == 0) return;
+    w_temp_name((uint32_t)t_below(&s->rng, w->model->temps), name);
+    put_under_way(w, name, &rows);
+    settle_under_way(&rows);
+}
+
 /* Where faults are allowed: one of the few calls that change the catalogue, which a fault drawn for all seldom meets.
  */
-void w_aim_fault(struct world *w, struct t_rng *rng)
+void w_aim_fault(struct world *w, struct t_rng *rng, uint64_t within)
 {
     static const uint32_t sets[] = {PM_SIM_BIT(DIR_SYNC), PM_SIM_BIT(RENAME), PM_SIM_BIT(SYNC)};
     if (!w->faults || w->no_more_faults || pm_sim_faults(w->sim) > 0 || !t_chance(rng, 50)) return;
     pm_sim_set_fault(w->sim, (pm_sim_fault){.calls = sets[t_below(rng, 3)],
-                                            .nth = t_below(rng, 3),
+                                            .nth = t_below(rng, within),
                                             .error = t_chance(rng, 50) ? EIO : ENOSPC});
 }
 
@@ -428,7 +478,7 @@ static void do_temp(struct self *s)
     struct w_model *m = w->model;
     pomai_error err = {0};
     char name[W_TEMP_NAME];
-    w_aim_fault(w, &s->rng);
+    w_aim_fault(w, &s->rng, 3);
     uint32_t t = m->temps > 0 ? (uint32_t)t_below(&s->rng, m->temps) : 0;
     if (m->temps > 0 && m->temp[t] == W_TEMP_THERE && t_chance(&s->rng, 70)) {
         drop_temp(w, t);
@@ -504,6 +554,7 @@ static void step(struct self *s)
     bool write = !w->stopped || lot % 8 == 0; /* a stopped database must refuse */
     if (t_chance(&s->rng, 3)) w_draw_room(w, &s->rng);
     if (w->config.temps && s->number == 0 && t_chance(&s->rng, w->seed % 4 == 0 ? 40 : 5)) do_temp(s);
+    if (w->config.temps && s->number != 0 && t_chance(&s->rng, 15)) put_beside_drop(s);
     if (!room_for_ops(s)) {
         settle_all(s);
         if (!w->stopped) do_sync(s);
@@ -529,7 +580,7 @@ static void step(struct self *s)
     else if (lot < 78)
         do_get(s, t_chance(&s->rng, 70));
     else if (lot < 86)
-        do_search(s);
+        t_chance(&s->rng, 50) ? do_search(s) : do_search_all(s);
     else if (lot < 89)
         do_sync(s);
     else if (lot < 93)

@@ -241,7 +241,7 @@ void w_maintain(struct world *w, uint32_t client, struct t_rng *rng)
 {
     const uint64_t lot = t_below(rng, 100);
     struct w_pin *p = &w->pin[client];
-    if (lot < 32 && t_chance(rng, 30)) w_aim_fault(w, rng);
+    if (lot < 32 && t_chance(rng, 30)) w_aim_fault(w, rng, 40);
     if (lot < 18) {
         flush(w, false, NULL);
     } else if (lot < 32) {

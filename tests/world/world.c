@@ -310,6 +310,7 @@ static void generation_main(void *arg)
     struct world *w = g->w;
     uint64_t seen[2] = {0}, digest[2] = {0};
     pomai_error bad = {0};
+    if (w->config.expiry == 2 && t_chance(&w->rng, 40)) pm_sim_set_wall(w->sim, 1700000000000000000u);
     begin_pins(w);
     const bool verify = !w->faults && t_chance(&w->rng, 15);
     const pomai_status verified = verify ? w_verify(w, &bad) : POMAI_OK;

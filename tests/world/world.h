@@ -244,7 +244,7 @@ void w_maintain(struct world *w, uint32_t client, struct t_rng *rng);
 /* What an opening recovered counts as frozen. */
 void w_recovered(struct world *w);
 /* Where faults are allowed: one that meets the catalogue. */
-void w_aim_fault(struct world *w, struct t_rng *rng);
+void w_aim_fault(struct world *w, struct t_rng *rng, uint64_t within);
 void w_unpin(struct world *w, uint32_t client);
 bool w_may_fail(const struct world *w);
 /* After a clean close: nothing is left over, and not too much is there. */

@@ -559,6 +559,11 @@ uint64_t pm_sim_time(const pm_sim *sim)
     return sim->now;
 }
 
+void pm_sim_set_wall(pm_sim *sim, uint64_t ns)
+{
+    sim->wall_offset = ns - sim->now;
+}
+
 uint64_t pm_sim_steps(const pm_sim *sim)
 {
     return sim->steps;

@@ -89,6 +89,8 @@ void pm_sim_set_preemption(pm_sim *sim, uint32_t mean);
 void pm_sim_crash_in(pm_sim *sim, uint64_t steps);
 /* Of the steady clock; no time passes. */
 uint64_t pm_sim_time(const pm_sim *sim);
+/* From a fiber: somebody sets the wall clock. */
+void pm_sim_set_wall(pm_sim *sim, uint64_t ns);
 uint64_t pm_sim_steps(const pm_sim *sim);
 /* Called before each call that changes the disk, from the fiber that makes it: the disk may be copied there. */
 void pm_sim_on_change(pm_sim *sim, void (*before)(void *context), void *context);
