@@ -39,7 +39,8 @@
     X(SEGMENT_WRITTEN)    /* a segment is durable, nothing refers to it */                                             \
     X(SEGMENT_NAMED)      /* the manifest names it, views do not have it */                                            \
     X(ENDS_CARRIED)       /* ends that were stored meanwhile are in it, too */                                         \
-    X(SEGMENT_SHOWN)      /* views have it, what it replaces is still there */
+    X(SEGMENT_SHOWN)      /* views have it, what it replaces is still there */                                         \
+    X(VIEW_LOADED)        /* a reader has the view, and not yet the LSNs up to which it sees */
 
 enum pm_point {
 #define PM_POINT_X(name) PM_POINT_##name,

@@ -333,8 +333,7 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, poma
 pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err)
 {
     pomai_status status = pm_catalog_check(db, err); /* before anything is written that could not be installed */
-    if (status != POMAI_OK && !PM_MUTANT(BROKEN_CATALOGUE_FLUSHED)) return status;
-    status = POMAI_OK;
+    if (status != POMAI_OK) return status;
     flush **list = pm_calloc(count + 1, sizeof(flush *));
     if (list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to flush");
     for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {

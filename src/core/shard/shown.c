@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "core/shard/shard_int.h"
 
 enum { LOOK_AHEAD = 16 };
@@ -42,6 +43,7 @@ void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view)
      * left out of it that they do not show the end of. */
     do {
         view->shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
+        PM_POINT(VIEW_LOADED);
         for (uint32_t i = 0; i < shared->shards; i++)
             view->visible[i] = pm_shard_visible(shared->shard[i]);
     } while (atomic_load_explicit(&coll->shown, memory_order_acquire) != view->shown && !PM_MUTANT(VIEW_NOT_RECHECKED));

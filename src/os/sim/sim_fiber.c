@@ -22,7 +22,7 @@
 #define FRESH_STACK(stack)               ((void)(stack))
 #endif
 
-enum { TICK_NS = 200, JUMP_NS = 12 * 1000 * 1000 };
+enum { TICK_NS = 200, JUMP_NS = 12 * 1000 * 1000, STALL_NS = 8 * 1000 * 1000 };
 
 static void *stacks[PM_SIM_FIBERS]; /* kept from machine to machine */
 
@@ -114,11 +114,31 @@ void pm_sim_switch(pm_sim *sim)
     to_scheduler(sim, &sim->fiber[sim->current], false);
 }
 
+/* One time in so many for long: a thread that the machine does not run while others do much. */
+static void maybe_stalls(pm_sim *sim, uint64_t one_in)
+{
+    const uint64_t lot = sim->preempt_mean == 0 ? 1 : pm_sim_random(sim);
+    if (lot % one_in == 0)
+        pm_sim_sleep(sim, (lot >> 8) % STALL_NS);
+    else if (sim->quantum <= 0)
+        pm_sim_switch(sim);
+}
+
 void pm_sim_step(pm_sim *sim)
 {
     if (sim->current == PM_SIM_FIBERS) return;
     sim->steps++;
-    if (sim->steps >= sim->crash_at || sim->steps >= sim->most_steps || --sim->quantum <= 0) pm_sim_switch(sim);
+    sim->quantum--;
+    if (sim->steps >= sim->crash_at || sim->steps >= sim->most_steps)
+        pm_sim_switch(sim);
+    else if (sim->quantum <= 0)
+        maybe_stalls(sim, 256);
+}
+
+void pm_sim_at_point(pm_sim *sim, uint64_t stalls)
+{
+    pm_sim_step(sim);
+    if (sim->current != PM_SIM_FIBERS) maybe_stalls(sim, stalls);
 }
 
 /* ---- waiting ---- */

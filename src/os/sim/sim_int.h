@@ -102,7 +102,9 @@ extern pm_sim *pm_sim_now; /* the machine, for the hooks that have no argument *
 
 uint64_t pm_sim_random(pm_sim *sim);
 /* sim_fiber.c */
-void pm_sim_step(pm_sim *sim);   /* another fiber may go on, the machine may stop */
+void pm_sim_step(pm_sim *sim);
+/* The same at a boundary that has a name; the fiber stalls there one time in `stalls`. */
+void pm_sim_at_point(pm_sim *sim, uint64_t stalls);
 void pm_sim_switch(pm_sim *sim); /* another fiber goes on, if there is one */
 void pm_sim_wait(pm_sim *sim, const void *word, uint64_t until);
 void pm_sim_wake(pm_sim *sim, const void *word);
