@@ -325,7 +325,8 @@ pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_err
     NEED(db);
     pm_coll *coll = NULL;
     pomai_status status = collection == NULL ? POMAI_OK : pm_handle_coll(collection, &coll, err);
-    if (status != POMAI_OK || (collection != NULL && coll == NULL)) return status;
+    if (status != POMAI_OK) return status;
+    if (collection != NULL && coll == NULL) return pm_db_flush(db, err); /* `default`, which was not made yet */
     return pm_db_compact(db, coll, err);
 }
 
