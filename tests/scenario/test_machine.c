@@ -29,7 +29,6 @@ struct scene {
     pm_db *db;
     pomai_error err;
     char what[400];  /* the first thing found wrong */
-    uint32_t flags;  /* of every opening */
     uint64_t strays; /* faults that hit other calls than the one they were meant for */
     bool refusals;   /* a fault was asked for: calls may be refused */
 };
@@ -74,7 +73,7 @@ static void finish(struct scene *s)
 static pomai_status open_with(struct scene *s, uint32_t flags, uint32_t shards, uint32_t mailbox)
 {
     pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
-    o.flags = flags | s->flags;
+    o.flags = flags;
     o.shards = shards;
     o.mailbox_slots = mailbox;
     return pm_db_open(s->os, "/db", &o, &s->db, &s->err);
@@ -545,7 +544,7 @@ static void write_two(void *arg)
     pomai_batch batch = rows_of(ROWS, 4096);
     static const uint64_t id[] = {4096};
     pomai_ids ids = {1, id, NULL};
-    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, open_with(s, POMAI_OPEN_NO_FLUSH_AT_CLOSE, 2, 0) == POMAI_OK);
     CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
     CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_OK);
     CHECK(s, create(s, "other", 2, POMAI_ID_STRING) == POMAI_OK);
