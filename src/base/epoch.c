@@ -4,11 +4,23 @@
 #include "base/base.h"
 #include "base/mutant.h"
 
+#ifdef POMAI_TEST_HOOKS
+uint32_t (*pm_epoch_stripe_hook)(void) = NULL;
+#endif
+
+/* Threads have stacks of their own, so an address on it tells them apart well enough. */
+static uint32_t stripe_of(const void *on_stack)
+{
+#ifdef POMAI_TEST_HOOKS
+    if (pm_epoch_stripe_hook != NULL) return pm_epoch_stripe_hook() % PM_EPOCH_STRIPES;
+#endif
+    return (uint32_t)(pm_mix64((uint64_t)(uintptr_t)on_stack >> 12) % PM_EPOCH_STRIPES);
+}
+
 pm_epoch_hold pm_epoch_enter(pm_epoch *epoch)
 {
     pm_epoch_hold hold;
-    /* Threads have stacks of their own, so an address on it tells them apart well enough. */
-    hold.stripe = (uint32_t)(pm_mix64((uint64_t)(uintptr_t)&hold >> 12) % PM_EPOCH_STRIPES);
+    hold.stripe = stripe_of(&hold);
     for (;;) {
         const uint64_t generation = atomic_load(&epoch->generation);
         hold.side = (uint32_t)(generation & 1);

@@ -27,6 +27,11 @@ typedef struct pm_epoch_hold {
     uint32_t stripe, side;
 } pm_epoch_hold;
 
+#ifdef POMAI_TEST_HOOKS
+/* Which stripe the caller takes, NULL: by its stack; a simulated run must not depend on where its stacks are. */
+extern uint32_t (*pm_epoch_stripe_hook)(void);
+#endif
+
 /* From any thread; never waits. What is loaded from now on stays until pm_epoch_leave. */
 pm_epoch_hold pm_epoch_enter(pm_epoch *epoch);
 void pm_epoch_leave(pm_epoch *epoch, pm_epoch_hold hold);

@@ -193,7 +193,7 @@ pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_
                        pomai_error *err);
 /* Rows that are live now, and have not expired. */
 pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_error *err);
-pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **snapshot, pomai_error *err);
+pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err);
 void pm_db_snapshot_close(pomai_snapshot *snapshot);
 pomai_status pm_db_digest(pm_db *db, const pm_read *read, uint64_t digest[2], pomai_error *err);
 /* coll NULL: all. */

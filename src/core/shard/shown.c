@@ -75,7 +75,11 @@ void pm_carry_end(const pm_carry *carry, uint64_t place, uint64_t lsn)
     uint32_t i = 0;
     while (row >= carry->to_first[i + 1])
         i++;
-    (void)pm_segment_end(carry->to[i], row - carry->to_first[i], lsn);
+    /* What it went to may itself have been replaced since: who holds an old view may be two moves behind. */
+    if (PM_MUTANT(CARRY_ONE_FAR))
+        (void)pm_segment_end(carry->to[i], row - carry->to_first[i], lsn);
+    else
+        (void)pm_end_in_segment(carry->to[i], (uint32_t)(row - carry->to_first[i]), lsn);
 }
 
 static void carry_chunk_end(pm_forward *forward, uint64_t chunk, uint32_t row, uint64_t lsn)

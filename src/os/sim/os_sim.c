@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/epoch.h"
 #include "base/point.h"
 #include "os/sim/sim_int.h"
 
@@ -464,6 +465,11 @@ static void at_point(enum pm_point point)
                     point == PM_POINT_VIEW_LOADED ? 8 : 256); /* what a reader holds others do not wait for */
 }
 
+static uint32_t stripe_of_fiber(void)
+{
+    return pm_sim_now->current;
+}
+
 static void at_atomic(void)
 {
     pm_sim_step(pm_sim_now);
@@ -488,6 +494,7 @@ pm_sim *pm_sim_make(uint64_t seed)
     pm_sim_memory_hook();
     pm_point_hook = at_point;
     pm_atomic_hook = at_atomic;
+    pm_epoch_stripe_hook = stripe_of_fiber;
     return sim;
 }
 
@@ -500,6 +507,7 @@ void pm_sim_free(pm_sim *sim)
     pm_memory_hook = NULL;
     pm_point_hook = NULL;
     pm_atomic_hook = NULL;
+    pm_epoch_stripe_hook = NULL;
     free(sim);
 }
 
