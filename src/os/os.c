@@ -48,8 +48,8 @@ pm_pages *pm_pages_make(const pm_os *os, uint8_t *data, size_t mapped, _Atomic u
 {
     pm_pages *pages = pm_calloc(1, sizeof *pages);
     if (pages == NULL) return NULL;
-    *pages = (pm_pages){.os = os, .data = data, .mapped = mapped, .counted_in = counted_in, .holders = 1};
-    if (data == NULL) pages->data = os->pages_map(os, mapped);
+    *pages = (pm_pages){.os = os, .mapped = mapped, .counted_in = counted_in, .holders = 1};
+    pages->data = data != NULL ? data : os->pages_map(os, mapped);
     if (pages->data == NULL) {
         pm_free(pages);
         return NULL;

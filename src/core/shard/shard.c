@@ -568,7 +568,7 @@ void pm_shard_free(pm_shard *shard)
     const pm_os *os = shard->shared->os;
     if (shard->fd >= 0) (void)os->file_close(os, shard->fd);
     pm_mark_close(&shard->place, &shard->mark);
-    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++)
+    for (uint64_t i = shard->pending_first; shard->pending != NULL && i != shard->pending_end; i++)
         pm_pages_let_go(shard->pending[i & shard->pending_mask].pages);
     pm_pages_let_go(shard->slab.pages);
     pm_pages_let_go(shard->touch_pages);
