@@ -419,13 +419,50 @@ static void test_snapshots(void **state)
         }
         check_row(coll, 205, 0, snapshot, POMAI_READ_LATEST);
     }
+    assert_int_equal(stat_of(db, "snapshot_held_rows"), 150); /* what it alone keeps */
     assert_refused(pomai_close(db, &err), POMAI_EBUSY, "snapshot");
     pomai_snapshot_close(snapshot);
     pomai_snapshot_close(NULL);
     compact(db); /* now nobody needs them */
+    assert_int_equal(stat_of(db, "snapshot_held_rows"), 0);
     assert_int_equal(stat_of(db, "segment_rows"), 60);
     close_db(db);
     verify(box);
+}
+
+/* A damaged segment is left as it is; the others are merged all the same, and the call says so each time. */
+static void test_compaction_around_damage(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_open_options o = small_options();
+    pomai_db *db = open_db(box, &o);
+    char path[T_PATH_MAX + 64];
+    put_as(pomai_default(db), 0, 100, DIM, 1);
+    close_db(db);
+    snprintf(path, sizeof path, "%s/collections/1/segments/1/vectors.arrow", box->db);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 2000, SEEK_SET), 0);
+    const int byte = fgetc(f);
+    assert_int_equal(fseek(f, 2000, SEEK_SET), 0);
+    fputc(byte ^ 1, f);
+    fclose(f);
+    db = open_db(box, &o);
+    for (uint64_t first = 1000; first < 1300; first += 100) {
+        put_as(pomai_default(db), first, 100, DIM, 1);
+        flush(db);
+    }
+    for (int i = 0; i < 2; i++)
+        assert_refused(pomai_compact(db, NULL, &err), POMAI_ECORRUPT, i == 0 ? "" : "damaged");
+    assert_int_equal(stat_of(db, "segments"), 2);
+    const uint64_t id = 1205;
+    const pomai_ids list = {1, &id, NULL};
+    pomai_rows *rows;
+    assert_ok(pomai_get(pomai_default(db), &list, NULL, &rows, &err)); /* which lies elsewhere */
+    assert_true(pomai_rows_found(rows, 0));
+    pomai_rows_free(rows);
+    close_db(db);
 }
 
 /* Rows that only a snapshot kept through a compaction do not come back when it is gone. */
@@ -844,6 +881,7 @@ int main(void)
         LIFE(test_strings_and_documents),
         LIFE(test_drop_removes_files),
         LIFE(test_snapshots),
+        LIFE(test_compaction_around_damage),
         LIFE(test_ends_of_merged_rows),
         LIFE(test_snapshot_of_another_database),
         LIFE(test_bounded_reads),

@@ -35,25 +35,33 @@ typedef struct merge {
     uint32_t sources;
     pm_build build;
     pm_shown *room; /* of the next view */
+    uint64_t held;  /* rows that only snapshots keep, in all segments */
+    uint32_t aside; /* damaged segments */
 } merge;
 
 /* ---- which ---- */
 
-static uint64_t count_dropped(pm_segment *segment, const pm_horizon *horizon)
+/* *held: those that only snapshots keep. */
+static uint64_t count_dropped(pm_segment *segment, const pm_horizon *horizon, uint64_t *held)
 {
     const uint64_t rows = pm_segment_rows(segment), first_expiry = pm_segment_first_expiry(segment);
     const bool expires = first_expiry != 0 && first_expiry <= horizon->now;
-    uint64_t dropped = 0;
+    uint64_t dropped = 0, ended = 0;
     if (!expires && pm_segment_ended(segment) == 0) return 0;
     /* Damage is for reads and verify to tell; it keeps a segment from being merged. */
     if (pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, 0, rows, NULL) != POMAI_OK) return 0;
     for (uint64_t word = 0; word * 64 < rows; word++) {
         if (!expires && pm_segment_ended_word(segment, word) == 0) continue;
-        for (uint64_t row = word * 64; row < pm_min_u64(rows, word * 64 + 64); row++)
-            dropped += pm_horizon_drops(horizon, pm_segment_shard(segment, row), pm_segment_lsn(segment, row),
-                                        pm_segment_end_of(segment, row),
-                                        first_expiry == 0 ? 0 : pm_segment_expiry(segment, row));
+        for (uint64_t row = word * 64; row < pm_min_u64(rows, word * 64 + 64); row++) {
+            const uint32_t shard = pm_segment_shard(segment, row);
+            const uint64_t end = pm_segment_end_of(segment, row);
+            const uint64_t expiry = first_expiry == 0 ? 0 : pm_segment_expiry(segment, row);
+            const bool drops = pm_horizon_drops(horizon, shard, pm_segment_lsn(segment, row), end, expiry);
+            dropped += drops;
+            ended += drops || end <= horizon->upto[shard];
+        }
     }
+    *held += ended - dropped;
     return dropped;
 }
 
@@ -148,11 +156,14 @@ static pomai_status find_sources(merge *m, bool force, pomai_error *err)
     for (uint32_t i = 0; i < shown->segments && status == POMAI_OK; i++) {
         pm_segment *segment = shown->segment[i];
         if (atomic_load(pm_segment_forward(segment)) != NULL) continue;
+        m->aside += segment->set_aside;
+        if (segment->set_aside) continue;
+        const uint64_t dropped = count_dropped(segment, &horizon, &m->held);
         if (force && pm_segment_entry(segment)->number >= db->maintenance.compact_below) continue;
         c[n] = (candidate){.segment = segment, .rows = pm_segment_rows(segment)};
         c[n].bytes = pm_segment_entry(segment)->bytes;
         c[n].tier = tier_of(c[n].bytes);
-        c[n].dropped = count_dropped(segment, &horizon);
+        c[n].dropped = dropped;
         n++;
     }
     pm_epoch_leave(&db->shared.epoch, hold);
@@ -185,6 +196,7 @@ static pomai_status take_rows(merge *m, uint32_t i, const pm_horizon *horizon, p
     const uint64_t rows = pm_segment_rows(segment);
     const bool expires = pm_segment_first_expiry(segment) != 0;
     pomai_status status = pm_segment_check(segment, PM_SEG_ALL, 0, rows, err);
+    segment->set_aside = status == POMAI_ECORRUPT; /* the others can go on */
     if (status != POMAI_OK) return status;
     pm_carry *carry = m->carry[i] = pm_calloc(1, sizeof *carry);
     uint32_t *place = pm_malloc((rows + 1) * sizeof *place);
@@ -365,6 +377,12 @@ pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *d
             continue;
         }
         if (status == POMAI_OK) status = find_sources(m, force, err);
+        atomic_store(&m->coll->held_rows, m->held);
+        if (status == POMAI_OK && m->sources == 0 && force && m->aside > 0)
+            status = pm_fail(err, POMAI_ECORRUPT,
+                             "%u segments of the collection %s are damaged and stay as they are; `pomai verify` lists "
+                             "them, `pomai salvage` copies what is intact",
+                             m->aside, m->coll->name);
         if (status != POMAI_OK || m->sources == 0) continue;
         *did = true;
         status = run(m, err);

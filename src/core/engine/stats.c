@@ -72,6 +72,7 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
     pm_epoch_leave(&db->shared.epoch, hold);
     add_u64(t, "segment_rows", rows);
     add_u64(t, "segment_rows_ended", ended);
+    add_u64(t, "snapshot_held_rows", atomic_load_explicit(&coll->held_rows, memory_order_relaxed));
     add_u64(t, "segment_bytes", bytes);
     add_u64(t, "index_memory_bytes", memory);
 }

@@ -32,9 +32,10 @@ typedef struct pm_coll {
     char name[POMAI_MAX_NAME + 1];
     _Atomic(pm_shown *) shown; /* read inside shared->epoch */
     _Atomic bool dropped;
-    bool buried;              /* maintenance: its files are gone */
-    _Atomic bool drop_unsure; /* a drop failed half-way: the next opening may not find it */
-    _Atomic uint64_t next_id; /* the next to be assigned; above every id ever put */
+    _Atomic uint64_t held_rows; /* of segments, that only snapshots keep, when compaction last looked */
+    bool buried;                /* maintenance: its files are gone */
+    _Atomic bool drop_unsure;   /* a drop failed half-way: the next opening may not find it */
+    _Atomic uint64_t next_id;   /* the next to be assigned; above every id ever put */
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
     pm_coll_shard shard[];
 } pm_coll;

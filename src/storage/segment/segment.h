@@ -105,7 +105,8 @@ typedef struct pm_segment {
     uint8_t *meta; /* SEGMENT; ranges and checksums lie in it */
     void *end_pages;
     size_t end_bytes;
-    bool copied; /* files are in memory, not mapped */
+    bool copied;    /* files are in memory, not mapped */
+    bool set_aside; /* maintenance's: damaged, not to be merged */
     pm_segment_place place;
     pm_manifest_segment entry;
     char *dir;
