@@ -131,7 +131,7 @@
     X(VIEW_NOT_RECHECKED, "sim model", "a reader does not look again whether the view changed while it loaded LSNs")   \
     X(CLOCK_GOES_BACK, "sim scenario.test_room", "reads go by a wall clock that may go back")                          \
     X(CARRY_FORGETS, "sim model", "an end that is stored while its row moves is not stored where it goes")             \
-    X(CARRY_ONE_FAR, "sim", "an end is carried to the first new place of its row, not to where that went since")       \
+    X(CARRY_ONE_FAR, "scenario.test_machine sim", "an end is carried to the first new place of its row only")          \
     X(SEGMENTS_NOT_ENDED, "scenario.test_lives sim model", "versions in segments are not ended by newer ones")         \
     X(FLUSHED_REPLAYED, "sim crash", "records whose rows are in segments are replayed all the same")                   \
     /* flush, retire, compact */                                                                                       \

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/point.h"
 #include "core/engine/engine.h"
 #include "core/shard/shard_int.h"
 #include "os/sim/os_sim.h"
@@ -845,22 +846,99 @@ static void test_quarantine_with_faults(void **state)
     finish(s);
 }
 
+/* ---- an actor that is held up ---- */
+
+static struct held_up {
+    struct scene *scene;
+    void (*machine)(enum pm_point point);
+    enum { HU_OFF, HU_FLUSHING, HU_WRITTEN, HU_ENDING, HU_DONE } at;
+    unsigned shown;
+} held_up;
+
+/* The flush's segment is written; then an actor has the view without it, and goes on when that segment is merged. */
+static void hold_up(enum pm_point point)
+{
+    struct held_up *h = &held_up;
+    h->machine(point);
+    if (point == PM_POINT_SEGMENT_WRITTEN && h->at == HU_FLUSHING) {
+        h->at = HU_WRITTEN;
+        while (h->at == HU_WRITTEN)
+            pm_sim_sleep(h->scene->sim, 1000000);
+    } else if (point == PM_POINT_VIEW_TO_END_IN && h->at == HU_WRITTEN) {
+        h->at = HU_ENDING;
+        while (h->shown < 2)
+            pm_sim_sleep(h->scene->sim, 1000000);
+        h->at = HU_DONE;
+    } else if (point == PM_POINT_SEGMENT_SHOWN && h->at == HU_ENDING) {
+        h->shown++;
+    }
+}
+
+static void flush_it(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+}
+
+static bool all_gone(struct scene *s)
+{
+    pomai_ids ids = {.u64 = spaced, .count = ROWS};
+    pomai_rows *rows;
+    size_t found = 0;
+    if (pomai_get(pomai_default(s->db), &ids, NULL, &rows, &s->err) != POMAI_OK) return false;
+    for (size_t i = 0; i < ROWS; i++)
+        found += pomai_rows_found(rows, i) != 0;
+    pomai_rows_free(rows);
+    return found == 0;
+}
+
+static void delete_while_moving(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        pomai_batch batch = rows_of(ROWS, 4); /* in each segment others: four of a size are merged */
+        for (unsigned row = 0; row < ROWS; row++)
+            spaced[row] += i;
+        CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+        if (i < 3) CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+    }
+    held_up = (struct held_up){.scene = s, .machine = pm_point_hook, .at = HU_FLUSHING};
+    pm_point_hook = hold_up;
+    uint32_t other = pm_sim_spawn(s->sim, flush_it, s);
+    while (held_up.at != HU_WRITTEN)
+        pm_sim_sleep(s->sim, 1000000);
+    pomai_ids ids = {.u64 = spaced, .count = ROWS};
+    CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_OK);
+    pm_sim_join(s->sim, other);
+    pm_point_hook = held_up.machine;
+    CHECK(s, held_up.at == HU_DONE);
+    CHECK(s, all_gone(s));
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    CHECK(s, all_gone(s));
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* A record of many rows takes long to apply, and meanwhile what it ends may move more than once. */
+static void test_delete_while_moving(void **state)
+{
+    (void)state;
+    struct scene *s = make(3, 0);
+    play(s, delete_while_moving);
+    finish(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_race_for_default),
-        cmocka_unit_test(test_drop_half_way),
-        cmocka_unit_test(test_refused_creates),
-        cmocka_unit_test(test_shorter_edit),
-        cmocka_unit_test(test_many_parts),
-        cmocka_unit_test(test_many_batches),
-        cmocka_unit_test(test_large_puts),
-        cmocka_unit_test(test_refused_and_stopped),
-        cmocka_unit_test(test_cut_commit),
-        cmocka_unit_test(test_catalogue_of_another_log),
-        cmocka_unit_test(test_looking),
-        cmocka_unit_test(test_life_with_faults),
-        cmocka_unit_test(test_quarantine_with_faults),
+        cmocka_unit_test(test_race_for_default), cmocka_unit_test(test_drop_half_way),
+        cmocka_unit_test(test_refused_creates),  cmocka_unit_test(test_shorter_edit),
+        cmocka_unit_test(test_many_parts),       cmocka_unit_test(test_many_batches),
+        cmocka_unit_test(test_large_puts),       cmocka_unit_test(test_refused_and_stopped),
+        cmocka_unit_test(test_cut_commit),       cmocka_unit_test(test_catalogue_of_another_log),
+        cmocka_unit_test(test_looking),          cmocka_unit_test(test_delete_while_moving),
+        cmocka_unit_test(test_life_with_faults), cmocka_unit_test(test_quarantine_with_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,7 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
     } else {
         pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
         s.shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
+        PM_POINT(VIEW_TO_END_IN);
         if (chunk != NULL)
             pm_memtable_apply(own->table, chunk, &older);
         else

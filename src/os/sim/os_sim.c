@@ -461,8 +461,8 @@ void pm_sim_table(pm_os *os)
 static void at_point(enum pm_point point)
 {
     pm_sim_note(pm_sim_now, (uint64_t)point + 100);
-    pm_sim_at_point(pm_sim_now,
-                    point == PM_POINT_VIEW_LOADED ? 8 : 256); /* what a reader holds others do not wait for */
+    /* What a view shows others do not wait for. */
+    pm_sim_at_point(pm_sim_now, point == PM_POINT_VIEW_LOADED ? 8 : point == PM_POINT_VIEW_TO_END_IN ? 64 : 256);
 }
 
 static uint32_t stripe_of_fiber(void)
