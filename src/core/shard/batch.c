@@ -207,7 +207,7 @@ pomai_status pm_batch_admit(pm_shared *shared, pm_batch *batch, uint64_t until_n
     }
 }
 
-/* Before the id is taken; pm_shared_resolved counts on it. */
+/* Before the id is taken; pm_batches_resolved counts on it. */
 static uint32_t enter_several(pm_shared *shared)
 {
     for (;;) {
@@ -238,8 +238,9 @@ void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
 {
     batch->admitted_ns = shared->os->now_ns(shared->os);
     if (batch->parts > 1) batch->side = enter_several(shared);
+    /* release: who reads the next id finds this batch counted among several */
     batch->id =
-        shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_relaxed);
+        shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_release);
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
     atomic_store_explicit(&batch->unapplied, batch->parts, memory_order_relaxed);
     atomic_fetch_add_explicit(&batch->holders, batch->parts - PM_MUTANT(BATCH_FREED_EARLY), memory_order_relaxed);
