@@ -929,16 +929,94 @@ static void test_delete_while_moving(void **state)
     finish(s);
 }
 
+/* ---- ids of batches that no log file tells of ---- */
+
+static void put_first(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(1, 1);
+    CHECK(s, open_with(s, POMAI_OPEN_NO_FLUSH_AT_CLOSE, 2, 0) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* Batches that have ids, but no log file that says in which opening; the flush counts them as resolved. */
+static void refuse_then_flush(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(ROWS, 4096);
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(ALLOCATE), 0, true, false, ENOSPC});
+    for (int i = 0; i < 3; i++)
+        CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_ENOSPC);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+}
+
+static uint64_t cut_at;
+
+static void put_half(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(ROWS, 4096);
+    CHECK(s, open_with(s, POMAI_OPEN_NO_FLUSH_AT_CLOSE, 2, 0) == POMAI_OK);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(WRITE), cut_at, false, false, EIO});
+    (void)pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    (void)pomai_close(s->db, &s->err);
+}
+
+static void whole_or_not_at_all(void *arg)
+{
+    struct scene *s = arg;
+    pomai_ids ids = {.u64 = spaced + 1, .count = ROWS - 1};
+    pomai_rows *rows;
+    size_t found = 0;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, pomai_get(pomai_default(s->db), &ids, NULL, &rows, &s->err) == POMAI_OK);
+    for (size_t i = 0; i < ROWS - 1; i++)
+        found += pomai_rows_found(rows, i) != 0;
+    pomai_rows_free(rows);
+    CHECK(s, found == 0 || found == ROWS - 1);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* An opening that wrote no log, but the manifest, must not lend its batch ids to the next. */
+static void test_batch_ids_of_no_log(void **state)
+{
+    (void)state;
+    struct scene *s = make(4, 0);
+    play(s, put_first);
+    play(s, refuse_then_flush);
+    pm_sim_kill_process(s->sim);
+    pm_disk *before = pm_disk_copy(pm_sim_disk(s->sim));
+    for (cut_at = 0; cut_at < 12; cut_at++) {
+        pm_sim_set_disk(s->sim, pm_disk_copy(before));
+        play(s, put_half);
+        play(s, whole_or_not_at_all);
+    }
+    pm_disk_free(before);
+    finish(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_race_for_default), cmocka_unit_test(test_drop_half_way),
-        cmocka_unit_test(test_refused_creates),  cmocka_unit_test(test_shorter_edit),
-        cmocka_unit_test(test_many_parts),       cmocka_unit_test(test_many_batches),
-        cmocka_unit_test(test_large_puts),       cmocka_unit_test(test_refused_and_stopped),
-        cmocka_unit_test(test_cut_commit),       cmocka_unit_test(test_catalogue_of_another_log),
-        cmocka_unit_test(test_looking),          cmocka_unit_test(test_delete_while_moving),
-        cmocka_unit_test(test_life_with_faults), cmocka_unit_test(test_quarantine_with_faults),
+        cmocka_unit_test(test_race_for_default),
+        cmocka_unit_test(test_drop_half_way),
+        cmocka_unit_test(test_refused_creates),
+        cmocka_unit_test(test_shorter_edit),
+        cmocka_unit_test(test_many_parts),
+        cmocka_unit_test(test_many_batches),
+        cmocka_unit_test(test_large_puts),
+        cmocka_unit_test(test_refused_and_stopped),
+        cmocka_unit_test(test_cut_commit),
+        cmocka_unit_test(test_catalogue_of_another_log),
+        cmocka_unit_test(test_looking),
+        cmocka_unit_test(test_delete_while_moving),
+        cmocka_unit_test(test_batch_ids_of_no_log),
+        cmocka_unit_test(test_life_with_faults),
+        cmocka_unit_test(test_quarantine_with_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

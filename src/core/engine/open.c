@@ -291,6 +291,18 @@ static pomai_status check_flushed(const pm_db *db, pomai_error *err)
     return POMAI_OK;
 }
 
+/* Batch ids begin above all that were ever used: log files tell of openings that wrote, and the manifest of one that
+ * only refused, whose ids count as resolved. */
+static void count_opening(pm_db *db)
+{
+    pm_shared *shared = &db->shared;
+    for (uint32_t i = 0; i < shared->shards; i++) {
+        const uint64_t resolved = db->manifest.shard[i].resolved >> 40;
+        shared->open_counter = pm_max_u64(shared->open_counter, pm_shard_open_counter(shared->shard[i]));
+        shared->open_counter = pm_max_u64(shared->open_counter, resolved);
+    }
+}
+
 static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
 {
     recovery *r = pm_calloc(1, sizeof *r);
@@ -306,8 +318,7 @@ static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
     if (status == POMAI_OK) status = decide_batches(r, err);
     if (status == POMAI_OK) status = run_phase(r, PHASE_REPLAY, err);
     if (status == POMAI_OK) {
-        for (uint32_t i = 0; i < db->shared.shards; i++)
-            db->shared.open_counter = pm_max_u64(db->shared.open_counter, pm_shard_open_counter(db->shared.shard[i]));
+        count_opening(db);
         if (!PM_MUTANT(BATCH_IDS_REUSED)) db->shared.open_counter++;
         fill_report(r);
     }
