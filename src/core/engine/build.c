@@ -148,9 +148,15 @@ static pomai_status write_output(pm_build *b, uint64_t first, uint64_t rows, pom
 /* What a row takes in a segment, about. */
 static uint64_t row_bytes(const pm_build *b, const pm_where *at)
 {
-    const uint64_t document = pm_where_chunk(at->owner) ? pm_chunk_document(at->owner, at->row).size
-                                                        : pm_segment_document(at->owner, at->row).size;
-    return b->coll->dim * sizeof(float) + 32 + document + (b->coll->id_kind == POMAI_ID_STRING ? 64 : 8);
+    const bool chunk = pm_where_chunk(at->owner);
+    const uint64_t document =
+        chunk ? pm_chunk_document(at->owner, at->row).size : pm_segment_document(at->owner, at->row).size;
+    pm_id id;
+    if (chunk)
+        pm_chunk_id(at->owner, at->row, &id);
+    else
+        pm_segment_id(at->owner, at->row, &id);
+    return b->coll->dim * sizeof(float) + 40 + document + id.size;
 }
 
 pomai_status pm_build_write(pm_build *b, uint64_t most, pomai_error *err)
