@@ -144,6 +144,7 @@
     X(RETIRED_TOO_EARLY, "sim crash", "log files go though rows in them are in no segment")                            \
     X(RETIRED_BEFORE_NAMED, "sim crash", "log files go before the manifest begins behind them")                        \
     X(RESOLVED_NOT_RAISED, "sim crash", "the manifest does not say which batches are known to be whole")               \
+    X(DAMAGE_NOT_AVOIDED, "scenario.test_machine", "a segment found damaged by a merge is chosen again and again")     \
     X(MERGED_WITHOUT_ENDS, "scenario.test_lives sim", "compaction does not write down which of its rows have ended")   \
     /* looking for damage, and what is left */                                                                         \
     X(SCRUB_BELIEVED, "unit.test_segment", "a block that the scrub found damaged still counts as checked")             \

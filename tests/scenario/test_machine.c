@@ -929,6 +929,73 @@ static void test_delete_while_moving(void **state)
     finish(s);
 }
 
+/* ---- damage that a merge finds ---- */
+
+static void add_segments(struct scene *s, unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        for (int c = 0; c < 2; c++) {
+            pomai_collection *coll;
+            pomai_batch batch = rows_of(ROWS, 8);
+            for (unsigned row = 0; row < ROWS; row++)
+                spaced[row] += i;
+            CHECK(s, pomai_collection_open(s->db, c == 0 ? "first" : "second", &coll, &s->err) == POMAI_OK);
+            CHECK(s, pomai_put(coll, &batch, NULL, NULL, &s->err) == POMAI_OK);
+            pomai_collection_close(coll);
+        }
+        CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+    }
+}
+
+static void three_segments(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    CHECK(s, create(s, "first", DIM, POMAI_ID_U64) == POMAI_OK && create(s, "second", DIM, POMAI_ID_U64) == POMAI_OK);
+    add_segments(s, 0, 3);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* One byte in the middle of a segment's vectors. */
+static void damage_one(struct scene *s)
+{
+    static const char path[] = "/db/collections/1/segments/1/vectors.arrow";
+    static uint8_t bytes[1 << 16];
+    uint32_t file;
+    assert_int_equal(pm_disk_open(pm_sim_disk(s->sim), path, PM_OPEN_READ, &file), 0);
+    int64_t size = pm_disk_read(pm_sim_disk(s->sim), file, bytes, sizeof bytes, 0);
+    assert_true(size > 100);
+    bytes[size / 2] ^= 1;
+    assert_int_equal(pm_disk_put(pm_sim_disk(s->sim), path, bytes, (uint64_t)size), 0);
+}
+
+static uint32_t segments_of(const struct scene *s, const char *name)
+{
+    return ((const pm_shown *)atomic_load(&pm_db_find(s->db, name)->shown))->segments;
+}
+
+static void merges_the_rest(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    add_segments(s, 3, 5);
+    pm_sim_sleep(s->sim, (uint64_t)60 * 1000000000);
+    CHECK(s, segments_of(s, "second") < 4);
+    CHECK(s, segments_of(s, "first") < 5); /* the others of it */
+    CHECK(s, pomai_compact(s->db, NULL, &s->err) == POMAI_ECORRUPT);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_merges_around_damage(void **state)
+{
+    (void)state;
+    struct scene *s = make(5, 0);
+    play(s, three_segments);
+    damage_one(s);
+    play(s, merges_the_rest);
+    finish(s);
+}
+
 /* ---- ids of batches that no log file tells of ---- */
 
 static void put_first(void *arg)
@@ -1015,6 +1082,7 @@ int main(void)
         cmocka_unit_test(test_looking),
         cmocka_unit_test(test_delete_while_moving),
         cmocka_unit_test(test_batch_ids_of_no_log),
+        cmocka_unit_test(test_merges_around_damage),
         cmocka_unit_test(test_life_with_faults),
         cmocka_unit_test(test_quarantine_with_faults),
     };

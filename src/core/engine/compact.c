@@ -196,7 +196,7 @@ static pomai_status take_rows(merge *m, uint32_t i, const pm_horizon *horizon, p
     const uint64_t rows = pm_segment_rows(segment);
     const bool expires = pm_segment_first_expiry(segment) != 0;
     pomai_status status = pm_segment_check(segment, PM_SEG_ALL, 0, rows, err);
-    segment->set_aside = status == POMAI_ECORRUPT; /* the others can go on */
+    segment->set_aside = status == POMAI_ECORRUPT && !PM_MUTANT(DAMAGE_NOT_AVOIDED); /* the others can go on */
     if (status != POMAI_OK) return status;
     pm_carry *carry = m->carry[i] = pm_calloc(1, sizeof *carry);
     uint32_t *place = pm_malloc((rows + 1) * sizeof *place);
