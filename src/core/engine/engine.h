@@ -86,8 +86,9 @@ typedef struct pm_maintenance {
     _Atomic uint32_t answer_word;
     _Atomic bool closing;
     bool in_flush;
-    bool hurried; /* somebody waits for what is being done */
-    uint64_t retry_at, retry_ns;
+    bool hurried;                /* somebody waits for what is being done */
+    uint64_t retry_at, retry_ns; /* of flushes; */
+    uint64_t compact_retry_at, compact_retry_ns;
     uint64_t look_at, look_anyway_at; /* when the next compaction may be worth it */
     uint64_t changes_seen;
     uint64_t next_segment;

@@ -14,7 +14,7 @@ enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, L
 
 /* ---- what went wrong ---- */
 
-/* What fails is tried again after a while, each time a longer one. */
+/* What fails is tried again after a while, each time a longer one; flushes do not wait for what compactions fail at. */
 static void note_result(pm_db *db, pomai_error *kept, pomai_status status, const pomai_error *error)
 {
     pm_maintenance *m = &db->maintenance;
@@ -23,13 +23,15 @@ static void note_result(pm_db *db, pomai_error *kept, pomai_status status, const
     if (status != POMAI_OK) *kept = *error;
     kept->status = status;
     os->mutex_unlock(os, &db->state);
+    uint64_t *retry_ns = kept == &m->flush_error ? &m->retry_ns : &m->compact_retry_ns;
+    uint64_t *retry_at = kept == &m->flush_error ? &m->retry_at : &m->compact_retry_at;
     if (status == POMAI_OK) {
-        m->retry_ns = 0;
+        *retry_ns = 0;
         return;
     }
     atomic_fetch_add_explicit(&m->failures, 1, memory_order_relaxed);
-    m->retry_ns = pm_min_u64(pm_max_u64(m->retry_ns * 2, RETRY_LEAST_MS * MS), RETRY_MOST_MS * MS);
-    m->retry_at = os->now_ns(os) + m->retry_ns;
+    *retry_ns = pm_min_u64(pm_max_u64(*retry_ns * 2, RETRY_LEAST_MS * MS), RETRY_MOST_MS * MS);
+    *retry_at = os->now_ns(os) + *retry_ns;
 }
 
 /* ---- requests ---- */
@@ -405,7 +407,8 @@ static pm_next maintain(void *arg)
     const uint64_t now = os->now_ns(os);
     uint64_t until = now + LOOK_MS * MS;
     if (now >= m->retry_at) {
-        if (flush_if_due(db) || compact_if_due(db, now)) return (pm_next){PM_NEXT_AGAIN, 0};
+        if (flush_if_due(db)) return (pm_next){PM_NEXT_AGAIN, 0};
+        if (now >= m->compact_retry_at && compact_if_due(db, now)) return (pm_next){PM_NEXT_AGAIN, 0};
         if (m->look_at > now) until = pm_max_u64(m->look_at, now + MS); /* else nothing changed since */
         until = pm_min_u64(until, pm_max_u64(pm_scrub_if_due(db, now), now + MS));
     }
