@@ -996,6 +996,47 @@ static void test_merges_around_damage(void **state)
     finish(s);
 }
 
+/* ---- a compaction that is paced ---- */
+
+/* Seconds for a merge of some MiB: a flush that somebody asked for does not wait for its end. */
+static void flush_between(void *arg)
+{
+    enum { WIDE = 8192, FEW = 64 };
+    struct scene *s = arg;
+    static float wide[FEW * WIDE];
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.shards = 1;
+    o.compact_rate = 1000;
+    CHECK(s, pm_db_open(s->os, "/db", &o, &s->db, &s->err) == POMAI_OK);
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = FEW;
+    batch.dim = WIDE;
+    batch.vectors = wide;
+    for (int i = 0; i < 4; i++) {
+        CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+        CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+    }
+    pm_sim_sleep(s->sim, 2000000000);
+    CHECK(s, segments_of(s, "default") == 4); /* under way */
+    batch.rows = 1;
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    const uint64_t begin = pm_sim_time(s->sim);
+    CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+    CHECK(s, pm_sim_time(s->sim) - begin < 500000000);
+    CHECK(s, segments_of(s, "default") == 5);
+    pm_sim_sleep(s->sim, (uint64_t)30 * 1000000000);
+    CHECK(s, segments_of(s, "default") == 2);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_flush_between(void **state)
+{
+    (void)state;
+    struct scene *s = make(6, 0);
+    play(s, flush_between);
+    finish(s);
+}
+
 /* ---- ids of batches that no log file tells of ---- */
 
 static void put_first(void *arg)
@@ -1083,6 +1124,7 @@ int main(void)
         cmocka_unit_test(test_delete_while_moving),
         cmocka_unit_test(test_batch_ids_of_no_log),
         cmocka_unit_test(test_merges_around_damage),
+        cmocka_unit_test(test_flush_between),
         cmocka_unit_test(test_life_with_faults),
         cmocka_unit_test(test_quarantine_with_faults),
     };

@@ -232,7 +232,27 @@ static bool flush_if_due(pm_db *db)
     return true;
 }
 
+static bool serve_flush(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    pomai_error error = {0};
+    const uint64_t wanted = atomic_load(&m->flush.wanted);
+    if (wanted == atomic_load(&m->flush.done)) return false;
+    pomai_status status = flush_all(db, false, &error);
+    note_result(db, &m->flush_error, status, &error);
+    answer(db, &m->flush, wanted, status, &error);
+    return true;
+}
+
 /* ---- pacing ---- */
+
+/* What does not wait for a compaction. */
+static void flush_between(pm_db *db)
+{
+    (void)pm_limbo_reclaim(db, false);
+    (void)serve_flush(db);
+    if (db->os->now_ns(db->os) >= db->maintenance.retry_at) (void)flush_if_due(db);
+}
 
 pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
 {
@@ -241,15 +261,16 @@ pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
     if (m->in_flush) return POMAI_OK; /* puts may wait for it */
     if (atomic_load(&m->closing)) return pm_fail(err, POMAI_EBUSY, "the database is being closed");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
-    (void)pm_limbo_reclaim(db, false);
-    if (os->now_ns(os) >= m->retry_at) (void)flush_if_due(db);
+    flush_between(db);
     if (m->hurried || db->compact_rate == UINT64_MAX) return POMAI_OK;
     /* So many bytes a second since this piece of work began; a pause that was lost is not made up for. */
     m->paced_bytes += bytes;
     const uint64_t due = m->paced_at + m->paced_bytes * 1000 / (db->compact_rate / MS + 1);
     for (uint64_t now; (now = os->now_ns(os)) < due && !atomic_load(&m->closing);) {
         _Atomic uint32_t nobody = 0;
+        if (atomic_load(&m->compact.wanted) != atomic_load(&m->compact.done)) break; /* somebody waits for the next */
         os->word_wait(os, &nobody, 0, pm_min_u64(due, now + PACE_MS * MS));
+        flush_between(db);
     }
     return POMAI_OK;
 }
@@ -354,15 +375,10 @@ static bool serve(pm_db *db)
     pm_maintenance *m = &db->maintenance;
     pomai_error error = {0};
     db->os->mutex_lock(db->os, &db->state);
-    const uint64_t flush_wanted = atomic_load(&m->flush.wanted), compact_wanted = atomic_load(&m->compact.wanted);
+    const uint64_t compact_wanted = atomic_load(&m->compact.wanted);
     const pm_coll *only = m->compact_only;
     db->os->mutex_unlock(db->os, &db->state);
-    if (flush_wanted != atomic_load(&m->flush.done)) {
-        pomai_status status = flush_all(db, false, &error);
-        note_result(db, &db->maintenance.flush_error, status, &error);
-        answer(db, &m->flush, flush_wanted, status, &error);
-        return true;
-    }
+    if (serve_flush(db)) return true;
     if (compact_wanted != atomic_load(&m->compact.done)) {
         pomai_status status = compact_all(db, only, &error);
         note_result(db, &db->maintenance.compact_error, status, &error);
