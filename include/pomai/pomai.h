@@ -118,7 +118,7 @@ POMAI_API pomai_status pomai_commit(pomai_block *block, const pomai_bytes *docum
 POMAI_API void pomai_block_free(pomai_block *block);
 
 /* Deletes the rows with these ids, all or nothing, durable like a put; ids that are not there are passed over.
- * ack->rows says how many were there. */
+ * ack->rows says how many were there; rows that have expired may count while they are still stored. */
 POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids,
                                     const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
 
