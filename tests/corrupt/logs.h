@@ -1,94 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an image holds, read without the engine: the files, the records of each log, the rows that replaying them gives,
- * and which bytes say that which record was durable. From it follows what an open of the damaged image must show.
+ * What an image holds, read without the engine: the rows of its segments, the records of each log, the rows that
+ * replaying them gives, and which bytes say that which record was durable. From it follows what an open of the damaged
+ * image must show: of segments all that they had, of logs what is left.
  */
 #ifndef T_LOGS_H
 #define T_LOGS_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/base.h"
-#include "os/sim/sim_disk.h"
-#include "storage/format.h"
-#include "support/rng.h"
+#include "segments.h"
 #include "world/world.h"
 
-enum { C_FILES = 200, C_RECORDS = 4000, C_ROWS = 40000, C_COLLS = 64, C_WITNESSES = 8000, C_TABLE = 1 << 14 };
-
-/* ---- files ---- */
-
-typedef enum c_kind { C_CURRENT, C_MANIFEST, C_MARK, C_LOG, C_LOCK, C_OTHER } c_kind;
-
-struct c_file {
-    char path[120];
-    c_kind kind;
-    uint8_t *bytes;
-    uint64_t size, used; /* used: without the zeros at the end */
-};
-
-struct c_files {
-    struct c_file file[C_FILES];
-    unsigned count;
-};
-
-static inline c_kind c_kind_of(const char *path)
-{
-    const char *name = strrchr(path, '/') + 1;
-    size_t n = strlen(name);
-    if (strcmp(name, "LOCK") == 0) return C_LOCK;
-    if (strcmp(name, "CURRENT") == 0) return C_CURRENT;
-    if (strcmp(name, "WATERMARK") == 0) return C_MARK;
-    if (n > 4 && strcmp(name + n - 4, ".wal") == 0) return C_LOG;
-    if (n == 19 && strncmp(name, "MANIFEST-", 9) == 0) return C_MANIFEST;
-    return C_OTHER;
-}
-
-static inline void c_take_file(void *context, const char *path, const uint8_t *bytes, uint64_t size)
-{
-    struct c_files *files = context;
-    if (files->count == C_FILES || strlen(path) >= sizeof files->file[0].path) abort();
-    struct c_file *f = &files->file[files->count++];
-    snprintf(f->path, sizeof f->path, "%s", path);
-    f->kind = c_kind_of(path);
-    f->bytes = malloc(size + 1);
-    if (f->bytes == NULL) abort();
-    memcpy(f->bytes, bytes, size);
-    f->size = f->used = size;
-    while (f->used > 0 && bytes[f->used - 1] == 0)
-        f->used--;
-}
-
-static inline void c_files_free(struct c_files *files)
-{
-    for (unsigned i = 0; i < files->count; i++)
-        free(files->file[i].bytes);
-    files->count = 0;
-}
-
-static inline void c_files_read(struct c_files *files, const pm_disk *disk)
-{
-    c_files_free(files);
-    pm_disk_each_file(disk, c_take_file, files);
-}
-
-static inline int c_find(const struct c_files *files, const char *path)
-{
-    for (unsigned i = 0; i < files->count; i++)
-        if (strcmp(files->file[i].path, path) == 0) return (int)i;
-    return -1;
-}
-
-/* The files after a damage, beside those of the image. bytes NULL: removed. */
-struct c_view {
-    uint8_t *bytes[C_FILES]; /* the image's own, unless `changed` */
-    uint64_t size[C_FILES];
-    bool changed[C_FILES];
-};
+enum { C_RECORDS = 4000, C_ROWS = 40000, C_COLLS = 64, C_WITNESSES = 8000, C_TABLE = 1 << 14 };
 
 /* ---- the logs ---- */
 
@@ -119,15 +41,19 @@ struct c_shard {
 struct c_coll {
     uint32_t id, dim, metric, id_kind;
     uint64_t name_hash;
+    uint64_t flushed[W_SHARDS]; /* records up to these LSNs are in segments */
 };
 
 struct c_logs {
-    const struct c_files *files;
+    struct c_files *files;
     uint32_t shards;
     uint64_t resolved[W_SHARDS];
     struct c_shard shard[W_SHARDS];
     struct c_coll coll[C_COLLS];
     unsigned colls;
+    struct c_row base[C_ROWS]; /* what the segments show before replay */
+    unsigned base_count, segments, with_ends;
+    uint64_t flushed[W_SHARDS]; /* the largest of all collections */
     /* of the whole image */
     uint64_t digest;
     uint64_t rows[C_ROWS]; /* every row that was ever put and not aborted, sorted */
@@ -138,81 +64,59 @@ struct c_logs {
     bool cut_known;
 };
 
-/* ---- rows as numbers ---- */
-
-static inline uint64_t c_row_hash(uint64_t name_hash, uint64_t id_hash, const void *vector, uint64_t vector_size,
-                                  const void *document, uint64_t document_size)
-{
-    uint64_t h = t_mix2(name_hash, id_hash);
-    h = t_mix2(h, pm_hash_bytes(vector, vector_size, 3));
-    return t_mix2(h, document_size == 0 ? 0 : pm_hash_bytes(document, document_size, 4));
-}
-
-static inline uint64_t c_id_hash(uint64_t id)
-{
-    return pm_hash_bytes(&id, sizeof id, 1);
-}
-
-static inline uint64_t c_name_hash(const void *name, size_t size)
-{
-    return pm_hash_bytes(name, size, 2);
-}
+/* ---- rows of records ---- */
 
 static inline uint64_t c_coll_hash(uint64_t name_hash, uint64_t dim, uint32_t metric, uint32_t id_kind)
 {
     return t_mix2(name_hash, dim * 64 + metric * 8 + id_kind);
 }
 
-struct c_row {
-    uint64_t id_hash, row_hash;
-};
+enum { C_COLUMN_IDS, C_COLUMN_VECTORS, C_COLUMN_EXPIRY, C_COLUMN_DOCUMENTS };
 
 static inline uint64_t c_column_at(const pm_rec_header *h, int which)
 {
     uint64_t at = PM_REC_HEADER;
-    if (which > 0) at += pm_align_up(h->ids_len, PM_WAL_ALIGN);
-    if (which > 1) at += pm_align_up(h->vectors_len, PM_WAL_ALIGN) + pm_align_up(h->expiry_len, PM_WAL_ALIGN);
+    if (which > C_COLUMN_IDS) at += pm_align_up(h->ids_len, PM_WAL_ALIGN);
+    if (which > C_COLUMN_VECTORS) at += pm_align_up(h->vectors_len, PM_WAL_ALIGN);
+    if (which > C_COLUMN_EXPIRY) at += pm_align_up(h->expiry_len, PM_WAL_ALIGN);
     return at;
 }
 
-static inline struct c_row c_row_of(const struct c_logs *l, const pm_rec_header *h, uint32_t i)
+static inline const struct c_coll *c_coll_of(const struct c_logs *l, uint32_t id)
 {
-    const uint8_t *record = (const uint8_t *)h, *ids = record + c_column_at(h, 0);
-    uint64_t name_hash = 0, id;
-    struct c_row row = {0};
     for (unsigned c = 0; c < l->colls; c++)
-        if (l->coll[c].id == h->collection) name_hash = l->coll[c].name_hash;
+        if (l->coll[c].id == id) return &l->coll[c];
+    return NULL;
+}
+
+/* seen: as a reader would; else as it was put. */
+static inline struct c_row c_row_of(const struct c_logs *l, const pm_rec_header *h, uint32_t i, bool seen)
+{
+    const uint8_t *record = (const uint8_t *)h, *ids = record + c_column_at(h, C_COLUMN_IDS), *text;
+    const struct c_coll *coll = c_coll_of(l, h->collection);
+    struct c_content c = {.name_hash = coll == NULL ? 0 : coll->name_hash, .stamp = h->stamp};
     if (h->id_kind == POMAI_ID_STRING) {
-        uint32_t ends[2];
-        memcpy(ends, ids + i * 4, sizeof ends);
-        row.id_hash = c_name_hash(ids + (h->rows + 1) * 4 + ends[0], ends[1] - ends[0]);
+        const uint64_t size = c_text_at(ids, ids + (h->rows + 1ul) * 4, i, &text);
+        c.id_hash = c_name_hash(text, size);
     } else {
         bool range = (h->flags & PM_REC_IDS_ARE_RANGE) != 0;
-        memcpy(&id, ids + (range ? 0 : i * 8), sizeof id);
-        row.id_hash = c_id_hash(id + (range ? i : 0));
+        c.id_hash = c_id_hash(c_u64_at(ids, range ? 0 : i) + (range ? i : 0));
     }
-    if (h->op == PM_OP_PUT) {
-        const uint8_t *documents = record + c_column_at(h, 2), *document = NULL;
-        uint32_t ends[2] = {0, 0};
-        if ((h->flags & PM_REC_HAS_DOCUMENTS) != 0) {
-            memcpy(ends, documents + i * 4, sizeof ends);
-            document = documents + (h->rows + 1) * 4 + ends[0];
-        }
-        row.row_hash = c_row_hash(name_hash, row.id_hash, record + c_column_at(h, 1) + (uint64_t)i * h->dim * 4,
-                                  (uint64_t)h->dim * 4, document, ends[1] - ends[0]);
+    struct c_row row = {t_mix2(c.id_hash, h->collection), 0};
+    if (h->op != PM_OP_PUT) return row;
+    c.vector_size = (uint64_t)h->dim * sizeof(float);
+    c.vector = record + c_column_at(h, C_COLUMN_VECTORS) + i * c.vector_size;
+    if ((h->flags & PM_REC_HAS_EXPIRY) != 0) c.expiry = c_u64_at(record + c_column_at(h, C_COLUMN_EXPIRY), i);
+    if ((h->flags & PM_REC_HAS_DOCUMENTS) != 0) {
+        const uint8_t *ends = record + c_column_at(h, C_COLUMN_DOCUMENTS);
+        c.document_size = c_text_at(ends, ends + (h->rows + 1ul) * 4, i, &text);
+        c.document = text;
     }
-    row.id_hash = t_mix2(row.id_hash, h->collection); /* now the key in the table */
+    if (!seen || !c_has_passed(c.expiry)) row.row_hash = c_row_hash(&c);
     return row;
 }
 
 /* ---- replaying ---- */
-
-static inline bool c_listed(const struct c_logs *l, uint32_t collection)
-{
-    for (unsigned c = 0; c < l->colls; c++)
-        if (l->coll[c].id == collection) return true;
-    return false;
-}
 
 /* Whether a batch is whole in what the cuts leave of the logs. */
 static inline bool c_batch_counts(const struct c_logs *l, const unsigned *cut, const pm_rec_header *of)
@@ -239,21 +143,29 @@ static inline void c_apply(struct c_row *table, struct c_row row)
     table[at] = row;
 }
 
+static inline void c_collect(struct c_logs *l, uint64_t row_hash)
+{
+    if (l->row_count == C_ROWS) abort();
+    l->rows[l->row_count++] = row_hash;
+}
+
 /* What an open shows if of each shard's log the first cut[s] records are there. */
 static inline uint64_t c_replay(struct c_logs *l, const unsigned *cut, bool collect)
 {
     static struct c_row table[C_TABLE];
     if (!collect && l->cut_known && memcmp(cut, l->cut, sizeof l->cut) == 0) return l->cut_digest;
     memset(table, 0, sizeof table);
+    for (unsigned i = 0; i < l->base_count; i++)
+        c_apply(table, l->base[i]);
     for (uint32_t s = 0; s < l->shards; s++)
         for (unsigned i = 0; i < cut[s]; i++) {
             const pm_rec_header *h = l->shard[s].record[i].h;
-            if (h->op == PM_OP_ABORT || !c_listed(l, h->collection)) continue;
+            const struct c_coll *coll = h->op == PM_OP_ABORT ? NULL : c_coll_of(l, h->collection);
+            if (coll == NULL) continue;
             if (h->parts > 1 && !c_batch_counts(l, cut, h)) continue;
             for (uint32_t r = 0; r < h->rows; r++) {
-                struct c_row row = c_row_of(l, h, r);
-                c_apply(table, row);
-                if (collect && h->op == PM_OP_PUT && l->row_count < C_ROWS) l->rows[l->row_count++] = row.row_hash;
+                if (h->lsn > coll->flushed[s]) c_apply(table, c_row_of(l, h, r, true));
+                if (collect && h->op == PM_OP_PUT) c_collect(l, c_row_of(l, h, r, false).row_hash);
             }
         }
     uint64_t digest = 0;
@@ -283,6 +195,44 @@ static inline void c_add_witness(struct c_shard *s, unsigned file, const uint8_t
     s->witness[s->witnesses++] = (struct c_witness){file, size, at, lsn, bytes + at};
 }
 
+static inline bool c_read_segment(struct c_logs *l, const struct c_coll *coll, const pm_manifest_segment *listed)
+{
+    struct c_segment segment;
+    if (!c_segment_read(&segment, l->files, coll->id, listed)) return false;
+    segment.name_hash = coll->name_hash;
+    l->segments++;
+    l->with_ends += segment.ends > 0;
+    for (uint64_t row = 0; row < listed->rows; row++) {
+        const struct c_row r = c_segment_row(&segment, row);
+        c_collect(l, r.row_hash);
+        if (c_has_ended(&segment, row) || c_has_passed(c_u64_at(segment.buffer[C_B_EXPIRY], row))) continue;
+        if (l->base_count == C_ROWS) abort();
+        l->base[l->base_count++] = r;
+    }
+    return true;
+}
+
+/* A collection of the catalogue; NULL: a segment of it is not whole. */
+static inline const uint8_t *c_read_coll(struct c_logs *l, const uint8_t *p)
+{
+    pm_manifest_collection c;
+    struct c_coll *coll = &l->coll[l->colls++];
+    memcpy(&c, p, sizeof c);
+    p += sizeof c;
+    *coll = (struct c_coll){c.id, c.dim, c.metric, c.id_kind, c_name_hash(p, c.name_len), {0}};
+    p += pm_align_up(c.name_len, 8);
+    for (uint32_t s = 0; s < l->shards; s++, p += sizeof(uint64_t)) {
+        memcpy(&coll->flushed[s], p, sizeof(uint64_t));
+        l->flushed[s] = pm_max_u64(l->flushed[s], coll->flushed[s]);
+    }
+    for (uint32_t i = 0; i < c.segments; i++, p += sizeof(pm_manifest_segment)) {
+        pm_manifest_segment listed;
+        memcpy(&listed, p, sizeof listed);
+        if (!c_read_segment(l, coll, &listed)) return NULL;
+    }
+    return p;
+}
+
 static inline bool c_read_catalogue(struct c_logs *l)
 {
     char path[120];
@@ -307,11 +257,8 @@ static inline bool c_read_catalogue(struct c_logs *l)
         l->shard[s].base = shard.pred_lsn;
     }
     for (uint32_t i = 0; i < h.collections; i++) {
-        pm_manifest_collection c;
-        memcpy(&c, p, sizeof c);
-        p += sizeof c;
-        l->coll[l->colls++] = (struct c_coll){c.id, c.dim, c.metric, c.id_kind, c_name_hash(p, c.name_len)};
-        p += pm_align_up(c.name_len, 8) + h.shards * sizeof(uint64_t) + c.segments * sizeof(pm_manifest_segment);
+        p = c_read_coll(l, p);
+        if (p == NULL) return false;
     }
     return true;
 }
@@ -380,11 +327,12 @@ static inline void c_whole(const struct c_logs *l, unsigned *cut)
 }
 
 /* False: no database yet. */
-static inline bool c_logs_read(struct c_logs *l, const struct c_files *files, const struct c_files *older)
+static inline bool c_logs_read(struct c_logs *l, struct c_files *files, const struct c_files *older)
 {
     unsigned cut[W_SHARDS];
     l->files = files;
-    l->shards = l->colls = l->row_count = 0;
+    l->shards = l->colls = l->row_count = l->base_count = l->segments = l->with_ends = 0;
+    memset(l->flushed, 0, sizeof l->flushed);
     l->cut_known = false;
     if (!c_read_catalogue(l)) return false;
     for (uint32_t s = 0; s < l->shards; s++)
@@ -467,7 +415,7 @@ static inline struct c_verdict c_judge(struct c_logs *l, const struct c_view *v)
     unsigned cut[W_SHARDS] = {0};
     if (c_looks_unmade(l, v)) {
         for (uint32_t i = 0; i < l->shards; i++)
-            if (l->shard[i].records > 0) verdict.must_refuse = true;
+            if (l->shard[i].records > 0 || l->segments > 0) verdict.must_refuse = true;
         return verdict;
     }
     for (uint32_t i = 0; i < l->shards; i++) {
@@ -477,7 +425,7 @@ static inline struct c_verdict c_judge(struct c_logs *l, const struct c_view *v)
         if (c_marked(s, v) < 0) verdict.must_refuse = true;
         if (cut[i] == s->records) continue;
         verdict.torn = true;
-        if (c_attested(l, s, v) > s->base + cut[i]) verdict.must_refuse = true;
+        if (pm_max_u64(c_attested(l, s, v), l->flushed[i]) > s->base + cut[i]) verdict.must_refuse = true;
     }
     verdict.digest = verdict.torn ? c_replay(l, cut, false) : l->digest;
     return verdict;

@@ -159,6 +159,7 @@ static bool open_database(struct world *w)
     options.compact_rate = w->config.compact_rate;
     options.group_ms = w->config.group_ms;
     w->flush_at_close = t_chance(&w->rng, 60);
+    if (w->close_how != W_CLOSE_DRAWN) w->flush_at_close = w->close_how == W_CLOSE_FLUSHES;
     if (!w->flush_at_close) options.flags |= POMAI_OPEN_NO_FLUSH_AT_CLOSE;
     if (w->config.strict_mark) options.flags |= POMAI_OPEN_STRICT_MARK;
     w->opened = pm_db_open(pm_sim_os(w->sim), "/db", &options, &w->db, &err);

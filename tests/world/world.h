@@ -125,6 +125,8 @@ struct w_pin {
     bool has_digest;
 };
 
+enum { W_CLOSE_DRAWN, W_CLOSE_FLUSHES, W_CLOSE_KEEPS /* the log */ };
+
 struct world {
     pm_sim *sim;
     uint64_t seed;
@@ -146,6 +148,7 @@ struct world {
     bool decided;        /* everything was read after this opening, and the model knows what is there */
     bool may_lose;       /* since the last good open: what was not synced may be gone */
     bool close;          /* at the end; else the process just ends */
+    int close_how;       /* W_CLOSE_ */
     bool flush_at_close;
     bool tidy; /* everything was compacted before the close */
     bool look; /* first open read-only: it must find what the writer finds, and change nothing */
