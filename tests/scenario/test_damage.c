@@ -706,6 +706,36 @@ static void test_accepting_damage(void **state)
     pomai_free(json);
 }
 
+/* Rows in segments are there though the log that they came from ends before them. */
+static void test_accepting_damage_below_segments(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    options.shards = 1;
+    options.flags = POMAI_OPEN_NO_FLUSH_AT_CLOSE;
+    pomai_db *db = open_db(box, &options);
+    put_rows(pomai_default(db), 1, 3, 3);
+    put_rows(pomai_default(db), 2, 4, 3); /* replaces two of them */
+    assert_ok(pomai_flush(db, &err));
+    put_rows(pomai_default(db), 100, 2, 3);
+    close_db(db);
+    collect_files(box->db);
+    struct file *log = find_file(".wal");
+    log->bytes[PM_WAL_HEADER] ^= 1;
+    restore(log);
+    assert_refused(pomai_open(box->db, NULL, &db, &err), POMAI_ECORRUPT, "log file 1 of");
+    options.flags = POMAI_OPEN_READONLY | POMAI_OPEN_ACCEPT_DAMAGE;
+    db = open_db(box, &options);
+    pomai_result *result;
+    const float query[3] = {0};
+    assert_int_equal(count_rows(pomai_default(db)), 5);
+    assert_ok(pomai_search(pomai_default(db), query, 1, 3, 100, NULL, &result, &err));
+    assert_int_equal(pomai_result_count(result, 0), 5);
+    pomai_result_free(result);
+    close_db(db);
+}
+
 /* ---- the image of a crash ---- */
 
 enum { COMMITS = 6 };
@@ -877,6 +907,7 @@ int main(int argc, char **argv)
         BOXED(test_older_ends),
         BOXED(test_leftovers),
         BOXED(test_accepting_damage),
+        BOXED(test_accepting_damage_below_segments),
         BOXED(test_damage_after_a_crash),
         BOXED(test_torn_tail_is_not_written_over),
     };

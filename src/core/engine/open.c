@@ -303,6 +303,15 @@ static void count_opening(pm_db *db)
     }
 }
 
+/* Segments are whole, whatever happened to the log that their rows came from. */
+static void show_segments(pm_db *db)
+{
+    const pm_catalog *catalog = atomic_load(&db->catalog);
+    for (uint32_t c = 0; c < catalog->count; c++)
+        for (uint32_t s = 0; s < db->shared.shards; s++)
+            pm_shard_show_segments(db->shared.shard[s], catalog->coll[c]->shard[s].flushed);
+}
+
 static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
 {
     recovery *r = pm_calloc(1, sizeof *r);
@@ -317,6 +326,7 @@ static pomai_status recover(pm_db *db, bool accept_damage, pomai_error *err)
     if (status == POMAI_OK && !accept_damage) status = check_flushed(db, err);
     if (status == POMAI_OK) status = decide_batches(r, err);
     if (status == POMAI_OK) status = run_phase(r, PHASE_REPLAY, err);
+    if (status == POMAI_OK && accept_damage) show_segments(db);
     if (status == POMAI_OK) {
         count_opening(db);
         if (!PM_MUTANT(BATCH_IDS_REUSED)) db->shared.open_counter++;

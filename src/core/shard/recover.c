@@ -111,6 +111,11 @@ uint64_t pm_shard_end_lsn(const pm_shard *shard)
     return shard->scan.end.lsn;
 }
 
+void pm_shard_show_segments(pm_shard *shard, uint64_t flushed)
+{
+    if (flushed > atomic_load(&shard->visible)) atomic_store(&shard->visible, flushed);
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

@@ -248,6 +248,8 @@ const pm_recovered_part *pm_shard_parts(const pm_shard *shard, size_t *count);
 uint64_t pm_shard_open_counter(const pm_shard *shard);
 /* Of the last record that was read. */
 uint64_t pm_shard_end_lsn(const pm_shard *shard);
+/* Of a log that was damaged: what is in segments is shown up to this LSN, though the log ends before. Read-only. */
+void pm_shard_show_segments(pm_shard *shard, uint64_t flushed);
 /* Applies what was read, but for the batches in `aborted` (sorted). find: a collection by id, NULL if it was dropped.
  */
 pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t aborted_count,
