@@ -644,6 +644,24 @@ static void test_older_ends(void **state)
     free(older);
 }
 
+/* A directory whose name is the largest number there is must not become the next segment's. */
+static void test_directory_of_the_last_number(void **state)
+{
+    struct box *box = *state;
+    char path[T_PATH_MAX];
+    make_two_segments(box);
+    t_join(path, box->db, "collections/1/segments/18446744073709551614");
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        pomai_db *db = open_db(box, NULL);
+        put_rows(pomai_default(db), i * 10, 3, 3);
+        assert_int_equal(count_rows(pomai_default(db)), (i + 1) * 3);
+        close_db(db);
+    }
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(rmdir(path), 0);
+}
+
 /* What is left of an interrupted edit is no damage. */
 static void test_leftovers(void **state)
 {
@@ -905,6 +923,7 @@ int main(int argc, char **argv)
         BOXED(test_files_of_another_database),
         BOXED(test_segment_files_elsewhere),
         BOXED(test_older_ends),
+        BOXED(test_directory_of_the_last_number),
         BOXED(test_leftovers),
         BOXED(test_accepting_damage),
         BOXED(test_accepting_damage_below_segments),

@@ -76,11 +76,14 @@ typedef struct numbers {
     size_t count, capacity;
 } numbers;
 
-/* Names that are numbers as we write them; anything else in there is not ours. */
+/* Names that are numbers as we write them; anything else in there is not ours. So is a number that no count gets to:
+ * there would be none after it for the next segment. */
 static int take_number(void *context, const char *name)
 {
+    enum { MOST_DIGITS = 19 };
     numbers *n = context;
     char *end = NULL, again[24];
+    if (strlen(name) > MOST_DIGITS) return 0;
     errno = 0;
     const uint64_t number = strtoull(name, &end, 10);
     snprintf(again, sizeof again, "%llu", (unsigned long long)number);
