@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Damage to databases that were closed, left idle, or cut off by a crash: first every byte of a small one, then random
- * damage to random ones. What must come of it is worked out without the engine (logs.h): of a closed or idle database
- * every damage is refused with a sentence, or does no harm; of a crash only records that nothing on disk attests may be
- * taken for a torn tail. A refused open changes nothing; verify sees what the open saw; opening to save what is left
- * shows only rows that were there.
+ * damage to random ones. What must come of it is worked out without the engine (segments.h, logs.h): of a closed or
+ * idle database every damage is refused with a sentence, by the open or by a read that needs it, or does no harm; of a
+ * crash only records that nothing on disk attests may be taken for a torn tail. A refused open changes nothing; verify
+ * sees what the open and the reads saw, and in segments also what no read needs; what closing makes of a damaged
+ * database shows nothing else; opening to save what is left shows only rows that were there.
  *
  * --image S: the random damages of one image, whose seed a failure printed.
  */
@@ -18,7 +19,7 @@
 #include "world/world.h"
 
 enum { CLOSED, IDLE, CRASHED, IMAGE_KINDS };
-enum { DAMAGES_OF_AN_IMAGE = 2000, MOST_FAILURES = 10, SMALL_OLDER_AT = 62 };
+enum { DAMAGES_OF_AN_IMAGE = 2000, MOST_FAILURES = 10, SMALL_SEED = 71 };
 enum {
     T_CURRENT,
     T_MANIFEST,
@@ -263,7 +264,7 @@ static struct w_config draw_config(struct t_rng *r)
     struct w_config c = {0};
     c.clients = (uint32_t)t_range(r, 1, 2);
     c.shards = (uint32_t)t_range(r, 1, W_SHARDS);
-    c.ops = (uint32_t)t_skewed(r, 2, 12);
+    c.ops = (uint32_t)t_skewed(r, 2, 16);
     c.preempt = 20;
     c.cores = (uint32_t)t_range(r, 1, 2);
     c.mailbox = 8;
@@ -275,9 +276,10 @@ static struct w_config draw_config(struct t_rng *r)
     for (int i = 0; i < W_COLLS; i++)
         c.dim[i] = (uint32_t)t_range(r, 4, 8);
     c.expiry = t_chance(r, 40);
-    c.maintain = (uint32_t)t_range(r, 0, 30);
+    c.maintain = t_chance(r, 60) ? 0 : (uint32_t)t_range(r, 1, 30); /* which compacts, and leaves few segments */
     if (t_chance(r, 80)) c.flush_bytes = t_skewed(r, 1 << 10, 32 << 10);
     c.segment_bytes = t_skewed(r, 4 << 10, 64 << 10);
+    if (t_chance(r, 60)) c.compact_rate = t_skewed(r, 1 << 10, 1 << 20); /* so that it is interrupted */
     return c;
 }
 
@@ -471,31 +473,35 @@ static void make_other(void)
     w_free(w);
 }
 
-/* A small closed database, with segments, ended rows and a log, and another history of its last two generations. */
-static struct image *make_small_image(struct soak *s)
+static void small_generation(struct image *im, int close_how, uint32_t ops, struct t_rng *r)
+{
+    struct length length = {0};
+    im->w->close_how = close_how;
+    im->w->config.ops = ops;
+    generation(im->w, CLOSED, r, &length);
+}
+
+/* A small closed database, with another history of its last two generations. */
+static struct image *make_small_image(struct soak *s, uint64_t seed)
 {
     struct image *im = calloc(1, sizeof *im);
     if (im == NULL) abort();
-    struct t_rng r = t_rng_from(3);
+    struct t_rng r = t_rng_from(seed);
     struct w_config config = small_config();
-    struct length length = {.older_at = SMALL_OLDER_AT};
     im->soak = s;
-    im->seed = 3;
+    im->seed = seed;
     im->kind = CLOSED;
     im->w = w_make(im->seed, &config);
-    im->w->close_how = W_CLOSE_FLUSHES;
-    generation(im->w, CLOSED, &r, &length);
+    small_generation(im, W_CLOSE_FLUSHES, config.ops, &r);
     pm_disk *fork = pm_disk_copy(pm_sim_disk(im->w->sim));
     struct w_model *then = w_model_copy(im->w->model);
     for (int twin = 1; twin >= 0; twin--) {
         pm_sim_set_disk(im->w->sim, pm_disk_copy(fork));
         w_model_restore(im->w->model, then);
         im->w->has_digest = false;
-        im->w->close_how = W_CLOSE_FLUSHES;
-        generation(im->w, CLOSED, &r, &length);
+        small_generation(im, W_CLOSE_FLUSHES, config.ops, &r);
         if (!twin) c_files_read(&files_older, pm_sim_disk(im->w->sim));
-        im->w->close_how = W_CLOSE_KEEPS;
-        generation(im->w, CLOSED, &r, &length);
+        small_generation(im, W_CLOSE_KEEPS, 2, &r);
         if (twin) c_files_read(&files_twin, pm_sim_disk(im->w->sim));
     }
     pm_disk_free(fork);
@@ -503,6 +509,37 @@ static struct image *make_small_image(struct soak *s)
     keep_image(im);
     im->damage.twin = &files_twin;
     return im;
+}
+
+/* Files of every kind, rows of every kind, and a log in each shard. */
+static bool has_all_kinds(void)
+{
+    unsigned kinds = 0, strings = 0, expiries = 0;
+    for (unsigned f = 0; f < files_now.count; f++) {
+        const struct c_file *file = &files_now.file[f];
+        if (d_of_segment(file) && file->listed) kinds |= 1u << file->kind;
+        if (file->kind != C_SEGMENT) continue;
+        const pm_segment_header *h = (const pm_segment_header *)(const void *)file->bytes;
+        strings += h->id_kind == POMAI_ID_STRING;
+        expiries += (h->flags & PM_SEGMENT_EXPIRY) != 0;
+    }
+    for (uint32_t i = 0; i < logs.shards; i++)
+        if (logs.shard[i].records == 0) return false;
+    const unsigned all = (1u << (C_LIVE + 1)) - (1u << C_SEGMENT);
+    return kinds == all && strings > 1 && expiries > 0 && logs.segments < 5;
+}
+
+static struct image *find_small_image(struct soak *s)
+{
+    for (uint64_t seed = SMALL_SEED; seed < SMALL_SEED + 1000; seed++) {
+        struct image *im = make_small_image(s, seed);
+        if (!image_is_good(im)) return im;
+        if (has_all_kinds()) return im;
+        free_image(im);
+    }
+    printf("FAILED: no small database has files of every kind\n");
+    s->failures++;
+    return NULL;
 }
 
 static uint64_t all_damages(const struct image *im, uint64_t n, unsigned *file, uint64_t *which)
@@ -522,10 +559,11 @@ static uint64_t all_damages(const struct image *im, uint64_t n, unsigned *file, 
 /* Every damage of the list; in an order that comes everywhere early, should the time not last. */
 static void every_damage(struct soak *s)
 {
-    struct image *im = make_small_image(s);
+    struct image *im = find_small_image(s);
     unsigned file = 0;
     uint64_t which = 0, bytes = 0, all = 0, done = 0;
-    if (image_is_good(im)) {
+    if (im == NULL) return;
+    if (s->failures == 0) {
         const uint64_t stride = 1000003; /* a prime */
         all = all_damages(im, 0, &file, &which);
         for (uint64_t i = 0; i < all && !time_is_over(s, 60); i++, done++) {
