@@ -124,7 +124,7 @@
     X(SEGMENT_NAMES_NOT_SYNCED, "unit.test_segment", "the names of a new segment are not synced")                      \
     X(LIVE_NOT_SYNCED, "unit.test_segment", "a new live-<g> is written, not synced")                                   \
     X(LIVE_UPTO_IGNORED, "unit.test_segment", "a live-<g> holds ends that replay will bring again")                    \
-    X(BLOCK_CRC_SKIPPED, "unit.test_segment", "a block of a segment is used without its checksum")                     \
+    X(BLOCK_CRC_SKIPPED, "unit.test_segment corrupt", "a block of a segment is used without its checksum")             \
     X(BLOOM_FORGETS, "unit.test_segment", "the bloom filter of a segment misses some ids")                             \
     /* views */                                                                                                        \
     X(READERS_NOT_WAITED_FOR, "sim model", "what readers hold is freed while they are inside")                         \

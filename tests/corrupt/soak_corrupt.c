@@ -259,7 +259,8 @@ static void try_damage(struct image *im)
 
 /* ---- images ---- */
 
-static struct w_config draw_config(struct t_rng *r)
+/* log_only: nothing is flushed, so that logs are long. */
+static struct w_config draw_config(struct t_rng *r, bool log_only)
 {
     struct w_config c = {0};
     c.clients = (uint32_t)t_range(r, 1, 2);
@@ -276,8 +277,9 @@ static struct w_config draw_config(struct t_rng *r)
     for (int i = 0; i < W_COLLS; i++)
         c.dim[i] = (uint32_t)t_range(r, 4, 8);
     c.expiry = t_chance(r, 40);
-    c.maintain = t_chance(r, 60) ? 0 : (uint32_t)t_range(r, 1, 30); /* which compacts, and leaves few segments */
-    if (t_chance(r, 80)) c.flush_bytes = t_skewed(r, 1 << 10, 32 << 10);
+    c.maintain =
+        log_only || t_chance(r, 60) ? 0 : (uint32_t)t_range(r, 1, 30); /* which compacts, and leaves few segments */
+    if (!log_only && t_chance(r, 80)) c.flush_bytes = t_skewed(r, 1 << 10, 32 << 10);
     c.segment_bytes = t_skewed(r, 4 << 10, 64 << 10);
     if (t_chance(r, 60)) c.compact_rate = t_skewed(r, 1 << 10, 1 << 20); /* so that it is interrupted */
     return c;
@@ -404,12 +406,14 @@ static struct image *make_image(struct soak *s, uint64_t seed)
     struct image *im = calloc(1, sizeof *im);
     if (im == NULL) abort();
     struct t_rng r = t_rng_from(seed ^ 0xda3a6e);
-    struct w_config config = draw_config(&r);
+    const bool log_only = t_chance(&r, 30);
+    struct w_config config = draw_config(&r, log_only);
     struct length length = {.steps = 60000, .changes = 100};
     im->soak = s;
     im->seed = seed;
     im->kind = (int)t_below(&r, IMAGE_KINDS);
     im->w = w_make(seed, &config);
+    if (log_only) im->w->close_how = W_CLOSE_KEEPS;
     length.older_at = t_skewed(&r, 20, 400);
     c_files_free(&files_older);
     before_the_last(im, &r, (uint32_t)t_range(&r, 0, 3), &length);
@@ -481,7 +485,7 @@ static void small_generation(struct image *im, int close_how, uint32_t ops, stru
     generation(im->w, CLOSED, r, &length);
 }
 
-/* A small closed database, with another history of its last two generations. */
+/* A small closed database, with another history of its last generations. */
 static struct image *make_small_image(struct soak *s, uint64_t seed)
 {
     struct image *im = calloc(1, sizeof *im);
@@ -500,6 +504,7 @@ static struct image *make_small_image(struct soak *s, uint64_t seed)
         w_model_restore(im->w->model, then);
         im->w->has_digest = false;
         small_generation(im, W_CLOSE_FLUSHES, config.ops, &r);
+        small_generation(im, W_CLOSE_KEEPS, 2, &r);
         if (!twin) c_files_read(&files_older, pm_sim_disk(im->w->sim));
         small_generation(im, W_CLOSE_KEEPS, 2, &r);
         if (twin) c_files_read(&files_twin, pm_sim_disk(im->w->sim));
@@ -524,7 +529,7 @@ static bool has_all_kinds(void)
         expiries += (h->flags & PM_SEGMENT_EXPIRY) != 0;
     }
     for (uint32_t i = 0; i < logs.shards; i++)
-        if (logs.shard[i].records == 0) return false;
+        if (logs.shard[i].records < 2) return false;
     const unsigned all = (1u << (C_LIVE + 1)) - (1u << C_SEGMENT);
     return kinds == all && strings > 1 && expiries > 0 && logs.segments < 5;
 }
