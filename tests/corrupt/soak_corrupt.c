@@ -19,7 +19,7 @@
 #include "world/world.h"
 
 enum { CLOSED, IDLE, CRASHED, IMAGE_KINDS };
-enum { DAMAGES_OF_AN_IMAGE = 2000, MOST_FAILURES = 10, SMALL_SEED = 71 };
+enum { DAMAGES_OF_AN_IMAGE = 2000, MOST_FAILURES = 10, SMALL_SEED = 342, SMALL_MOST = 30000 };
 enum {
     T_CURRENT,
     T_MANIFEST,
@@ -520,8 +520,10 @@ static struct image *make_small_image(struct soak *s, uint64_t seed)
 static bool has_all_kinds(void)
 {
     unsigned kinds = 0, strings = 0, expiries = 0;
+    uint64_t bytes = 0;
     for (unsigned f = 0; f < files_now.count; f++) {
         const struct c_file *file = &files_now.file[f];
+        bytes += file->size;
         if (d_of_segment(file) && file->listed) kinds |= 1u << file->kind;
         if (file->kind != C_SEGMENT) continue;
         const pm_segment_header *h = (const pm_segment_header *)(const void *)file->bytes;
@@ -529,9 +531,9 @@ static bool has_all_kinds(void)
         expiries += (h->flags & PM_SEGMENT_EXPIRY) != 0;
     }
     for (uint32_t i = 0; i < logs.shards; i++)
-        if (logs.shard[i].records < 2) return false;
+        if (logs.shard[i].records == 0) return false;
     const unsigned all = (1u << (C_LIVE + 1)) - (1u << C_SEGMENT);
-    return kinds == all && strings > 1 && expiries > 0 && logs.segments < 5;
+    return kinds == all && strings > 0 && expiries > 0 && bytes < SMALL_MOST;
 }
 
 static struct image *find_small_image(struct soak *s)
@@ -580,8 +582,9 @@ static void every_damage(struct soak *s)
         }
         for (unsigned f = 0; f < files_now.count; f++)
             bytes += files_now.file[f].kind == C_LOCK ? 0 : files_now.file[f].size;
-        printf("complete: %llu of %llu damages to a database of %u files, %llu bytes\n", (unsigned long long)done,
-               (unsigned long long)all, files_now.count, (unsigned long long)bytes);
+        printf("complete: %llu of %llu damages to a database of %u files, %llu bytes, made from %llu\n",
+               (unsigned long long)done, (unsigned long long)all, files_now.count, (unsigned long long)bytes,
+               (unsigned long long)im->seed);
     }
     free_image(im);
 }
