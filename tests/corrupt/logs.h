@@ -392,7 +392,8 @@ static inline unsigned c_first_lost(const struct c_logs *l, const struct c_shard
 
 struct c_verdict {
     bool must_refuse;
-    bool torn; /* records are gone that nothing attests: rule 3 */
+    bool unmarked; /* a WATERMARK that was never there: must be refused, too, unless another history's says the same */
+    bool torn;     /* records are gone that nothing attests: rule 3 */
     bool marks_whole;
     uint64_t digest; /* what it must show if it opens */
 };
@@ -422,7 +423,7 @@ static inline struct c_verdict c_judge(struct c_logs *l, const struct c_view *v)
         const struct c_shard *s = &l->shard[i];
         cut[i] = c_first_lost(l, s, v);
         if (v->changed[s->mark]) verdict.marks_whole = false;
-        if (c_marked(s, v) < 0) verdict.must_refuse = true;
+        if (c_marked(s, v) < 0) verdict.unmarked = true;
         if (cut[i] == s->records) continue;
         verdict.torn = true;
         if (pm_max_u64(c_attested(l, s, v), l->flushed[i]) > s->base + cut[i]) verdict.must_refuse = true;

@@ -222,7 +222,8 @@ static void check_verify(struct image *im, const struct attempt *a)
 static void after_open(struct image *im, const struct attempt *a, const struct c_verdict *v)
 {
     const struct soak *s = im->soak;
-    if (v->must_refuse) failed(im, "SILENT: it opens, and what is gone had been durable", "");
+    if (v->must_refuse || (v->unmarked && (!im->damage.foreign || v->torn)))
+        failed(im, "SILENT: it opens, and what is gone had been durable", "");
     if (!a->read_says && a->digest != v->digest) failed(im, "SILENT: it opens, and shows something else", "");
     if (!a->read_says && !v->torn && memcmp(a->words, im->words, sizeof a->words) != 0)
         failed(im, "SILENT: it opens, and has another digest", "");
