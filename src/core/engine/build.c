@@ -128,7 +128,7 @@ static pomai_status write_output(pm_build *b, uint64_t first, uint64_t rows, pom
                               .id_kind = b->coll->id_kind,
                               .shards = db->shared.shards,
                               .number = number};
-    memcpy(place.uuid, db->manifest.uuid, 16);
+    memcpy(place.uuid, db->uuid, 16);
     const pm_segment_write in = {.place = &place, .rows = rows, .row = give_row, .pace = pace, .context = &o};
     pm_manifest_segment *entry = &b->entry[b->outputs];
     pomai_status status = pm_segment_make(&in, entry, err);

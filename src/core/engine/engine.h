@@ -120,6 +120,7 @@ struct pomai_db {
     pm_pool *pool;
     pm_shared shared;
 
+    uint8_t uuid[16];
     _Atomic uint32_t admin;        /* mutex: catalogue changes */
     pm_manifest manifest;          /* under admin */
     _Atomic bool catalogue_broken; /* an edit may or may not have become current */

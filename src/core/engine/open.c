@@ -432,6 +432,7 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
         int rc = PM_MUTANT(RECOVERED_CURRENT_NOT_SYNCED) ? 0 : os->dir_sync(os, db->manifest_dir);
         if (rc != 0) return pm_fail_os(err, rc, "cannot sync %s", db->manifest_dir);
     }
+    memcpy(db->uuid, db->manifest.uuid, sizeof db->uuid);
     status = start(db, o, err);
     if (status == POMAI_OK) status = make_shards(db, err);
     if (status == POMAI_OK) status = pm_db_load_catalog(db, err);
