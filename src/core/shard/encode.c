@@ -138,14 +138,20 @@ static void copy_vectors(uint8_t *to, const pm_part *part)
         memcpy(to + i * bytes, from + part->index[i] * bytes, bytes);
 }
 
-/* What the caller gave, or the commit stamp and the collection's time to live. */
-static void copy_expiry(uint8_t *to, const pm_part *part, uint64_t stamp)
+/* What the caller gave, or now and the collection's time to live. */
+static void copy_expiry(uint8_t *to, const pm_part *part, uint64_t now)
 {
     const pm_batch *batch = part->batch;
     uint64_t *expiry = (uint64_t *)(void *)to, later;
-    if (pm_add_overflows(stamp, batch->coll->ttl_ns, &later)) later = 0;
+    if (pm_add_overflows(now, batch->coll->ttl_ns, &later)) later = 0;
     for (uint32_t i = 0; i < part->rows; i++)
         expiry[i] = batch->expiry != NULL ? batch->expiry[row_of(part, i)] : later;
+}
+
+/* By the clock that reads go by, which may be ahead of this shard's stamps. */
+static uint64_t now_of(const pm_shard *shard, const pm_rec_header *h)
+{
+    return pm_max_u64(h->stamp, pm_clock_now(shard->shared));
 }
 
 /* ---- records ---- */
@@ -237,7 +243,7 @@ static void place_adopted(pm_shard *shard, uint8_t *at, pm_rec_header *h, const 
     const size_t pad = l->expiry_at - l->vectors_at - l->vectors_len;
     uint8_t *tail = at + l->vectors_at;
     *vectors = part->batch->vectors + (size_t)part->first * part->batch->coll->dim;
-    if (c->expiry) copy_expiry(tail, part, h->stamp);
+    if (c->expiry) copy_expiry(tail, part, now_of(shard, h));
     if (part->batch->documents != NULL)
         copy_bytes(tail + (l->documents_at - l->expiry_at), part, part->batch->documents);
     pm_span pieces[] = {{at + l->ids_at, l->vectors_at - l->ids_at},
@@ -256,7 +262,7 @@ static void place_copied(pm_shard *shard, uint8_t *at, pm_rec_header *h, const p
 {
     const pm_rec_layout *l = &c->layout;
     if (l->vectors_len > 0) copy_vectors(at + l->vectors_at, part);
-    if (c->expiry) copy_expiry(at + l->expiry_at, part, h->stamp);
+    if (c->expiry) copy_expiry(at + l->expiry_at, part, now_of(shard, h));
     if (part->batch->documents != NULL) copy_bytes(at + l->documents_at, part, part->batch->documents);
     *vectors = (const float *)(const void *)(at + l->vectors_at);
     pm_span payload = {at + PM_REC_HEADER, l->payload_len};
