@@ -167,6 +167,7 @@ static void check_model(struct image *im, bool damaged)
     pm_sim_set_disk(w->sim, damaged_disk(im));
     w_model_restore(w->model, im->model);
     w->may_lose = im->may_lose || damaged;
+    w->has_digest = w->clock_kept = false; /* of a close that this disk may not know of */
     if (!w_check(w)) {
         failed(im, "the model says", w->what);
         pm_sim_kill_process(w->sim);

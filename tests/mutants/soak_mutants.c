@@ -261,28 +261,49 @@ static enum outcome look(struct run *r)
 
 /* ---- the harness must be sound itself ---- */
 
+static bool is_wanted(unsigned p)
+{
+    for (unsigned i = 0; i < MUTANTS; i++)
+        for (unsigned n = 0; is_chosen(&mutants[i]) && catcher(&mutants[i], n) != NULL; n++)
+            if (catcher(&mutants[i], n) == programs[p]) return true;
+    return false;
+}
+
+static bool has_succeeded(unsigned p, struct run *r, enum outcome outcome)
+{
+    takes[p] = t_now() - r->start;
+    printf("%-30s %s without a bug, %.1f s\n", programs[p], outcome == GOOD ? "succeeds" : "FAILS", takes[p]);
+    if (outcome != GOOD) printf("  %s\n", r->said);
+    finish(r);
+    return outcome == GOOD;
+}
+
 /* Every program that is to catch something succeeds when there is nothing to catch. */
 static bool all_are_sound(void)
 {
-    double seconds = options.args.seconds < 1 ? options.args.seconds : 1;
-    bool good = true;
-    for (unsigned p = 0; p < program_count; p++) {
-        bool wanted = false;
-        for (unsigned i = 0; i < MUTANTS; i++)
-            for (unsigned n = 0; is_chosen(&mutants[i]) && catcher(&mutants[i], n) != NULL; n++)
-                wanted |= catcher(&mutants[i], n) == programs[p];
-        if (!wanted) continue;
-        struct run r;
-        start(&r, programs[p], "", seconds);
-        r.limit = 120; /* the tests that know no --seconds are not hurried */
-        enum outcome outcome;
-        while ((outcome = look(&r)) == RUNNING)
-            usleep(5000);
-        takes[p] = t_now() - r.start;
-        printf("%-30s %s without a bug, %.1f s\n", programs[p], outcome == GOOD ? "succeeds" : "FAILS", takes[p]);
-        if (outcome != GOOD) printf("  %s\n", r.said);
-        good &= outcome == GOOD;
-        finish(&r);
+    const double seconds = options.args.seconds < 1 ? options.args.seconds : 1;
+    struct run run[MOST_JOBS];
+    unsigned of[MOST_JOBS], next = 0;
+    int under_way = 0;
+    bool busy[MOST_JOBS] = {false}, good = true;
+    while (next < program_count || under_way > 0) {
+        for (int j = 0; j < options.args.jobs && j < MOST_JOBS; j++) {
+            while (!busy[j] && next < program_count && !is_wanted(next))
+                next++;
+            if (!busy[j] && next < program_count) {
+                of[j] = next++;
+                start(&run[j], programs[of[j]], "", seconds);
+                run[j].limit = 120; /* the tests that know no --seconds are not hurried */
+                busy[j] = true;
+                under_way++;
+            }
+            enum outcome outcome;
+            if (!busy[j] || (outcome = look(&run[j])) == RUNNING) continue;
+            good &= has_succeeded(of[j], &run[j], outcome);
+            busy[j] = false;
+            under_way--;
+        }
+        usleep(5000);
     }
     return good;
 }
