@@ -174,6 +174,25 @@ pomai_status pm_catalog_check(const pm_db *db, pomai_error *err)
                    "an earlier change of the catalogue failed half-way; close and reopen the database");
 }
 
+/* Rows of segments have expired by now: the catalogue has to keep the time, or they would be back if the machine's
+ * clock were set back. */
+static bool rows_vanished(pm_db *db)
+{
+    const uint64_t clock = pm_clock_now(&db->shared);
+    const pm_catalog *catalog = atomic_load(&db->catalog);
+    bool any = false;
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        const pm_shown *shown = atomic_load(&catalog->coll[i]->shown);
+        for (uint32_t s = 0; s < shown->segments; s++) {
+            const uint64_t first = pm_segment_first_expiry(shown->segment[s]);
+            any |= first != 0 && first <= clock;
+        }
+    }
+    pm_epoch_leave(&db->shared.epoch, hold);
+    return any && clock > db->manifest.clock;
+}
+
 static pomai_status edit_locked(pm_db *db, pm_edit *edits, uint32_t count, const uint64_t *resolved, size_t *retired,
                                 pomai_error *err)
 {
@@ -190,7 +209,7 @@ static pomai_status edit_locked(pm_db *db, pm_edit *edits, uint32_t count, const
         bool uncertain = false, any = count > 0;
         for (uint32_t s = 0; s < db->shared.shards; s++)
             any |= retired[s] > 0;
-        if (!any) { /* nothing to say */
+        if (!any && !rows_vanished(db)) { /* nothing to say */
             pm_manifest_clear(&next);
             return POMAI_OK;
         }
