@@ -195,8 +195,28 @@ static void owe_abort(pm_shard *shard, uint64_t batch)
     atomic_store(&shard->owed, shard->aborts + shard->aborts_lost);
 }
 
+/* Of a stopped log nothing more becomes durable. All that wait say so, not only the first: two shards may have the
+ * parts of two batches in different orders, and would wait for each other. */
+static void fail_undurable(pm_shard *shard)
+{
+    pm_shared *shared = shard->shared;
+    if (!pm_stopped(shared) || atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE) return;
+    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
+        const pm_pending *p = &shard->pending[i & shard->pending_mask];
+        if (p->part == NULL || p->durable) continue;
+        if (atomic_load_explicit(&p->part->batch->outcome, memory_order_acquire) != PM_PENDING) continue;
+        pomai_error error = {0};
+        pm_fail(&error, POMAI_EUNKNOWN,
+                "a log failed while this write was under way; close and reopen the database to learn whether it is "
+                "there; the error was: %.300s",
+                atomic_load(&shared->stopped) == 2 ? shared->stop_error.message : "of another shard");
+        pm_batch_fail(shared, p->part->batch, PM_UNKNOWN, &error, shard->index);
+    }
+}
+
 static bool show_decided(pm_shard *shard)
 {
+    fail_undurable(shard);
     bool any = false;
     pm_shared *shared = shard->shared;
     while (shard->pending_first != shard->pending_end) {
@@ -205,15 +225,6 @@ static bool show_decided(pm_shard *shard)
             uint32_t outcome = atomic_load_explicit(&p.part->batch->outcome, memory_order_acquire);
             if (PM_MUTANT(SHOWN_UNDECIDED) && outcome == PM_PENDING && p.durable) outcome = PM_DECIDED;
             bool job_out = atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE;
-            if (outcome == PM_PENDING && pm_stopped(shared) && !p.durable && !job_out) {
-                pomai_error error = {0};
-                pm_fail(&error, POMAI_EUNKNOWN,
-                        "a log failed while this write was under way; close and reopen the database to learn "
-                        "whether it is there; the error was: %.300s",
-                        atomic_load(&shared->stopped) == 2 ? shared->stop_error.message : "of another shard");
-                pm_batch_fail(shared, p.part->batch, PM_UNKNOWN, &error, shard->index);
-                continue;
-            }
             if (outcome == PM_PENDING) break;
             /* A refused record is still to be written, perhaps from the caller's block; a stopped log never writes it.
              */
