@@ -44,7 +44,7 @@ typedef struct pomai_collection_options {
     uint64_t dim; /* 1 to POMAI_MAX_DIM */
     pomai_metric metric;
     pomai_id_kind id_kind;
-    uint64_t ttl_ns; /* rows that are put without an expiry vanish so long after they were put; 0: never */
+    uint64_t ttl_ns; /* rows that are put without an expiry vanish so long after their commit stamp; 0: never */
 } pomai_collection_options;
 #define POMAI_COLLECTION_OPTIONS_INIT                                                                                  \
     {                                                                                                                  \

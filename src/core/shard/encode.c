@@ -138,7 +138,7 @@ static void copy_vectors(uint8_t *to, const pm_part *part)
         memcpy(to + i * bytes, from + part->index[i] * bytes, bytes);
 }
 
-/* What the caller gave, or now and the collection's time to live. */
+/* What the caller gave, or `now` and the collection's time to live. */
 static void copy_expiry(uint8_t *to, const pm_part *part, uint64_t now)
 {
     const pm_batch *batch = part->batch;
@@ -148,10 +148,10 @@ static void copy_expiry(uint8_t *to, const pm_part *part, uint64_t now)
         expiry[i] = batch->expiry != NULL ? batch->expiry[row_of(part, i)] : later;
 }
 
-/* By the clock that reads go by, which may be ahead of this shard's stamps. */
+/* The commit stamp, or the clock that reads go by if that is ahead, as after a wrong one. */
 static uint64_t now_of(const pm_shard *shard, const pm_rec_header *h)
 {
-    return pm_max_u64(h->stamp, pm_clock_now(shard->shared));
+    return pm_max_u64(h->stamp, atomic_load_explicit(&shard->shared->clock, memory_order_relaxed));
 }
 
 /* ---- records ---- */
