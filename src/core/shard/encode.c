@@ -148,10 +148,11 @@ static void copy_expiry(uint8_t *to, const pm_part *part, uint64_t now)
         expiry[i] = batch->expiry != NULL ? batch->expiry[row_of(part, i)] : later;
 }
 
-/* The commit stamp, or the clock that reads go by if that is ahead, as after a wrong one. */
+/* The commit stamp; or the clock that reads go by, if it is far ahead after it was once wrong. */
 static uint64_t now_of(const pm_shard *shard, const pm_rec_header *h)
 {
-    return pm_max_u64(h->stamp, atomic_load_explicit(&shard->shared->clock, memory_order_relaxed));
+    const uint64_t clock = atomic_load_explicit(&shard->shared->clock, memory_order_relaxed);
+    return clock > h->stamp && clock - h->stamp > PM_CLOCK_AHEAD_NS ? clock : h->stamp;
 }
 
 /* ---- records ---- */

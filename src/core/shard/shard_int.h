@@ -9,6 +9,7 @@ enum {
     PM_SPANS_A_RECORD = 3, /* header and ids; an adopted block's vectors; documents */
     PM_IDLE_NS = 10 * 1000 * 1000,
     PM_RETRY_NS = 1000 * 1000,
+    PM_CLOCK_AHEAD_NS = 1000 * 1000 * 1000,
     PM_HELP_MORE = 2,
 };
 #define PM_FIRST_FILE ((uint64_t)4 << 20)
