@@ -175,16 +175,6 @@ static pomai_status find_sources(merge *m, bool force, pomai_error *err)
 
 /* ---- merging ---- */
 
-static void free_carry(void *what)
-{
-    pm_carry *carry = what;
-    if (carry == NULL) return;
-    pm_free((void *)(uintptr_t)carry->place);
-    pm_free((void *)(uintptr_t)carry->to);
-    pm_free((void *)(uintptr_t)carry->to_first);
-    pm_free(carry);
-}
-
 static pomai_status no_memory(const merge *m, pomai_error *err)
 {
     return pm_fail(err, POMAI_ENOMEM, "no memory to compact the collection %s", m->coll->name);
@@ -293,11 +283,6 @@ static void show(void *context, pm_shown *next)
     next->version++;
 }
 
-static void free_segment(void *what)
-{
-    pm_segment_free(what);
-}
-
 /* From here nothing may fail. */
 static void install(merge *m)
 {
@@ -319,8 +304,8 @@ static void install(merge *m)
         before += pm_segment_rows(m->source[i]);
         /* Whoever has it mapped goes on reading it. */
         pm_segment_remove(os, pm_segment_where(m->source[i])->dir);
-        pm_limbo_add(counts, free_segment, m->source[i]);
-        pm_limbo_add(counts, free_carry, m->carry[i]);
+        pm_limbo_add(counts, pm_free_segment, m->source[i]);
+        pm_limbo_add(counts, pm_free_carry, m->carry[i]);
         m->carry[i] = NULL;
     }
     for (uint32_t i = 0; i < m->build.outputs; i++)
@@ -352,7 +337,7 @@ static pomai_status run(merge *m, pomai_error *err)
     else
         pm_build_undo(&m->build);
     for (uint32_t i = 0; i < m->sources; i++)
-        free_carry(m->carry[i]);
+        pm_free_carry(m->carry[i]);
     pm_build_clear(&m->build);
     pm_shown_free(m->room);
     return status;

@@ -47,17 +47,6 @@ static pomai_status freeze_all(flush *f, pomai_error *err)
 
 /* ---- rows ---- */
 
-static void free_carry(void *what)
-{
-    pm_carry *carry = what;
-    if (carry == NULL) return;
-    pm_free((void *)(uintptr_t)carry->first);
-    pm_free((void *)(uintptr_t)carry->place);
-    pm_free((void *)(uintptr_t)carry->to);
-    pm_free((void *)(uintptr_t)carry->to_first);
-    pm_free(carry);
-}
-
 /* The rows of a frozen memtable that somebody may still see, and where they go. */
 static bool take_rows(flush *f, uint32_t shard, const pm_horizon *horizon)
 {
@@ -198,11 +187,6 @@ static void show(void *context, pm_shown *next)
     next->version++;
 }
 
-static void free_memtable(void *what)
-{
-    pm_memtable_free(what);
-}
-
 /* From here nothing may fail: the catalogue names the segments. */
 static void install(flush *f)
 {
@@ -225,8 +209,8 @@ static void install(flush *f)
         if (PM_MUTANT(VIEW_BEFORE_ENDS)) pm_memtable_set_forward(f->frozen[s], &f->carry[s]->forward);
         if (PM_MUTANT(VIEW_BEFORE_ENDS)) carry_table(f, s);
         bytes += pm_memtable_log_bytes(f->frozen[s]);
-        pm_limbo_add(&db->maintenance, free_memtable, f->frozen[s]);
-        pm_limbo_add(&db->maintenance, free_carry, f->carry[s]);
+        pm_limbo_add(&db->maintenance, pm_free_memtable, f->frozen[s]);
+        pm_limbo_add(&db->maintenance, pm_free_carry, f->carry[s]);
         f->carry[s] = NULL;
     }
     atomic_fetch_sub(&shared->unflushed, bytes);
@@ -258,7 +242,7 @@ static void remove_lives(flush *f, bool former)
 static void end(flush *f)
 {
     for (uint32_t s = 0; s < PM_MAX_SHARDS; s++)
-        free_carry(f->carry[s]);
+        pm_free_carry(f->carry[s]);
     pm_build_clear(&f->build);
     pm_shown_free(f->room);
     pm_free(f->changed);

@@ -2,6 +2,27 @@
 /* What is no longer published waits here until no reader can hold it: docs/lifecycle.md, "Reclaiming". */
 #include "core/engine/engine.h"
 
+void pm_free_segment(void *segment)
+{
+    pm_segment_free(segment);
+}
+
+void pm_free_memtable(void *memtable)
+{
+    pm_memtable_free(memtable);
+}
+
+void pm_free_carry(void *what)
+{
+    pm_carry *carry = what;
+    if (carry == NULL) return;
+    pm_free((void *)(uintptr_t)carry->first);
+    pm_free((void *)(uintptr_t)carry->place);
+    pm_free((void *)(uintptr_t)carry->to);
+    pm_free((void *)(uintptr_t)carry->to_first);
+    pm_free(carry);
+}
+
 bool pm_limbo_reserve(pm_maintenance *m, size_t more)
 {
     pm_limbos *l = &m->waiting;

@@ -311,16 +311,6 @@ static void show_nothing(void *context, pm_shown *next)
         next->table[s].frozen = NULL;
 }
 
-static void free_segment(void *what)
-{
-    pm_segment_free(what);
-}
-
-static void free_memtable(void *what)
-{
-    pm_memtable_free(what);
-}
-
 /* Its files, and most of its memory. */
 static void bury(pm_db *db, pm_coll *coll)
 {
@@ -344,12 +334,12 @@ static void bury(pm_db *db, pm_coll *coll)
     pm_coll_publish(shared, coll, room, show_nothing, NULL);
     for (uint32_t i = 0; i < shown->segments; i++) {
         pm_segment_remove(db->os, pm_segment_where(shown->segment[i])->dir);
-        pm_limbo_add(m, free_segment, shown->segment[i]);
+        pm_limbo_add(m, pm_free_segment, shown->segment[i]);
     }
     for (uint32_t s = 0; s < shown->shards; s++) {
         if (shown->table[s].frozen == NULL) continue;
         atomic_fetch_sub(&shared->unflushed, pm_memtable_log_bytes(shown->table[s].frozen));
-        pm_limbo_add(m, free_memtable, shown->table[s].frozen);
+        pm_limbo_add(m, pm_free_memtable, shown->table[s].frozen);
     }
     coll->buried = all;
 }
