@@ -185,6 +185,21 @@ pomai_status pm_build_write(pm_build *b, uint64_t most, pomai_error *err)
     return status;
 }
 
+bool pm_build_aim(const pm_build *b, pm_carry *carry)
+{
+    pm_segment **to = pm_calloc(b->outputs + 1, sizeof(pm_segment *));
+    uint64_t *first = pm_calloc(b->outputs + 2, sizeof *first);
+    carry->to = to;
+    carry->to_first = first;
+    if (to == NULL || first == NULL) return false;
+    carry->outputs = b->outputs;
+    for (uint32_t i = 0; i < b->outputs; i++) {
+        to[i] = b->out[i];
+        first[i + 1] = b->first[i + 1];
+    }
+    return true;
+}
+
 void pm_build_undo(pm_build *b)
 {
     for (uint32_t i = 0; i < b->outputs; i++) {

@@ -206,20 +206,10 @@ static pomai_status take_rows(merge *m, uint32_t i, const pm_horizon *horizon, p
     return POMAI_OK;
 }
 
-static bool aim_carries(merge *m)
+static bool aim_carries(const merge *m)
 {
-    for (uint32_t i = 0; i < m->sources; i++) {
-        pm_segment **to = pm_calloc(m->build.outputs + 1, sizeof(pm_segment *));
-        uint64_t *first = pm_calloc(m->build.outputs + 2, sizeof *first);
-        m->carry[i]->to = to;
-        m->carry[i]->to_first = first;
-        if (to == NULL || first == NULL) return false;
-        m->carry[i]->outputs = m->build.outputs;
-        for (uint32_t o = 0; o < m->build.outputs; o++) {
-            to[o] = m->build.out[o];
-            first[o + 1] = m->build.first[o + 1];
-        }
-    }
+    for (uint32_t i = 0; i < m->sources; i++)
+        if (!pm_build_aim(&m->build, m->carry[i])) return false;
     return true;
 }
 

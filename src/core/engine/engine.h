@@ -226,6 +226,8 @@ typedef struct pm_build {
 bool pm_build_add(pm_build *build, const void *owner, uint32_t row);
 /* Writes, reads back and opens the segments; at most `most` bytes of vectors and documents each. */
 pomai_status pm_build_write(pm_build *build, uint64_t most, pomai_error *err);
+/* Lets a carry, whose places count the build's rows, lead to what was written; false: no memory. */
+bool pm_build_aim(const pm_build *build, pm_carry *carry);
 /* Removes the files of what was written; for what was never named by a manifest. */
 void pm_build_undo(pm_build *build);
 /* Frees all but the segments, which belong to the view by now, or were undone. */

@@ -100,21 +100,10 @@ static void carry_table(const flush *f, uint32_t shard)
     }
 }
 
-static bool aim_carries(flush *f)
+static bool aim_carries(const flush *f)
 {
-    for (uint32_t s = 0; s < f->db->shared.shards; s++) {
-        if (f->carry[s] == NULL) continue;
-        pm_segment **to = pm_calloc(f->build.outputs + 1, sizeof(pm_segment *));
-        uint64_t *first = pm_calloc(f->build.outputs + 2, sizeof *first);
-        f->carry[s]->to = to;
-        f->carry[s]->to_first = first;
-        if (to == NULL || first == NULL) return false;
-        f->carry[s]->outputs = f->build.outputs;
-        for (uint32_t i = 0; i < f->build.outputs; i++) {
-            to[i] = f->build.out[i];
-            first[i + 1] = f->build.first[i + 1];
-        }
-    }
+    for (uint32_t s = 0; s < f->db->shared.shards; s++)
+        if (f->carry[s] != NULL && !pm_build_aim(&f->build, f->carry[s])) return false;
     return true;
 }
 
