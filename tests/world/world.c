@@ -315,7 +315,6 @@ static void generation_main(void *arg)
     begin_pins(w);
     const bool verify = !w->faults && t_chance(&w->rng, 15);
     const pomai_status verified = verify ? w_verify(w, &bad) : POMAI_OK;
-    w->stopped = w->decided = false;
     memset(w->coll, 0, sizeof w->coll);
     bool looked = w->look && look(w, seen);
     if (!open_database(w)) {
@@ -352,6 +351,7 @@ static void generation_main(void *arg)
 bool w_run(struct world *w, bool clients)
 {
     struct generation g = {w, clients};
+    w->stopped = w->decided = false; /* here: it may be cut off before its first step */
     switch (pm_sim_run(w->sim, generation_main, &g)) {
     case PM_SIM_DONE:
         return true;
