@@ -165,6 +165,7 @@
     X(BOUNDED_NOT_RAISED, "sim", "a flush drops rows that bounded reads still show")                                   \
     X(PIN_TIME_IGNORED, "sim", "what expired after a snapshot was taken is dropped under it")                          \
     X(SEGMENTS_NOT_SORTED, "sim", "the catalogue lists segments as they were finished")                                \
+    X(NEVER_BEHIND, "scenario.test_room", "compaction keeps its pace however many dead rows there are")                \
     X(DROPPED_COUNTS, "sim", "what a dropped collection gets counts as unflushed for ever")                            \
     X(RECOVERED_NOT_FROZEN, "sim", "bounded reads do not see what was recovered")
 

@@ -27,6 +27,7 @@ struct scene {
     pm_db *db;
     pomai_error err;
     pm_sim_fault fault;
+    uint64_t compact_rate;
     bool compacts, hit;
     char what[500];
 };
@@ -51,7 +52,7 @@ static pomai_status open_scene(struct scene *s)
     o.flush_bytes = 16384;
     o.wal_file_bytes = 1 << 20;
     o.search_threads = UINT32_MAX;
-    o.compact_rate = UINT64_MAX;
+    o.compact_rate = s->compact_rate != 0 ? s->compact_rate : UINT64_MAX;
     return pm_db_open(pm_sim_os(s->sim), "/db", &o, &s->db, &s->err);
 }
 
@@ -167,6 +168,43 @@ static void test_each_call(void **state)
                 if (!run_scene(one_fault, fault, way / 2 == 1)) break;
             }
     assert_true(hits > 100);
+}
+
+/* ---- rows that are replaced ---- */
+
+/* Of all segments, whether anybody needs them or not. */
+static uint64_t rows_in_segments(const pm_db *db)
+{
+    uint64_t rows = 0;
+    pm_epoch_hold hold = pm_epoch_enter(&((pm_db *)db)->shared.epoch);
+    const pm_shown *shown = atomic_load(&pm_db_find(db, "default")->shown);
+    for (uint32_t i = 0; i < shown->segments; i++)
+        rows += pm_segment_rows(shown->segment[i]);
+    pm_epoch_leave(&((pm_db *)db)->shared.epoch, hold);
+    return rows;
+}
+
+/* However slow compaction is to be and however fast they are replaced: dead rows stay a part of what there is. */
+static void replaced_for_ever(void *arg)
+{
+    enum { LIVE = 2000, PASSES = 30, IN_MEMORY = 5 * 16384 / 48 /* flush_bytes, four times and once, in rows */ };
+    struct scene *s = arg;
+    uint64_t most = 0;
+    s->compact_rate = 4096;
+    CHECK(s, open_scene(s) == POMAI_OK);
+    for (unsigned i = 0; i < LIVE / ROWS * PASSES; i++) {
+        CHECK(s, put(s, i * ROWS % LIVE, ROWS, (float)i, UINT64_MAX) == POMAI_OK);
+        most = pm_max_u64(most, rows_in_segments(s->db));
+    }
+    CHECK(s, most >= LIVE && most <= LIVE + LIVE / 4 * 3 + IN_MEMORY);
+    s->hit = true;
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_replaced_for_ever(void **state)
+{
+    (void)state;
+    assert_true(run_scene(replaced_for_ever, (pm_sim_fault){0}, false));
 }
 
 /* ---- a full disk ---- */
@@ -392,6 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_call),
+        cmocka_unit_test(test_replaced_for_ever),
         cmocka_unit_test(test_full_for_segments),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test_setup_teardown(test_clock_set_back, box_make, box_remove),

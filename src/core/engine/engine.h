@@ -87,10 +87,11 @@ typedef struct pm_maintenance {
     _Atomic bool closing;
     bool in_flush;
     bool hurried;                /* somebody waits for what is being done */
+    int behind;                  /* dead rows are piling up: how far, while it catches up */
     uint64_t retry_at, retry_ns; /* of flushes; */
     uint64_t compact_retry_at, compact_retry_ns;
     uint64_t look_at, look_anyway_at; /* when the next compaction may be worth it */
-    uint64_t changes_seen;
+    uint64_t changes_seen, changes_measured;
     uint64_t next_segment;
     uint64_t compact_below; /* a compaction on request takes segments with smaller numbers */
     uint64_t paced_at, paced_bytes;

@@ -246,12 +246,43 @@ static bool serve_flush(pm_db *db)
 
 /* ---- pacing ---- */
 
-/* What does not wait for a compaction. */
+/* How far compaction trails behind: by half as much again as the rows that live, or nearly as much as they are. */
+enum { IN_STEP, BEHIND, FAR_BEHIND };
+
+/* By the ends that the segments have; what only snapshots keep is not compaction's to take. */
+static int how_far_behind(pm_db *db)
+{
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    uint64_t live = 0, dead = 0;
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        const pm_shown *shown = atomic_load(&catalog->coll[i]->shown);
+        uint64_t rows = 0, ended = 0, bytes = 0;
+        for (uint32_t s = 0; s < shown->segments; s++) {
+            if (shown->segment[s]->set_aside) continue;
+            rows += pm_segment_rows(shown->segment[s]);
+            ended += pm_segment_ended(shown->segment[s]);
+            bytes += pm_segment_entry(shown->segment[s])->bytes;
+        }
+        ended -= pm_min_u64(ended, atomic_load(&catalog->coll[i]->held_rows));
+        const uint64_t a_row = rows == 0 ? 0 : bytes / rows;
+        dead += ended * a_row;
+        live += (rows - ended) * a_row;
+    }
+    pm_epoch_leave(&db->shared.epoch, hold);
+    dead -= pm_min_u64(dead, db->shared.flush_bytes); /* a small database need not be rewritten all the time */
+    return dead <= live / 2 ? IN_STEP : dead <= live / 4 * 3 ? BEHIND : FAR_BEHIND;
+}
+
+/* What does not wait for a compaction; the flush that brings still more to compact does, while it is far behind. */
 static void flush_between(pm_db *db)
 {
+    const pm_maintenance *m = &db->maintenance;
     (void)pm_limbo_reclaim(db, false);
     (void)serve_flush(db);
-    if (db->os->now_ns(db->os) >= db->maintenance.retry_at) (void)flush_if_due(db);
+    const uint64_t unflushed = atomic_load_explicit(&db->shared.unflushed, memory_order_relaxed);
+    if (m->behind == FAR_BEHIND || (m->behind == BEHIND && unflushed < db->flush_hard / 2)) return;
+    if (db->os->now_ns(db->os) >= m->retry_at) (void)flush_if_due(db);
 }
 
 pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
@@ -262,7 +293,7 @@ pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
     if (atomic_load(&m->closing)) return pm_fail(err, POMAI_EBUSY, "the database is being closed");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
     flush_between(db);
-    if (m->hurried || db->compact_rate == UINT64_MAX) return POMAI_OK;
+    if (m->hurried || m->behind != IN_STEP || db->compact_rate == UINT64_MAX) return POMAI_OK;
     /* So many bytes a second since this piece of work began; a pause that was lost is not made up for. */
     m->paced_bytes += bytes;
     const uint64_t due = m->paced_at + m->paced_bytes * 1000 / (db->compact_rate / MS + 1);
@@ -378,6 +409,29 @@ static bool serve(pm_db *db)
     return false;
 }
 
+/* Before the next flush, so that dead rows do not become more than a part of what there is. */
+static bool catch_up(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    pomai_error error = {0};
+    pomai_status status;
+    const uint64_t changes = atomic_load(&db->changes);
+    if (changes == m->changes_measured || pm_stopped(&db->shared)) return false;
+    m->behind = how_far_behind(db);
+    bool did = false;
+    if (m->behind != IN_STEP) {
+        did = compact(db, NULL, false, &status, &error);
+        note_result(db, &m->compact_error, status, &error);
+        did = did && status == POMAI_OK;
+    }
+    m->behind = IN_STEP;
+    if (did)
+        m->changes_seen = changes - 1; /* there may be more */
+    else
+        m->changes_measured = changes;
+    return did;
+}
+
 static bool compact_if_due(pm_db *db, uint64_t now)
 {
     pm_maintenance *m = &db->maintenance;
@@ -412,6 +466,7 @@ static pm_next maintain(void *arg)
     if (serve(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     const uint64_t now = os->now_ns(os);
     uint64_t until = now + LOOK_MS * MS;
+    if (now >= m->compact_retry_at && !PM_MUTANT(NEVER_BEHIND) && catch_up(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     if (now >= m->retry_at) {
         if (flush_if_due(db)) return (pm_next){PM_NEXT_AGAIN, 0};
         if (now >= m->compact_retry_at && compact_if_due(db, now)) return (pm_next){PM_NEXT_AGAIN, 0};
