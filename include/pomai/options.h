@@ -79,7 +79,7 @@ typedef struct pomai_get_options {
         sizeof(pomai_get_options), NULL, POMAI_READ_LATEST                                                             \
     }
 
-/* pomai_search_options.include */
+/* pomai_search_options.include, pomai_scan_options.include */
 #define POMAI_INCLUDE_DOCUMENTS 1u
 #define POMAI_INCLUDE_VECTORS   2u
 
@@ -93,6 +93,17 @@ typedef struct pomai_search_options {
 #define POMAI_SEARCH_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \
         sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST                                           \
+    }
+
+typedef struct pomai_scan_options {
+    size_t struct_size;
+    uint32_t include;               /* POMAI_INCLUDE_ bits; _INIT sets both */
+    const pomai_snapshot *snapshot; /* scan as of this moment; NULL: as `mode` says */
+    pomai_read_mode mode;
+} pomai_scan_options;
+#define POMAI_SCAN_OPTIONS_INIT                                                                                        \
+    {                                                                                                                  \
+        sizeof(pomai_scan_options), POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, NULL, POMAI_READ_LATEST           \
     }
 
 /* pomai_verify_path: called now and then with bytes done and in all; return non-zero to stop with POMAI_EDEADLINE. */

@@ -8,8 +8,8 @@
  *   Ownership Inputs are borrowed for the call. Handles and results returned through a pointer belong to the caller,
  *             who gives each to its one close or free function; that takes NULL. An output pointer is NULL after a
  *             failure. Pointers into a result live until the result is freed.
- *   Threads   A database and its collections may be used from any number of threads at once. A ticket, block, rows or
- *             result belongs to one thread at a time. Close or free a handle when no other thread is using it.
+ *   Threads   A database and its collections may be used from any number of threads at once. A ticket, block, scan,
+ *             rows or result belongs to one thread at a time. Close or free a handle when no other thread is using it.
  *   Processes One process has a database open for writing at a time, once. Do not use handles in a forked child; a
  *             child that lives on keeps the database locked if its parent dies without closing.
  *   Distances Smaller is closer: l2 is squared Euclidean, ip is 1 - dot, cosine is 1 - cos.
@@ -54,8 +54,8 @@ POMAI_API void pomai_free(void *string);
 /* Opens the database in the directory `path`, making it when there is none (its parent must exist). Replays the log;
  * refuses damage (POMAI_ECORRUPT) and tells it from the torn tail of a crash, which was never acknowledged. */
 POMAI_API pomai_status pomai_open(const char *path, const pomai_open_options *options, pomai_db **db, pomai_error *err);
-/* Makes everything acknowledged durable, then closes. POMAI_EBUSY, and still open, while a collection, ticket or block
- * of it is open. Any other failure: closed, and what could not be synced is named. */
+/* Makes everything acknowledged durable, then closes. POMAI_EBUSY, and still open, while a collection, ticket, block,
+ * snapshot or scan of it is open. Any other failure: closed, and what could not be synced is named. */
 POMAI_API pomai_status pomai_close(pomai_db *db, pomai_error *err);
 /* What opening found. `notes` is borrowed until close. */
 POMAI_API void pomai_get_open_report(const pomai_db *db, pomai_open_report *report);
@@ -153,9 +153,13 @@ POMAI_API pomai_status pomai_get(pomai_collection *collection, const pomai_ids *
                                  pomai_rows **rows, pomai_error *err);
 POMAI_API size_t pomai_rows_count(const pomai_rows *rows);
 POMAI_API uint32_t pomai_rows_dim(const pomai_rows *rows);
-/* 1 if id i was there. */
+/* 1 if id i was there; of a scan's rows always. */
 POMAI_API int pomai_rows_found(const pomai_rows *rows, size_t i);
-/* The vector of entry i, as it was put; NULL if not found. */
+/* The id of entry i, found or not; 0 in a collection of string ids. */
+POMAI_API uint64_t pomai_rows_id(const pomai_rows *rows, size_t i);
+/* The same as bytes; {NULL, 0} in a collection of u64 ids. */
+POMAI_API pomai_bytes pomai_rows_string_id(const pomai_rows *rows, size_t i);
+/* The vector of entry i, as it was put; NULL if not found, or not included in a scan. */
 POMAI_API const float *pomai_rows_vector(const pomai_rows *rows, size_t i);
 /* The document of entry i; {NULL, 0} if it has none or was not found. */
 POMAI_API pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i);
@@ -163,7 +167,27 @@ POMAI_API pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i);
 POMAI_API uint64_t pomai_rows_stamp(const pomai_rows *rows, size_t i);
 /* When entry i vanishes, ns since 1970; 0: never, or not found. */
 POMAI_API uint64_t pomai_rows_expiry(const pomai_rows *rows, size_t i);
+/* All of them as arrays, to be used without a copy until the rows are freed: count x dim floats, row after row, or
+ * NULL if not included; count ids, or NULL in a collection of string ids; count stamps; count expiries. Entries that
+ * were not found are zero, but for their ids. */
+POMAI_API const float *pomai_rows_vectors(const pomai_rows *rows);
+POMAI_API const uint64_t *pomai_rows_ids(const pomai_rows *rows);
+POMAI_API const uint64_t *pomai_rows_stamps(const pomai_rows *rows);
+POMAI_API const uint64_t *pomai_rows_expiries(const pomai_rows *rows);
 POMAI_API void pomai_rows_free(pomai_rows *rows);
+
+/* Begins a walk over all rows that the collection shows now, or showed in a snapshot, which may be closed before the
+ * scan: rows that are put, replaced, deleted or expire later change nothing about it. Nobody waits for a scan, however
+ * long it is open; what it shows keeps its memory and disk space until it is closed, which must be before pomai_close.
+ * `options` may be NULL: vectors and documents, everything acknowledged before the call. */
+POMAI_API pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_options *options,
+                                       pomai_scan **scan, pomai_error *err);
+/* The next rows, in no promised order, each once: max_rows (at least 1) of them, or what is left; *rows is NULL when
+ * nothing is. They are copies, which also outlive the scan. After a failure the scan is where it was: ask again, for
+ * fewer rows if it was POMAI_ENOMEM. POMAI_ECORRUPT: a row to come lies in a damaged segment, and none is passed over.
+ * POMAI_ENOTFOUND: the collection was dropped. */
+POMAI_API pomai_status pomai_scan_next(pomai_scan *scan, uint64_t max_rows, pomai_rows **rows, pomai_error *err);
+POMAI_API void pomai_scan_close(pomai_scan *scan);
 
 /* Finds the k nearest rows of each of `queries` vectors (queries x dim, row after row), nearest first, equal distances
  * by id. Exact, over everything acknowledged before the call. The distances are double-precision sums in one fixed

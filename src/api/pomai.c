@@ -364,6 +364,12 @@ static pomai_status read_mode(const pomai_snapshot *snapshot, pomai_read_mode mo
     return POMAI_OK;
 }
 
+static pomai_status check_include(uint32_t include, pomai_error *err)
+{
+    if ((include & ~(POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS)) == 0) return POMAI_OK;
+    return pm_fail(err, POMAI_EINVAL, "unknown include bits %#x", include);
+}
+
 pomai_status pomai_get(pomai_collection *collection, const pomai_ids *ids, const pomai_get_options *options,
                        pomai_rows **rows, pomai_error *err)
 {
@@ -398,13 +404,44 @@ int pomai_rows_found(const pomai_rows *rows, size_t i)
 
 const float *pomai_rows_vector(const pomai_rows *rows, size_t i)
 {
-    return pomai_rows_found(rows, i) ? rows->vectors + i * rows->dim : NULL;
+    return pomai_rows_found(rows, i) && rows->vectors != NULL ? rows->vectors + i * rows->dim : NULL;
+}
+
+const float *pomai_rows_vectors(const pomai_rows *rows)
+{
+    return rows == NULL ? NULL : rows->vectors;
+}
+
+const uint64_t *pomai_rows_ids(const pomai_rows *rows)
+{
+    return rows == NULL ? NULL : rows->u64_ids;
+}
+
+const uint64_t *pomai_rows_stamps(const pomai_rows *rows)
+{
+    return rows == NULL ? NULL : rows->stamps;
+}
+
+const uint64_t *pomai_rows_expiries(const pomai_rows *rows)
+{
+    return rows == NULL ? NULL : rows->expiries;
+}
+
+uint64_t pomai_rows_id(const pomai_rows *rows, size_t i)
+{
+    return rows != NULL && i < rows->count && rows->u64_ids != NULL ? rows->u64_ids[i] : 0;
+}
+
+pomai_bytes pomai_rows_string_id(const pomai_rows *rows, size_t i)
+{
+    pomai_bytes none = {NULL, 0};
+    return rows != NULL && i < rows->count && rows->string_ids != NULL ? rows->string_ids[i] : none;
 }
 
 pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i)
 {
     pomai_bytes none = {NULL, 0};
-    return pomai_rows_found(rows, i) ? rows->documents[i] : none;
+    return pomai_rows_found(rows, i) && rows->documents != NULL ? rows->documents[i] : none;
 }
 
 uint64_t pomai_rows_stamp(const pomai_rows *rows, size_t i)
@@ -422,6 +459,40 @@ void pomai_rows_free(pomai_rows *rows)
     pm_rows_free(rows);
 }
 
+pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_options *options, pomai_scan **scan,
+                             pomai_error *err)
+{
+    NEED(scan);
+    *scan = NULL;
+    NEED(collection);
+    uint32_t include = POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS;
+    pm_read read = {0};
+    pomai_status status = POMAI_OK;
+    if (options != NULL) {
+        if (options->struct_size != sizeof *options)
+            return pm_fail(err, POMAI_EINVAL,
+                           "pomai_scan_options.struct_size is %zu, not %zu: begin with POMAI_SCAN_OPTIONS_INIT",
+                           options->struct_size, sizeof *options);
+        include = options->include;
+        status = check_include(include, err);
+        if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
+    }
+    return status == POMAI_OK ? pm_db_scan(collection, include, &read, scan, err) : status;
+}
+
+pomai_status pomai_scan_next(pomai_scan *scan, uint64_t max_rows, pomai_rows **rows, pomai_error *err)
+{
+    NEED(rows);
+    *rows = NULL;
+    NEED(scan);
+    return pm_db_scan_next(scan, max_rows, rows, err);
+}
+
+void pomai_scan_close(pomai_scan *scan)
+{
+    if (scan != NULL) pm_db_scan_close(scan);
+}
+
 pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim,
                           uint64_t k, const pomai_search_options *options, pomai_result **result, pomai_error *err)
 {
@@ -436,9 +507,8 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
             return pm_fail(err, POMAI_EINVAL,
                            "pomai_search_options.struct_size is %zu, not %zu: begin with POMAI_SEARCH_OPTIONS_INIT",
                            options->struct_size, sizeof *options);
-        if ((options->include & ~(POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS)) != 0)
-            return pm_fail(err, POMAI_EINVAL, "unknown include bits %#x", options->include);
-        pomai_status status = read_mode(options->snapshot, options->mode, &read, err);
+        pomai_status status = check_include(options->include, err);
+        if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
         if (status != POMAI_OK) return status;
         include = options->include;
         until_ns = until(collection->db->os, options->deadline_us);

@@ -167,7 +167,10 @@
     X(SEGMENTS_NOT_SORTED, "sim", "the catalogue lists segments as they were finished")                                \
     X(NEVER_BEHIND, "scenario.test_room", "compaction keeps its pace however many dead rows there are")                \
     X(DROPPED_COUNTS, "sim", "what a dropped collection gets counts as unflushed for ever")                            \
-    X(RECOVERED_NOT_FROZEN, "sim", "bounded reads do not see what was recovered")
+    X(RECOVERED_NOT_FROZEN, "sim", "bounded reads do not see what was recovered")                                      \
+    /* scans */                                                                                                        \
+    X(SCAN_NOT_HELD, "scenario.test_scan", "a scan does not hold the memtables and segments that it goes through")     \
+    X(SCAN_TIME_MOVES, "scenario.test_scan", "a scan takes the time by which rows have expired anew at each call")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

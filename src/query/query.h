@@ -38,12 +38,29 @@ struct pomai_rows {
     size_t count;
     uint32_t dim;
     uint8_t *found;
+    uint64_t *u64_ids;       /* NULL: they are strings */
+    pomai_bytes *string_ids; /* NULL: they are numbers */
     uint64_t *stamps;
     uint64_t *expiries;
-    float *vectors;
-    pomai_bytes *documents;
-    uint8_t *bytes;
+    float *vectors;         /* NULL: not included */
+    pomai_bytes *documents; /* NULL: not included */
+    uint8_t *bytes;         /* of string ids and documents */
 };
+
+typedef struct pm_rows_shape {
+    uint64_t count;
+    uint64_t bytes; /* of string ids and documents */
+    uint32_t dim;
+    uint32_t include; /* POMAI_INCLUDE_ */
+    pomai_id_kind id_kind;
+} pm_rows_shape;
+
+/* rows.c; NULL: no memory. `bytes` of what follows: where the next bytes go, at first rows->bytes. */
+pomai_rows *pm_rows_make(const pm_rows_shape *shape);
+void pm_rows_set_id(pomai_rows *rows, size_t i, const pm_id *id, uint8_t **bytes);
+/* All but the id. A row of a segment was checked. */
+void pm_rows_set(pomai_rows *rows, size_t i, const pm_where *at, uint8_t **bytes);
+void pm_rows_free(pomai_rows *rows);
 
 pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool, const pm_view *view,
                              const pm_search *search, pomai_result **result, pomai_error *err);
@@ -54,8 +71,17 @@ void pm_result_free(pomai_result *result);
 /* ids were checked to be of the collection's kind; `seed` is that of the segments' hashes. */
 pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, uint64_t seed, pomai_rows **out,
                           pomai_error *err);
-void pm_rows_free(pomai_rows *rows);
 /* Two sums over all rows that the view shows; neither order nor place of a row counts. */
 pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[2], pomai_error *err);
+
+/* scan.c: a walk over all rows of a view. It holds what the view lists, so it needs no epoch once it is open. */
+typedef struct pm_scan pm_scan;
+pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include, pm_scan **out,
+                          pomai_error *err);
+/* Up to `most` rows; *rows is NULL after the last. A failure leaves the scan where it was. */
+pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **rows, pomai_error *err);
+/* For a planted bug: another time by which rows have expired. */
+void pm_scan_set_now(pm_scan *scan, uint64_t now);
+void pm_scan_close(pm_scan *scan);
 
 #endif

@@ -48,6 +48,20 @@ static inline bool pm_where_chunk(const void *owner)
     return *(const uint32_t *)owner == PM_ROWS_CHUNK;
 }
 
+static inline pomai_bytes pm_where_document(const pm_where *at)
+{
+    if (pm_where_chunk(at->owner)) return pm_chunk_document(at->owner, at->row);
+    return pm_segment_document(at->owner, at->row);
+}
+
+static inline void pm_where_id(const pm_where *at, pm_id *id)
+{
+    if (pm_where_chunk(at->owner))
+        pm_chunk_id(at->owner, at->row, id);
+    else
+        pm_segment_id(at->owner, at->row, id);
+}
+
 /* Whether the reader sees a row of a segment; its LSN, shard and expiry columns were checked. */
 static inline bool pm_segment_row_seen(const pm_segment *segment, uint64_t row, const pm_view *view)
 {

@@ -37,6 +37,12 @@ struct pomai_snapshot {
     uint64_t visible[]; /* of each shard */
 };
 
+struct pomai_scan {
+    pm_db *db;
+    const pm_coll *coll; /* NULL: `default`, which was not made yet */
+    pm_scan *scan;       /* NULL: the same */
+};
+
 /* An immutable list; a new one is published on every change, old ones live until close. */
 typedef struct pm_catalog {
     struct pm_catalog *older;
@@ -138,6 +144,7 @@ struct pomai_db {
     pm_maintenance maintenance;
     pomai_collection default_handle;
     _Atomic int64_t open_handles;
+    _Atomic uint64_t open_scans; /* of those */
     pomai_open_report report;
     pm_text notes;
 
@@ -199,6 +206,10 @@ pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_
 pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err);
 void pm_db_snapshot_close(pomai_snapshot *snapshot);
 pomai_status pm_db_digest(pm_db *db, const pm_read *read, uint64_t digest[2], pomai_error *err);
+pomai_status pm_db_scan(pomai_collection *handle, uint32_t include, const pm_read *read, pomai_scan **out,
+                        pomai_error *err);
+pomai_status pm_db_scan_next(pomai_scan *scan, uint64_t most, pomai_rows **rows, pomai_error *err);
+void pm_db_scan_close(pomai_scan *scan);
 /* coll NULL: all. */
 pomai_status pm_db_freeze(pm_db *db, const pm_coll *coll);
 

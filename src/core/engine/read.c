@@ -3,6 +3,7 @@
  * that moves. */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "core/engine/engine.h"
 
 enum { MOST_HITS = 1 << 26 }; /* queries x k of one call */
@@ -160,6 +161,56 @@ void pm_db_snapshot_close(pomai_snapshot *snapshot)
     atomic_fetch_add(&db->changes, 1);
     atomic_fetch_sub(&db->open_handles, 1);
     pm_free(snapshot);
+}
+
+/* ---- scans ---- */
+
+pomai_status pm_db_scan(pomai_collection *handle, uint32_t include, const pm_read *read, pomai_scan **out,
+                        pomai_error *err)
+{
+    pm_db *db = handle->db;
+    pm_coll *coll = NULL;
+    pomai_status status = check_read(db, read, err);
+    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
+    if (status != POMAI_OK) return status;
+    pomai_scan *scan = pm_calloc(1, sizeof *scan);
+    if (scan == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a scan");
+    scan->db = db;
+    scan->coll = coll;
+    if (coll != NULL) {
+        pm_view view;
+        pm_epoch_hold hold = take_view(db, coll, read, &view);
+        status = pm_scan_open(&view, coll->dim, coll->id_kind, include, &scan->scan, err);
+        pm_epoch_leave(&db->shared.epoch, hold);
+    }
+    if (status != POMAI_OK) {
+        pm_free(scan);
+        return status;
+    }
+    atomic_fetch_add(&db->open_handles, 1);
+    atomic_fetch_add(&db->open_scans, 1);
+    *out = scan;
+    return POMAI_OK;
+}
+
+pomai_status pm_db_scan_next(pomai_scan *scan, uint64_t most, pomai_rows **rows, pomai_error *err)
+{
+    *rows = NULL;
+    if (most == 0) return pm_fail(err, POMAI_EINVAL, "max_rows is 0: ask for at least one row");
+    if (scan->coll == NULL) return POMAI_OK;
+    if (atomic_load(&scan->coll->dropped))
+        return pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", scan->coll->name);
+    if (PM_MUTANT(SCAN_TIME_MOVES)) pm_scan_set_now(scan->scan, pm_clock_now(&scan->db->shared));
+    return pm_scan_next(scan->scan, most, rows, err);
+}
+
+void pm_db_scan_close(pomai_scan *scan)
+{
+    pm_db *db = scan->db;
+    pm_scan_close(scan->scan);
+    pm_free(scan);
+    atomic_fetch_sub(&db->open_scans, 1);
+    atomic_fetch_sub(&db->open_handles, 1);
 }
 
 pomai_status pm_db_freeze(pm_db *db, const pm_coll *coll)

@@ -152,6 +152,7 @@ static void add_maintenance(pm_text *t, pm_db *db)
     ADD(failures);
     add_u64(t, "snapshots", snapshots);
     add_u64(t, "oldest_snapshot_ns", oldest);
+    add_u64(t, "scans", atomic_load(&db->open_scans));
     add_error(t, db, "flush_error", &m->flush_error);
     add_error(t, db, "compact_error", &m->compact_error);
     add_scrub(t, db);

@@ -61,6 +61,7 @@ struct pm_memtable {
     list ranges; /* indexes of the chunks with fresh_range */
     _Atomic uint64_t live;
     _Atomic uint64_t bytes;
+    _Atomic uint32_t holders;
 };
 
 pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed, const uint64_t *largest_id)
@@ -69,6 +70,7 @@ pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed, const u
     if (table == NULL) return NULL;
     table->id_kind = id_kind;
     table->hash_seed = hash_seed;
+    atomic_init(&table->holders, 1);
     table->any_id = largest_id != NULL;
     if (largest_id != NULL) table->largest_id = *largest_id;
     return table;
@@ -80,9 +82,14 @@ static void list_clear(list *l)
         pm_free(atomic_load(&l->block[b]));
 }
 
+void pm_memtable_hold(pm_memtable *table)
+{
+    atomic_fetch_add_explicit(&table->holders, 1, memory_order_relaxed);
+}
+
 void pm_memtable_free(pm_memtable *table)
 {
-    if (table == NULL) return;
+    if (table == NULL || atomic_fetch_sub_explicit(&table->holders, 1, memory_order_acq_rel) != 1) return;
     for (uint64_t i = 0; i < pm_memtable_chunks(table); i++) {
         const pm_chunk *chunk = pm_memtable_chunk(table, i);
         pm_pages_let_go(chunk->pages[0]);

@@ -52,7 +52,9 @@ typedef struct pm_memtable pm_memtable;
 
 /* `largest_id`: no u64 id above it is anywhere, so that ranges above it need no look; NULL: no id is anywhere. */
 pm_memtable *pm_memtable_make(pomai_id_kind id_kind, uint64_t hash_seed, const uint64_t *largest_id);
-/* Lets go of the pages of its chunks, too. No reader may be left. */
+/* Another pm_memtable_free is needed from now on. From any thread that holds it, or is in an epoch with it. */
+void pm_memtable_hold(pm_memtable *table);
+/* The last one lets go of the pages of its chunks, too. No reader but other holders may be left. */
 void pm_memtable_free(pm_memtable *table);
 
 /* Where versions that are older than the memtable's are. `end` ends the version of an id that has no end yet; true if

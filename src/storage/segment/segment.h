@@ -107,6 +107,7 @@ typedef struct pm_segment {
     size_t end_bytes;
     bool copied;    /* files are in memory, not mapped */
     bool set_aside; /* maintenance's: damaged, not to be merged */
+    _Atomic uint32_t holders;
     pm_segment_place place;
     pm_manifest_segment entry;
     char *dir;
@@ -121,6 +122,8 @@ pomai_status pm_segment_open(const pm_segment_place *place, const pm_manifest_se
  * gets what is wrong, *ends_lost whether the liveness is. Fails if SEGMENT does: nothing else says what is where. */
 pomai_status pm_segment_open_damaged(const pm_segment_place *place, const pm_manifest_segment *entry, pm_text *notes,
                                      bool *ends_lost, pm_segment **out, pomai_error *err);
+/* Another pm_segment_free is needed from now on. From any thread that holds it, or is in an epoch with it. */
+void pm_segment_hold(pm_segment *segment);
 void pm_segment_free(pm_segment *segment);
 
 static inline const pm_segment_place *pm_segment_where(const pm_segment *segment)

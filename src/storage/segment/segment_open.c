@@ -237,6 +237,7 @@ static pm_segment *make(const pm_segment_place *place, const pm_manifest_segment
     s->entry = *entry;
     atomic_init(&s->ended_count, 0);
     atomic_init(&s->forward, NULL);
+    atomic_init(&s->holders, 1);
     return s;
 }
 
@@ -309,9 +310,14 @@ pomai_status pm_segment_open_damaged(const pm_segment_place *place, const pm_man
     return POMAI_OK;
 }
 
+void pm_segment_hold(pm_segment *s)
+{
+    atomic_fetch_add_explicit(&s->holders, 1, memory_order_relaxed);
+}
+
 void pm_segment_free(pm_segment *s)
 {
-    if (s == NULL) return;
+    if (s == NULL || atomic_fetch_sub_explicit(&s->holders, 1, memory_order_acq_rel) != 1) return;
     const pm_os *os = s->place.os;
     for (uint32_t i = 0; i < PM_FILES; i++) {
         if (s->file[i].data != NULL && s->copied)

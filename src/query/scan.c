@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A walk over all rows of a view, some at a time. Invariants:
+ *  1. The view's memtables and segments are held from opening to closing, wherever their rows have gone meanwhile: ends
+ *     that are no longer stored here are later than the view, so every call sees the same rows in the same places.
+ *  2. A failed call does not move the scan.
+ */
+#include <string.h>
+
+#include "base/mutant.h"
+#include "query/query.h"
+
+enum { CHECK_ROWS = 1024 /* of a segment, whose checksums are asked about at once */ };
+
+/* A memtable's chunks that the view shows, or a segment, which counts as one chunk. */
+typedef struct source {
+    pm_memtable *table; /* NULL: a segment */
+    pm_segment *segment;
+    uint64_t visible; /* of the memtable's shard */
+    uint64_t chunks;
+} source;
+
+typedef struct place {
+    uint32_t source;
+    uint64_t chunk, row;
+} place;
+
+struct pm_scan {
+    pm_view view; /* without its lists: these are the sources */
+    uint32_t dim, include;
+    pomai_id_kind id_kind;
+    place at; /* of the next row */
+    uint32_t sources;
+    source source[];
+};
+
+/* Rows that were found, still in their places. */
+typedef struct batch {
+    pm_where *row;
+    uint64_t rows, capacity, most;
+    uint64_t bytes; /* of string ids and documents */
+} batch;
+
+static void add_table(pm_scan *scan, pm_memtable *table, uint64_t visible)
+{
+    if (table == NULL) return;
+    const uint64_t chunks = pm_memtable_visible_chunks(table, visible);
+    if (chunks == 0) return;
+    if (!PM_MUTANT(SCAN_NOT_HELD)) pm_memtable_hold(table);
+    scan->source[scan->sources++] = (source){.table = table, .visible = visible, .chunks = chunks};
+}
+
+pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include, pm_scan **out,
+                          pomai_error *err)
+{
+    const pm_shown *shown = view->shown;
+    pm_scan *scan = pm_calloc(1, sizeof *scan + (shown->segments + 2ul * shown->shards) * sizeof scan->source[0]);
+    if (scan == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a scan");
+    scan->view = *view;
+    scan->view.shown = NULL;
+    scan->dim = dim;
+    scan->id_kind = id_kind;
+    scan->include = include;
+    for (uint32_t i = 0; i < shown->segments; i++) {
+        if (!PM_MUTANT(SCAN_NOT_HELD)) pm_segment_hold(shown->segment[i]);
+        scan->source[scan->sources++] = (source){.segment = shown->segment[i], .chunks = 1};
+    }
+    for (uint32_t s = 0; s < shown->shards; s++) {
+        add_table(scan, shown->table[s].frozen, view->visible[s]);
+        add_table(scan, shown->table[s].active, view->visible[s]);
+    }
+    *out = scan;
+    return POMAI_OK;
+}
+
+static bool add_row(const pm_scan *scan, batch *b, const void *owner, uint64_t row)
+{
+    if (b->rows == b->capacity) {
+        const uint64_t capacity = b->capacity == 0 ? pm_min_u64(b->most, 256) : b->capacity * 2;
+        pm_where *wider = pm_realloc(b->row, capacity * sizeof *wider);
+        if (wider == NULL) return false;
+        b->row = wider;
+        b->capacity = capacity;
+    }
+    pm_where *at = &b->row[b->rows++];
+    *at = (pm_where){owner, (uint32_t)row};
+    if ((scan->include & POMAI_INCLUDE_DOCUMENTS) != 0) b->bytes += pm_where_document(at).size;
+    if (scan->id_kind == POMAI_ID_U64) return true;
+    pm_id id;
+    pm_where_id(at, &id);
+    b->bytes += id.size;
+    return true;
+}
+
+static pomai_status no_memory(const batch *b, pomai_error *err)
+{
+    return pm_fail(err, POMAI_ENOMEM, "no memory for %llu rows at once; ask for fewer", (unsigned long long)b->rows);
+}
+
+static pomai_status add_chunk(const pm_scan *scan, const source *from, place *at, batch *b, pomai_error *err)
+{
+    const pm_chunk *chunk = pm_memtable_chunk(from->table, at->chunk);
+    for (; at->row < chunk->rows && b->rows < b->most; at->row++) {
+        if (!pm_chunk_row_visible(chunk, (uint32_t)at->row, from->visible, scan->view.now)) continue;
+        if (!add_row(scan, b, chunk, at->row)) return no_memory(b, err);
+    }
+    return POMAI_OK;
+}
+
+static pomai_status add_segment(const pm_scan *scan, const source *from, place *at, batch *b, pomai_error *err)
+{
+    pm_segment *segment = from->segment;
+    const uint64_t rows = pm_segment_rows(segment);
+    uint32_t columns = PM_SEG_ALL;
+    if ((scan->include & POMAI_INCLUDE_VECTORS) == 0) columns &= ~(uint32_t)PM_SEG_VECTOR;
+    if ((scan->include & POMAI_INCLUDE_DOCUMENTS) == 0) columns &= ~(uint32_t)PM_SEG_DOCUMENT;
+    while (at->row < rows && b->rows < b->most) {
+        const uint64_t count = pm_min_u64(pm_min_u64(rows - at->row, CHECK_ROWS), b->most - b->rows);
+        pomai_status status = pm_segment_check(segment, columns, at->row, count, err);
+        if (status != POMAI_OK) return status;
+        for (const uint64_t stop = at->row + count; at->row < stop; at->row++) {
+            if (!pm_segment_row_seen(segment, at->row, &scan->view)) continue;
+            if (!add_row(scan, b, segment, at->row)) return no_memory(b, err);
+        }
+    }
+    return POMAI_OK;
+}
+
+/* Moves `at` past the rows that it adds. */
+static pomai_status gather(const pm_scan *scan, place *at, batch *b, pomai_error *err)
+{
+    while (at->source < scan->sources && b->rows < b->most) {
+        const source *from = &scan->source[at->source];
+        const uint64_t rows =
+            from->table == NULL ? pm_segment_rows(from->segment) : pm_memtable_chunk(from->table, at->chunk)->rows;
+        pomai_status status =
+            from->table == NULL ? add_segment(scan, from, at, b, err) : add_chunk(scan, from, at, b, err);
+        if (status != POMAI_OK) return status;
+        if (at->row < rows) break;
+        at->row = 0;
+        if (++at->chunk < from->chunks) continue;
+        at->chunk = 0;
+        at->source++;
+    }
+    return POMAI_OK;
+}
+
+pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err)
+{
+    place at = scan->at;
+    batch b = {.most = most};
+    *out = NULL;
+    pomai_status status = gather(scan, &at, &b, err);
+    if (status == POMAI_OK && b.rows > 0) {
+        const pm_rows_shape shape = {
+            .count = b.rows, .bytes = b.bytes, .dim = scan->dim, .include = scan->include, .id_kind = scan->id_kind};
+        pomai_rows *rows = pm_rows_make(&shape);
+        uint8_t *bytes = rows == NULL ? NULL : rows->bytes;
+        for (uint64_t i = 0; rows != NULL && i < b.rows; i++) {
+            pm_id id;
+            pm_where_id(&b.row[i], &id);
+            pm_rows_set_id(rows, i, &id, &bytes);
+            pm_rows_set(rows, i, &b.row[i], &bytes);
+        }
+        if (rows == NULL) status = no_memory(&b, err);
+        *out = rows;
+    }
+    if (status == POMAI_OK) scan->at = at;
+    pm_free(b.row);
+    return status;
+}
+
+void pm_scan_set_now(pm_scan *scan, uint64_t now)
+{
+    scan->view.now = now;
+}
+
+void pm_scan_close(pm_scan *scan)
+{
+    if (scan == NULL) return;
+    for (uint32_t i = 0; i < scan->sources && !PM_MUTANT(SCAN_NOT_HELD); i++) {
+        pm_memtable_free(scan->source[i].table);
+        pm_segment_free(scan->source[i].segment);
+    }
+    pm_free(scan);
+}
