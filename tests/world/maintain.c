@@ -153,7 +153,9 @@ static void pin(struct world *w, uint32_t client)
 
 void w_unpin(struct world *w, uint32_t client)
 {
-    if (w->pin[client].snapshot != NULL) pomai_snapshot_close(w->pin[client].snapshot);
+    pomai_scan_close(w->pin[client].scan);
+    pomai_snapshot_close(w->pin[client].snapshot);
+    w->pin[client].scan = NULL;
     w->pin[client].snapshot = NULL;
 }
 
@@ -191,9 +193,48 @@ static void get_pinned(struct world *w, uint32_t client, struct t_rng *rng)
     pomai_rows_free(rows);
 }
 
-static void search_pinned(struct world *w, uint32_t client, struct t_rng *rng)
+/* A row that a search or a scan came to. */
+static void see_pinned(struct world *w, uint32_t client, int coll, uint64_t id, pomai_bytes string_id,
+                       const float *vector, pomai_bytes document)
 {
     struct w_pin *p = &w->pin[client];
+    uint32_t op, key;
+    if (!w_row_possible(w, coll, id, string_id, vector, w->config.dim[coll], document, &op, &key)) return;
+    struct keys k = {.client = w->model->op[op].client, .coll = coll, .key = {key}};
+    if (coll != W_ASSIGNED)
+        take_pinned(w, p, client, &k, 0, op);
+    else if (op > p->ops)
+        w_fail(w, "a snapshot shows op %u, which came later", op);
+}
+
+/* Some rows at a time, while flushes and compactions go on. */
+static void scan_pinned(struct world *w, uint32_t client, struct t_rng *rng)
+{
+    struct w_pin *p = &w->pin[client];
+    pomai_scan_options options = POMAI_SCAN_OPTIONS_INIT;
+    pomai_rows *rows = NULL;
+    pomai_error err = {0};
+    pomai_status status = POMAI_OK;
+    options.snapshot = p->snapshot;
+    if (p->scan == NULL) {
+        p->scanned = (int)t_below(rng, W_COLLS);
+        status = pomai_scan_open(w->coll[p->scanned], &options, &p->scan, &err);
+    }
+    if (status == POMAI_OK) status = pomai_scan_next(p->scan, 1 + t_below(rng, 60), &rows, &err);
+    if (status != POMAI_OK) told(w, "scan in a snapshot", status, &err);
+    for (size_t i = 0; i < pomai_rows_count(rows) && !w->failed; i++)
+        see_pinned(w, client, p->scanned, pomai_rows_id(rows, i), pomai_rows_string_id(rows, i),
+                   pomai_rows_vector(rows, i), pomai_rows_document(rows, i));
+    if (rows == NULL && status == POMAI_OK) {
+        pomai_scan_close(p->scan);
+        p->scan = NULL;
+    }
+    pomai_rows_free(rows);
+}
+
+static void search_pinned(struct world *w, uint32_t client, struct t_rng *rng)
+{
+    const struct w_pin *p = &w->pin[client];
     const int coll = (int)t_below(rng, W_COLLS);
     float query[W_DIM_MOST];
     for (uint32_t d = 0; d < w->config.dim[coll]; d++)
@@ -210,16 +251,9 @@ static void search_pinned(struct world *w, uint32_t client, struct t_rng *rng)
         return;
     }
     for (size_t i = 0; i < pomai_result_count(result, 0) && !w->failed; i++) {
-        uint32_t op, key;
-        uint64_t id = coll == W_STRINGS ? 0 : pomai_result_ids(result, 0)[i];
-        if (!w_row_possible(w, coll, id, pomai_result_string_id(result, 0, i), pomai_result_vector(result, 0, i),
-                            w->config.dim[coll], pomai_result_document(result, 0, i), &op, &key))
-            break;
-        struct keys k = {.client = w->model->op[op].client, .coll = coll, .key = {key}};
-        if (coll != W_ASSIGNED)
-            take_pinned(w, p, client, &k, 0, op);
-        else if (op > p->ops)
-            w_fail(w, "a snapshot shows op %u, which came later", op);
+        see_pinned(w, client, coll, coll == W_STRINGS ? 0 : pomai_result_ids(result, 0)[i],
+                   pomai_result_string_id(result, 0, i), pomai_result_vector(result, 0, i),
+                   pomai_result_document(result, 0, i));
     }
     pomai_result_free(result);
 }
@@ -254,8 +288,10 @@ void w_maintain(struct world *w, uint32_t client, struct t_rng *rng)
         pin(w, client);
     } else if (lot < 76) {
         get_pinned(w, client, rng);
-    } else if (lot < 87) {
+    } else if (lot < 82) {
         search_pinned(w, client, rng);
+    } else if (lot < 88) {
+        scan_pinned(w, client, rng);
     } else if (lot < 94) {
         digest_pinned(w, client);
     } else {

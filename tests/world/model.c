@@ -491,14 +491,17 @@ static void check_assigned(struct world *w, const struct found *found, bool firs
 
 /* ---- reading everything ---- */
 
-static void take_row(struct world *w, int coll, const pomai_result *r, size_t i, uint32_t dim, struct found *found)
+struct read_row {
+    uint64_t id;
+    pomai_bytes string_id, document;
+    const float *vector;
+};
+
+static void take_row(struct world *w, int coll, const struct read_row *r, uint32_t dim, struct found *found)
 {
     uint32_t op, key;
-    uint64_t id = coll == W_STRINGS ? 0 : pomai_result_ids(r, 0)[i];
-    const float *vector = pomai_result_vector(r, 0, i);
-    if (!w_row_possible(w, coll, id, pomai_result_string_id(r, 0, i), vector, dim, pomai_result_document(r, 0, i), &op,
-                        &key))
-        return;
+    const uint64_t id = r->id;
+    if (!w_row_possible(w, coll, id, r->string_id, r->vector, dim, r->document, &op, &key)) return;
     if (!w_row_fresh(w, op)) return;
     pm_sim_note(w->sim, id ^ (uint64_t)op << 40);
     uint32_t client = op_of(w, op)->client;
@@ -511,6 +514,44 @@ static void take_row(struct world *w, int coll, const pomai_result *r, size_t i,
     }
     if (found->key[coll][client][key] != 0) w_fail(w, "key %u of client %u is there twice", key, client);
     found->key[coll][client][key] = op;
+}
+
+/* A scan must come to what search found, but for what has expired since. False: a fault cut it short. */
+static bool scan_agrees(struct world *w, int coll, const struct found *found)
+{
+    static struct found again;
+    pomai_error err = {0};
+    pomai_scan *scan;
+    pomai_rows *rows = NULL;
+    memset(again.key, 0, sizeof again.key);
+    memset(again.rows, 0, (w->model->ops + 1) * sizeof again.rows[0]);
+    const uint64_t most = 1 + w->model->ops % 300; /* no draw: kept cases stay what they are */
+    pomai_status status = pomai_scan_open(w->coll[coll], NULL, &scan, &err);
+    while (status == POMAI_OK && !w->failed) {
+        status = pomai_scan_next(scan, most, &rows, &err);
+        if (rows == NULL) break;
+        for (size_t i = 0; i < pomai_rows_count(rows) && !w->failed; i++) {
+            const struct read_row row = {.id = pomai_rows_id(rows, i),
+                                         .string_id = pomai_rows_string_id(rows, i),
+                                         .document = pomai_rows_document(rows, i),
+                                         .vector = pomai_rows_vector(rows, i)};
+            take_row(w, coll, &row, pomai_rows_dim(rows), &again);
+        }
+        pomai_rows_free(rows);
+    }
+    pomai_scan_close(scan);
+    if (status != POMAI_OK && !w->faults) w_fail(w, "scan of %s: %s", w_coll_name(coll), err.message);
+    if (status != POMAI_OK || w->failed) return w->failed;
+    const bool may_lack = w->config.expiry == 2;
+    for (uint32_t client = 0; coll != W_ASSIGNED && client < W_CLIENTS; client++)
+        for (uint32_t key = 0; key < W_KEYS; key++) {
+            const uint32_t a = found->key[coll][client][key], b = again.key[coll][client][key];
+            if (a != b && (b != 0 || !may_lack))
+                w_fail(w, "search finds op %u for key %u of client %u, a scan op %u", a, key, client, b);
+        }
+    for (uint32_t op = 1; coll == W_ASSIGNED && op <= w->model->ops; op++)
+        if (found->rows[op] != again.rows[op]) w_fail(w, "op %u: search and scan find different rows", op);
+    return true;
 }
 
 /* False: a fault that was asked for cut it short. */
@@ -546,10 +587,14 @@ static bool read_collection(struct world *w, int coll, struct found *found)
         double exact = t_distance(info.metric, query, pomai_result_vector(result, 0, i), info.dim);
         if (!t_same_double(exact, distance[i])) w_fail(w, "%s: a distance is wrong", w_coll_name(coll));
         if (i > 0 && distance[i] < distance[i - 1]) w_fail(w, "%s: not the nearest first", w_coll_name(coll));
-        take_row(w, coll, result, i, info.dim, found);
+        const struct read_row row = {.id = coll == W_STRINGS ? 0 : pomai_result_ids(result, 0)[i],
+                                     .string_id = pomai_result_string_id(result, 0, i),
+                                     .document = pomai_result_document(result, 0, i),
+                                     .vector = pomai_result_vector(result, 0, i)};
+        take_row(w, coll, &row, info.dim, found);
     }
     pomai_result_free(result);
-    return true;
+    return w->failed || scan_agrees(w, coll, found);
 }
 
 /* get must agree with search. */

@@ -281,8 +281,10 @@ static void check_replayed(struct world *w)
 
 static void begin_pins(struct world *w)
 {
-    for (uint32_t c = 0; c < W_CLIENTS; c++)
+    for (uint32_t c = 0; c < W_CLIENTS; c++) {
         w->pin[c].snapshot = NULL;
+        w->pin[c].scan = NULL;
+    }
     memset(w->bounded, 0, sizeof w->bounded);
     w->tidy = false;
     for (uint32_t i = 1; i <= w->model->ops && !w->clock_kept; i++)

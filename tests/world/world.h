@@ -118,6 +118,8 @@ enum { W_SLOTS = 3 };
 enum { W_UNREAD = UINT32_MAX };
 struct w_pin {
     pomai_snapshot *snapshot;
+    pomai_scan *scan;                    /* NULL: none is open; */
+    int scanned;                         /* its collection */
     struct w_client own;                 /* as it was then */
     uint32_t ops;                        /* begun before */
     uint32_t seen[2][W_CLIENTS][W_KEYS]; /* W_UNREAD, or the operation that was found */
