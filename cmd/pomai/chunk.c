@@ -13,6 +13,7 @@ void chunk_clear(struct chunk *chunk)
     chunk->dim = 0;
     chunk->kind = CHUNK_NO_IDS;
     chunk->has_documents = false;
+    chunk->expiries = 0;
     chunk->text.size = 0;
 }
 
@@ -21,6 +22,7 @@ void chunk_free(struct chunk *chunk)
     free(chunk->place);
     free(chunk->vectors);
     free(chunk->u64);
+    free(chunk->expiry);
     free(chunk->id_at);
     free(chunk->document_at);
     free(chunk->string_ids);
@@ -50,6 +52,7 @@ static void grow_rows(struct chunk *chunk, size_t need)
     chunk->place = must_grow(chunk->place, &chunk->row_capacity, need, sizeof *chunk->place);
     /* One capacity for all arrays of a row each: the others follow the first. */
     chunk->u64 = must_realloc(chunk->u64, chunk->row_capacity, sizeof *chunk->u64);
+    chunk->expiry = must_realloc(chunk->expiry, chunk->row_capacity, sizeof *chunk->expiry);
     chunk->id_at = must_realloc(chunk->id_at, chunk->row_capacity, sizeof *chunk->id_at);
     chunk->document_at = must_realloc(chunk->document_at, chunk->row_capacity, sizeof *chunk->document_at);
     chunk->string_ids = must_realloc(chunk->string_ids, chunk->row_capacity, sizeof *chunk->string_ids);
@@ -65,7 +68,7 @@ float *chunk_add(struct chunk *chunk, size_t rows)
     chunk->vectors = must_grow(chunk->vectors, &chunk->float_capacity, floats, sizeof *chunk->vectors);
     for (size_t i = chunk->rows; i < all; i++) {
         chunk->id_at[i] = chunk->document_at[i] = (struct span){0, 0};
-        chunk->u64[i] = 0;
+        chunk->u64[i] = chunk->expiry[i] = 0;
         chunk->place[i] = 0;
     }
     float *vectors = chunk->vectors + chunk->rows * (size_t)chunk->dim;

@@ -32,6 +32,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(BATCH, "batch", 'b', "ROWS", "rows a call (default: about 4 MB of vectors; a search: 1000)")                     \
     X(LIMIT, "limit", 'n', "N", "stop after N rows of the file")                                                       \
     X(SKIP, "skip", 0, "N", "pass over the first N rows of the file")                                                  \
+    X(OUTPUT, "output", 'o', "FILE", "write to FILE (default: standard output)")                                       \
     X(LEDGER, "ledger", 0, "FILE", "append 'first_id rows file_row' for each acknowledged batch")                      \
     X(DURABILITY, "durability", 0, "sync|group|os", "what a write survives when acknowledged (default: sync)")         \
     X(VECTOR, "vector", 'v', "JSON", "one query, as a JSON array of numbers")                                          \
@@ -157,6 +158,9 @@ struct json_t;
 /* Appends compact JSON with the shortest digits that read back as the same numbers. */
 void text_add_json(struct text *text, const struct json_t *value);
 void text_add_double(struct text *text, double number);
+/* The shortest digits that read back as the same float, also by way of a double. */
+void text_add_float(struct text *text, float number);
+void text_add_hex(struct text *text, pomai_bytes bytes);
 
 void print_json_string(const char *string);
 /* ,"<key>":<value>. If the bytes are no UTF-8, "<key>_hex" and the bytes in hexadecimal. */

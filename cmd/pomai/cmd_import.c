@@ -255,11 +255,22 @@ static void settle_oldest(struct importer *im)
     progress_update(&im->progress, im->rows, fraction);
 }
 
+/* Rows without an expiry have the collection's, but the engine takes one for all rows of a batch, or for none. */
+static int check_expiries(const struct importer *im, const struct chunk *chunk)
+{
+    char place[80];
+    if (chunk->expiries == 0 || chunk->expiries == chunk->rows || im->info.ttl_ns == 0) return 0;
+    complain("%s, %s or a row near it has no \"expiry_ns\", others have one, and collection '%s' has a time to live; "
+             "give one to all rows (0: never) or to none",
+             im->reader.in.path, reader_place(&im->reader, chunk, 0, place), im->info.name);
+    return -1;
+}
+
 static void submit(struct importer *im, struct slot *slot)
 {
     struct chunk *chunk = &slot->chunk;
     pomai_error err;
-    if (text_ids_to_numbers(im, chunk) != 0) {
+    if (text_ids_to_numbers(im, chunk) != 0 || check_expiries(im, chunk) != 0) {
         im->failed = true;
         return;
     }
@@ -270,6 +281,7 @@ static void submit(struct importer *im, struct slot *slot)
     slot->batch.u64_ids = chunk->kind == CHUNK_U64 ? chunk->u64 : NULL;
     slot->batch.string_ids = chunk->kind == CHUNK_STRING ? chunk->string_ids : NULL;
     slot->batch.documents = chunk->has_documents ? chunk->documents : NULL;
+    slot->batch.expiry_ns = chunk->expiries > 0 ? chunk->expiry : NULL;
     if (pomai_put_async(im->collection, &slot->batch, &im->options, &slot->ticket, &err) != POMAI_OK)
         refused(im, chunk, &err);
     else
@@ -472,6 +484,7 @@ const struct verb verb_import = {
              "\n"
              "A line of .jsonl is {\"id\": 7 or \"a\", \"vector\": [...]} with \"metadata\": {...} or any other keys,\n"
              "which are kept as the row's document.\n"
+             "What 'pomai export' writes reads back as it was.\n"
              "\n"
              "A .csv of numbers alone is a vector a line. If its first line names the columns, 'id' holds the ids\n"
              "and 'vector' the vectors, as JSON arrays; without 'vector', the columns with numbers in the first row\n"

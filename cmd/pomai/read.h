@@ -76,6 +76,8 @@ struct chunk {
     struct span *id_at; /* in text */
     struct span *document_at;
     bool has_documents;
+    uint64_t *expiry; /* ns since 1970; 0: never */
+    size_t expiries;  /* rows that came with one, 0 included */
     struct text text;
     pomai_bytes *string_ids; /* made by chunk_seal */
     pomai_bytes *documents;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .jsonl: an object a line: {"id": 7 or "a", "vector": [...], ...}. The document stored with the row is "metadata" if
- * that is there, otherwise the object of all other keys.
+ * that is there, otherwise the object of all other keys. For what JSON cannot say otherwise there are, as `pomai
+ * export` writes them, "id_u64", "id_hex", "document_text", "document_hex" and "expiry_ns".
  */
 #include "read.h"
 
@@ -34,35 +35,103 @@ static int refuse(const char *where, const char *what)
     return -1;
 }
 
-static int add_id(struct reader *reader, struct chunk *chunk, size_t row, const json_t *id, const char *where)
+/* A whole number, as such or, above 2^63-1, as text. */
+static bool whole_number(const json_t *value, uint64_t *number)
 {
-    enum chunk_ids kind = !id ? CHUNK_NO_IDS : json_is_string(id) ? CHUNK_STRING : CHUNK_U64;
+    if (json_is_string(value)) return parse_u64(json_string_value(value), json_string_length(value), number);
+    if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
+    *number = (uint64_t)json_integer_value(value);
+    return true;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Appends text, or the bytes that hexadecimal digits stand for. */
+static bool add_bytes(struct chunk *chunk, const json_t *value, bool hex, struct span *span)
+{
+    const char *text = json_string_value(value);
+    const size_t size = json_string_length(value);
+    if (!text) return false;
+    if (!hex) {
+        *span = chunk_add_text(chunk, text, size);
+        return true;
+    }
+    *span = (struct span){chunk->text.size, size / 2};
+    for (size_t i = 0; i < size; i += 2) {
+        const int high = hex_digit(text[i]), low = i + 1 < size ? hex_digit(text[i + 1]) : -1;
+        if (high < 0 || low < 0) return false;
+        const char byte = (char)(high << 4 | low);
+        text_add(&chunk->text, &byte, 1);
+    }
+    return true;
+}
+
+static int add_id(struct reader *reader, struct chunk *chunk, size_t row, const json_t *object, const char *where)
+{
+    const json_t *id = json_object_get(object, "id"), *hex = json_object_get(object, "id_hex");
+    const json_t *number = json_object_get(object, "id_u64");
+    if ((id != NULL) + (hex != NULL) + (number != NULL) > 1)
+        return refuse(where, "has more than one of \"id\", \"id_hex\" and \"id_u64\"; leave one");
+    enum chunk_ids kind = hex || json_is_string(id) ? CHUNK_STRING : id || number ? CHUNK_U64 : CHUNK_NO_IDS;
     if (reader->no_row_ids)
-        return id ? refuse(where, "has an \"id\", but --ids gives others; leave one of the two out") : 0;
-    if (kind == CHUNK_U64 && (!json_is_integer(id) || json_integer_value(id) < 0))
-        return refuse(where, "has an \"id\" that is neither a whole number from 0 to 2^63-1 nor a string");
+        return kind != CHUNK_NO_IDS ? refuse(where, "has an \"id\", but --ids gives others; leave one of the two out")
+                                    : 0;
+    if (kind == CHUNK_U64 && !whole_number(id ? id : number, &chunk->u64[row]))
+        return refuse(where, id ? "has an \"id\" that is neither a whole number from 0 to 2^63-1 nor a string"
+                                : "has an \"id_u64\" that is no whole number from 0 to 2^64-1");
     if (row == 0 && chunk->first_row == 0) reader->kind = kind;
     if (kind != reader->kind)
         return refuse(where, kind == CHUNK_NO_IDS
                                  ? "has no \"id\", but the first row has one; give one to all rows or to none"
                                  : "has an \"id\" of another kind than the first row; use one kind for all rows");
     chunk->kind = kind;
-    if (kind == CHUNK_U64) chunk->u64[row] = (uint64_t)json_integer_value(id);
     if (kind != CHUNK_STRING) return 0;
-    size_t size = json_string_length(id);
+    if (!add_bytes(chunk, hex ? hex : id, hex != NULL, &chunk->id_at[row]))
+        return refuse(where, "has an \"id_hex\" that is no text of pairs of hexadecimal digits");
+    size_t size = chunk->id_at[row].size;
     if (size < 1 || size > POMAI_MAX_STRING_ID) {
         complain("%s has an \"id\" of %zu bytes; 1 to %u can be stored", where, size, POMAI_MAX_STRING_ID);
         return -1;
     }
-    chunk->id_at[row] = chunk_add_text(chunk, json_string_value(id), size);
+    return 0;
+}
+
+static int add_expiry(struct chunk *chunk, size_t row, const json_t *expiry, const char *where)
+{
+    if (!expiry) return 0;
+    chunk->expiries++;
+    if (whole_number(expiry, &chunk->expiry[row])) return 0;
+    return refuse(where, "has an \"expiry_ns\" that is no whole number of nanoseconds since 1970 (0: never)");
+}
+
+/* A document that is no JSON object, or not as this program would write it: kept byte by byte. */
+static int add_raw_document(struct chunk *chunk, size_t row, const json_t *object, const char *where)
+{
+    const json_t *text = json_object_get(object, "document_text"), *hex = json_object_get(object, "document_hex");
+    if (json_object_size(object) > 1)
+        return refuse(where, "has \"document_text\" or \"document_hex\" and other keys beside id, vector and "
+                             "expiry_ns; leave either out");
+    if (!add_bytes(chunk, text ? text : hex, text == NULL, &chunk->document_at[row]))
+        return refuse(where, text ? "has a \"document_text\" that is no text"
+                                  : "has a \"document_hex\" that is no text of pairs of hexadecimal digits");
+    chunk->has_documents = true;
     return 0;
 }
 
 static int add_document(struct chunk *chunk, size_t row, json_t *object, const char *where)
 {
+    static const char *const taken[] = {"id", "id_u64", "id_hex", "vector", "expiry_ns"};
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+        json_object_del(object, taken[i]);
+    if (json_object_get(object, "document_text") || json_object_get(object, "document_hex"))
+        return add_raw_document(chunk, row, object, where);
     json_t *metadata = json_object_get(object, "metadata");
-    json_object_del(object, "id");
-    json_object_del(object, "vector");
     if (metadata && json_object_size(object) > 1)
         return refuse(where, "has \"metadata\" and other keys beside id and vector; put them all into \"metadata\"");
     if (metadata && !json_is_object(metadata) && !json_is_null(metadata))
@@ -98,7 +167,8 @@ static int add_row(struct reader *reader, struct chunk *chunk, json_t *object, c
     size_t row = chunk->rows;
     float *to = chunk_add(chunk, 1);
     chunk->place[row] = reader->line_number;
-    if (parse_vector(vector, where, to) != 0 || add_id(reader, chunk, row, json_object_get(object, "id"), where) != 0)
+    if (parse_vector(vector, where, to) != 0 || add_id(reader, chunk, row, object, where) != 0 ||
+        add_expiry(chunk, row, json_object_get(object, "expiry_ns"), where) != 0)
         return -1;
     return add_document(chunk, row, object, where);
 }
@@ -126,7 +196,7 @@ static int refuse_json(const struct reader *reader, const char *where, const cha
     if (stopped_at_nan(error, text, size))
         hint = "; JSON has neither NaN nor infinity, mend that row or leave it out";
     else if (strstr(error->text, "too big"))
-        hint = "; whole numbers in JSON go to 2^63-1: give larger ids as text, in all rows, or without \"id\" in the "
+        hint = "; whole numbers in JSON go to 2^63-1: give larger ids as \"id_u64\": \"...\", or without \"id\" in the "
                "rows by --ids FILE";
     else if (cut && *text == '{')
         hint = "; a row is an object on one line: jq -c . FILE writes it so";

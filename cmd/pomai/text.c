@@ -48,7 +48,7 @@ static void format_float(float number, char buffer[40])
     }
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(buffer, 40, "%.*g", digits, (double)number);
-        if (strtof(buffer, NULL) == number) return;
+        if ((float)strtod(buffer, NULL) == number) return; /* as readers of JSON do, with its second rounding */
     }
 }
 
@@ -58,6 +58,16 @@ void text_add_double(struct text *text, double number)
     format_double(number, buffer);
     text_add_string(text, buffer);
     if (!strpbrk(buffer, ".eEn")) text_add_string(text, ".0");
+}
+
+void text_add_float(struct text *text, float number)
+{
+    char buffer[40];
+    if (number > 0 && number < 1000000 && (float)(int)number == number) /* much data is whole numbers */
+        snprintf(buffer, sizeof buffer, "%d", (int)number);
+    else
+        format_float(number, buffer);
+    text_add_string(text, buffer);
 }
 
 static void text_add_json_string(struct text *text, const char *string, size_t size)
@@ -137,12 +147,21 @@ void print_json_string(const char *string)
     text_free(&text);
 }
 
+void text_add_hex(struct text *text, pomai_bytes bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < bytes.size; i++) {
+        const unsigned char byte = ((const unsigned char *)bytes.data)[i];
+        text_add(text, (char[]){digits[byte >> 4], digits[byte & 15]}, 2);
+    }
+}
+
 static void print_hex(const char *key, pomai_bytes bytes)
 {
-    printf(",\"%s_hex\":\"", key);
-    for (size_t i = 0; i < bytes.size; i++)
-        printf("%02x", ((const unsigned char *)bytes.data)[i]);
-    putchar('"');
+    struct text text = {0};
+    text_add_hex(&text, bytes);
+    printf(",\"%s_hex\":\"%s\"", key, text.data ? text.data : "");
+    text_free(&text);
 }
 
 static void print_value(const char *key, const json_t *value)

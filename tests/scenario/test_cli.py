@@ -153,8 +153,8 @@ def nothing_stored(db, *words, says=(), code=1, **more):
 
 # ---- usage ----
 
-VERBS = ["create", "import", "search", "get", "delete", "collections", "drop", "flush", "compact", "stats", "digest",
-         "verify", "salvage", "dump-wal", "dump-segment", "dump-manifest", "version", "help"]
+VERBS = ["create", "import", "export", "search", "get", "delete", "collections", "drop", "flush", "compact", "stats",
+         "digest", "verify", "salvage", "dump-wal", "dump-segment", "dump-manifest", "version", "help"]
 
 
 def case_help_of_every_verb():
@@ -183,6 +183,7 @@ def case_usage_errors():
     npy("x.npy", vectors(2, 3))
     for words in (["import", "x.db"], ["import"], ["search"], ["get", "x.db"], ["delete", "x.db"], ["stats"],
                   ["verify", "a", "b"], ["create"], ["flush"], ["compact"], ["digest"], ["salvage", "x.db"],
+                  ["export"], ["export", "x.db", "rows.jsonl"], ["export", "x.db", "--json"],
                   ["dump-segment"], ["dump-segment", "x.db", "1", "2"], ["dump-manifest"], ["compact", "x.db", "1"],
                   ["create", "x.db", "--ttl", "7d"], ["drop", "x.db"], ["dump-wal"], ["collections"],
                   ["import", "x.db", "x.npy", "--no-such"], ["import", "x.db", "x.npy", "-Z"],
@@ -844,6 +845,15 @@ def case_jsonl_refusals():
         "id_null": (ok + '{"id": null, "vector": [1, 2, 3]}\n', "line 2"),
         "id_object": (ok + '{"id": {}, "vector": [1, 2, 3]}\n', "line 2"),
         "id_missing": (ok + '{"vector": [1, 2, 3]}\n', "line 2 has no \"id\""),
+        "id_two": (ok + '{"id": 6, "id_hex": "61", "vector": [1, 2, 3]}\n', "line 2 has more than one of"),
+        "id_u64": (ok + '{"id_u64": "18446744073709551616", "vector": [1, 2, 3]}\n', "line 2 has an \"id_u64\""),
+        "id_hex": ('{"id_hex": "61f", "vector": [1, 2, 3]}\n', "line 1 has an \"id_hex\""),
+        "expiry": (ok + '{"id": 6, "vector": [1, 2, 3], "expiry_ns": 1.5}\n', "line 2 has an \"expiry_ns\""),
+        "document_hex": (ok + '{"id": 6, "vector": [1, 2, 3], "document_hex": "0g"}\n',
+                         "line 2 has a \"document_hex\""),
+        "document_text": (ok + '{"id": 6, "vector": [1, 2, 3], "document_text": {}}\n',
+                          "line 2 has a \"document_text\""),
+        "document_and": (ok + '{"id": 6, "vector": [1, 2, 3], "document_text": "", "x": 1}\n', "and other keys"),
         "id_kind": (ok + '{"id": "a", "vector": [1, 2, 3]}\n', "line 2 has an \"id\" of another kind"),
         "id_empty": ('{"id": "", "vector": [1, 2, 3]}\n', "0 bytes"),
         "id_long": ('{"id": "%s", "vector": [1, 2, 3]}\n' % ("x" * 513), "513 bytes"),
@@ -959,6 +969,79 @@ def case_wrong_format():
                 hint = "standard input" if {name, other} == {"fvecs", "bvecs"} else "--format"  # cut short, or wrong?
                 nothing_stored("x.db", "-", "--format", other, stdin=gzip.compress(data), says=hint)
     expect(not os.path.exists("x.db"), "a database was made")
+
+
+def finite_vectors(rows, dim):
+    """Floats of every exponent, below the normal ones too, and both zeros."""
+    words = [RANDOM.getrandbits(32) for _ in range(rows * dim)]
+    words[:3] = [0x80000000, 1, 0x7f7fffff]
+    words = [w & 0xff7fffff if w >> 23 & 255 == 255 else w for w in words]
+    numbers = struct.unpack(f"<{rows * dim}f", struct.pack(f"<{rows * dim}I", *words))
+    return [list(numbers[i * dim:(i + 1) * dim]) for i in range(rows)]
+
+
+def exported(db, *words):
+    pomai("export", db, "--output", "out.jsonl", "--quiet", *words)
+    lines = open("out.jsonl", encoding="utf-8", newline="\n").read().split("\n")
+    expect(lines.pop() == "", "no line feed at the end")
+    expect(sorted(lines) == sorted(pomai("export", db, *words).out.split("\n")[:-1]), "file and stdout differ")
+    expect(not os.path.exists("out.jsonl.unfinished"), "a leftover")
+    return sorted(lines)
+
+
+def case_export_reads_back():
+    far = 4 * 10**18
+    numbers = [{"id": i * 37, "vector": v, "metadata": {"n": i, "ü": [1.5, None, "\u2028"]}}
+               for i, v in enumerate(finite_vectors(3000, 7))]
+    numbers += [{"id_u64": str(2**64 - 1 - i), "vector": v} for i, v in enumerate(finite_vectors(3, 7))]
+    numbers += [{"id": 2**63 - 1, "vector": [1, 2, 3, 4, 5, 6, 255], "expiry_ns": far},
+                {"id": 5, "vector": [1e-45] * 7, "expiry_ns": str(2**64 - 1), "document_text": "{ \"a\":1 }\0"},
+                {"id": 6, "vector": [0.1] * 7, "document_text": "[1]"},
+                {"id": 7, "vector": [0.1] * 7, "document_hex": "ff00fe"},
+                {"id": 8, "vector": [0.1] * 7, "metadata": {}}]
+    strings = [{"id": "ü\u0000\n", "vector": [1.5, -2.25], "document_text": "\"text\""},
+               {"id_hex": "fffe00", "vector": [3, 4], "metadata": {"a": {}}}, {"id": "7", "vector": [5, 6]}]
+    for name, objects in (("numbers", numbers), ("strings", strings)):
+        jsonl("in.jsonl", objects)
+        pomai("import", "a.db", "in.jsonl", "-c", name)
+        lines = exported("a.db", "-c", name)
+        found = {line.get("id", line.get("id_u64", line.get("id_hex"))): line for line in map(json.loads, lines)}
+        for wanted in objects:
+            line = found[wanted.get("id", wanted.get("id_u64", wanted.get("id_hex")))]
+            floats = [struct.pack("<f", x) for x in line.pop("vector")]
+            expect(floats == [struct.pack("<f", x) for x in wanted.pop("vector")], f"vector of {wanted}")
+            expect(line == wanted, f"wrote {line} for {wanted}")
+        expect(len(found) == len(objects) == len(lines), "rows")
+        pomai("import", "b.db", "out.jsonl", "-c", name)
+        expect(exported("b.db", "-c", name) == lines, "the second export differs")
+
+
+def case_export():
+    npy("x.npy", vectors(50, 3))
+    refused("export", "x.db", says="POMAI_ENOTFOUND")
+    pomai("import", "x.db", "x.npy", "--ids", "rows")
+    refused("export", "x.db", "-c", "none", "-o", "f.jsonl", says="POMAI_ENOTFOUND")
+    expect(not os.path.exists("f.jsonl"), "a file of nothing")
+    refused("export", "x.db", "-o", "none/f.jsonl", says="none/f.jsonl")
+    got = pomai("export", "x.db", "-o", "f.jsonl", "--json").json()[0]
+    expect(got["ok"] and got["rows"] == 50 and got["bytes"] == os.path.getsize("f.jsonl"), f"{got}")
+    expect("exported 50 rows" in pomai("export", "x.db", "-o", "f.jsonl").out, "over itself")
+    if os.path.exists("/dev/full"):
+        refused("export", "x.db", "-o", "/dev/full", says="/dev/full")
+    # Rows of a collection with a time to live say when they expire, or that they do not.
+    objects = [{"id": 1, "vector": [1], "expiry_ns": 0}, {"id": 2, "vector": [2], "expiry_ns": 4 * 10**18}]
+    pomai("import", "t.db", jsonl("t.jsonl", objects), "--ttl", "1d")
+    expect(sorted(map(json.loads, exported("t.db")), key=lambda o: o["id"]) == objects, "expiry")
+    refused("import", "t.db", jsonl("u.jsonl", objects + [{"id": 3, "vector": [3]}]), says="expiry_ns")
+    flip = next(os.path.join(at, "vectors.arrow") for at, _, names in os.walk("x.db") if "vectors.arrow" in names)
+    with open(flip, "r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)[0]
+        file.seek(1000)
+        file.write(bytes([byte ^ 1]))
+    whole = open("f.jsonl", "rb").read()
+    refused("export", "x.db", "-o", "f.jsonl", says="POMAI_ECORRUPT")
+    expect(open("f.jsonl", "rb").read() == whole and not os.path.exists("f.jsonl.unfinished"), "the file before stays")
 
 
 def case_mutated_files():
