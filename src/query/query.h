@@ -78,8 +78,8 @@ pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[
 typedef struct pm_scan pm_scan;
 pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include, pm_scan **out,
                           pomai_error *err);
-/* Up to `most` rows; *rows is NULL after the last. A failure leaves the scan where it was. */
-pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **rows, pomai_error *err);
+/* Up to `most` rows; *out is NULL after the last. A failure leaves the scan where it was. */
+pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err);
 /* For a planted bug: another time by which rows have expired. */
 void pm_scan_set_now(pm_scan *scan, uint64_t now);
 void pm_scan_close(pm_scan *scan);

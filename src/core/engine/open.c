@@ -504,7 +504,7 @@ pomai_status pm_db_close(pm_db *db, pomai_error *err)
     if (handles > 0)
         return pm_fail(
             err, POMAI_EBUSY,
-            "%lld collections, tickets, blocks or snapshots of the database are still open; close them first",
+            "%lld collections, tickets, blocks, snapshots or scans of the database are still open; close them first",
             (long long)handles);
     pomai_status status = POMAI_OK;
     if (!db->readonly) {
