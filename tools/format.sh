@@ -3,7 +3,7 @@
 # Formats every C file of the tree; with --check only names those that are not formatted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mapfile -d '' files < <(find src include cmd examples bench tests -name '*.[ch]' -print0 2>/dev/null)
+mapfile -d '' files < <(find src include cmd examples bench tests bindings -name '*.[ch]' -print0 2>/dev/null)
 ((${#files[@]})) || exit 0
 if [[ ${1:-} == --check ]]; then
     found=$(clang-format --style=file --dry-run "${files[@]}" 2>&1 | sed -n 's/: warning:.*//p' | sort -t: -k1,1 -u)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the extension leaves to Python: JSON, times, and what is made once a call and not once a row."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ._errors import InvalidError, InvalidTypeError
+
+loads = json.loads
+
+
+class Verdict(NamedTuple):
+    """What a search says of its own answer."""
+
+    completeness: str  # "exact", "approximate", or "cut" by the deadline
+    fewer: str  # why there are fewer than k hits: "no" (there are k), "rows" (no more rows), "deadline"
+    expected_recall: float  # 1.0 when exact; 0.0 when cut: unknown
+    rows_scanned: int
+    rows_visible: int
+
+
+class Info(NamedTuple):
+    """What is fixed about a collection, and how many rows it has."""
+
+    name: str
+    dim: int  # 0: `default`, before the first add
+    metric: str
+    id_kind: str
+    ttl: float | None  # seconds
+    rows: int
+
+
+def verdict(values: tuple[str, str, float, int, int]) -> Verdict:
+    return Verdict(*values)
+
+
+def info(values: tuple[str, int, str, str, int, int]) -> Info:
+    name, dim, metric, id_kind, ttl_ns, rows = values
+    return Info(name, dim, metric, id_kind, ttl_ns / 1e9 if ttl_ns else None, rows)
+
+
+def check_same(info: Info, dim: int, metric: str | None, ids: str | None, ttl: Any) -> bool:
+    """Refuses to open a collection as something that it is not."""
+    wanted = {
+        "dim": dim or None, "metric": metric, "ids": ids, "ttl": None if ttl is None else (ttl_ns(ttl) / 1e9 or None)
+    }
+    has = {"dim": info.dim, "metric": info.metric, "ids": info.id_kind, "ttl": info.ttl}
+    for key, value in wanted.items():
+        if value is not None and value != has[key]:
+            raise InvalidError(
+                f"the collection {info.name!r} has {key}={has[key]!r}, not {value!r}: open it without {key}=, or "
+                "choose another name"
+            )
+    return True
+
+
+def assigned_ids(runs: Sequence[tuple[int, int]], single: bool) -> Any:
+    """Ids of consecutive runs (first, count): an array of uint64, or a range; for one vector an int."""
+    if single:
+        return runs[0][0]
+    merged: list[tuple[int, int]] = []
+    for first, count in runs:
+        if merged and sum(merged[-1]) == first:
+            merged[-1] = (merged[-1][0], merged[-1][1] + count)
+        else:
+            merged.append((first, count))
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        ranges = [range(first, first + count) for first, count in merged]
+        return ranges[0] if len(ranges) == 1 else [i for r in ranges for i in r]
+    arrays = [numpy.arange(first, first + count, dtype=numpy.uint64) for first, count in merged]
+    return arrays[0] if len(arrays) == 1 else numpy.concatenate(arrays)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: scalars and arrays of NumPy, times."""
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    for name in ("tolist", "item"):
+        if hasattr(value, name):
+            return getattr(value, name)()
+    raise InvalidTypeError(f"metadata: a {type(value).__name__} cannot be stored; expected what JSON has")
+
+
+def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
+    if row is None:
+        return None
+    if not isinstance(row, Mapping):
+        raise InvalidTypeError(f"metadata[{i}] is a {type(row).__name__}; expected a dict or None")
+    for key in row:
+        if not isinstance(key, str):
+            raise InvalidTypeError(f"metadata[{i}] has the key {key!r}; expected str")
+    try:
+        return json.dumps(
+            row if isinstance(row, dict) else dict(row), default=_plain, ensure_ascii=False, allow_nan=False,
+            separators=(",", ":"),
+        ).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidError(f"metadata[{i}] has a string that is not Unicode: {error}") from None
+    except InvalidError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"metadata[{i}] cannot be stored as JSON: {error}") from None
+
+
+def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None]:
+    """One JSON object a row, from a dict of columns, a list of dicts, or for one vector its dict."""
+    if isinstance(metadata, Mapping):
+        if single:
+            return [_encode(metadata, 0)]
+        columns: dict[str, Sequence[Any]] = {}
+        for key, column in metadata.items():
+            if isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Iterable):
+                raise InvalidTypeError(
+                    f"metadata[{key!r}] is a {type(column).__name__}; expected a column of {rows} values"
+                )
+            columns[key] = column.tolist() if hasattr(column, "tolist") else list(column)
+            if len(columns[key]) != rows:
+                raise InvalidError(f"metadata[{key!r}] has {len(columns[key])} values for {rows} vectors")
+        return [_encode({key: column[i] for key, column in columns.items()}, i) for i in range(rows)]
+    if isinstance(metadata, (str, bytes)) or not isinstance(metadata, Iterable):
+        raise InvalidTypeError(
+            f"metadata is a {type(metadata).__name__}; expected a list of dicts, or a dict of columns"
+        )
+    items = list(metadata)
+    if len(items) != rows:
+        raise InvalidError(f"there are {len(items)} dicts of metadata for {rows} vectors")
+    return [_encode(row, i) for i, row in enumerate(items)]
+
+
+def decode_metadata(document: str | bytes | None) -> dict[str, Any] | None:
+    """The document as a dict if it is a JSON object."""
+    if document is None or not document.lstrip()[:1] in ("{", b"{"):
+        return None
+    try:
+        value = json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def _expiry_ns(value: Any) -> Any:
+    if value is None:
+        return 0
+    if isinstance(value, datetime.datetime):  # without a zone: local time, as everywhere in Python
+        since = value.astimezone(datetime.timezone.utc) - _EPOCH
+        return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+    return value
+
+
+def encode_expiry(expiry: Any, rows: int) -> Any:
+    """One time in ns since 1970 a row."""
+    if isinstance(expiry, (int, datetime.datetime)):
+        return [_expiry_ns(expiry)] * rows
+    if hasattr(expiry, "dtype") and getattr(expiry.dtype, "kind", "") == "M":
+        return expiry.astype("datetime64[ns]").astype("int64")
+    if isinstance(expiry, (list, tuple)):
+        return [_expiry_ns(value) for value in expiry]
+    return expiry
+
+
+def ttl_ns(ttl: Any) -> int:
+    """A time to live, in seconds or as a timedelta, as ns."""
+    if isinstance(ttl, datetime.timedelta):
+        ns = (ttl.days * 86400 + ttl.seconds) * 10**9 + ttl.microseconds * 1000
+    elif isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and abs(ttl) < 1e10:
+        ns = round(ttl * 10**9)
+    else:
+        raise InvalidTypeError(f"ttl is {ttl!r}; expected seconds, or a timedelta")
+    if ns < 0:
+        raise InvalidError(f"ttl is {ttl!r}; expected 0 (never) or more")
+    return ns

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Arguments of fast calls, and the options that are words and numbers. */
+#include "core.h"
+#include <math.h>
+#include <string.h>
+
+static Py_ssize_t find_name(const char *const *names, PyObject *name)
+{
+    for (Py_ssize_t i = 0; names[i] != NULL; i++)
+        if (PyUnicode_CompareWithASCIIString(name, names[i]) == 0) return i;
+    return -1;
+}
+
+int pm_py_args(const char *function, const char *const *names, Py_ssize_t positional, PyObject *const *args,
+               Py_ssize_t count, PyObject *keywords, PyObject **out)
+{
+    if (count > positional) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments without a name (%zd given)", function,
+                     positional, count);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        out[i] = args[i];
+    Py_ssize_t named = keywords == NULL ? 0 : PyTuple_Size(keywords);
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *name = PyTuple_GetItem(keywords, i);
+        Py_ssize_t at = find_name(names, name);
+        if (at < 0) {
+            PyErr_Format(PyExc_TypeError, "%s() has no argument '%U'", function, name);
+            return -1;
+        }
+        if (out[at] != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() got '%U' twice", function, name);
+            return -1;
+        }
+        out[at] = args[count + i];
+    }
+    return 0;
+}
+
+const char *pm_py_text(pm_py_state *state, const char *what, PyObject *object)
+{
+    Py_ssize_t size = 0;
+    if (!PyUnicode_Check(object)) {
+        pm_py_refuse_type(state, "%s is a str, not %R", what, Py_TYPE(object));
+        return NULL;
+    }
+    const char *text = PyUnicode_AsUTF8AndSize(object, &size);
+    if (text != NULL && strlen(text) != (size_t)size) {
+        pm_py_refuse(state, POMAI_EINVAL, "%s has a NUL character in it", what);
+        return NULL;
+    }
+    return text;
+}
+
+int pm_py_word(pm_py_state *state, const char *what, PyObject *object, const char *const *words)
+{
+    const char *text = pm_py_text(state, what, object);
+    if (text == NULL) return -1;
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(words[i], text) == 0) return i;
+    char list[200] = "";
+    for (int i = 0; words[i] != NULL; i++) {
+        if (i > 0) strncat(list, ", ", sizeof list - strlen(list) - 1);
+        strncat(list, words[i], sizeof list - strlen(list) - 1);
+    }
+    pm_py_refuse(state, POMAI_EINVAL, "%s is one of %s, not '%.80s'", what, list, text);
+    return -1;
+}
+
+int pm_py_durability(pm_py_state *state, PyObject *object, pomai_durability *value)
+{
+    static const char *const words[] = {"default", "os", "group", "sync", NULL};
+    if (object == NULL || object == Py_None) return 0;
+    int found = pm_py_word(state, "durability", object, words);
+    if (found < 0) return -1;
+    *value = (pomai_durability)found;
+    return 0;
+}
+
+int pm_py_mode(pm_py_state *state, PyObject *object, pomai_read_mode *mode)
+{
+    static const char *const words[] = {"latest", "bounded", NULL};
+    if (object == NULL || object == Py_None) return 0;
+    int found = pm_py_word(state, "mode", object, words);
+    if (found < 0) return -1;
+    *mode = (pomai_read_mode)found;
+    return 0;
+}
+
+int pm_py_deadline(pm_py_state *state, PyObject *object, uint64_t *microseconds)
+{
+    if (object == NULL || object == Py_None) return 0;
+    double ms = PyBool_Check(object) ? -1 : PyFloat_AsDouble(object);
+    if (ms == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        pm_py_refuse_type(state, "deadline_ms is a number of milliseconds or None, not %R", Py_TYPE(object));
+        return -1;
+    }
+    if (!(ms >= 0)) {
+        pm_py_refuse(state, POMAI_EINVAL, "deadline_ms is 0 or more, not %R", object);
+        return -1;
+    }
+    *microseconds = ms * 1000 >= 9e18 ? UINT64_MAX : (uint64_t)(ms * 1000);
+    return 0;
+}
+
+int pm_py_bool(PyObject *object, bool *value)
+{
+    if (object == NULL || object == Py_None) return 0;
+    int truth = PyObject_IsTrue(object);
+    if (truth < 0) return -1;
+    *value = truth != 0;
+    return 0;
+}
+
+int pm_py_count(pm_py_state *state, const char *what, PyObject *object, uint64_t *value)
+{
+    if (object == NULL || object == Py_None) return 0;
+    PyObject *index = PyBool_Check(object) ? NULL : PyNumber_Index(object);
+    if (index == NULL) {
+        PyErr_Clear();
+        pm_py_refuse_type(state, "%s is a whole number, not %R", what, Py_TYPE(object));
+        return -1;
+    }
+    *value = PyLong_AsUnsignedLongLong(index);
+    Py_DECREF(index);
+    if (*value == UINT64_MAX && PyErr_Occurred()) {
+        PyErr_Clear();
+        pm_py_refuse(state, POMAI_EINVAL, "%s is from 0 to 2**64 - 1, not %R", what, object);
+        return -1;
+    }
+    return 0;
+}

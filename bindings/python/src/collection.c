@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Methods that are about the whole database or collection: they may take long, and run aside. */
+#include "core.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum { FLUSH, COMPACT, SYNC, FREEZE, DIGEST, DROP, CREATE, OPEN, SNAPSHOT, STATS, LIST, INFO } admin_op;
+
+typedef struct {
+    pm_py_job job;
+    admin_op op;
+    pomai_db *db;
+    pomai_collection *collection; /* NULL: all */
+    char *name;
+    pomai_collection_options options;
+    union {
+        uint64_t digest[2];
+        pomai_collection *opened;
+        pomai_snapshot *snapshot;
+        char *json;
+        char **names;
+        pomai_collection_info info;
+    } out;
+    size_t count;
+} admin_job;
+
+static void admin_run(pm_py_job *job)
+{
+    admin_job *a = (admin_job *)job;
+    pomai_error *err = &job->err;
+    const pomai_snapshot *snapshot = job->snapshot == NULL ? NULL : job->snapshot->handle;
+    switch (a->op) {
+    case FLUSH: job->status = pomai_flush(a->db, err); break;
+    case COMPACT: job->status = pomai_compact(a->db, a->collection, err); break;
+    case SYNC: job->status = pomai_sync(a->db, err); break;
+    case FREEZE: job->status = pomai_freeze(a->db, a->collection, err); break;
+    case DIGEST: job->status = pomai_digest(a->db, snapshot, a->out.digest, err); break;
+    case DROP: job->status = pomai_collection_drop(a->db, a->name, err); break;
+    case CREATE: job->status = pomai_collection_create(a->db, a->name, &a->options, &a->out.opened, err); break;
+    case OPEN: job->status = pomai_collection_open(a->db, a->name, &a->out.opened, err); break;
+    case SNAPSHOT: job->status = pomai_snapshot_open(a->db, &a->out.snapshot, err); break;
+    case STATS: job->status = pomai_stats(a->db, &a->out.json, err); break;
+    case LIST: job->status = pomai_collection_list(a->db, &a->out.names, &a->count, err); break;
+    case INFO: job->status = pomai_collection_get_info(a->collection, &a->out.info, err); break;
+    }
+}
+
+static void admin_release(pm_py_job *job)
+{
+    admin_job *a = (admin_job *)job;
+    Py_XDECREF((PyObject *)job->snapshot);
+    Py_XDECREF((PyObject *)job->on);
+    free(a->name);
+    free(a);
+}
+
+/* Runs one; NULL with an exception. The caller releases what it gets. */
+static admin_job *admin(pm_py_collection *on, admin_op op, const char *name, PyObject *snapshot, bool all,
+                        const pomai_collection_options *options)
+{
+    bool aside = op == FLUSH || op == COMPACT || op == SYNC || op == DIGEST;
+    admin_job *a = calloc(1, sizeof *a);
+    if (a != NULL && name != NULL) a->name = strdup(name);
+    if (a == NULL || (name != NULL && a->name == NULL)) {
+        free(a);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    bool begun = pm_py_begin(on) == 0;
+    if (!begun || pm_py_snapshot_begin(on, snapshot, &a->job.snapshot) != 0) {
+        if (begun) pm_py_end(on);
+        admin_release(&a->job);
+        return NULL;
+    }
+    Py_XINCREF((PyObject *)a->job.snapshot);
+    a->job.on = (pm_py_collection *)Py_NewRef((PyObject *)on);
+    a->job.run = admin_run;
+    a->job.release = admin_release;
+    a->op = op;
+    a->db = on->db->handle;
+    a->collection = all ? NULL : on->handle;
+    if (options != NULL) a->options = *options;
+    if (pm_py_job_run(&a->job, aside) != 0) return NULL;
+    if (a->job.status == POMAI_OK) return a;
+    pm_py_raise(on->state, &a->job.err);
+    admin_release(&a->job);
+    return NULL;
+}
+
+static PyObject *nothing(admin_job *a)
+{
+    if (a == NULL) return NULL;
+    admin_release(&a->job);
+    return Py_NewRef(Py_None);
+}
+
+/* A database's method is about all collections, a collection's about that one. */
+static bool is_database(PyObject *self)
+{
+    return ((pm_py_collection *)self)->db == (pm_py_database *)self;
+}
+
+static PyObject *py_flush(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return nothing(admin((pm_py_collection *)self, FLUSH, NULL, NULL, true, NULL));
+}
+
+static PyObject *py_sync(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return nothing(admin((pm_py_collection *)self, SYNC, NULL, NULL, true, NULL));
+}
+
+static PyObject *py_compact(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return nothing(admin((pm_py_collection *)self, COMPACT, NULL, NULL, is_database(self), NULL));
+}
+
+static PyObject *py_freeze(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return nothing(admin((pm_py_collection *)self, FREEZE, NULL, NULL, is_database(self), NULL));
+}
+
+static PyObject *digest(pm_py_collection *on, PyObject *snapshot)
+{
+    admin_job *a = admin(on, DIGEST, NULL, snapshot, true, NULL);
+    if (a == NULL) return NULL;
+    PyObject *text = PyUnicode_FromFormat("%08lx%08lx%08lx%08lx", (unsigned long)(a->out.digest[0] >> 32),
+                                          (unsigned long)(a->out.digest[0] & UINT32_MAX),
+                                          (unsigned long)(a->out.digest[1] >> 32),
+                                          (unsigned long)(a->out.digest[1] & UINT32_MAX));
+    admin_release(&a->job);
+    return text;
+}
+
+static PyObject *py_digest(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"snapshot", NULL};
+    PyObject *snapshot = NULL;
+    if (pm_py_args("digest", names, 1, args, count, keywords, &snapshot) != 0) return NULL;
+    return digest((pm_py_collection *)self, snapshot);
+}
+
+static PyObject *py_stats(PyObject *self, PyObject *none)
+{
+    (void)none;
+    admin_job *a = admin((pm_py_collection *)self, STATS, NULL, NULL, true, NULL);
+    if (a == NULL) return NULL;
+    PyObject *text = PyUnicode_FromString(a->out.json);
+    pomai_free(a->out.json);
+    admin_release(&a->job);
+    PyObject *stats = text == NULL ? NULL : pm_py_help(((pm_py_collection *)self)->state, "loads", text, NULL);
+    Py_XDECREF(text);
+    return stats;
+}
+
+static PyObject *py_collections(PyObject *self, PyObject *none)
+{
+    (void)none;
+    admin_job *a = admin((pm_py_collection *)self, LIST, NULL, NULL, true, NULL);
+    if (a == NULL) return NULL;
+    PyObject *list = PyList_New((Py_ssize_t)a->count);
+    for (size_t i = 0; list != NULL && i < a->count; i++) {
+        PyObject *name = PyUnicode_FromString(a->out.names[i]);
+        if (name == NULL || PyList_SetItem(list, (Py_ssize_t)i, name) != 0) Py_CLEAR(list);
+    }
+    pomai_free(a->out.names);
+    admin_release(&a->job);
+    return list;
+}
+
+static PyObject *py_drop(PyObject *self, PyObject *name)
+{
+    pm_py_collection *on = (pm_py_collection *)self;
+    const char *text = pm_py_text(on->state, "the collection's name", name);
+    return text == NULL ? NULL : nothing(admin(on, DROP, text, NULL, true, NULL));
+}
+
+/* ---- collection() ---- */
+
+static PyObject *collection_new(pm_py_collection *on, admin_job *a)
+{
+    pomai_collection *handle = a->out.opened;
+    pm_py_database *db = on->db;
+    admin_release(&a->job);
+    if (db->base.closed) { /* meanwhile, from another thread */
+        pm_py_collection *closed = on;
+        return pm_py_begin(closed) != 0 ? NULL : Py_NewRef(Py_None);
+    }
+    pm_py_collection *made = (pm_py_collection *)PyType_GenericAlloc(on->state->collection, 0);
+    if (made == NULL) {
+        pomai_collection_close(handle);
+        return NULL;
+    }
+    made->state = on->state;
+    made->db = (pm_py_database *)Py_NewRef((PyObject *)db);
+    made->handle = handle;
+    made->next = db->collections;
+    if (made->next != NULL) made->next->previous = made;
+    db->collections = made;
+    return (PyObject *)made;
+}
+
+static int take_options(pm_py_state *state, PyObject *const *given, pomai_collection_options *options)
+{
+    static const char *const metrics[] = {"l2", "ip", "cosine", NULL};
+    static const char *const kinds[] = {"u64", "string", NULL};
+    if (pm_py_count(state, "dim", given[1], &options->dim) != 0) return -1;
+    if (given[2] != NULL && given[2] != Py_None) {
+        int metric = pm_py_word(state, "metric", given[2], metrics);
+        if (metric < 0) return -1;
+        options->metric = (pomai_metric)(metric + 1);
+    }
+    if (given[3] != NULL && given[3] != Py_None) {
+        int kind = pm_py_word(state, "ids", given[3], kinds);
+        if (kind < 0) return -1;
+        options->id_kind = (pomai_id_kind)(kind + 1);
+    }
+    if (given[4] == NULL || given[4] == Py_None) return 0;
+    PyObject *ns = pm_py_help(state, "ttl_ns", given[4], NULL);
+    int failed = ns == NULL ? -1 : pm_py_count(state, "ttl", ns, &options->ttl_ns);
+    Py_XDECREF(ns);
+    return failed;
+}
+
+static PyObject *info_of(pm_py_collection *on);
+
+/* What was said must be so; what was left out may be anything. */
+static PyObject *check_same(pm_py_state *state, PyObject *made, PyObject *const *given, uint64_t dim)
+{
+    PyObject *info = made == NULL ? NULL : info_of((pm_py_collection *)made);
+    PyObject *number = info == NULL ? NULL : PyLong_FromUnsignedLongLong(dim);
+    PyObject *same = NULL;
+    if (number != NULL)
+        same = pm_py_help(state, "check_same", info, number, given[2] == NULL ? Py_None : given[2],
+                          given[3] == NULL ? Py_None : given[3], given[4] == NULL ? Py_None : given[4], NULL);
+    Py_XDECREF(number);
+    Py_XDECREF(info);
+    Py_XDECREF(same);
+    if (same == NULL) Py_CLEAR(made);
+    return made;
+}
+
+static PyObject *py_collection(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"name", "dim", "metric", "ids", "ttl", "create", NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    pm_py_state *state = on->state;
+    PyObject *given[6] = {NULL};
+    pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
+    bool create = true;
+    if (pm_py_args("collection", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (given[0] == NULL) return pm_py_refuse_type(state, "collection() needs a name");
+    const char *name = pm_py_text(state, "the collection's name", given[0]);
+    if (name == NULL || take_options(state, given, &options) != 0 || pm_py_bool(given[5], &create) != 0) return NULL;
+    bool told = given[1] != NULL && given[1] != Py_None;
+    for (int tries = 0; tries < 3; tries++) { /* others may make or drop it meanwhile */
+        admin_job *a = admin(on, OPEN, name, NULL, true, NULL);
+        if (a != NULL) return check_same(state, collection_new(on, a), given, options.dim);
+        PyObject *missing = PyDict_GetItemString(state->errors, "ENOTFOUND");
+        if (missing == NULL || !PyErr_ExceptionMatches(missing) || !create || !told) return NULL;
+        PyErr_Clear();
+        a = admin(on, CREATE, name, NULL, true, &options);
+        if (a != NULL) return collection_new(on, a);
+        PyObject *there = PyDict_GetItemString(state->errors, "EEXISTS");
+        if (there == NULL || !PyErr_ExceptionMatches(there)) return NULL;
+        PyErr_Clear();
+    }
+    return pm_py_refuse(state, POMAI_EBUSY, "the collection is made and dropped by others all the time: try again");
+}
+
+/* ---- info ---- */
+
+static PyObject *info_of(pm_py_collection *on)
+{
+    static const char *const metrics[] = {"?", "l2", "ip", "cosine"};
+    admin_job *a = admin(on, INFO, NULL, NULL, false, NULL);
+    if (a == NULL) return NULL;
+    const pomai_collection_info *i = &a->out.info;
+    PyObject *values = Py_BuildValue("(sIssKK)", i->name, (unsigned)i->dim, metrics[(unsigned)i->metric & 3],
+                                     i->id_kind == POMAI_ID_STRING ? "string" : "u64", (unsigned long long)i->ttl_ns,
+                                     (unsigned long long)i->rows);
+    admin_release(&a->job);
+    PyObject *info = values == NULL ? NULL : pm_py_help(on->state, "info", values, NULL);
+    Py_XDECREF(values);
+    return info;
+}
+
+static PyObject *get_info(PyObject *self, void *unused)
+{
+    (void)unused;
+    return info_of((pm_py_collection *)self);
+}
+
+static PyObject *get_of_info(PyObject *self, void *name)
+{
+    PyObject *info = info_of((pm_py_collection *)self);
+    PyObject *value = info == NULL ? NULL : PyObject_GetAttrString(info, name);
+    Py_XDECREF(info);
+    return value;
+}
+
+static PyObject *py_count(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return get_of_info(self, (void *)"rows");
+}
+
+static Py_ssize_t py_length(PyObject *self)
+{
+    PyObject *rows = get_of_info(self, (void *)"rows");
+    Py_ssize_t length = rows == NULL ? -1 : PyLong_AsSsize_t(rows);
+    Py_XDECREF(rows);
+    return length;
+}
+
+/* ---- snapshots ---- */
+
+static PyObject *py_snapshot(PyObject *self, PyObject *none)
+{
+    pm_py_collection *on = (pm_py_collection *)self;
+    (void)none;
+    admin_job *a = admin(on, SNAPSHOT, NULL, NULL, true, NULL);
+    if (a == NULL) return NULL;
+    pomai_snapshot *handle = a->out.snapshot;
+    admin_release(&a->job);
+    pm_py_snapshot *made = (pm_py_snapshot *)PyType_GenericAlloc(on->state->snapshot, 0);
+    if (made == NULL) {
+        pomai_snapshot_close(handle);
+        return NULL;
+    }
+    pm_py_database *db = on->db;
+    made->state = on->state;
+    made->db = (pm_py_database *)Py_NewRef((PyObject *)db);
+    made->handle = handle;
+    made->next = db->snapshots;
+    if (made->next != NULL) made->next->previous = made;
+    db->snapshots = made;
+    return (PyObject *)made;
+}
+
+static int close_snapshot(pm_py_snapshot *s)
+{
+    if (s->closed || s->db->generation != pm_py_generation()) return 0;
+    s->closed = true;
+    if (pm_py_wait_idle(s->db, &s->users) != 0) {
+        s->closed = s->handle == NULL;
+        return -1;
+    }
+    pomai_snapshot *handle = s->handle;
+    if (handle == NULL) return 0;
+    s->handle = NULL;
+    if (s->previous != NULL) s->previous->next = s->next;
+    else s->db->snapshots = s->next;
+    if (s->next != NULL) s->next->previous = s->previous;
+    s->db->base.users++; /* the database stays open meanwhile */
+    Py_BEGIN_ALLOW_THREADS
+    pomai_snapshot_close(handle);
+    Py_END_ALLOW_THREADS
+    s->db->base.users--;
+    return 0;
+}
+
+static PyObject *snapshot_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return close_snapshot((pm_py_snapshot *)self) != 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *snapshot_digest(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return digest(&((pm_py_snapshot *)self)->db->base, self);
+}
+
+static PyObject *get_self(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return Py_NewRef(self);
+}
+
+static void snapshot_dealloc(PyObject *self)
+{
+    pm_py_snapshot *s = (pm_py_snapshot *)self;
+    if (s->db != NULL) (void)close_snapshot(s);
+    Py_XDECREF((PyObject *)s->db);
+    pm_py_free_object(self);
+}
+
+/* ---- closing ---- */
+
+static int close_collection(pm_py_collection *on)
+{
+    if (on->closed || on->db->generation != pm_py_generation()) return 0;
+    on->closed = true;
+    if (pm_py_wait_idle(on->db, &on->users) != 0) {
+        on->closed = on->handle == NULL;
+        return -1;
+    }
+    if (on->handle == NULL) return 0;
+    if (on->previous != NULL) on->previous->next = on->next;
+    else on->db->collections = on->next;
+    if (on->next != NULL) on->next->previous = on->previous;
+    pomai_collection_close(on->handle);
+    on->handle = NULL;
+    return 0;
+}
+
+static PyObject *py_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    int failed = is_database(self) ? pm_py_database_close((pm_py_database *)self)
+                                   : close_collection((pm_py_collection *)self);
+    return failed != 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *get_closed(PyObject *self, void *unused)
+{
+    pm_py_collection *on = (pm_py_collection *)self;
+    (void)unused;
+    return PyBool_FromLong(on->closed || on->db->base.closed);
+}
+
+/* An empty collection is one all the same: `if db:` asks whether there is one. */
+static int always_true(PyObject *self)
+{
+    (void)self;
+    return 1;
+}
+
+static void collection_dealloc(PyObject *self)
+{
+    pm_py_collection *on = (pm_py_collection *)self;
+    if (on->db != NULL) (void)close_collection(on);
+    Py_XDECREF((PyObject *)on->db);
+    pm_py_free_object(self);
+}
+
+/* ---- types ---- */
+
+#define ADD_DOC                                                                                                        \
+    "add(vectors, ids=None, documents=None, metadata=None, expiry=None, durability=None, deadline_ms=None)\n\n"        \
+    "Stores rows, or replaces those whose ids are there; durable and visible on return.\n\n"                           \
+    "vectors: float32 of shape (n, dim), or (dim,) for one row: an array, a buffer, a DLPack tensor, lists. float32\n" \
+    "row after row is borrowed, anything else converted once.\n"                                                       \
+    "ids: n ints from 0 to 2**64 - 1, or n str in a collection of string ids. None: assigned, consecutive.\n"          \
+    "documents: n str, bytes or None.\n"                                                                               \
+    "metadata: n dicts, or a dict of columns of n; stored as the row's document, in JSON. Not with documents.\n"       \
+    "expiry: ns since 1970 or datetime at which rows vanish, one or n; None: after the collection's ttl.\n"            \
+    "durability: 'sync', 'group', 'os'; None: the database's.\n"                                                       \
+    "deadline_ms: wait at most so long for room, else DeadlineError or BusyError and nothing is stored.\n\n"           \
+    "Returns the ids: as given, or a uint64 array (range without NumPy); for one vector its id.\n"                     \
+    "All or nothing, up to 64 MiB. A larger batch is split into pieces, each all or nothing; if one fails, the\n"      \
+    "exception's rows_stored says how many of the first rows are stored."
+
+static PyMethodDef collection_methods[] = {
+    {"add", FAST(pm_py_add), ADD_DOC},
+    {"add_batch", FAST(pm_py_add), "The same as add()."},
+    {"upsert", FAST(pm_py_add), "The same as add(), which replaces rows whose ids are there."},
+    {"get", FAST(pm_py_get),
+     "get(ids, *, vectors=True, documents=True, snapshot=None, mode='latest')\n\n"
+     "Rows by id: a Rows, in the order of ids, None where no row is; for one id a Row or None."},
+    {"delete", FAST(pm_py_delete),
+     "delete(ids, *, durability=None, deadline_ms=None)\n\nDeletes rows, all or nothing; returns how many there were."},
+    {"search", FAST(pm_py_search),
+     "search(vectors, k=10, *, filters=None, include=(), deadline_ms=None, snapshot=None, mode='latest', exact=None, "
+     "recall=None)\n\n"
+     "The k nearest rows. A query of shape (dim,) gives a Result, of shape (n, dim) a Results of n.\n"
+     "include: any of 'documents', 'metadata', 'vectors'; ids and distances are always there.\n"
+     "deadline_ms: the best found by then; the verdict says so.\n"
+     "exact, recall: every search of this version is exact, and so within any recall.\n"
+     "filters: refused with UnsupportedError; this version evaluates none.\n"
+     "Raises DimensionError, NotFiniteError, ZeroVectorError for a query that does not fit."},
+    {"reserve", FAST(pm_py_reserve),
+     "reserve(rows, dim=None)\n\nA Block of rows in the engine's own storage, to be filled within `with`."},
+    {"count", py_count, METH_NOARGS, "How many rows there are."},
+    {"freeze", py_freeze, METH_NOARGS, "Makes what was acknowledged visible to mode='bounded'."},
+    {"flush", py_flush, METH_NOARGS, "Returns once everything acknowledged is in segments."},
+    {"compact", py_compact, METH_NOARGS, "Flushes, and takes back the space of rows that nobody can see."},
+    {"close", py_close, METH_NOARGS, "Closes it; a database closes its collections and snapshots, too."},
+    {"__enter__", get_self, METH_NOARGS, NULL},
+    {"__exit__", py_close, METH_VARARGS, NULL},
+    {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyMethodDef pm_py_database_method_table[] = {
+    {"collection", FAST(py_collection),
+     "collection(name, dim=None, *, metric='l2', ids='u64', ttl=None, create=True)\n\n"
+     "Opens a collection, or makes it if dim is given and there is none. ttl: seconds or a timedelta after which rows\n"
+     "vanish. What is given must be what an existing collection has, else InvalidError names both."},
+    {"collections", py_collections, METH_NOARGS, "The names of the collections, sorted."},
+    {"drop", py_drop, METH_O, "drop(name)\n\nRemoves a collection and its rows for good."},
+    {"snapshot", py_snapshot, METH_NOARGS, "What every collection shows now, for reads that name it: a Snapshot."},
+    {"sync", py_sync, METH_NOARGS, "Returns once everything acknowledged survives power loss."},
+    {"stats", py_stats, METH_NOARGS, "Counters and sizes, as docs/stats.md names them."},
+    {"digest", FAST(py_digest), "digest(snapshot=None)\n\n32 hex digits that say the state of all collections."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef collection_getset[] = {
+    {"info", get_info, NULL, "Name, dim, metric, kind of id, ttl and rows: a pomai.Info.", NULL},
+    {"name", get_of_info, NULL, "Its name.", (void *)"name"},
+    {"dim", get_of_info, NULL, "Its dimension; 0 for `default` before the first add.", (void *)"dim"},
+    {"closed", get_closed, NULL, "Whether it is closed.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyMethodDef snapshot_methods[] = {
+    {"digest", snapshot_digest, METH_NOARGS, "32 hex digits that say what the snapshot shows."},
+    {"close", snapshot_close, METH_NOARGS, "Lets the rows go that only it shows."},
+    {"__enter__", get_self, METH_NOARGS, NULL},
+    {"__exit__", snapshot_close, METH_VARARGS, NULL},
+    {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot collection_slots[] = {{Py_tp_doc, (void *)"A collection of an open database."},
+                                         {Py_tp_dealloc, (void *)collection_dealloc},
+                                         {Py_tp_getset, collection_getset},
+                                         {Py_tp_methods, collection_methods},
+                                         {Py_mp_length, (void *)py_length},
+                                         {Py_nb_bool, (void *)always_true},
+                                         {Py_tp_new, (void *)pm_py_no_new},
+                                         {0, NULL}};
+static PyType_Slot snapshot_slots[] = {{Py_tp_doc, (void *)"The whole database at one moment."},
+                                       {Py_tp_dealloc, (void *)snapshot_dealloc},
+                                       {Py_tp_methods, snapshot_methods},
+                                       {Py_tp_new, (void *)pm_py_no_new},
+                                       {0, NULL}};
+PyType_Spec pm_py_collection_spec = {"pomai._core.Collection", sizeof(pm_py_collection), 0,
+                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, collection_slots};
+PyType_Spec pm_py_snapshot_spec = {"pomai._core.Snapshot", sizeof(pm_py_snapshot), 0, Py_TPFLAGS_DEFAULT,
+                                   snapshot_slots};

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Documents in: str or bytes a row, or metadata as JSON. */
+#include "core.h"
+#include <stdlib.h>
+#include <string.h>
+
+void pm_py_documents_release(pm_py_documents *documents)
+{
+    free(documents->bytes);
+    documents->bytes = NULL;
+    Py_CLEAR(documents->keep);
+}
+
+static int take_item(pm_py_state *state, PyObject *item, Py_ssize_t i, pomai_bytes *out)
+{
+    Py_ssize_t size = 0;
+    char *data = NULL;
+    if (item == Py_None) return 0;
+    if (PyUnicode_Check(item)) {
+        out->data = PyUnicode_AsUTF8AndSize(item, &size);
+        if (out->data == NULL) return -1;
+    } else if (PyBytes_Check(item)) {
+        if (PyBytes_AsStringAndSize(item, &data, &size) != 0) return -1;
+        out->data = data;
+    } else {
+        pm_py_refuse_type(state, "documents[%zd] is %R; expected str, bytes or None (dicts go into metadata=)", i,
+                          Py_TYPE(item));
+        return -1;
+    }
+    out->size = (size_t)size;
+    return 0;
+}
+
+static int take_items(pm_py_state *state, uint64_t rows, pm_py_documents *out)
+{
+    Py_ssize_t count = PyTuple_Size(out->keep);
+    if (count < 0) return -1;
+    if ((uint64_t)count != rows) {
+        pm_py_refuse(state, POMAI_EINVAL, "there are %zd documents for %llu vectors", count, (unsigned long long)rows);
+        return -1;
+    }
+    out->bytes = calloc((size_t)count + 1, sizeof *out->bytes);
+    if (out->bytes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (take_item(state, PyTuple_GetItem(out->keep, i), i, &out->bytes[i]) != 0) return -1;
+    return 0;
+}
+
+static PyObject *gather(pm_py_state *state, PyObject *documents, PyObject *metadata, uint64_t rows, bool single)
+{
+    if (documents == NULL) {
+        PyObject *count = PyLong_FromUnsignedLongLong(rows);
+        PyObject *made = count == NULL ? NULL
+                                       : pm_py_help(state, "encode_metadata", metadata, count,
+                                                    single ? Py_True : Py_False, NULL);
+        Py_XDECREF(count);
+        return made;
+    }
+    if (PyUnicode_Check(documents) || PyBytes_Check(documents)) {
+        if (single) return PyTuple_Pack(1, documents);
+        return pm_py_refuse_type(state, "documents is one %R; expected a list with one for each of the %llu vectors",
+                                 Py_TYPE(documents), (unsigned long long)rows);
+    }
+    PyObject *items = PySequence_Tuple(documents);
+    if (items != NULL || !PyErr_ExceptionMatches(PyExc_TypeError)) return items;
+    PyErr_Clear();
+    return pm_py_refuse_type(state, "documents is %R; expected a list of str, bytes or None", Py_TYPE(documents));
+}
+
+int pm_py_documents_take(pm_py_state *state, PyObject *documents, PyObject *metadata, uint64_t rows, bool single,
+                         pm_py_documents *out)
+{
+    memset(out, 0, sizeof *out);
+    if (documents == Py_None) documents = NULL;
+    if (metadata == Py_None) metadata = NULL;
+    if (documents == NULL && metadata == NULL) return 0;
+    if (documents != NULL && metadata != NULL) {
+        pm_py_refuse_type(state, "give documents= or metadata=, not both: a row has one document, and metadata is "
+                                 "stored as it, in JSON");
+        return -1;
+    }
+    out->keep = gather(state, documents, metadata, rows, single);
+    if (out->keep != NULL && take_items(state, rows, out) == 0) return 0;
+    pm_py_documents_release(out);
+    return -1;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Exceptions. The classes are in pomai/_errors.py; here they are found and raised. */
+#include "core.h"
+#include <string.h>
+
+static int load(PyObject *module, const char *name, PyObject **out)
+{
+    *out = PyObject_GetAttrString(module, name);
+    return *out == NULL ? -1 : 0;
+}
+
+int pm_py_errors_load(pm_py_state *state)
+{
+    PyObject *module = PyImport_ImportModule("pomai._errors");
+    if (module == NULL) return -1;
+    int failed = load(module, "BY_STATUS", &state->errors) || load(module, "Error", &state->base_error) ||
+                 load(module, "InvalidTypeError", &state->type_error) ||
+                 load(module, "ForkError", &state->fork_error) || load(module, "ClosedError", &state->closed_error) ||
+                 load(module, "UnsupportedError", &state->unsupported);
+    Py_DECREF(module);
+    return failed ? -1 : 0;
+}
+
+/* Both sentences may hold bytes of a file's name that are not UTF-8. */
+static PyObject *decode(const char *text)
+{
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
+static void set_number(PyObject *error, const char *name, long value)
+{
+    PyObject *number = PyLong_FromLong(value);
+    if (number != NULL) (void)PyObject_SetAttrString(error, name, number);
+    Py_XDECREF(number);
+}
+
+PyObject *pm_py_raise(pm_py_state *state, const pomai_error *err)
+{
+    PyObject *key = PyLong_FromLong((long)err->status);
+    PyObject *type = key == NULL ? NULL : PyDict_GetItemWithError(state->errors, key);
+    Py_XDECREF(key);
+    if (PyErr_Occurred()) return NULL;
+    if (type == NULL) type = state->base_error;
+    PyObject *message = decode(err->message);
+    PyObject *error = message == NULL ? NULL : PyObject_CallFunctionObjArgs(type, message, NULL);
+    Py_XDECREF(message);
+    if (error == NULL) return NULL;
+    set_number(error, "status", (long)err->status);
+    if (err->os_errno != 0) set_number(error, "os_errno", err->os_errno);
+    if (!PyErr_Occurred()) PyErr_SetObject(type, error);
+    Py_DECREF(error);
+    return NULL;
+}
+
+PyObject *pm_py_refuse(pm_py_state *state, pomai_status status, const char *format, ...)
+{
+    pomai_error err = {.status = status};
+    va_list arguments;
+    va_start(arguments, format);
+    PyObject *message = PyUnicode_FromFormatV(format, arguments);
+    va_end(arguments);
+    const char *text = message == NULL ? NULL : PyUnicode_AsUTF8AndSize(message, NULL);
+    if (text != NULL) {
+        strncpy(err.message, text, sizeof err.message - 1);
+        pm_py_raise(state, &err);
+    }
+    Py_XDECREF(message);
+    return NULL;
+}
+
+static PyObject *refuse(PyObject *type, const char *format, va_list arguments)
+{
+    PyObject *message = PyUnicode_FromFormatV(format, arguments);
+    if (message != NULL) PyErr_SetObject(type, message);
+    Py_XDECREF(message);
+    return NULL;
+}
+
+PyObject *pm_py_refuse_type(pm_py_state *state, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    refuse(state->type_error, format, arguments);
+    va_end(arguments);
+    return NULL;
+}
+
+PyObject *pm_py_refuse_as(PyObject *type, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    refuse(type, format, arguments);
+    va_end(arguments);
+    return NULL;
+}

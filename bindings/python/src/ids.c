@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ids in: 64-bit unsigned numbers, borrowed when they are an array of them, or strings. */
+#include "core.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define WANTED "ints from 0 to 2**64 - 1 (a list, range or integer array), or a list of str"
+
+void pm_py_ids_release(pm_py_ids *ids)
+{
+    if (ids->borrowed) PyBuffer_Release(&ids->buffer);
+    ids->borrowed = false;
+    free(ids->owned);
+    free(ids->strings);
+    ids->owned = NULL;
+    ids->strings = NULL;
+    Py_CLEAR(ids->keep);
+}
+
+PyObject *pm_py_ids_item(const pm_py_ids *ids, size_t i)
+{
+    if (i >= ids->ids.count) return Py_NewRef(Py_None);
+    if (ids->ids.string != NULL) return pm_py_string_id(ids->ids.string[i]);
+    return PyLong_FromUnsignedLongLong(ids->ids.u64[i]);
+}
+
+static int take_int(pm_py_state *state, const char *what, PyObject *object, uint64_t *value)
+{
+    PyObject *number = PyLong_Check(object) ? Py_NewRef(object) : PyNumber_Index(object);
+    if (number == NULL) return -1;
+    *value = PyLong_AsUnsignedLongLong(number);
+    Py_DECREF(number);
+    if (*value != UINT64_MAX || !PyErr_Occurred()) return 0;
+    PyErr_Clear();
+    pm_py_refuse(state, POMAI_EID, "%s: %R is no id; expected " WANTED, what, object);
+    return -1;
+}
+
+static int take_string(PyObject *object, pomai_bytes *out)
+{
+    Py_ssize_t size = 0;
+    if (PyBytes_Check(object)) {
+        char *data = NULL;
+        if (PyBytes_AsStringAndSize(object, &data, &size) != 0) return -1;
+        out->data = data;
+    } else {
+        out->data = PyUnicode_AsUTF8AndSize(object, &size);
+    }
+    out->size = (size_t)size;
+    return out->data == NULL ? -1 : 0;
+}
+
+static bool is_string(PyObject *object)
+{
+    return PyUnicode_Check(object) || PyBytes_Check(object);
+}
+
+static bool is_int(PyObject *object)
+{
+    return !PyBool_Check(object) && (PyLong_Check(object) || PyIndex_Check(object));
+}
+
+/* The items of ids->keep, all of one kind. */
+static int take_items(pm_py_state *state, const char *what, pm_py_ids *ids)
+{
+    Py_ssize_t count = PyTuple_Size(ids->keep);
+    bool strings = count > 0 && is_string(PyTuple_GetItem(ids->keep, 0));
+    ids->ids.count = (size_t)count;
+    if (strings) ids->strings = calloc((size_t)count + 1, sizeof *ids->strings);
+    else ids->owned = calloc((size_t)count + 1, sizeof *ids->owned);
+    if (ids->strings == NULL && ids->owned == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = PyTuple_GetItem(ids->keep, i);
+        if (is_string(item) != strings || (!strings && !is_int(item))) {
+            pm_py_refuse_type(state, "%s[%zd] is %R%s; expected " WANTED, what, i, Py_TYPE(item),
+                              is_string(item) || is_int(item) ? ", unlike those before it" : "");
+            return -1;
+        }
+        int failed = strings ? take_string(item, &ids->strings[i]) : take_int(state, what, item, &ids->owned[i]);
+        if (failed != 0) return -1;
+    }
+    ids->ids.string = ids->strings;
+    ids->ids.u64 = ids->owned;
+    if (!strings) Py_CLEAR(ids->keep);
+    return 0;
+}
+
+static int take_sequence(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *ids)
+{
+    ids->keep = PySequence_Tuple(object); /* a tuple, so that no other thread changes it meanwhile */
+    if (ids->keep != NULL) return take_items(state, what, ids);
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) return -1;
+    PyErr_Clear();
+    pm_py_refuse_type(state, "%s is %R; expected " WANTED, what, Py_TYPE(object));
+    return -1;
+}
+
+static int convert(pm_py_state *state, const char *what, const pm_py_numbers *n, pm_py_ids *ids)
+{
+    ids->owned = malloc(ids->ids.count * sizeof *ids->owned + 1);
+    if (ids->owned == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < ids->ids.count; i++) {
+        const char *at = n->data + (n->ndim == 1 ? (Py_ssize_t)i * n->strides[0] : 0);
+        if (pm_py_load_u64(n, at, &ids->owned[i])) continue;
+        pm_py_refuse(state, POMAI_EID, "%s[%zu] is %lld; expected " WANTED, what, i, (long long)ids->owned[i]);
+        return -1;
+    }
+    ids->ids.u64 = ids->owned;
+    return 0;
+}
+
+static int take_numbers(pm_py_state *state, const char *what, pm_py_ids *ids)
+{
+    const Py_buffer *b = &ids->buffer;
+    pm_py_numbers n = {.data = b->buf, .ndim = b->ndim};
+    pm_py_format(b->format, b->itemsize, &n);
+    if (n.kind != 'i' && n.kind != 'u') {
+        pm_py_refuse_type(state, "%s is an array of format '%.20s'; expected " WANTED, what, b->format);
+        return -1;
+    }
+    if (b->ndim > 1) {
+        pm_py_refuse(state, POMAI_EINVAL, "%s has %d dimensions; expected one", what, b->ndim);
+        return -1;
+    }
+    ids->single = b->ndim == 0;
+    ids->ids.count = b->ndim == 0 ? 1 : (size_t)b->shape[0];
+    if (b->ndim == 1) {
+        n.shape[0] = b->shape[0];
+        n.strides[0] = b->strides[0];
+    }
+    bool plain = n.kind == 'u' && n.itemsize == 8 && !n.swapped && (uintptr_t)n.data % 8 == 0;
+    if (!plain || !pm_py_contiguous(&n)) return convert(state, what, &n, ids);
+    ids->ids.u64 = (const uint64_t *)(const void *)n.data;
+    return 0;
+}
+
+static int take_buffer(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *ids)
+{
+    if (PyObject_GetBuffer(object, &ids->buffer, PyBUF_RECORDS_RO) != 0) { /* dates, for one */
+        PyErr_Clear();
+        pm_py_refuse_type(state, "%s: the memory of %R cannot be borrowed; expected " WANTED, what, Py_TYPE(object));
+        return -1;
+    }
+    ids->borrowed = true;
+    const char *format = ids->buffer.format == NULL ? "B" : ids->buffer.format;
+    char last = format[strlen(format) - 1];
+    if (last != 'w' && last != 'O' && last != 's') return take_numbers(state, what, ids);
+    PyObject *list = PyObject_CallMethod(object, "tolist", NULL); /* strings, or Python objects */
+    int failed = list == NULL ? -1 : take_sequence(state, what, list, ids);
+    Py_XDECREF(list);
+    return failed;
+}
+
+static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *ids)
+{
+    if (is_string(object) || (PyLong_Check(object) && !PyBool_Check(object))) {
+        ids->single = true;
+        ids->keep = PyTuple_Pack(1, object);
+        return ids->keep == NULL ? -1 : take_items(state, what, ids);
+    }
+    if (PyObject_CheckBuffer(object) && !PyByteArray_Check(object)) return take_buffer(state, what, object, ids);
+    if (is_int(object)) {
+        ids->single = true;
+        ids->keep = PyTuple_Pack(1, object);
+        return ids->keep == NULL ? -1 : take_items(state, what, ids);
+    }
+    if (!PyDict_Check(object) && !PyByteArray_Check(object) && !PyBool_Check(object))
+        return take_sequence(state, what, object, ids);
+    pm_py_refuse_type(state, "%s is %R; expected " WANTED, what, Py_TYPE(object));
+    return -1;
+}
+
+int pm_py_ids_take(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *out)
+{
+    memset(out, 0, sizeof *out);
+    if (take_any(state, what, object, out) == 0) return 0;
+    pm_py_ids_release(out);
+    return -1;
+}

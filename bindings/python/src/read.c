@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* get and search. */
+#include "core.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* Numbers compared above which a search runs aside, so that Ctrl-C is heard: some 50 ms on one core. */
+#define LONG_SEARCH 3e8
+
+PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"ids", "vectors", "documents", "snapshot", "mode", NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    PyObject *given[5] = {NULL};
+    pomai_get_options options = POMAI_GET_OPTIONS_INIT;
+    bool vectors = true, documents = true;
+    pomai_error err = {0};
+    pm_py_ids ids;
+    pm_py_snapshot *snapshot;
+    if (pm_py_args("get", names, 1, args, count, keywords, given) != 0) return NULL;
+    if (given[0] == NULL) return pm_py_refuse_type(on->state, "get() needs an id or a list of ids");
+    if (pm_py_bool(given[1], &vectors) != 0 || pm_py_bool(given[2], &documents) != 0 ||
+        pm_py_mode(on->state, given[4], &options.mode) != 0 ||
+        pm_py_ids_take(on->state, "ids", given[0], &ids) != 0)
+        return NULL;
+    bool begun = pm_py_begin(on) == 0;
+    if (!begun || pm_py_snapshot_begin(on, given[3], &snapshot) != 0) {
+        if (begun) pm_py_end(on);
+        pm_py_ids_release(&ids);
+        return NULL;
+    }
+    pomai_rows *rows = NULL;
+    pomai_status status;
+    if (snapshot != NULL) options.snapshot = snapshot->handle;
+    Py_BEGIN_ALLOW_THREADS
+    status = pomai_get(on->handle, &ids.ids, &options, &rows, &err);
+    Py_END_ALLOW_THREADS
+    pm_py_snapshot_end(snapshot);
+    pm_py_end(on);
+    if (status != POMAI_OK) {
+        pm_py_ids_release(&ids);
+        return pm_py_raise(on->state, &err);
+    }
+    bool single = ids.single;
+    PyObject *made = pm_py_rows_new(on->state, rows, &ids, vectors, documents);
+    if (made == NULL || !single) return made;
+    PyObject *row = pm_py_rows_item(made, 0);
+    Py_DECREF(made);
+    return row;
+}
+
+/* ---- search ---- */
+
+typedef struct {
+    pm_py_job job;
+    pm_py_vectors vectors;
+    pomai_search_options options;
+    pomai_collection *collection;
+    pomai_result *result;
+    uint64_t k;
+} search_job;
+
+static void search_run(pm_py_job *job)
+{
+    search_job *s = (search_job *)job;
+    job->status = pomai_search(s->collection, s->vectors.data, s->vectors.rows, s->vectors.dim, s->k, &s->options,
+                               &s->result, &job->err);
+}
+
+static void search_drop(search_job *s)
+{
+    pm_py_vectors_release(&s->vectors);
+    pomai_result_free(s->result);
+    s->result = NULL;
+    Py_XDECREF((PyObject *)s->job.snapshot);
+    Py_XDECREF((PyObject *)s->job.on);
+}
+
+static void search_release(pm_py_job *job)
+{
+    search_drop((search_job *)job);
+    free(job);
+}
+
+static int take_include_word(pm_py_state *state, PyObject *word, uint32_t *include)
+{
+    static const char *const words[] = {"id",       "ids",      "distance", "distances", "document",
+                                        "documents", "metadata", "vector",   "vectors",   NULL};
+    int found = pm_py_word(state, "include", word, words);
+    if (found < 0) return -1;
+    if (found >= 7) *include |= POMAI_INCLUDE_VECTORS;
+    else if (found >= 4) *include |= POMAI_INCLUDE_DOCUMENTS;
+    return 0;
+}
+
+static int take_include(pm_py_state *state, PyObject *object, uint32_t *include)
+{
+    if (object == NULL || object == Py_None) return 0;
+    if (PyUnicode_Check(object)) return take_include_word(state, object, include);
+    PyObject *words = PySequence_Tuple(object);
+    if (words == NULL) return -1;
+    int failed = 0;
+    for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_Size(words); i++)
+        failed = take_include_word(state, PyTuple_GetItem(words, i), include);
+    Py_DECREF(words);
+    return failed;
+}
+
+/* Every search of this version is exact, which is within any recall that can be asked for. */
+static int check_recall(pm_py_state *state, PyObject *exact, PyObject *recall)
+{
+    if (recall == NULL || recall == Py_None) return 0;
+    double value = PyFloat_AsDouble(recall);
+    if (value == -1 && PyErr_Occurred()) return -1;
+    if (!(value > 0 && value <= 1)) {
+        pm_py_refuse(state, POMAI_EINVAL, "recall is above 0 and at most 1, not %R", recall);
+        return -1;
+    }
+    if (exact != Py_True || value >= 1) return 0;
+    pm_py_refuse(state, POMAI_EINVAL, "exact=True and recall=%R contradict each other: give one", recall);
+    return -1;
+}
+
+static int take_search(pm_py_collection *on, PyObject *const *given, search_job *s)
+{
+    pm_py_state *state = on->state;
+    PyObject *vectors = given[0];
+    if (given[9] != NULL && given[9] != Py_None) {
+        if (vectors != NULL) {
+            pm_py_refuse_type(state, "search() got the query twice: as vectors and as vector");
+            return -1;
+        }
+        vectors = given[9];
+    }
+    if (vectors == NULL) {
+        pm_py_refuse_type(state, "search() needs a vector, or an array of them");
+        return -1;
+    }
+    if (given[2] != NULL && given[2] != Py_None) {
+        pm_py_refuse_as(state->unsupported, "filters= is not evaluated by this version: filter the hits, with "
+                                            "include=['metadata'] and a larger k");
+        return -1;
+    }
+    s->k = 10;
+    if (pm_py_count(state, "k", given[1], &s->k) != 0 || take_include(state, given[3], &s->options.include) != 0 ||
+        pm_py_deadline(state, given[4], &s->options.deadline_us) != 0 ||
+        pm_py_mode(state, given[6], &s->options.mode) != 0 || check_recall(state, given[7], given[8]) != 0)
+        return -1;
+    return pm_py_vectors_take(state, "the query", vectors, &s->vectors);
+}
+
+/* How many rows a search compares is learnt from the last one; at first it is asked. */
+static bool is_long(pm_py_collection *on, const search_job *s)
+{
+    if (s->options.deadline_us < 200000) return false;
+    double cost = (double)s->vectors.rows * (double)s->vectors.dim;
+    if (on->rows_hint == 0) {
+        pomai_collection_info info;
+        on->rows_hint = 1;
+        if (pomai_collection_get_info(on->handle, &info, NULL) == POMAI_OK) on->rows_hint += info.rows;
+    }
+    return cost * (double)on->rows_hint > LONG_SEARCH;
+}
+
+static PyObject *search_answer(pm_py_collection *on, search_job *s)
+{
+    if (s->job.status != POMAI_OK) return pm_py_raise(on->state, &s->job.err);
+    pomai_result *result = s->result;
+    s->result = NULL;
+    bool strings = false;
+    if (pomai_result_queries(result) > 0) {
+        pomai_verdict verdict;
+        pomai_result_verdict(result, 0, &verdict);
+        on->rows_hint = verdict.rows_visible + 1;
+    }
+    for (size_t q = 0; !strings && q < pomai_result_queries(result); q++)
+        strings = pomai_result_count(result, q) > 0 && pomai_result_ids(result, q) == NULL;
+    return pm_py_answer(on->state, result, s->vectors.dim, strings, s->vectors.single);
+}
+
+PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"vectors", "k",    "filters", "include", "deadline_ms", "snapshot",
+                                        "mode",    "exact", "recall",  "vector",  NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    PyObject *given[10] = {NULL}, *made = NULL;
+    search_job here = {.options = POMAI_SEARCH_OPTIONS_INIT}, *s = &here;
+    if (pm_py_args("search", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (take_search(on, given, s) != 0) return NULL;
+    s->job.run = search_run;
+    s->job.release = search_release;
+    if (pm_py_begin(on) != 0) {
+        search_drop(s);
+        return NULL;
+    }
+    s->collection = on->handle;
+    s->job.on = (pm_py_collection *)Py_NewRef(self);
+    if (pm_py_snapshot_begin(on, given[5], &s->job.snapshot) != 0) {
+        pm_py_end(on);
+        search_drop(s);
+        return NULL;
+    }
+    if (s->job.snapshot != NULL) {
+        s->options.snapshot = s->job.snapshot->handle;
+        Py_INCREF((PyObject *)s->job.snapshot);
+    }
+    bool aside = is_long(on, s);
+    if (aside) { /* it may outlive this call */
+        search_job *moved = malloc(sizeof *moved);
+        if (moved != NULL) *moved = *s;
+        if (moved != NULL) s = moved;
+        else aside = false;
+    }
+    if (pm_py_job_run(&s->job, aside) != 0) return NULL;
+    made = search_answer(on, s);
+    search_drop(s);
+    if (s != &here) free(s);
+    return made;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a get found. */
+#include "core.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    PyObject_HEAD
+    pm_py_state *state;
+    pomai_rows *rows;
+    pm_py_ids ids;
+    bool vectors, documents;
+} rows_object;
+
+typedef struct {
+    PyObject_HEAD
+    rows_object *rows;
+    size_t at;
+} row_object;
+
+/* The caller may change a borrowed array of ids after the call. */
+static int own_ids(pm_py_ids *ids)
+{
+    if (!ids->borrowed || ids->ids.u64 == NULL) return 0;
+    if (ids->owned == NULL) {
+        ids->owned = malloc(ids->ids.count * sizeof *ids->owned + 1);
+        if (ids->owned == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        memcpy(ids->owned, ids->ids.u64, ids->ids.count * sizeof *ids->owned);
+        ids->ids.u64 = ids->owned;
+    }
+    PyBuffer_Release(&ids->buffer);
+    ids->borrowed = false;
+    return 0;
+}
+
+PyObject *pm_py_rows_new(pm_py_state *state, pomai_rows *rows, pm_py_ids *ids, bool vectors, bool documents)
+{
+    rows_object *made = own_ids(ids) != 0 ? NULL : (rows_object *)PyType_GenericAlloc(state->rows, 0);
+    if (made == NULL) {
+        pomai_rows_free(rows);
+        pm_py_ids_release(ids);
+        return NULL;
+    }
+    made->state = state;
+    made->rows = rows;
+    made->ids = *ids;
+    made->vectors = vectors;
+    made->documents = documents;
+    return (PyObject *)made;
+}
+
+static void rows_dealloc(PyObject *self)
+{
+    rows_object *r = (rows_object *)self;
+    pomai_rows_free(r->rows);
+    pm_py_ids_release(&r->ids);
+    pm_py_free_object(self);
+}
+
+static Py_ssize_t rows_length(PyObject *self)
+{
+    return (Py_ssize_t)pomai_rows_count(((rows_object *)self)->rows);
+}
+
+PyObject *pm_py_rows_item(PyObject *self, Py_ssize_t i)
+{
+    rows_object *r = (rows_object *)self;
+    if (i < 0 || i >= rows_length(self)) {
+        PyErr_SetString(PyExc_IndexError, "there is no row of that number");
+        return NULL;
+    }
+    if (!pomai_rows_found(r->rows, (size_t)i)) return Py_NewRef(Py_None);
+    row_object *row = (row_object *)PyType_GenericAlloc(r->state->row, 0);
+    if (row == NULL) return NULL;
+    row->rows = (rows_object *)Py_NewRef(self);
+    row->at = (size_t)i;
+    return (PyObject *)row;
+}
+
+static PyObject *rows_ids(PyObject *self, void *unused)
+{
+    rows_object *r = (rows_object *)self;
+    (void)unused;
+    PyObject *list = PyList_New(rows_length(self));
+    for (Py_ssize_t i = 0; list != NULL && i < rows_length(self); i++) {
+        PyObject *id = pm_py_ids_item(&r->ids, (size_t)i);
+        if (id == NULL || PyList_SetItem(list, i, id) != 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *rows_found(PyObject *self, void *unused)
+{
+    rows_object *r = (rows_object *)self;
+    (void)unused;
+    PyObject *list = PyList_New(rows_length(self));
+    for (Py_ssize_t i = 0; list != NULL && i < rows_length(self); i++)
+        if (PyList_SetItem(list, i, PyBool_FromLong(pomai_rows_found(r->rows, (size_t)i))) != 0) Py_CLEAR(list);
+    return list;
+}
+
+/* The engine's memory when every row was found; else a copy with NaN for those that were not. */
+static PyObject *rows_vectors(PyObject *self, void *unused)
+{
+    rows_object *r = (rows_object *)self;
+    Py_ssize_t count = rows_length(self), dim = (Py_ssize_t)pomai_rows_dim(r->rows);
+    const float *first = count > 0 ? pomai_rows_vector(r->rows, 0) : NULL;
+    bool together = true;
+    (void)unused;
+    if (!r->vectors) return Py_NewRef(Py_None);
+    for (Py_ssize_t i = 0; together && i < count; i++)
+        together = first != NULL && pomai_rows_vector(r->rows, (size_t)i) == first + i * dim;
+    if (together)
+        return pm_py_array(r->state,
+                           pm_py_view(r->state, self, (void *)(uintptr_t)first, 'f', count, dim, false));
+    void *data = NULL;
+    PyObject *view = pm_py_view_new(r->state, 'f', count, dim, &data);
+    if (view == NULL) return NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const float *vector = pomai_rows_vector(r->rows, (size_t)i);
+        for (Py_ssize_t j = 0; j < dim; j++)
+            ((float *)data)[i * dim + j] = vector != NULL ? vector[j] : (float)NAN;
+    }
+    return pm_py_array(r->state, view);
+}
+
+/* ---- Row ---- */
+
+static PyObject *row_id(PyObject *self, void *unused)
+{
+    (void)unused;
+    return pm_py_ids_item(&((row_object *)self)->rows->ids, ((row_object *)self)->at);
+}
+
+static PyObject *row_vector(PyObject *self, void *unused)
+{
+    row_object *row = (row_object *)self;
+    rows_object *r = row->rows;
+    (void)unused;
+    if (!r->vectors) return Py_NewRef(Py_None);
+    float *vector = (float *)(uintptr_t)pomai_rows_vector(r->rows, row->at);
+    return pm_py_array(r->state, pm_py_view(r->state, (PyObject *)r, vector, 'f',
+                                            (Py_ssize_t)pomai_rows_dim(r->rows), -1, false));
+}
+
+static PyObject *row_document(PyObject *self, void *unused)
+{
+    row_object *row = (row_object *)self;
+    (void)unused;
+    if (!row->rows->documents) return Py_NewRef(Py_None);
+    return pm_py_document(pomai_rows_document(row->rows->rows, row->at));
+}
+
+static PyObject *row_metadata(PyObject *self, void *unused)
+{
+    PyObject *document = row_document(self, unused);
+    if (document == NULL) return NULL;
+    PyObject *metadata = pm_py_help(((row_object *)self)->rows->state, "decode_metadata", document, NULL);
+    Py_DECREF(document);
+    return metadata;
+}
+
+static PyObject *row_stamp(PyObject *self, void *unused)
+{
+    row_object *row = (row_object *)self;
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(pomai_rows_stamp(row->rows->rows, row->at));
+}
+
+static PyObject *row_expiry(PyObject *self, void *unused)
+{
+    row_object *row = (row_object *)self;
+    uint64_t expiry = pomai_rows_expiry(row->rows->rows, row->at);
+    (void)unused;
+    return expiry == 0 ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(expiry);
+}
+
+static PyObject *row_repr(PyObject *self)
+{
+    PyObject *id = row_id(self, NULL);
+    PyObject *text = id == NULL ? NULL : PyUnicode_FromFormat("Row(id=%R)", id);
+    Py_XDECREF(id);
+    return text;
+}
+
+static void row_dealloc(PyObject *self)
+{
+    Py_XDECREF((PyObject *)((row_object *)self)->rows);
+    pm_py_free_object(self);
+}
+
+static PyGetSetDef rows_getset[] = {
+    {"ids", rows_ids, NULL, "The ids that were asked for, as a list.", NULL},
+    {"found", rows_found, NULL, "For each whether it is there, as a list of bool.", NULL},
+    {"vectors", rows_vectors, NULL, "float32 of shape (ids, dim); NaN where no row is. None: not asked for.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyGetSetDef row_getset[] = {
+    {"id", row_id, NULL, "int or str.", NULL},
+    {"vector", row_vector, NULL, "float32 of shape (dim,), without a copy; None: not asked for.", NULL},
+    {"document", row_document, NULL, "str (bytes if it is not UTF-8), or None.", NULL},
+    {"metadata", row_metadata, NULL, "The document as a dict if it is a JSON object, else None.", NULL},
+    {"stamp", row_stamp, NULL, "Its commit stamp, in nanoseconds since 1970.", NULL},
+    {"expiry", row_expiry, NULL, "When it vanishes, in nanoseconds since 1970; None: never.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyMethodDef no_pickle[] = {
+    {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot rows_slots[] = {{Py_tp_doc, (void *)"What get() found: a sequence of Row, None where no row is."},
+                                   {Py_tp_dealloc, (void *)rows_dealloc},
+                                   {Py_tp_getset, rows_getset},
+                                   {Py_tp_methods, no_pickle},
+                                   {Py_sq_length, (void *)rows_length},
+                                   {Py_sq_item, (void *)pm_py_rows_item},
+                                   {Py_tp_new, (void *)pm_py_no_new},
+                                   {0, NULL}};
+static PyType_Slot row_slots[] = {{Py_tp_doc, (void *)"A row as it is stored."},
+                                  {Py_tp_dealloc, (void *)row_dealloc},
+                                  {Py_tp_getset, row_getset},
+                                  {Py_tp_methods, no_pickle},
+                                  {Py_tp_repr, (void *)row_repr},
+                                  {Py_tp_new, (void *)pm_py_no_new},
+                                  {0, NULL}};
+PyType_Spec pm_py_rows_spec = {"pomai._core.Rows", sizeof(rows_object), 0, Py_TPFLAGS_DEFAULT, rows_slots};
+PyType_Spec pm_py_row_spec = {"pomai._core.Row", sizeof(row_object), 0, Py_TPFLAGS_DEFAULT, row_slots};

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* add and delete. */
+#include "core.h"
+#include <string.h>
+
+enum { MAX_ROWS = 1 << 24 }; /* of one put */
+
+typedef struct {
+    pm_py_vectors vectors;
+    pm_py_ids ids, expiry;
+    pm_py_documents documents;
+    bool has_ids, has_expiry;
+    pomai_write_options options;
+} add_input;
+
+typedef struct {
+    pomai_collection *collection;
+    const pomai_batch *batch;
+    const pomai_ids *ids; /* of a delete */
+    pomai_write_options *options;
+    pomai_ack ack;
+} write_call;
+
+static pomai_status try_put(void *context, uint64_t deadline_us, pomai_error *err)
+{
+    write_call *call = context;
+    call->options->deadline_us = deadline_us;
+    return pomai_put(call->collection, call->batch, call->options, &call->ack, err);
+}
+
+static pomai_status try_delete(void *context, uint64_t deadline_us, pomai_error *err)
+{
+    write_call *call = context;
+    call->options->deadline_us = deadline_us;
+    return pomai_delete(call->collection, call->ids, call->options, &call->ack, err);
+}
+
+static void release_input(add_input *in)
+{
+    pm_py_vectors_release(&in->vectors);
+    pm_py_ids_release(&in->ids);
+    pm_py_ids_release(&in->expiry);
+    pm_py_documents_release(&in->documents);
+}
+
+static int take_expiry(pm_py_state *state, PyObject *expiry, add_input *in)
+{
+    if (expiry == NULL || expiry == Py_None) return 0;
+    PyObject *rows = PyLong_FromUnsignedLongLong(in->vectors.rows);
+    PyObject *list = rows == NULL ? NULL : pm_py_help(state, "encode_expiry", expiry, rows, NULL);
+    Py_XDECREF(rows);
+    int failed = list == NULL ? -1 : pm_py_ids_take(state, "expiry", list, &in->expiry);
+    Py_XDECREF(list);
+    if (failed != 0) return -1;
+    in->has_expiry = true;
+    if (in->expiry.ids.count == in->vectors.rows && in->expiry.ids.u64 != NULL) return 0;
+    pm_py_refuse(state, POMAI_EINVAL, "there are %zu times of expiry for %llu vectors", in->expiry.ids.count,
+                 (unsigned long long)in->vectors.rows);
+    return -1;
+}
+
+static int take_input(pm_py_state *state, PyObject *const *given, add_input *in)
+{
+    if (given[0] == NULL || given[0] == Py_None) {
+        pm_py_refuse_type(state, "add() needs vectors");
+        return -1;
+    }
+    if (pm_py_durability(state, given[5], &in->options.durability) != 0 ||
+        pm_py_deadline(state, given[6], &in->options.deadline_us) != 0 ||
+        pm_py_vectors_take(state, "vectors", given[0], &in->vectors) != 0)
+        return -1;
+    if (given[1] != NULL && given[1] != Py_None) {
+        if (pm_py_ids_take(state, "ids", given[1], &in->ids) != 0) return -1;
+        in->has_ids = true;
+        if (in->ids.ids.count != in->vectors.rows) {
+            pm_py_refuse(state, POMAI_EINVAL, "there are %zu ids for %llu vectors", in->ids.ids.count,
+                         (unsigned long long)in->vectors.rows);
+            return -1;
+        }
+    }
+    if (pm_py_documents_take(state, given[2], given[3], in->vectors.rows, in->vectors.single, &in->documents) != 0)
+        return -1;
+    return take_expiry(state, given[4], in);
+}
+
+/* How many rows from `first` on fit into one put; at least one, which the engine refuses if that is too large. */
+static uint64_t chunk_rows(const add_input *in, uint64_t first)
+{
+    uint64_t row_bytes = in->vectors.dim * sizeof(float) + 8, left = in->vectors.rows - first, bytes = 0, rows = 0;
+    const pomai_bytes *documents = in->documents.bytes, *strings = in->ids.ids.string;
+    if (left > MAX_ROWS) left = MAX_ROWS;
+    if (documents == NULL && strings == NULL) {
+        uint64_t fit = POMAI_MAX_BATCH_BYTES / row_bytes;
+        if (fit == 0) return left < 1 ? left : 1;
+        return left < fit ? left : fit;
+    }
+    for (; rows < left; rows++) {
+        bytes += row_bytes + (documents != NULL ? documents[first + rows].size : 0) +
+                 (strings != NULL ? strings[first + rows].size : 0);
+        if (bytes > POMAI_MAX_BATCH_BYTES && rows > 0) break;
+    }
+    return rows;
+}
+
+static void fill_batch(const add_input *in, uint64_t first, uint64_t rows, pomai_batch *batch)
+{
+    batch->rows = rows;
+    batch->dim = in->vectors.dim;
+    batch->vectors = in->vectors.data + first * in->vectors.dim;
+    if (in->has_ids && in->ids.ids.string != NULL) batch->string_ids = in->ids.ids.string + first;
+    else if (in->has_ids) batch->u64_ids = in->ids.ids.u64 + first;
+    if (in->documents.bytes != NULL) batch->documents = in->documents.bytes + first;
+    if (in->has_expiry) batch->expiry_ns = in->expiry.ids.u64 + first;
+}
+
+/* The exception that is set tells how much of a batch that was split is stored. */
+static void tell_stored(uint64_t rows)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    PyObject *number = PyLong_FromUnsignedLongLong(rows);
+    if (number == NULL || value == NULL || PyObject_SetAttrString(value, "rows_stored", number) != 0) PyErr_Clear();
+    Py_XDECREF(number);
+    PyErr_Restore(type, value, trace);
+}
+
+/* Appends a run of assigned ids to `runs`, merging it with the last if it follows. */
+static int note_run(PyObject *runs, const pomai_ack *ack, uint64_t rows)
+{
+    PyObject *run = Py_BuildValue("(KK)", (unsigned long long)ack->first_id, (unsigned long long)rows);
+    int failed = run == NULL ? -1 : PyList_Append(runs, run);
+    Py_XDECREF(run);
+    return failed;
+}
+
+static int put_all(pm_py_collection *on, add_input *in, PyObject *runs)
+{
+    uint64_t done = 0, rows;
+    do {
+        pomai_batch batch = POMAI_BATCH_INIT;
+        pomai_error err = {0};
+        write_call call = {on->handle, &batch, NULL, &in->options, {0}};
+        uint64_t deadline = in->options.deadline_us;
+        bool raised;
+        rows = chunk_rows(in, done);
+        fill_batch(in, done, rows, &batch);
+        pomai_status status = pm_py_write(on, try_put, &call, deadline, &err, &raised);
+        in->options.deadline_us = deadline;
+        if (status == POMAI_OK && !raised && runs != NULL && note_run(runs, &call.ack, rows) != 0) raised = true;
+        if (status != POMAI_OK && !raised) pm_py_raise(on->state, &err);
+        if (status != POMAI_OK || raised) {
+            tell_stored(done);
+            return -1;
+        }
+        done += rows;
+        on->rows_hint += rows;
+        if (done < in->vectors.rows && PyErr_CheckSignals() != 0) {
+            tell_stored(done);
+            return -1;
+        }
+    } while (done < in->vectors.rows && rows > 0);
+    return 0;
+}
+
+static PyObject *given_ids(const add_input *in, PyObject *ids)
+{
+    if (in->ids.keep == NULL || PySequence_Check(ids) || in->ids.single) return Py_NewRef(ids);
+    return Py_NewRef(in->ids.keep); /* an iterator, which is used up */
+}
+
+PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"vectors", "ids", "documents", "metadata", "expiry", "durability",
+                                        "deadline_ms", NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    PyObject *given[7] = {NULL}, *runs = NULL, *made = NULL;
+    add_input in = {.options = POMAI_WRITE_OPTIONS_INIT};
+    if (pm_py_args("add", names, 7, args, count, keywords, given) != 0) return NULL;
+    if (take_input(on->state, given, &in) != 0) goto end;
+    if (!in.has_ids && (runs = PyList_New(0)) == NULL) goto end;
+    if (pm_py_begin(on) != 0) goto end;
+    int failed = put_all(on, &in, runs);
+    pm_py_end(on);
+    if (failed != 0) goto end;
+    if (in.has_ids) made = given_ids(&in, given[1]);
+    else made = pm_py_help(on->state, "assigned_ids", runs, in.vectors.single ? Py_True : Py_False, NULL);
+end:
+    Py_XDECREF(runs);
+    release_input(&in);
+    return made;
+}
+
+PyObject *pm_py_delete(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"ids", "durability", "deadline_ms", NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    pm_py_state *state = on->state;
+    PyObject *given[3] = {NULL};
+    pomai_write_options options = POMAI_WRITE_OPTIONS_INIT;
+    pomai_error err = {0};
+    pm_py_ids ids;
+    bool raised = false;
+    if (pm_py_args("delete", names, 3, args, count, keywords, given) != 0) return NULL;
+    if (given[0] == NULL) return pm_py_refuse_type(state, "delete() needs ids");
+    if (pm_py_durability(state, given[1], &options.durability) != 0 ||
+        pm_py_deadline(state, given[2], &options.deadline_us) != 0 ||
+        pm_py_ids_take(state, "ids", given[0], &ids) != 0)
+        return NULL;
+    if (pm_py_begin(on) != 0) {
+        pm_py_ids_release(&ids);
+        return NULL;
+    }
+    write_call call = {on->handle, NULL, &ids.ids, &options, {0}};
+    pomai_status status = POMAI_OK;
+    if (ids.ids.count > 0) status = pm_py_write(on, try_delete, &call, options.deadline_us, &err, &raised);
+    pm_py_end(on);
+    pm_py_ids_release(&ids);
+    if (raised) return NULL;
+    return status == POMAI_OK ? PyLong_FromUnsignedLongLong(call.ack.rows) : pm_py_raise(state, &err);
+}
