@@ -84,14 +84,14 @@ def _plain(value: Any) -> Any:
     for name in ("tolist", "item"):
         if hasattr(value, name):
             return getattr(value, name)()
-    raise InvalidTypeError(f"metadata: a {type(value).__name__} cannot be stored; expected what JSON has")
+    raise InvalidTypeError(f"metadata: a value of type {type(value).__name__} cannot be stored; expected what JSON has")
 
 
 def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
     if row is None:
         return None
     if not isinstance(row, Mapping):
-        raise InvalidTypeError(f"metadata[{i}] is a {type(row).__name__}; expected a dict or None")
+        raise InvalidTypeError(f"metadata[{i}] is of type {type(row).__name__}; expected a dict or None")
     for key in row:
         if not isinstance(key, str):
             raise InvalidTypeError(f"metadata[{i}] has the key {key!r}; expected str")
@@ -117,7 +117,7 @@ def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None
         for key, column in metadata.items():
             if isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Iterable):
                 raise InvalidTypeError(
-                    f"metadata[{key!r}] is a {type(column).__name__}; expected a column of {rows} values"
+                    f"metadata[{key!r}] is of type {type(column).__name__}; expected a column of {rows} values"
                 )
             columns[key] = column.tolist() if hasattr(column, "tolist") else list(column)
             if len(columns[key]) != rows:
@@ -125,7 +125,7 @@ def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None
         return [_encode({key: column[i] for key, column in columns.items()}, i) for i in range(rows)]
     if isinstance(metadata, (str, bytes)) or not isinstance(metadata, Iterable):
         raise InvalidTypeError(
-            f"metadata is a {type(metadata).__name__}; expected a list of dicts, or a dict of columns"
+            f"metadata is of type {type(metadata).__name__}; expected a list of dicts, or a dict of columns"
         )
     items = list(metadata)
     if len(items) != rows:

@@ -53,10 +53,11 @@ static PyObject *gather(pm_py_state *state, PyObject *documents, PyObject *metad
 {
     if (documents == NULL) {
         PyObject *count = PyLong_FromUnsignedLongLong(rows);
-        PyObject *made = count == NULL ? NULL
-                                       : pm_py_help(state, "encode_metadata", metadata, count,
-                                                    single ? Py_True : Py_False, NULL);
+        PyObject *flag = single ? Py_True : Py_False;
+        PyObject *list = count == NULL ? NULL : pm_py_help(state, "encode_metadata", metadata, count, flag, NULL);
+        PyObject *made = list == NULL ? NULL : PySequence_Tuple(list);
         Py_XDECREF(count);
+        Py_XDECREF(list);
         return made;
     }
     if (PyUnicode_Check(documents) || PyBytes_Check(documents)) {
