@@ -8,8 +8,7 @@
 #include <string.h>
 
 typedef struct {
-    PyObject_HEAD
-    pm_py_state *state;
+    PyObject_HEAD pm_py_state *state;
     pm_py_collection *on;
     pomai_block *handle; /* NULL: freed */
     PyObject *ids;
@@ -70,14 +69,13 @@ PyObject *pm_py_reserve(PyObject *self, PyObject *const *args, Py_ssize_t count,
     if (pm_py_count(on->state, "rows", given[0], &rows) != 0 || pm_py_count(on->state, "dim", given[1], &dim) != 0 ||
         pm_py_begin(on) != 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    if (dim == 0) {
+    Py_BEGIN_ALLOW_THREADS if (dim == 0)
+    {
         status = pomai_collection_get_info(on->handle, &info, &err);
         dim = status == POMAI_OK ? info.dim : 0;
     }
     if (status == POMAI_OK && dim != 0) status = pomai_reserve(on->handle, rows, dim, &block, &err);
-    Py_END_ALLOW_THREADS
-    pm_py_end(on);
+    Py_END_ALLOW_THREADS pm_py_end(on);
     if (status != POMAI_OK) return pm_py_raise(on->state, &err);
     if (dim == 0) return pm_py_refuse(on->state, POMAI_EDIM, "the collection has no dimension yet: give dim=");
     block_object *b = (block_object *)PyType_GenericAlloc(on->state->block, 0);
@@ -191,8 +189,9 @@ static PyMethodDef block_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static PyType_Slot block_slots[] = {
-    {Py_tp_doc, (void *)"Rows reserved in the engine's own storage: fill block.vectors within `with`. Stored at its end, "
-                        "dropped if an exception leaves it."},
+    {Py_tp_doc,
+     (void *)"Rows reserved in the engine's own storage: fill block.vectors within `with`. Stored at its end, "
+             "dropped if an exception leaves it."},
     {Py_tp_dealloc, (void *)block_dealloc},
     {Py_tp_getset, block_getset},
     {Py_tp_methods, block_methods},

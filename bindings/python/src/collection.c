@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Methods that are about the whole database or collection: they may take long, and run aside. */
 #include "core.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,18 +31,42 @@ static void admin_run(pm_py_job *job)
     pomai_error *err = &job->err;
     const pomai_snapshot *snapshot = job->snapshot == NULL ? NULL : job->snapshot->handle;
     switch (a->op) {
-    case FLUSH: job->status = pomai_flush(a->db, err); break;
-    case COMPACT: job->status = pomai_compact(a->db, a->collection, err); break;
-    case SYNC: job->status = pomai_sync(a->db, err); break;
-    case FREEZE: job->status = pomai_freeze(a->db, a->collection, err); break;
-    case DIGEST: job->status = pomai_digest(a->db, snapshot, a->out.digest, err); break;
-    case DROP: job->status = pomai_collection_drop(a->db, a->name, err); break;
-    case CREATE: job->status = pomai_collection_create(a->db, a->name, &a->options, &a->out.opened, err); break;
-    case OPEN: job->status = pomai_collection_open(a->db, a->name, &a->out.opened, err); break;
-    case SNAPSHOT: job->status = pomai_snapshot_open(a->db, &a->out.snapshot, err); break;
-    case STATS: job->status = pomai_stats(a->db, &a->out.json, err); break;
-    case LIST: job->status = pomai_collection_list(a->db, &a->out.names, &a->count, err); break;
-    case INFO: job->status = pomai_collection_get_info(a->collection, &a->out.info, err); break;
+    case FLUSH:
+        job->status = pomai_flush(a->db, err);
+        break;
+    case COMPACT:
+        job->status = pomai_compact(a->db, a->collection, err);
+        break;
+    case SYNC:
+        job->status = pomai_sync(a->db, err);
+        break;
+    case FREEZE:
+        job->status = pomai_freeze(a->db, a->collection, err);
+        break;
+    case DIGEST:
+        job->status = pomai_digest(a->db, snapshot, a->out.digest, err);
+        break;
+    case DROP:
+        job->status = pomai_collection_drop(a->db, a->name, err);
+        break;
+    case CREATE:
+        job->status = pomai_collection_create(a->db, a->name, &a->options, &a->out.opened, err);
+        break;
+    case OPEN:
+        job->status = pomai_collection_open(a->db, a->name, &a->out.opened, err);
+        break;
+    case SNAPSHOT:
+        job->status = pomai_snapshot_open(a->db, &a->out.snapshot, err);
+        break;
+    case STATS:
+        job->status = pomai_stats(a->db, &a->out.json, err);
+        break;
+    case LIST:
+        job->status = pomai_collection_list(a->db, &a->out.names, &a->count, err);
+        break;
+    case INFO:
+        job->status = pomai_collection_get_info(a->collection, &a->out.info, err);
+        break;
     }
 }
 
@@ -128,10 +153,10 @@ static PyObject *digest(pm_py_collection *on, PyObject *snapshot)
 {
     admin_job *a = admin(on, DIGEST, NULL, snapshot, true, NULL);
     if (a == NULL) return NULL;
-    PyObject *text = PyUnicode_FromFormat("%08lx%08lx%08lx%08lx", (unsigned long)(a->out.digest[0] >> 32),
-                                          (unsigned long)(a->out.digest[0] & UINT32_MAX),
-                                          (unsigned long)(a->out.digest[1] >> 32),
-                                          (unsigned long)(a->out.digest[1] & UINT32_MAX));
+    char digits[33];
+    (void)snprintf(digits, sizeof digits, "%016llx%016llx", (unsigned long long)a->out.digest[0],
+                   (unsigned long long)a->out.digest[1]);
+    PyObject *text = PyUnicode_FromString(digits);
     admin_release(&a->job);
     return text;
 }
@@ -353,14 +378,14 @@ static int close_snapshot(pm_py_snapshot *s)
     pomai_snapshot *handle = s->handle;
     if (handle == NULL) return 0;
     s->handle = NULL;
-    if (s->previous != NULL) s->previous->next = s->next;
-    else s->db->snapshots = s->next;
+    if (s->previous != NULL)
+        s->previous->next = s->next;
+    else
+        s->db->snapshots = s->next;
     if (s->next != NULL) s->next->previous = s->previous;
     s->db->base.users++; /* the database stays open meanwhile */
-    Py_BEGIN_ALLOW_THREADS
-    pomai_snapshot_close(handle);
-    Py_END_ALLOW_THREADS
-    s->db->base.users--;
+    Py_BEGIN_ALLOW_THREADS pomai_snapshot_close(handle);
+    Py_END_ALLOW_THREADS s->db->base.users--;
     return 0;
 }
 
@@ -401,8 +426,10 @@ static int close_collection(pm_py_collection *on)
         return -1;
     }
     if (on->handle == NULL) return 0;
-    if (on->previous != NULL) on->previous->next = on->next;
-    else on->db->collections = on->next;
+    if (on->previous != NULL)
+        on->previous->next = on->next;
+    else
+        on->db->collections = on->next;
     if (on->next != NULL) on->next->previous = on->previous;
     pomai_collection_close(on->handle);
     on->handle = NULL;
@@ -412,8 +439,8 @@ static int close_collection(pm_py_collection *on)
 static PyObject *py_close(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    int failed = is_database(self) ? pm_py_database_close((pm_py_database *)self)
-                                   : close_collection((pm_py_collection *)self);
+    int failed =
+        is_database(self) ? pm_py_database_close((pm_py_database *)self) : close_collection((pm_py_collection *)self);
     return failed != 0 ? NULL : Py_NewRef(Py_None);
 }
 

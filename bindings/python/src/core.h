@@ -21,15 +21,15 @@ typedef struct pm_py_job pm_py_job;
 /* State of the module; objects point to it, and keep it alive through their type. */
 typedef struct pm_py_state {
     PyTypeObject *collection, *database, *snapshot, *block, *view, *answer, *result, *results, *rows, *row, *hit;
-    PyObject *errors;        /* status -> class */
-    PyObject *base_error;    /* pomai.Error */
-    PyObject *type_error;    /* pomai.InvalidTypeError */
-    PyObject *fork_error;    /* pomai.ForkError */
-    PyObject *closed_error;  /* pomai.ClosedError */
-    PyObject *unsupported;   /* pomai.UnsupportedError */
-    PyObject *helpers;       /* pomai._helpers, at the first use */
-    PyObject *asarray;       /* numpy.asarray, None without NumPy, NULL: not looked for yet */
-    pm_py_database *open;    /* databases that are open */
+    PyObject *errors;       /* status -> class */
+    PyObject *base_error;   /* pomai.Error */
+    PyObject *type_error;   /* pomai.InvalidTypeError */
+    PyObject *fork_error;   /* pomai.ForkError */
+    PyObject *closed_error; /* pomai.ClosedError */
+    PyObject *unsupported;  /* pomai.UnsupportedError */
+    PyObject *helpers;      /* pomai._helpers, at the first use */
+    PyObject *asarray;      /* numpy.asarray, None without NumPy, NULL: not looked for yet */
+    pm_py_database *open;   /* databases that are open */
 } pm_py_state;
 
 pm_py_state *pm_py_state_of(PyObject *module);
@@ -84,11 +84,11 @@ bool pm_py_load_u64(const pm_py_numbers *numbers, const char *at, uint64_t *valu
 typedef struct pm_py_vectors {
     const float *data;
     uint64_t rows, dim;
-    bool single;      /* one vector of one dimension was given */
-    bool borrowed;    /* buffer is to be released */
+    bool single;   /* one vector of one dimension was given */
+    bool borrowed; /* buffer is to be released */
     Py_buffer buffer;
     float *owned;
-    PyObject *keep;   /* a DLPack capsule */
+    PyObject *keep; /* a DLPack capsule */
 } pm_py_vectors;
 
 int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out);
@@ -122,8 +122,7 @@ void pm_py_documents_release(pm_py_documents *documents);
 /* ---- handles ---- */
 
 typedef struct pm_py_collection {
-    PyObject_HEAD
-    pm_py_state *state;
+    PyObject_HEAD pm_py_state *state;
     pm_py_database *db; /* itself for a database; a reference for others */
     pomai_collection *handle;
     struct pm_py_collection *previous, *next; /* among those of the database; not for the database */
@@ -133,8 +132,7 @@ typedef struct pm_py_collection {
 } pm_py_collection;
 
 typedef struct pm_py_snapshot {
-    PyObject_HEAD
-    pm_py_state *state;
+    PyObject_HEAD pm_py_state *state;
     pm_py_database *db;
     pomai_snapshot *handle; /* NULL: closed */
     struct pm_py_snapshot *previous, *next;
@@ -150,7 +148,7 @@ struct pm_py_database {
     pm_py_job *jobs; /* under way, or abandoned and not reaped */
     pm_py_database *previous, *next;
     PyObject *path;
-    Py_ssize_t blocks; /* that are open */
+    Py_ssize_t blocks;   /* that are open */
     unsigned generation; /* of the process that opened it */
 };
 

@@ -16,7 +16,7 @@ static int check_open(pm_py_collection *on)
     }
     if (!on->closed && !on->db->base.closed) return 0;
     pm_py_refuse_as(on->state->closed_error, on->db->base.closed ? "the database is closed: open it again"
-                                                                : "the collection's handle is closed: open it again");
+                                                                 : "the collection's handle is closed: open it again");
     return -1;
 }
 
@@ -82,8 +82,7 @@ static int close_children(pm_py_database *db)
         child->previous = child->next = NULL;
         child->closed = true;
         child->handle = NULL;
-        Py_BEGIN_ALLOW_THREADS
-        pomai_snapshot_close(handle);
+        Py_BEGIN_ALLOW_THREADS pomai_snapshot_close(handle);
         Py_END_ALLOW_THREADS
     }
     return 0;
@@ -91,8 +90,10 @@ static int close_children(pm_py_database *db)
 
 static void unlink_open(pm_py_database *db)
 {
-    if (db->previous != NULL) db->previous->next = db->next;
-    else if (db->base.state->open == db) db->base.state->open = db->next;
+    if (db->previous != NULL)
+        db->previous->next = db->next;
+    else if (db->base.state->open == db)
+        db->base.state->open = db->next;
     if (db->next != NULL) db->next->previous = db->previous;
     db->previous = db->next = NULL;
 }
@@ -120,10 +121,8 @@ int pm_py_database_close(pm_py_database *db)
     db->handle = NULL;
     db->base.handle = NULL;
     unlink_open(db);
-    Py_BEGIN_ALLOW_THREADS
-    status = pomai_close(handle, &err);
-    Py_END_ALLOW_THREADS
-    if (status == POMAI_OK) return 0;
+    Py_BEGIN_ALLOW_THREADS status = pomai_close(handle, &err);
+    Py_END_ALLOW_THREADS if (status == POMAI_OK) return 0;
     pm_py_raise(db->base.state, &err);
     return -1;
 }
@@ -191,9 +190,9 @@ static int open_options(pm_py_state *state, PyObject *const *given, pomai_open_o
         }
         *words[i] = (uint32_t)value;
     }
-    static const char *const wide[] = {"wal_file_bytes", "flush_bytes",   "log_bytes", "freeze_rows",
+    static const char *const wide[] = {"wal_file_bytes", "flush_bytes",  "log_bytes", "freeze_rows",
                                        "segment_bytes",  "compact_rate", "scrub_rate"};
-    uint64_t *const values[] = {&options->wal_file_bytes, &options->flush_bytes,  &options->log_bytes,
+    uint64_t *const values[] = {&options->wal_file_bytes, &options->flush_bytes,   &options->log_bytes,
                                 &options->freeze_rows,    &options->segment_bytes, &options->compact_rate,
                                 &options->scrub_rate};
     for (int i = 0; i < 7; i++)
@@ -222,9 +221,10 @@ static PyObject *database_new(pm_py_state *state, pomai_db *handle, PyObject *pa
 
 PyObject *pm_py_open(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"path",          "flags",        "shards",     "group_ms",  "search_threads",
-                                        "mailbox_slots", "wal_file_bytes", "flush_bytes", "log_bytes", "freeze_rows",
-                                        "segment_bytes", "compact_rate", "scrub_rate", "durability", NULL};
+    static const char *const names[] = {
+        "path",          "flags",          "shards",      "group_ms",   "search_threads",
+        "mailbox_slots", "wal_file_bytes", "flush_bytes", "log_bytes",  "freeze_rows",
+        "segment_bytes", "compact_rate",   "scrub_rate",  "durability", NULL};
     pm_py_state *state = pm_py_state_of(module);
     PyObject *given[14] = {NULL}, *bytes = NULL;
     if (pm_py_args("open", names, 14, args, count, keywords, given) != 0) return NULL;
@@ -243,8 +243,10 @@ PyObject *pm_py_open(PyObject *module, PyObject *const *args, Py_ssize_t count, 
     o->job.orphan = open_orphan;
     if (pm_py_job_run(&o->job, true) != 0) return NULL;
     PyObject *db = NULL;
-    if (o->job.status == POMAI_OK) db = database_new(state, o->db, given[0]);
-    else pm_py_raise(state, &o->job.err);
+    if (o->job.status == POMAI_OK)
+        db = database_new(state, o->db, given[0]);
+    else
+        pm_py_raise(state, &o->job.err);
     free(o->path);
     free(o);
     return db;

@@ -66,8 +66,10 @@ static int take_items(pm_py_state *state, const char *what, pm_py_ids *ids)
     Py_ssize_t count = PyTuple_Size(ids->keep);
     bool strings = count > 0 && is_string(PyTuple_GetItem(ids->keep, 0));
     ids->ids.count = (size_t)count;
-    if (strings) ids->strings = calloc((size_t)count + 1, sizeof *ids->strings);
-    else ids->owned = calloc((size_t)count + 1, sizeof *ids->owned);
+    if (strings)
+        ids->strings = calloc((size_t)count + 1, sizeof *ids->strings);
+    else
+        ids->owned = calloc((size_t)count + 1, sizeof *ids->owned);
     if (ids->strings == NULL && ids->owned == NULL) {
         PyErr_NoMemory();
         return -1;

@@ -72,23 +72,25 @@ static int take_numbers(const pm_py_numbers *n, pm_py_vectors *out)
     out->owned = allocate(out->rows, out->dim, sizeof(float));
     if (out->owned == NULL) return -1;
     out->data = out->owned;
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < rows; i++)
-        convert_row(n, n->data + (n->ndim == 2 ? i * n->strides[0] : 0), n->strides[n->ndim - 1], dim,
-                    out->owned + i * dim);
-    Py_END_ALLOW_THREADS
-    return 0;
+    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t i = 0; i < rows; i++) convert_row(
+        n, n->data + (n->ndim == 2 ? i * n->strides[0] : 0), n->strides[n->ndim - 1], dim, out->owned + i * dim);
+    Py_END_ALLOW_THREADS return 0;
 }
 
 static int check_numbers(pm_py_state *state, const char *what, int ndim, const char *format, char kind)
 {
-    if (ndim == 0) pm_py_refuse(state, POMAI_EINVAL, "%s is one number (0 dimensions); expected " WANTED, what);
-    else if (ndim > 2) pm_py_refuse(state, POMAI_EINVAL, "%s has %d dimensions; expected " WANTED, what, ndim);
-    else if (kind == '?') pm_py_refuse_type(state, "%s holds bools; expected " WANTED, what);
+    if (ndim == 0)
+        pm_py_refuse(state, POMAI_EINVAL, "%s is one number (0 dimensions); expected " WANTED, what);
+    else if (ndim > 2)
+        pm_py_refuse(state, POMAI_EINVAL, "%s has %d dimensions; expected " WANTED, what, ndim);
+    else if (kind == '?')
+        pm_py_refuse_type(state, "%s holds bools; expected " WANTED, what);
     else if (kind == 0)
-        pm_py_refuse_type(state, "%s holds items of format '%.20s'; expected " WANTED " (other real numbers are converted)",
+        pm_py_refuse_type(state,
+                          "%s holds items of format '%.20s'; expected " WANTED " (other real numbers are converted)",
                           what, format);
-    else return 0;
+    else
+        return 0;
     return -1;
 }
 
@@ -188,7 +190,8 @@ static int fill_row(pm_py_state *state, const char *what, PyObject *items, Py_ss
         if (list_number(item, &to[j])) continue;
         if (row < 0)
             pm_py_refuse_type(state, "%s[%zd] is %R, not a number; expected " WANTED, what, j, Py_TYPE(item));
-        else pm_py_refuse_type(state, "%s[%zd][%zd] is %R, not a number; expected " WANTED, what, row, j, Py_TYPE(item));
+        else
+            pm_py_refuse_type(state, "%s[%zd][%zd] is %R, not a number; expected " WANTED, what, row, j, Py_TYPE(item));
         return -1;
     }
     return 0;
@@ -223,7 +226,8 @@ static int list_row(pm_py_state *state, const char *what, PyObject *item, Py_ssi
         goto end;
     }
     float *to = out->owned + (uint64_t)i * out->dim;
-    if (numbers != NULL) failed = fill_row(state, what, numbers, dim, i, to);
+    if (numbers != NULL)
+        failed = fill_row(state, what, numbers, dim, i, to);
     else {
         memcpy(to, row.data, (size_t)dim * sizeof(float));
         failed = 0;

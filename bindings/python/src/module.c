@@ -34,10 +34,11 @@ PyObject *pm_py_no_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 PyObject *pm_py_no_pickle(PyObject *self, PyObject *none)
 {
     (void)none;
-    PyErr_Format(PyExc_TypeError,
-                 "%R cannot be pickled or copied: it belongs to this process. Hand over the path, and open it read-only "
-                 "there; or hand over .ids and .distances",
-                 Py_TYPE(self));
+    PyErr_Format(
+        PyExc_TypeError,
+        "%R cannot be pickled or copied: it belongs to this process. Hand over the path, and open it read-only "
+        "there; or hand over .ids and .distances",
+        Py_TYPE(self));
     return NULL;
 }
 
@@ -59,20 +60,19 @@ static int make_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, Py
 static int execute(PyObject *module)
 {
     pm_py_state *s = pm_py_state_of(module);
-    bool failed =
-        pm_py_wait_init() != 0 || pm_py_errors_load(s) != 0 ||
-        make_type(module, &pm_py_collection_spec, NULL, &s->collection) != 0 ||
-        make_type(module, &pm_py_database_spec, s->collection, &s->database) != 0 ||
-        make_type(module, &pm_py_snapshot_spec, NULL, &s->snapshot) != 0 ||
-        make_type(module, &pm_py_block_spec, NULL, &s->block) != 0 ||
-        make_type(module, &pm_py_view_spec, NULL, &s->view) != 0 ||
-        make_type(module, &pm_py_answer_spec, NULL, &s->answer) != 0 ||
-        make_type(module, &pm_py_result_spec, NULL, &s->result) != 0 ||
-        make_type(module, &pm_py_results_spec, NULL, &s->results) != 0 ||
-        make_type(module, &pm_py_hit_spec, NULL, &s->hit) != 0 ||
-        make_type(module, &pm_py_rows_spec, NULL, &s->rows) != 0 ||
-        make_type(module, &pm_py_row_spec, NULL, &s->row) != 0 ||
-        PyModule_AddStringConstant(module, "__version__", pomai_version()) != 0;
+    bool failed = pm_py_wait_init() != 0 || pm_py_errors_load(s) != 0 ||
+                  make_type(module, &pm_py_collection_spec, NULL, &s->collection) != 0 ||
+                  make_type(module, &pm_py_database_spec, s->collection, &s->database) != 0 ||
+                  make_type(module, &pm_py_snapshot_spec, NULL, &s->snapshot) != 0 ||
+                  make_type(module, &pm_py_block_spec, NULL, &s->block) != 0 ||
+                  make_type(module, &pm_py_view_spec, NULL, &s->view) != 0 ||
+                  make_type(module, &pm_py_answer_spec, NULL, &s->answer) != 0 ||
+                  make_type(module, &pm_py_result_spec, NULL, &s->result) != 0 ||
+                  make_type(module, &pm_py_results_spec, NULL, &s->results) != 0 ||
+                  make_type(module, &pm_py_hit_spec, NULL, &s->hit) != 0 ||
+                  make_type(module, &pm_py_rows_spec, NULL, &s->rows) != 0 ||
+                  make_type(module, &pm_py_row_spec, NULL, &s->row) != 0 ||
+                  PyModule_AddStringConstant(module, "__version__", pomai_version()) != 0;
     return failed ? -1 : 0;
 }
 
@@ -113,8 +113,15 @@ static PyMethodDef functions[] = {
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)execute}, {0, NULL}};
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "pomai._core", "The extension under pomai.", sizeof(pm_py_state), functions, slots, traverse,
-    NULL, NULL,
+    PyModuleDef_HEAD_INIT,
+    "pomai._core",
+    "The extension under pomai.",
+    sizeof(pm_py_state),
+    functions,
+    slots,
+    traverse,
+    NULL,
+    NULL,
 };
 
 PyMODINIT_FUNC PyInit__core(void)

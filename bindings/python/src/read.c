@@ -20,8 +20,7 @@ PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     if (pm_py_args("get", names, 1, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(on->state, "get() needs an id or a list of ids");
     if (pm_py_bool(given[1], &vectors) != 0 || pm_py_bool(given[2], &documents) != 0 ||
-        pm_py_mode(on->state, given[4], &options.mode) != 0 ||
-        pm_py_ids_take(on->state, "ids", given[0], &ids) != 0)
+        pm_py_mode(on->state, given[4], &options.mode) != 0 || pm_py_ids_take(on->state, "ids", given[0], &ids) != 0)
         return NULL;
     bool begun = pm_py_begin(on) == 0;
     if (!begun || pm_py_snapshot_begin(on, given[3], &snapshot) != 0) {
@@ -32,10 +31,8 @@ PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     pomai_rows *rows = NULL;
     pomai_status status;
     if (snapshot != NULL) options.snapshot = snapshot->handle;
-    Py_BEGIN_ALLOW_THREADS
-    status = pomai_get(on->handle, &ids.ids, &options, &rows, &err);
-    Py_END_ALLOW_THREADS
-    pm_py_snapshot_end(snapshot);
+    Py_BEGIN_ALLOW_THREADS status = pomai_get(on->handle, &ids.ids, &options, &rows, &err);
+    Py_END_ALLOW_THREADS pm_py_snapshot_end(snapshot);
     pm_py_end(on);
     if (status != POMAI_OK) {
         pm_py_ids_release(&ids);
@@ -84,12 +81,14 @@ static void search_release(pm_py_job *job)
 
 static int take_include_word(pm_py_state *state, PyObject *word, uint32_t *include)
 {
-    static const char *const words[] = {"id",       "ids",      "distance", "distances", "document",
+    static const char *const words[] = {"id",        "ids",      "distance", "distances", "document",
                                         "documents", "metadata", "vector",   "vectors",   NULL};
     int found = pm_py_word(state, "include", word, words);
     if (found < 0) return -1;
-    if (found >= 7) *include |= POMAI_INCLUDE_VECTORS;
-    else if (found >= 4) *include |= POMAI_INCLUDE_DOCUMENTS;
+    if (found >= 7)
+        *include |= POMAI_INCLUDE_VECTORS;
+    else if (found >= 4)
+        *include |= POMAI_INCLUDE_DOCUMENTS;
     return 0;
 }
 
@@ -180,7 +179,7 @@ static PyObject *search_answer(pm_py_collection *on, search_job *s)
 
 PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"vectors", "k",    "filters", "include", "deadline_ms", "snapshot",
+    static const char *const names[] = {"vectors", "k",     "filters", "include", "deadline_ms", "snapshot",
                                         "mode",    "exact", "recall",  "vector",  NULL};
     pm_py_collection *on = (pm_py_collection *)self;
     PyObject *given[10] = {NULL}, *made = NULL;
@@ -208,8 +207,10 @@ PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, 
     if (aside) { /* it may outlive this call */
         search_job *moved = malloc(sizeof *moved);
         if (moved != NULL) *moved = *s;
-        if (moved != NULL) s = moved;
-        else aside = false;
+        if (moved != NULL)
+            s = moved;
+        else
+            aside = false;
     }
     if (pm_py_job_run(&s->job, aside) != 0) return NULL;
     made = search_answer(on, s);

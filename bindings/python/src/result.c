@@ -5,8 +5,7 @@
 #include <string.h>
 
 typedef struct {
-    PyObject_HEAD
-    pm_py_state *state;
+    PyObject_HEAD pm_py_state *state;
     pomai_result *result;
     uint64_t dim;
     bool strings;
@@ -14,8 +13,7 @@ typedef struct {
 
 /* Result: query `at`. Hit: neighbour `hit` of it. Results: all queries. */
 typedef struct {
-    PyObject_HEAD
-    answer_object *answer;
+    PyObject_HEAD answer_object *answer;
     size_t at, hit;
 } part_object;
 
@@ -274,7 +272,8 @@ static PyObject *results_table(part_object *r, char format)
             bool there = i < pomai_result_count(a->result, q);
             if (format == 'd')
                 ((double *)data)[q * width + i] = there ? pomai_result_distances(a->result, q)[i] : (double)INFINITY;
-            else ((uint64_t *)data)[q * width + i] = there ? pomai_result_ids(a->result, q)[i] : UINT64_MAX;
+            else
+                ((uint64_t *)data)[q * width + i] = there ? pomai_result_ids(a->result, q)[i] : UINT64_MAX;
         }
     return pm_py_array(a->state, view);
 }

@@ -6,16 +6,14 @@
 #include <string.h>
 
 typedef struct {
-    PyObject_HEAD
-    pm_py_state *state;
+    PyObject_HEAD pm_py_state *state;
     pomai_rows *rows;
     pm_py_ids ids;
     bool vectors, documents;
 } rows_object;
 
 typedef struct {
-    PyObject_HEAD
-    rows_object *rows;
+    PyObject_HEAD rows_object *rows;
     size_t at;
 } row_object;
 
@@ -115,8 +113,7 @@ static PyObject *rows_vectors(PyObject *self, void *unused)
     for (Py_ssize_t i = 0; together && i < count; i++)
         together = first != NULL && pomai_rows_vector(r->rows, (size_t)i) == first + i * dim;
     if (together)
-        return pm_py_array(r->state,
-                           pm_py_view(r->state, self, (void *)(uintptr_t)first, 'f', count, dim, false));
+        return pm_py_array(r->state, pm_py_view(r->state, self, (void *)(uintptr_t)first, 'f', count, dim, false));
     void *data = NULL;
     PyObject *view = pm_py_view_new(r->state, 'f', count, dim, &data);
     if (view == NULL) return NULL;
@@ -143,8 +140,8 @@ static PyObject *row_vector(PyObject *self, void *unused)
     (void)unused;
     if (!r->vectors) return Py_NewRef(Py_None);
     float *vector = (float *)(uintptr_t)pomai_rows_vector(r->rows, row->at);
-    return pm_py_array(r->state, pm_py_view(r->state, (PyObject *)r, vector, 'f',
-                                            (Py_ssize_t)pomai_rows_dim(r->rows), -1, false));
+    return pm_py_array(
+        r->state, pm_py_view(r->state, (PyObject *)r, vector, 'f', (Py_ssize_t)pomai_rows_dim(r->rows), -1, false));
 }
 
 static PyObject *row_document(PyObject *self, void *unused)

@@ -5,8 +5,7 @@
 #include <string.h>
 
 typedef struct {
-    PyObject_HEAD
-    PyObject *owner;
+    PyObject_HEAD PyObject *owner;
     void *data, *owned;
     char format[2];
     int ndim;
@@ -100,8 +99,10 @@ PyObject *pm_py_array(pm_py_state *state, PyObject *exporter)
     PyObject *array = NULL;
     if (exporter == NULL) return NULL;
     if (find_numpy(state) == 0) {
-        if (state->asarray == Py_None) array = PyMemoryView_FromObject(exporter);
-        else array = PyObject_CallFunctionObjArgs(state->asarray, exporter, NULL);
+        if (state->asarray == Py_None)
+            array = PyMemoryView_FromObject(exporter);
+        else
+            array = PyObject_CallFunctionObjArgs(state->asarray, exporter, NULL);
     }
     Py_DECREF(exporter);
     return array;

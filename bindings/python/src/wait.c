@@ -57,10 +57,8 @@ int pm_py_wait_idle(pm_py_database *db, const Py_ssize_t *users)
         pm_py_jobs_reap(db);
         if (*users == 0) return 0;
         struct timespec pause = {0, 1000000};
-        Py_BEGIN_ALLOW_THREADS
-        nanosleep(&pause, NULL);
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() != 0) return -1;
+        Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() != 0) return -1;
     }
 }
 
@@ -87,8 +85,10 @@ static void settle(pm_py_job *job)
 static void unlist(pm_py_job *job)
 {
     if (!job->listed) return;
-    if (job->previous != NULL) job->previous->next = job->next;
-    else job->on->db->jobs = job->next;
+    if (job->previous != NULL)
+        job->previous->next = job->next;
+    else
+        job->on->db->jobs = job->next;
     if (job->next != NULL) job->next->previous = job->previous;
     job->listed = false;
 }
@@ -184,18 +184,14 @@ int pm_py_job_run(pm_py_job *job, bool aside)
 {
     enlist(job);
     if (!aside || !pm_py_main_thread() || !start(job)) {
-        Py_BEGIN_ALLOW_THREADS
-        job->run(job);
-        Py_END_ALLOW_THREADS
-        finish(job);
+        Py_BEGIN_ALLOW_THREADS job->run(job);
+        Py_END_ALLOW_THREADS finish(job);
         return 0;
     }
     for (;;) {
         bool done;
-        Py_BEGIN_ALLOW_THREADS
-        done = wait_slice(job);
-        Py_END_ALLOW_THREADS
-        if (done) break;
+        Py_BEGIN_ALLOW_THREADS done = wait_slice(job);
+        Py_END_ALLOW_THREADS if (done) break;
         if (PyErr_CheckSignals() == 0) continue;
         abandon(job);
         return -1;
@@ -226,10 +222,8 @@ pomai_status pm_py_write(pm_py_collection *on, pm_py_attempt attempt, void *cont
     for (;;) {
         uint64_t slice = left < WRITE_SLICE_US ? left : WRITE_SLICE_US;
         pomai_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = attempt(context, slice, err);
-        Py_END_ALLOW_THREADS
-        if ((status != POMAI_EDEADLINE && status != POMAI_EBUSY) || slice == left) return status;
+        Py_BEGIN_ALLOW_THREADS status = attempt(context, slice, err);
+        Py_END_ALLOW_THREADS if ((status != POMAI_EDEADLINE && status != POMAI_EBUSY) || slice == left) return status;
         if (left != UINT64_MAX) left -= slice;
         /* A signal handler may close the database: it must not wait for this call. */
         pm_py_end(on);

@@ -107,8 +107,10 @@ static void fill_batch(const add_input *in, uint64_t first, uint64_t rows, pomai
     batch->rows = rows;
     batch->dim = in->vectors.dim;
     batch->vectors = in->vectors.data + first * in->vectors.dim;
-    if (in->has_ids && in->ids.ids.string != NULL) batch->string_ids = in->ids.ids.string + first;
-    else if (in->has_ids) batch->u64_ids = in->ids.ids.u64 + first;
+    if (in->has_ids && in->ids.ids.string != NULL)
+        batch->string_ids = in->ids.ids.string + first;
+    else if (in->has_ids)
+        batch->u64_ids = in->ids.ids.u64 + first;
     if (in->documents.bytes != NULL) batch->documents = in->documents.bytes + first;
     if (in->has_expiry) batch->expiry_ns = in->expiry.ids.u64 + first;
 }
@@ -171,8 +173,8 @@ static PyObject *given_ids(const add_input *in, PyObject *ids)
 
 PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"vectors", "ids", "documents", "metadata", "expiry", "durability",
-                                        "deadline_ms", NULL};
+    static const char *const names[] = {"vectors", "ids",        "documents",   "metadata",
+                                        "expiry",  "durability", "deadline_ms", NULL};
     pm_py_collection *on = (pm_py_collection *)self;
     PyObject *given[7] = {NULL}, *runs = NULL, *made = NULL;
     add_input in = {.options = POMAI_WRITE_OPTIONS_INIT};
@@ -183,8 +185,10 @@ PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     int failed = put_all(on, &in, runs);
     pm_py_end(on);
     if (failed != 0) goto end;
-    if (in.has_ids) made = given_ids(&in, given[1]);
-    else made = pm_py_help(on->state, "assigned_ids", runs, in.vectors.single ? Py_True : Py_False, NULL);
+    if (in.has_ids)
+        made = given_ids(&in, given[1]);
+    else
+        made = pm_py_help(on->state, "assigned_ids", runs, in.vectors.single ? Py_True : Py_False, NULL);
 end:
     Py_XDECREF(runs);
     release_input(&in);
@@ -204,8 +208,7 @@ PyObject *pm_py_delete(PyObject *self, PyObject *const *args, Py_ssize_t count, 
     if (pm_py_args("delete", names, 3, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(state, "delete() needs ids");
     if (pm_py_durability(state, given[1], &options.durability) != 0 ||
-        pm_py_deadline(state, given[2], &options.deadline_us) != 0 ||
-        pm_py_ids_take(state, "ids", given[0], &ids) != 0)
+        pm_py_deadline(state, given[2], &options.deadline_us) != 0 || pm_py_ids_take(state, "ids", given[0], &ids) != 0)
         return NULL;
     if (pm_py_begin(on) != 0) {
         pm_py_ids_release(&ids);
