@@ -211,10 +211,6 @@ static PyObject *collection_new(pm_py_collection *on, admin_job *a)
     pomai_collection *handle = a->out.opened;
     pm_py_database *db = on->db;
     admin_release(&a->job);
-    if (db->base.closed) { /* meanwhile, from another thread */
-        pm_py_collection *closed = on;
-        return pm_py_begin(closed) != 0 ? NULL : Py_NewRef(Py_None);
-    }
     pm_py_collection *made = (pm_py_collection *)PyType_GenericAlloc(on->state->collection, 0);
     if (made == NULL) {
         pomai_collection_close(handle);

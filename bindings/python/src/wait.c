@@ -66,7 +66,6 @@ int pm_py_wait_idle(pm_py_database *db, const Py_ssize_t *users)
 
 static bool is_done(pm_py_job *job)
 {
-    if (job->shared == NULL) return true;
     pthread_mutex_lock(&job->shared->mutex);
     bool done = job->shared->done;
     pthread_mutex_unlock(&job->shared->mutex);
@@ -182,12 +181,12 @@ static void abandon(pm_py_job *job)
 
 int pm_py_job_run(pm_py_job *job, bool aside)
 {
-    enlist(job);
     if (!aside || !pm_py_main_thread() || !start(job)) {
         Py_BEGIN_ALLOW_THREADS job->run(job);
         Py_END_ALLOW_THREADS finish(job);
         return 0;
     }
+    enlist(job); /* under the GIL: nobody has looked since it began */
     for (;;) {
         bool done;
         Py_BEGIN_ALLOW_THREADS done = wait_slice(job);
