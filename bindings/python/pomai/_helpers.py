@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import importlib
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,15 @@ def check_same(info: Info, dim: int, metric: str | None, ids: str | None, ttl: A
     return True
 
 
+@functools.cache
+def _numpy() -> Any:
+    """NumPy, at the first use: it is no requirement, and takes a while to load."""
+    try:
+        return importlib.import_module("numpy")
+    except ImportError:
+        return None
+
+
 def assigned_ids(runs: Sequence[tuple[int, int]], single: bool) -> Any:
     """Ids of consecutive runs (first, count): an array of uint64, or a range; for one vector an int."""
     if single:
@@ -69,7 +79,7 @@ def assigned_ids(runs: Sequence[tuple[int, int]], single: bool) -> Any:
             merged[-1] = (merged[-1][0], merged[-1][1] + count)
         else:
             merged.append((first, count))
-    numpy = sys.modules.get("numpy")
+    numpy = _numpy()
     if numpy is None:
         ranges = [range(first, first + count) for first, count in merged]
         return ranges[0] if len(ranges) == 1 else [i for r in ranges for i in r]

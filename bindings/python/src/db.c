@@ -22,6 +22,7 @@ static int check_open(pm_py_collection *on)
 
 int pm_py_begin(pm_py_collection *on)
 {
+    if (on->db->jobs != NULL && on->db->generation == pm_py_generation()) pm_py_jobs_reap(on->db);
     if (check_open(on) != 0) return -1;
     on->users++;
     on->db->base.users += on != &on->db->base;
