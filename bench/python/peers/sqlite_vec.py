@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peers import Durability, Peer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Adapter(Peer):
+    name = "sqlite-vec"
+    # Pythons whose own sqlite3 cannot load extensions need the second one.
+    packages = ("sqlite-vec", "pysqlite3-binary")
+    distribution = "sqlite-vec"
+    handed = "executemany over the array's rows, one transaction a batch"
+    index = "none; it has exact search only"
+    durability = Durability("TODO", "TODO", "TODO")
+
+    def open(self, path: Path, dim: int) -> None:
+        import sqlite3
+
+        import sqlite_vec
+
+        self.db = sqlite3.connect(path / "rows.db")
+        if not hasattr(self.db, "enable_load_extension"):
+            import pysqlite3.dbapi2
+
+            self.db = pysqlite3.dbapi2.connect(str(path / "rows.db"))
+        self.db.enable_load_extension(True)
+        sqlite_vec.load(self.db)
+        self.db.execute(f"create virtual table if not exists docs using vec0(embedding float[{dim}])")
+
+    def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
+        with self.db:
+            self.db.executemany("insert into docs(rowid, embedding) values (?, ?)", zip(ids.tolist(), vectors))
+
+    def count(self) -> int:
+        return self.db.execute("select count(*) from docs").fetchone()[0]
+
+    def close(self) -> None:
+        self.db.close()
