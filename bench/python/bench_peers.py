@@ -26,12 +26,13 @@ import venvs
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-BATCHES = (1, 1000, 10000)
+BATCHES = "1,1000,10000"
+QUICK_BATCHES = "1,1000"
 CALLS = {1: 300, 1000: 20, 10000: 4}
 QUICK_CALLS = {1: 50, 1000: 5, 10000: 2}
 PROBE_CALLS = 10
 TIMEOUT = 600  # seconds for one process
-SYNCS = "fsync,fdatasync,msync,sync_file_range,sync,syncfs"
+SYNCS = "fsync,fdatasync,msync,sync,syncfs"  # sync_file_range leaves the disk's cache alone
 MARKS = "access,faccessat,faccessat2"
 
 
@@ -52,6 +53,10 @@ class Row:
     @property
     def label(self) -> str:
         return f"{self.peer.name} + flush" if self.flush else self.peer.name
+
+    @property
+    def stated(self) -> peers.Durability:
+        return self.peer.flushed if self.flush and self.peer.flushed else self.peer.durability
 
 
 class Failed(Exception):
@@ -104,7 +109,7 @@ def count_syncs(trace: Path, directory: Path) -> dict[str, Any]:
             calls += 1
         elif "openat(" in line:
             opened += bool(re.search(r"O_D?SYNC", line)) and str(directory) in line
-        elif re.search(r"\b(fsync|fdatasync|sync|syncfs|sync_file_range|msync)\(", line):
+        elif re.search(r"\b(fsync|fdatasync|sync|syncfs|msync)\(", line):
             if "msync(" in line and "MS_SYNC" not in line:
                 continue
             if running:
@@ -209,17 +214,15 @@ def report(rows: list[Row], batches: list[int]) -> None:
         head += [f"vec/s, {batch:,} a call", "of ours"]
     lines = [head]
     for row in there:
-        stated = row.peer.durability
-        if row.flush:
-            stated = peers.Durability("all", "all", row.peer.flush_call)
-        line = [row.label, row.version, stated.kill, stated.power]
+        line = [row.label, row.version, row.stated.kill, row.stated.power]
         for batch in batches:
             line += cells(row, ours, batch)
         lines.append(line)
     print_table(lines)
     if any(row.seen for row in there):
-        print(f"Seen: rows left after SIGKILL behind {PROBE_CALLS + 1} calls; syncs within a call of 1 and of 1,000 rows.")
+        print(f"Seen: rows left by SIGKILL after {PROBE_CALLS + 1} calls; syncs within a call of 1 and of 1,000 rows.")
         print_table([["engine", "left", "syncs a call"], *([row.label, survives(row), synced(row)] for row in there)])
+    print_table([["engine", "durability is known from"], *([row.label, row.stated.known] for row in there)])
     print_table([["engine", "a batch is", "index"], *([r.peer.name, r.peer.handed, r.peer.index]
                                                        for r in there if not r.flush)])  # fmt: skip
     for row in rows:
@@ -252,7 +255,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of few calls, to see that everything works")
     parser.add_argument("--only", default="", metavar="NAME,NAME", help=f"of: {', '.join(peers.NAMES)}")
     parser.add_argument("--rounds", type=int, help="rounds (3; quick: 1)")
-    parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="rows a call (%(default)s)")
+    parser.add_argument("--batches", help=f"rows a call ({BATCHES}; quick: {QUICK_BATCHES})")
     parser.add_argument("--limit", type=float, help="a slice makes no further call after these seconds (20; quick: 5)")
     parser.add_argument("--no-flush", action="store_true", help="no rows for engines with a flush after every call")
     parser.add_argument("--no-durability", action="store_true", help="do not kill processes, do not trace syncs")
@@ -265,7 +268,8 @@ def arguments() -> argparse.Namespace:
     unknown = set(args.names) - set(peers.NAMES)
     if unknown:
         parser.error(f"no adapter for {', '.join(sorted(unknown))}; there are {', '.join(peers.NAMES)}")
-    args.batches = [int(batch) for batch in args.batches.split(",")]
+    chosen = args.batches or (QUICK_BATCHES if args.quick else BATCHES)
+    args.batches = [int(batch) for batch in chosen.split(",")]
     args.rounds = args.rounds or (1 if args.quick else 3)
     args.limit = args.limit or (5 if args.quick else 20)
     return args
@@ -290,7 +294,7 @@ def as_json(args: argparse.Namespace, rows: list[Row]) -> dict[str, Any]:
             {
                 "name": row.label, "version": row.version, "installed": bool(row.python), "reason": row.reason,
                 "flush": row.peer.flush_call if row.flush else "", "handed": row.peer.handed, "index": row.peer.index,
-                "durability": vars(row.peer.durability), "seen": row.seen, "slices": row.slices,
+                "durability": vars(row.stated), "seen": row.seen, "slices": row.slices,
                 "failures": row.failures,
             }
             for row in rows
@@ -318,6 +322,8 @@ def main() -> int:
                 print(f"==> round {round_ + 1} of {args.rounds}, {batch:,} rows a call", file=sys.stderr)
                 for row in there:
                     run_slice(row, directory, batch, calls.get(batch, 4), args.limit, round_)
+    except KeyboardInterrupt:
+        print("==> interrupted: what there is", file=sys.stderr)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         (args.dir / "trace").unlink(missing_ok=True)

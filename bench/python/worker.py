@@ -12,14 +12,18 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import peers
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SEED = 20260101
 BEGIN, END = "call-begins", "call-ends"  # files that are not there: asking for them marks a place in a trace
 
 
-def rows(first: int, count: int, dim: int):
+def rows(first: int, count: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows first, first + 1, ... of the data: the same ones for every engine and every round."""
     import numpy as np
 

@@ -37,7 +37,8 @@ class Peer:
     handed: ClassVar[str]  # how a batch goes from NumPy to the engine
     index: ClassVar[str]  # what its default does about an index while rows come in
     durability: ClassVar[Durability]
-    flush_call: ClassVar[str] = ""  # its documented call that makes rows durable, where adding does not
+    flush_call: ClassVar[str] = ""  # its documented call that brings rows to disk, where adding does not
+    flushed: ClassVar[Durability | None] = None  # what holds after that call
     max_batch: int | None = None  # the largest batch that it takes; may be known only after open()
 
     def version(self) -> str:

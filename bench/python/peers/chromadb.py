@@ -16,7 +16,9 @@ class Adapter(Peer):
     distribution = "chromadb"
     handed = "the array; ids as strings"
     index = "its default: HNSW, built while rows come in"
-    durability = Durability("TODO", "TODO", "TODO")
+    durability = Durability(
+        "all", "all", "seen: SQLite's rollback journal and database are synced before add() returns"
+    )
 
     def open(self, path: Path, dim: int) -> None:
         import chromadb

@@ -16,7 +16,9 @@ class Adapter(Peer):
     distribution = "lancedb"
     handed = "an Arrow batch over the array's memory"
     index = "none until one is made; each add is a new version of the table"
-    durability = Durability("TODO", "TODO", "TODO")
+    durability = Durability(
+        "all", "not synced", "seen: no sync in add(); files are written under another name, then renamed"
+    )
 
     def open(self, path: Path, dim: int) -> None:
         import lancedb

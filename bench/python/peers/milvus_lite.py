@@ -16,8 +16,13 @@ class Adapter(Peer):
     distribution = "milvus-lite"
     handed = "a dict a row, as MilvusClient.insert wants it"
     index = "none is made; a schema without one"
-    durability = Durability("TODO", "TODO", "TODO")
+    durability = Durability(
+        "all", "not synced", "its source: the log is synced only when it is closed (sync_mode close); seen: no sync"
+    )
     flush_call = "MilvusClient.flush()"
+    flushed = Durability(
+        "all", "in part", "seen: log and manifest are synced, then the log is deleted; the Parquet file never is synced"
+    )
 
     def open(self, path: Path, dim: int) -> None:
         from pymilvus import DataType, MilvusClient
@@ -39,7 +44,7 @@ class Adapter(Peer):
 
     def count(self) -> int:
         self.client.load_collection("docs")
-        return self.client.query("docs", "", output_fields=["count(*)"])[0]["count(*)"]
+        return int(self.client.query("docs", "", output_fields=["count(*)"])[0]["count(*)"])
 
     def close(self) -> None:
         self.client.close()

@@ -14,10 +14,14 @@ class Adapter(Peer):
     name = "omendb"
     packages = ("omendb",)
     distribution = "omendb"
-    handed = "the array; ids as strings"
+    handed = "the array (one row: the form for one); ids as strings"
     index = "its default: HNSW, built while rows come in"
-    durability = Durability("TODO", "TODO", "TODO")
+    durability = Durability(
+        "one row a call: all; batches: none", "the same",
+        "documented: batches skip the log and are not durable until flush(); seen: one row is logged and synced",
+    )  # fmt: skip
     flush_call = "db.flush()"
+    flushed = Durability("all", "all", "documented; seen: fsync, msync")
 
     def open(self, path: Path, dim: int) -> None:
         import omendb
@@ -29,6 +33,9 @@ class Adapter(Peer):
             self.db = omendb.create(where, {"dense": {"dim": dim}, "metric": "l2"})
 
     def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
+        if len(ids) == 1:  # this form is in the log, a batch is not
+            self.db.set(str(ids[0]), vectors[0])
+            return
         self.db.set(ids=list(map(str, ids.tolist())), vectors=vectors)
 
     def flush(self) -> None:

@@ -26,7 +26,7 @@ class Adapter(Peer):
         self.fd = os.open(path / "rows", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
     def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        written = os.writev(self.fd, (ids, vectors))
+        written = os.writev(self.fd, [ids.data, vectors.data])
         if written != ids.nbytes + vectors.nbytes:
             raise OSError(f"wrote {written} bytes only")
         os.fdatasync(self.fd)

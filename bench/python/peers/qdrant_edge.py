@@ -16,8 +16,9 @@ class Adapter(Peer):
     distribution = "qdrant-edge-py"
     handed = "a Point a row (it has nothing for batches)"
     index = "none until optimize() is called"
-    durability = Durability("TODO", "TODO", "TODO")
+    durability = Durability("all", "not synced", "seen: update() writes its log through memory and syncs nothing")
     flush_call = "EdgeShard.flush()"
+    flushed = Durability("all", "all", "documented: flush changes to disk; seen: msync(MS_SYNC), fsync")
 
     def open(self, path: Path, dim: int) -> None:
         import qdrant_edge

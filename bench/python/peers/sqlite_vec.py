@@ -17,7 +17,9 @@ class Adapter(Peer):
     distribution = "sqlite-vec"
     handed = "executemany over the array's rows, one transaction a batch"
     index = "none; it has exact search only"
-    durability = Durability("TODO", "TODO", "TODO")
+    durability = Durability(
+        "all", "all", "SQLite's documentation: a rollback journal with synchronous=FULL, the default; seen: syncs"
+    )
 
     def open(self, path: Path, dim: int) -> None:
         import sqlite3
@@ -38,7 +40,7 @@ class Adapter(Peer):
             self.db.executemany("insert into docs(rowid, embedding) values (?, ?)", zip(ids.tolist(), vectors))
 
     def count(self) -> int:
-        return self.db.execute("select count(*) from docs").fetchone()[0]
+        return int(self.db.execute("select count(*) from docs").fetchone()[0])
 
     def close(self) -> None:
         self.db.close()

@@ -16,8 +16,14 @@ class Adapter(Peer):
     distribution = "zvec"
     handed = "a Doc a row (it has nothing for batches), ids as strings"
     index = "its default: flat"
-    durability = Durability("TODO", "TODO", "TODO")
+    durability = Durability(
+        "all", "not synced", "seen: insert() writes its log and syncs nothing; its README promises power failure too"
+    )
     flush_call = "Collection.flush()"
+    flushed = Durability(
+        "all", "in part",
+        "documented as durable; seen: the log is synced, then deleted, while the vectors are msync(MS_ASYNC) only",
+    )  # fmt: skip
     max_batch = 1024
 
     def open(self, path: Path, dim: int) -> None:
