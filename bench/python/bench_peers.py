@@ -259,7 +259,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, help="a slice makes no further call after these seconds (20; quick: 5)")
     parser.add_argument("--no-flush", action="store_true", help="no rows for engines with a flush after every call")
     parser.add_argument("--no-durability", action="store_true", help="do not kill processes, do not trace syncs")
-    parser.add_argument("--ours", type=Path, default=ROOT / "python", help="PomaiDB's Python package or its wheel")
+    parser.add_argument("--ours", type=Path, default=ROOT, help="PomaiDB's Python package or its wheel")
     parser.add_argument("--upgrade", action="store_true", help="the newest version of each engine")
     parser.add_argument("--dir", type=Path, default=ROOT / "build" / "bench-peers", help="on the disk to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything as one JSON object")
