@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Orders that a soak draws seldom, on the simulated machine: who is at a named boundary is held there while others go
+ * on. And what a power loss leaves at the worst instant, in every way it can.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../support/scene.h"
+#include "base/point.h"
+#include "core/shard/shard_int.h"
+
+#define MS UINT64_C(1000000)
+
+/* ---- holding ---- */
+
+enum { HOLDINGS = 3 };
+
+typedef struct holding {
+    bool armed, held;
+    enum pm_point point;
+    const _Atomic uint32_t *word; /* whose waking is held, after it was woken; NULL: a point */
+} holding;
+
+static struct {
+    struct scene *scene;
+    void (*machine)(enum pm_point point);
+    void (*wake)(const pm_os *os, _Atomic uint32_t *word);
+    holding at[HOLDINGS];
+} held;
+
+static void hold(holding *h)
+{
+    h->armed = false;
+    h->held = true;
+    while (h->held)
+        pm_sim_sleep(held.scene->sim, MS);
+}
+
+static void hold_at(enum pm_point point)
+{
+    held.machine(point);
+    for (int i = 0; i < HOLDINGS; i++)
+        if (held.at[i].armed && held.at[i].word == NULL && held.at[i].point == point) hold(&held.at[i]);
+}
+
+static void hold_waking(const pm_os *os, _Atomic uint32_t *word)
+{
+    held.wake(os, word);
+    for (int i = 0; i < HOLDINGS; i++)
+        if (held.at[i].armed && held.at[i].word == word) hold(&held.at[i]);
+}
+
+/* In the machine's own table: it knows itself by where that is. */
+static void holds_begin(struct scene *s)
+{
+    memset(&held, 0, sizeof held);
+    held.scene = s;
+    held.machine = pm_point_hook;
+    held.wake = s->os->word_wake;
+    pm_point_hook = hold_at;
+    ((pm_os *)(uintptr_t)s->os)->word_wake = hold_waking;
+}
+
+static void holds_end(void)
+{
+    pm_point_hook = held.machine;
+    ((pm_os *)(uintptr_t)held.scene->os)->word_wake = held.wake;
+}
+
+/* Whoever comes there next. */
+static void arm(int i, enum pm_point point)
+{
+    held.at[i] = (holding){.armed = true, .point = point};
+}
+
+/* Whoever sends something to the first shard next, and has sent nothing to the second. */
+static void arm_sending(int i)
+{
+    held.at[i] = (holding){.armed = true, .word = &held.scene->db->shared.shard[0]->actor.wake};
+}
+
+static bool is_held(int i)
+{
+    for (int tries = 0; tries < 5000 && !held.at[i].held; tries++)
+        pm_sim_sleep(held.scene->sim, MS);
+    return held.at[i].held;
+}
+
+static void let_go(int i)
+{
+    held.at[i].held = false;
+}
+
+/* ---- rows ---- */
+
+static size_t rows_there(struct scene *s)
+{
+    pomai_ids ids = {.u64 = spaced, .count = ROWS};
+    pomai_rows *rows;
+    size_t found = 0;
+    if (pomai_get(pomai_default(s->db), &ids, NULL, &rows, &s->err) != POMAI_OK) return SIZE_MAX;
+    for (size_t i = 0; i < ROWS; i++)
+        found += pomai_rows_found(rows, i) != 0;
+    pomai_rows_free(rows);
+    return found;
+}
+
+static void flush_it(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+}
+
+static void put_rows(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(ROWS, 4096); /* of all shards */
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+}
+
+static void put_whatever(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = rows_of(ROWS, 4096);
+    (void)pomai_put(pomai_default(s->db), &batch, NULL, NULL, NULL);
+}
+
+static void find_rows(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, rows_there(s) == ROWS);
+}
+
+/* ---- views ---- */
+
+/* Everything that a reader's view has is replaced before it learns up to where it sees. */
+static void replace_under_reader(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    put_rows(s);
+    holds_begin(s);
+    arm(0, PM_POINT_VIEW_LOADED);
+    uint32_t reader = pm_sim_spawn(s->sim, find_rows, s);
+    CHECK(s, is_held(0));
+    arm(1, PM_POINT_SEGMENT_WRITTEN);
+    uint32_t flusher = pm_sim_spawn(s->sim, flush_it, s);
+    CHECK(s, is_held(1));
+    put_rows(s); /* into a memtable that the view does not have */
+    let_go(0);
+    pm_sim_join(s->sim, reader);
+    let_go(1);
+    pm_sim_join(s->sim, flusher);
+    holds_end();
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* Rows that are deleted while their flush is under way are gone in the first view that has their segment. */
+static void delete_under_flush(void *arg)
+{
+    struct scene *s = arg;
+    pomai_ids ids = {.u64 = spaced, .count = ROWS};
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    put_rows(s);
+    holds_begin(s);
+    arm(0, PM_POINT_MANIFEST_WRITTEN);
+    uint32_t other = pm_sim_spawn(s->sim, flush_it, s);
+    CHECK(s, is_held(0));
+    CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_OK);
+    arm(1, PM_POINT_SEGMENT_SHOWN);
+    let_go(0);
+    CHECK(s, is_held(1));
+    CHECK(s, rows_there(s) == 0);
+    let_go(1);
+    pm_sim_join(s->sim, other);
+    holds_end();
+    CHECK(s, rows_there(s) == 0);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_views(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, replace_under_reader);
+    finish(s);
+    s = make(1, 0);
+    play(s, delete_under_flush);
+    finish(s);
+}
+
+/* ---- a dropped collection ---- */
+
+/* What was under way to it is in no memtable that anything will flush. */
+static void drop_under_put(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    CHECK(s, create(s, "default", DIM, POMAI_ID_U64) == POMAI_OK);
+    holds_begin(s);
+    arm(0, PM_POINT_COMMIT_WRITE_BEGIN);
+    uint32_t other = pm_sim_spawn(s->sim, put_whatever, s);
+    CHECK(s, is_held(0));
+    CHECK(s, pomai_collection_drop(s->db, "default", &s->err) == POMAI_OK);
+    let_go(0);
+    pm_sim_join(s->sim, other);
+    holds_end();
+    flush_it(s);
+    CHECK(s, atomic_load(&s->db->shared.unflushed) == 0);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_drop_under_put(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, drop_under_put);
+    finish(s);
+}
+
+/* ---- a batch that is under way ---- */
+
+/* One part of a batch is durable, the other is not sent yet: a flush must not say that the batch is whole. */
+static void flush_under_put(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    pomai_batch first = rows_of(1, 1);
+    CHECK(s, pomai_put(pomai_default(s->db), &first, NULL, NULL, &s->err) == POMAI_OK);
+    holds_begin(s);
+    arm_sending(0);
+    (void)pm_sim_spawn(s->sim, put_whatever, s);
+    CHECK(s, is_held(0));
+    pm_sim_sleep(s->sim, 100 * MS);
+    (void)pm_sim_spawn(s->sim, flush_it, s);
+    pm_sim_sleep(s->sim, 1000 * MS); /* it waits, or it is done; then the process is gone */
+}
+
+static void whole_or_not_at_all(void *arg)
+{
+    struct scene *s = arg;
+    (void)rows_of(ROWS, 4096);
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, rows_there(s) <= 1); /* the first one's */
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_flush_under_put(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, flush_under_put);
+    pm_sim_kill_process(s->sim);
+    holds_end();
+    play(s, whole_or_not_at_all);
+    finish(s);
+}
+
+/* Two batches are in two logs in different orders; in each log the first is durable, and the second never will be. */
+static void stop_under_two(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    put_rows(s);
+    holds_begin(s);
+    arm_sending(0);
+    uint32_t one = pm_sim_spawn(s->sim, put_whatever, s);
+    CHECK(s, is_held(0));
+    pm_sim_sleep(s->sim, 10 * MS); /* its part in the first log is durable */
+    arm(1, PM_POINT_COMMIT_WRITE_BEGIN);
+    arm_sending(2);
+    uint32_t two = pm_sim_spawn(s->sim, put_whatever, s);
+    CHECK(s, is_held(1) && is_held(2));
+    let_go(2);
+    pm_sim_sleep(s->sim, 10 * MS); /* its part in the second log is durable, that in the first is being written */
+    arm(2, PM_POINT_COMMIT_WRITE_BEGIN);
+    let_go(0);
+    CHECK(s, is_held(2));
+    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(WRITE), 0, true, false, EIO});
+    let_go(2);
+    let_go(1);
+    pm_sim_join(s->sim, one);
+    pm_sim_join(s->sim, two);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    holds_end();
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_ESTOPPED);
+}
+
+static void test_stop_under_two(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, stop_under_two);
+    finish(s);
+}
+
+/* ---- power ---- */
+
+enum { STATES = 40 };
+
+static pomai_status put_at(struct scene *s, pomai_durability level, uint64_t first)
+{
+    static float wide[ROWS * DIM];
+    pomai_batch batch = rows_of(ROWS, 1);
+    pomai_write_options w = POMAI_WRITE_OPTIONS_INIT;
+    for (unsigned i = 0; i < ROWS; i++)
+        spaced[i] += first * ROWS;
+    for (unsigned i = 0; i < ROWS * DIM; i++)
+        wide[i] = 1;
+    batch.vectors = wide;
+    w.durability = level;
+    return pomai_put(pomai_default(s->db), &batch, &w, NULL, &s->err);
+}
+
+static void fill_two_logs(void *arg)
+{
+    struct scene *s = arg;
+    pm_shard_stats stats = {0};
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.shards = 1;
+    o.wal_file_bytes = 64 << 10;
+    CHECK(s, pm_db_open(s->os, "/db", &o, &s->db, &s->err) == POMAI_OK);
+    for (uint64_t i = 0; i < 10000 && stats.log_files < 3; i++) {
+        CHECK(s, put_at(s, POMAI_DURABILITY_OS, i) == POMAI_OK);
+        pm_shard_get_stats(s->db->shared.shard[0], &stats);
+    }
+    CHECK(s, stats.log_files == 3);
+}
+
+static void opens(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 0, 0) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* A log file that is there says how long the one before it is: that must have come to the disk. */
+static void test_power_after_new_log(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, fill_two_logs);
+    pm_sim_kill_process(s->sim);
+    pm_disk *before = pm_disk_copy(pm_sim_disk(s->sim));
+    for (uint64_t i = 0; i < STATES; i++) {
+        pm_choices choices = pm_choices_random(i);
+        pm_sim_set_disk(s->sim, pm_disk_power_loss(before, &choices, false));
+        play(s, opens);
+    }
+    pm_disk_free(before);
+    finish(s);
+}
+
+static void put_with_strict_mark(void *arg)
+{
+    struct scene *s = arg;
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.flags = POMAI_OPEN_STRICT_MARK;
+    o.shards = 1;
+    o.wal_file_bytes = 64 << 10;
+    CHECK(s, pm_db_open(s->os, "/db", &o, &s->db, &s->err) == POMAI_OK);
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK(s, put_at(s, POMAI_DURABILITY_SYNC, i) == POMAI_OK);
+}
+
+static struct {
+    char path[128];
+    uint8_t bytes[1 << 20];
+    uint64_t size;
+} log_file;
+
+static void find_log(void *context, const char *path, const uint8_t *bytes, uint64_t size)
+{
+    (void)context;
+    if (strstr(path, ".wal") == NULL || size > sizeof log_file.bytes) return;
+    snprintf(log_file.path, sizeof log_file.path, "%s", path);
+    memcpy(log_file.bytes, bytes, size);
+    log_file.size = size;
+}
+
+/* The last byte that is not 0 is one of the last record. */
+static void damage_last_record(struct scene *s)
+{
+    memset(&log_file, 0, sizeof log_file);
+    pm_disk_each_file(pm_sim_disk(s->sim), find_log, NULL);
+    uint64_t at = log_file.size;
+    while (at > 0 && log_file.bytes[at - 1] == 0)
+        at--;
+    assert_true(at > 1000);
+    log_file.bytes[at - 1] ^= 1;
+    assert_int_equal(pm_disk_put(pm_sim_disk(s->sim), log_file.path, log_file.bytes, log_file.size), 0);
+}
+
+static void is_refused(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 0, 0) == POMAI_ECORRUPT);
+}
+
+/* With the strict WATERMARK, damage to what was acknowledged is never taken for a torn tail. */
+static void test_power_after_strict_mark(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, put_with_strict_mark);
+    pm_sim_kill_process(s->sim);
+    pm_disk *before = pm_disk_copy(pm_sim_disk(s->sim));
+    for (uint64_t i = 0; i < STATES; i++) {
+        pm_choices choices = pm_choices_random(i);
+        pm_sim_set_disk(s->sim, pm_disk_power_loss(before, &choices, false));
+        damage_last_record(s);
+        play(s, is_refused);
+    }
+    pm_disk_free(before);
+    finish(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_drop_under_put),
+        cmocka_unit_test(test_flush_under_put),
+        cmocka_unit_test(test_stop_under_two),
+        cmocka_unit_test(test_power_after_new_log),
+        cmocka_unit_test(test_power_after_strict_mark),
+    };
+    return cmocka_run_group_tests_name("orders", tests, NULL, NULL);
+}
