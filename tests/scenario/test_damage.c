@@ -916,6 +916,7 @@ int main(int argc, char **argv)
 {
     run_seed = argc == 3 && strcmp(argv[1], "--seed") == 0 ? strtoull(argv[2], NULL, 0) : t_fresh_seed();
     const struct CMUnitTest tests[] = {
+        BOXED(test_torn_tail_is_not_written_over),
         BOXED(test_every_byte_flipped),
         BOXED(test_damage_of_many_bytes),
         BOXED(test_missing_files),
@@ -928,7 +929,6 @@ int main(int argc, char **argv)
         BOXED(test_accepting_damage),
         BOXED(test_accepting_damage_below_segments),
         BOXED(test_damage_after_a_crash),
-        BOXED(test_torn_tail_is_not_written_over),
     };
     return cmocka_run_group_tests_name("damage", tests, NULL, forget_files);
 }
