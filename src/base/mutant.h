@@ -22,8 +22,9 @@
     X(CURRENT_NAME_NOT_SYNCED, "power sim", "the directory is not synced after CURRENT was renamed")                   \
     X(NEW_DIRS_NOT_SYNCED, "power sim", "the names of a new database's directories are not synced")                    \
     X(NEW_DATABASE_NOT_SYNCED, "power sim", "the name of a new database is not synced")                                \
-    X(MARK_NOT_SYNCED, "power sim", "the WATERMARK is written, not synced")                                            \
-    X(SUCCESSOR_FIRST, "sim power", "a log file is begun before all of the one before it is synced")                   \
+    X(MARK_NOT_SYNCED, "scenario.test_orders power sim", "the WATERMARK is written, not synced")                       \
+    X(SUCCESSOR_FIRST, "scenario.test_orders sim power",                                                               \
+      "a log file is begun before all of the one before it is synced")                                                 \
     X(SYNC_TRIED_AGAIN, "scenario.test_faults fault", "a failed sync is tried again, and the second one believed")     \
     X(GROUP_NOT_SYNCED, "scenario.test_faults sim", "what was written at level `group` is not synced when it is due")  \
     X(SYNC_RETURNS_EARLY, "sim power", "pomai_sync returns before the sync")                                           \
@@ -62,7 +63,7 @@
     X(PARTS_COUNTED_TWICE, "model crash", "recovery counts every part of a batch twice")                               \
     X(ABORT_IGNORED, "crash sim", "replay shows batches that were aborted")                                            \
     X(ABORT_NOT_WRITTEN, "crash sim", "recovery leaves an incomplete batch without ABORT records")                     \
-    X(ABORT_NOT_OWED, "scenario.test_faults fault", "a running shard writes no ABORT for a refused batch")             \
+    X(ABORT_NOT_OWED, "scenario.test_machine fault", "a running shard writes no ABORT for a refused batch")            \
     X(REPLAYED_TWICE, "model crash", "replay applies a record again after the last")                                   \
     X(DELETE_NOT_REPLAYED, "model crash", "replay passes over deletes")                                                \
     X(BATCH_IDS_REUSED, "crash sim", "the open counter stays, so batch ids are used again")                            \
@@ -75,7 +76,7 @@
     X(SHOWN_UNDECIDED, "crash sim", "a part of a batch is shown before the batch is decided")                          \
     X(VISIBLE_FIRST, "threads", "the visible LSN is raised before the record is applied")                              \
     X(REFUSED_SHOWN, "scenario.test_faults fault", "the parts of a refused batch are shown all the same")              \
-    X(STOP_FORGOTTEN, "scenario.test_faults fault hang", "writes go on after a log failed")                            \
+    X(STOP_FORGOTTEN, "scenario.test_orders scenario.test_faults fault hang", "writes go on after a log failed")       \
     X(REFUSED_KEEPS_CREDIT, "scenario.test_faults fault hang", "a refused part does not give its mailbox slot back")   \
     X(CREDITS_KEPT, "model hang", "a batch that found one mailbox full keeps its slots in the others")                 \
     X(ROOM_NOT_TOLD, "model hang", "who waits for room in a mailbox is not woken")                                     \
@@ -128,7 +129,8 @@
     X(BLOOM_FORGETS, "unit.test_segment", "the bloom filter of a segment misses some ids")                             \
     /* views */                                                                                                        \
     X(READERS_NOT_WAITED_FOR, "sim model", "what readers hold is freed while they are inside")                         \
-    X(VIEW_NOT_RECHECKED, "sim model", "a reader does not look again whether the view changed while it loaded LSNs")   \
+    X(VIEW_NOT_RECHECKED, "scenario.test_orders sim model",                                                            \
+      "a reader does not look again whether the view changed while it loaded LSNs")                                    \
     X(CLOCK_GOES_BACK, "sim scenario.test_room", "reads go by a wall clock that may go back")                          \
     X(CARRY_FORGETS, "sim model", "an end that is stored while its row moves is not stored where it goes")             \
     X(CARRY_ONE_FAR, "scenario.test_machine sim", "an end is carried to the first new place of its row only")          \
@@ -154,23 +156,29 @@
     X(VERIFY_VERSIONS_SKIPPED, "scenario.test_verify", "verify does not look for two living versions of an id")        \
     X(VERIFY_LSNS_SKIPPED, "scenario.test_verify", "verify does not compare LSNs in segments with the catalogue")      \
     /* what flush, retirement and compaction rest on */                                                                \
-    X(VIEW_BEFORE_ENDS, "sim", "a view is published before the ends of its rows are carried over")                     \
+    X(VIEW_BEFORE_ENDS, "scenario.test_orders sim",                                                                    \
+      "a view is published before the ends of its rows are carried over")                                              \
     X(CARRY_MISSES_ROW, "sim", "the map of where rows went forgets one row")                                           \
-    X(SOURCES_REMOVED_FIRST, "power sim", "compaction removes segments before the catalogue names the others")         \
-    X(FORMER_LIVE_FIRST, "power sim", "a flush removes a live-<g> before the catalogue names the next")                \
-    X(RESOLVED_TOO_HIGH, "sim power", "batches count as resolved while they are under way")                            \
+    X(SOURCES_REMOVED_FIRST, "scenario.test_lives power sim",                                                          \
+      "compaction removes segments before the catalogue names the others")                                             \
+    X(FORMER_LIVE_FIRST, "scenario.test_lives power sim",                                                              \
+      "a flush removes a live-<g> before the catalogue names the next")                                                \
+    X(RESOLVED_TOO_HIGH, "scenario.test_orders sim power", "batches count as resolved while they are under way")       \
     X(UNDECIDED_FLUSHED, "sim power", "a memtable counts as flushed up to records that are not decided")               \
     X(NEXT_ID_NOT_KEPT, "sim", "a flush does not write down which ids were assigned")                                  \
     X(CLOCK_NOT_KEPT, "sim", "the manifest does not say how late it was")                                              \
-    X(BOUNDED_NOT_RAISED, "sim", "a flush drops rows that bounded reads still show")                                   \
+    X(BOUNDED_NOT_RAISED, "scenario.test_lives sim", "a flush drops rows that bounded reads still show")               \
     X(PIN_TIME_IGNORED, "sim", "what expired after a snapshot was taken is dropped under it")                          \
     X(SEGMENTS_NOT_SORTED, "sim", "the catalogue lists segments as they were finished")                                \
     X(NEVER_BEHIND, "scenario.test_room", "compaction keeps its pace however many dead rows there are")                \
-    X(DROPPED_COUNTS, "sim", "what a dropped collection gets counts as unflushed for ever")                            \
+    X(DROPPED_COUNTS, "scenario.test_orders sim", "what a dropped collection gets counts as unflushed for ever")       \
     X(RECOVERED_NOT_FROZEN, "sim", "bounded reads do not see what was recovered")                                      \
     /* scans */                                                                                                        \
     X(SCAN_NOT_HELD, "scenario.test_scan", "a scan does not hold the memtables and segments that it goes through")     \
-    X(SCAN_TIME_MOVES, "scenario.test_scan", "a scan takes the time by which rows have expired anew at each call")
+    X(SCAN_TIME_MOVES, "scenario.test_scan", "a scan takes the time by which rows have expired anew at each call")     \
+    /* stopping */                                                                                                     \
+    X(UNDURABLE_WAITS, "scenario.test_orders",                                                                         \
+      "of a stopped log only the first record says that it never will be durable")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

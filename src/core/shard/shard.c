@@ -203,6 +203,7 @@ static void fail_undurable(pm_shard *shard)
     if (!pm_stopped(shared) || atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE) return;
     for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
         const pm_pending *p = &shard->pending[i & shard->pending_mask];
+        if (PM_MUTANT(UNDURABLE_WAITS) && i != shard->pending_first) return;
         if (p->part == NULL || p->durable) continue;
         if (atomic_load_explicit(&p->part->batch->outcome, memory_order_acquire) != PM_PENDING) continue;
         pomai_error error = {0};
