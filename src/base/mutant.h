@@ -29,7 +29,7 @@
     X(GROUP_NOT_SYNCED, "scenario.test_faults sim", "what was written at level `group` is not synced when it is due")  \
     X(SYNC_RETURNS_EARLY, "sim power", "pomai_sync returns before the sync")                                           \
     X(CLOSE_NOT_SYNCED, "sim power", "closing does not sync what was acknowledged at level `os`")                      \
-    X(WITNESS_LIES, "power sim", "a record's header calls durable what is not synced yet")                             \
+    X(WITNESS_LIES, "scenario.test_orders power sim", "a record's header calls durable what is not synced yet")        \
     X(RECOVERED_NOT_REWRITTEN, "scenario.test_faults double",                                                          \
       "recovery syncs again, but does not write again, what the WATERMARK does not attest")                            \
     X(RECOVERED_NOT_SYNCED, "sim power double", "recovery does not sync what it read")                                 \
@@ -166,7 +166,7 @@
     X(RESOLVED_TOO_HIGH, "scenario.test_orders sim power", "batches count as resolved while they are under way")       \
     X(UNDECIDED_FLUSHED, "sim power", "a memtable counts as flushed up to records that are not decided")               \
     X(NEXT_ID_NOT_KEPT, "sim", "a flush does not write down which ids were assigned")                                  \
-    X(CLOCK_NOT_KEPT, "sim", "the manifest does not say how late it was")                                              \
+    X(CLOCK_NOT_KEPT, "scenario.test_room sim", "the manifest does not say how late it was")                           \
     X(BOUNDED_NOT_RAISED, "scenario.test_lives sim", "a flush drops rows that bounded reads still show")               \
     X(PIN_TIME_IGNORED, "sim", "what expired after a snapshot was taken is dropped under it")                          \
     X(SEGMENTS_NOT_SORTED, "sim", "the catalogue lists segments as they were finished")                                \

@@ -343,12 +343,19 @@ static void opens(void *arg)
     CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
 }
 
-/* A log file that is there says how long the one before it is: that must have come to the disk. */
-static void test_power_after_new_log(void **state)
+static void put_unsynced(void *arg)
 {
-    (void)state;
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    for (uint64_t i = 0; i < 8; i++)
+        CHECK(s, put_at(s, POMAI_DURABILITY_OS, i) == POMAI_OK);
+}
+
+/* What was not synced may be gone, in whatever order; that is no damage. */
+static void opens_after(pm_sim_fn part)
+{
     struct scene *s = make(1, 0);
-    play(s, fill_two_logs);
+    play(s, part);
     pm_sim_kill_process(s->sim);
     pm_disk *before = pm_disk_copy(pm_sim_disk(s->sim));
     for (uint64_t i = 0; i < STATES; i++) {
@@ -358,6 +365,20 @@ static void test_power_after_new_log(void **state)
     }
     pm_disk_free(before);
     finish(s);
+}
+
+/* A log file that is there says how long the one before it is: that must have come to the disk. */
+static void test_power_after_new_log(void **state)
+{
+    (void)state;
+    opens_after(fill_two_logs);
+}
+
+/* A record says up to where the log was durable before it. */
+static void test_power_after_unsynced(void **state)
+{
+    (void)state;
+    opens_after(put_unsynced);
 }
 
 static void put_with_strict_mark(void *arg)
@@ -432,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),
         cmocka_unit_test(test_power_after_new_log),
+        cmocka_unit_test(test_power_after_unsynced),
         cmocka_unit_test(test_power_after_strict_mark),
     };
     return cmocka_run_group_tests_name("orders", tests, NULL, NULL);

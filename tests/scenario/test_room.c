@@ -400,6 +400,23 @@ static void test_clock_set_back(void **state)
     assert_int_equal(pomai_close(db, NULL), POMAI_OK);
 }
 
+/* Expired in a segment, while nothing else was written: only the catalogue can say how late it was. */
+static void test_clock_of_the_catalogue(void **state)
+{
+    struct box *box = *state;
+    pm_db *db = open_odd(box->db);
+    put_one(db, 1, 2000);
+    assert_int_equal(pomai_flush(db, NULL), POMAI_OK);
+    odd.wall = 2500;
+    assert_true(!is_there(db, 1));
+    assert_int_equal(pomai_flush(db, NULL), POMAI_OK);
+    assert_int_equal(pomai_close(db, NULL), POMAI_OK);
+    odd.wall = 500;
+    db = open_odd(box->db);
+    assert_true(!is_there(db, 1));
+    assert_int_equal(pomai_close(db, NULL), POMAI_OK);
+}
+
 /* A segment that is not what was written is found before what it replaces goes. */
 static void test_disk_stores_something_else(void **state)
 {
@@ -434,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_full_for_segments),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test_setup_teardown(test_clock_set_back, box_make, box_remove),
+        cmocka_unit_test_setup_teardown(test_clock_of_the_catalogue, box_make, box_remove),
         cmocka_unit_test_setup_teardown(test_disk_stores_something_else, box_make, box_remove),
     };
     return cmocka_run_group_tests_name("room", tests, NULL, NULL);
