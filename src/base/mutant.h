@@ -84,7 +84,8 @@
     X(SLEEPER_NOT_WOKEN, "model hang", "a wake adds to the word and forgets the sleeper")                              \
     X(WAKE_NOT_COMPARED, "model hang", "a task sleeps without having compared its wake word")                          \
     X(JOB_LEFT_ALONE, "model hang", "a helper leaves a job that nobody was told of")                                   \
-    X(LEAVE_WAKES_NOBODY, "sim hang", "a helper leaves the shard without looking what came meanwhile")                 \
+    X(LEAVE_WAKES_NOBODY, "scenario.test_orders sim hang",                                                             \
+      "a helper leaves the shard without looking what came meanwhile")                                                 \
     X(BATCH_FREED_EARLY, "model", "a batch has one holder too few")                                                    \
     /* memtable and collections */                                                                                     \
     X(OLD_VERSION_STAYS, "unit.test_memtable model", "an upsert does not end the version before")                      \

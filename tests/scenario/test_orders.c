@@ -303,6 +303,39 @@ static void test_stop_under_two(void **state)
     finish(s);
 }
 
+/* ---- helping ---- */
+
+static void put_many(void *arg)
+{
+    for (int i = 0; i < 12; i++)
+        put_rows(arg);
+}
+
+/* Callers help each other through one shard: whoever leaves it sees to what came meanwhile. */
+static void put_side_by_side(void *arg)
+{
+    struct scene *s = arg;
+    uint32_t fiber[3];
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    const uint64_t begin = pm_sim_time(s->sim);
+    for (int i = 0; i < 3; i++)
+        fiber[i] = pm_sim_spawn(s->sim, put_many, s);
+    for (int i = 0; i < 3; i++)
+        pm_sim_join(s->sim, fiber[i]);
+    CHECK(s, pm_sim_time(s->sim) - begin < 10000 * MS); /* nobody was left to a timer that is set for other things */
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_put_side_by_side(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct scene *s = make(seed, 2 + (uint32_t)(seed % 9));
+        play(s, put_side_by_side);
+        finish(s);
+    }
+}
+
 /* ---- power ---- */
 
 enum { STATES = 40 };
@@ -452,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_drop_under_put),
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),
+        cmocka_unit_test(test_put_side_by_side),
         cmocka_unit_test(test_power_after_new_log),
         cmocka_unit_test(test_power_after_unsynced),
         cmocka_unit_test(test_power_after_strict_mark),
