@@ -751,10 +751,10 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),   cmocka_unit_test(test_versions), cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_bloom),         cmocka_unit_test(test_leftover), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_forged),   cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_flipped_bytes), cmocka_unit_test(test_reread),   cmocka_unit_test(test_later_format),
+        cmocka_unit_test(test_versions),     cmocka_unit_test(test_ends),        cmocka_unit_test(test_bloom),
+        cmocka_unit_test(test_leftover),     cmocka_unit_test(test_limits),      cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_forged),       cmocka_unit_test(test_other_files), cmocka_unit_test(test_reread),
+        cmocka_unit_test(test_later_format), cmocka_unit_test(test_round_trips), cmocka_unit_test(test_flipped_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
