@@ -141,7 +141,8 @@ def try_out(wheel: Path) -> None:
         site = only(work / "venv" / "lib", "python*/site-packages")
         code = f"import sys; sys.path.insert(0, {str(site)!r})\n{SMOKE}"
         print("without AVX:", run(emulator, "-cpu", "qemu64", real, "-I", "-c", code, cwd=work).strip())
-        print("program:", run(emulator, "-cpu", "qemu64", site / "pomai/_bin/pomai", "version", cwd=work).splitlines()[0])
+        program = run(emulator, "-cpu", "qemu64", site / "pomai" / "_bin" / "pomai", "version", cwd=work)
+        print("program:", program.splitlines()[0])
 
 
 def main() -> int:
