@@ -255,7 +255,8 @@ static void read_vectors(side *s, const char *path)
     FILE *file = fopen(path, "rb");
     if (file == NULL || fstat(fileno(file), &st) != 0) load_die(path, strerror(errno));
     s->rows = (uint64_t)st.st_size / (DIM * sizeof(float));
-    float *vectors = bench_alloc(s->rows * DIM * sizeof(float));
+    float *vectors = malloc(s->rows * DIM * sizeof(float)); /* aligned as NumPy's, which copying depends on */
+    if (vectors == NULL) load_die(path, "no memory");
     if (fread(vectors, DIM * sizeof(float), s->rows, file) != s->rows) load_die(path, "cannot be read");
     fclose(file);
     s->vectors = vectors;
