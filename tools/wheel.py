@@ -119,7 +119,8 @@ def check(python: Path, wheel: Path, work: Path) -> None:
         libraries = needed(path)
         print(f"{binary}: {path.stat().st_size / 1024:.0f} KiB, needs {' '.join(sorted(libraries))}")
         if libraries - GLIBC - grafted:
-            raise SystemExit(f"==> {binary} needs {' '.join(sorted(libraries - GLIBC - grafted))}")
+            missing = " ".join(sorted(libraries - GLIBC - grafted))
+            raise SystemExit(f"==> {binary} needs {missing}: install the archive (.a) to link it with")
         if ".symtab" in run("readelf", "--section-headers", "--wide", path):
             raise SystemExit(f"==> {binary} is not stripped")
 
