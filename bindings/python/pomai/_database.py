@@ -47,7 +47,12 @@ def open(
     the engine's choice.
 
     A Database is also its collection `default`, which the first add makes; close it, or use it in a `with`. Raises
-    LockedError if it is open already, CorruptError for damage.
+    LockedError if it is open already, CorruptError for damage, NotDatabaseError, AccessError, FormatError. `tmp` is a
+    directory:
+
+    >>> with pomai.open(tmp / "my.db") as db:
+    ...     db.add([1.0, 0.0])
+    0
     """
     flags = (
         _EXISTING * existing
@@ -67,13 +72,26 @@ def verify(path: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Reads and checks every byte of a database that nobody has open for writing, changing nothing.
 
     Returns the report. Damage raises CorruptError, whose `report` lists every problem. progress: called with bytes
-    done and in all.
+    done and in all, both ints; what it raises stops verify.
+
+    >>> pomai.open(tmp / "my.db").close()
+    >>> pomai.verify(tmp / "my.db")["problems"]
+    []
     """
     return _core.verify(path, progress)
 
 
 def salvage(source: Path, target: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Copies what is intact of a damaged database into a new one; the report lists what is lost."""
+    """Copies what is intact of a damaged database into a new one, which must not be there yet.
+
+    Returns the report, which lists what is lost. progress: as for verify(). Raises ExistsError if target is there.
+
+    >>> with pomai.open(tmp / "my.db") as db:
+    ...     _ = db.add([[1.0, 0.0], [0.0, 1.0]])
+    >>> report = pomai.salvage(tmp / "my.db", tmp / "new.db")
+    >>> len(pomai.open(tmp / "new.db"))
+    2
+    """
     return _core.salvage(source, target, progress)
 
 

@@ -177,6 +177,13 @@ static void block_dealloc(PyObject *self)
     pm_py_free_object(self);
 }
 
+static const char block_doc[] = "Rows reserved in the engine's own storage: fill block.vectors within `with`. They are "
+                                "stored at its end, durably;\n"
+                                "dropped if an exception leaves it. The array is of no use afterwards.\n\n"
+                                ">>> with db.reserve(1000, dim=2) as block:\n"
+                                "...     block.vectors[:] = 1\n"
+                                ">>> len(db), len(block.ids)\n"
+                                "(1000, 1000)\n";
 static PyGetSetDef block_getset[] = {
     {"vectors", block_vectors, NULL, "float32 of shape (rows, dim), zeroed, writable: the engine's own storage.", NULL},
     {"ids", block_ids, NULL, "The ids the rows got; after the with statement.", NULL},
@@ -189,15 +196,9 @@ static PyMethodDef block_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static PyType_Slot block_slots[] = {
-    {Py_tp_doc,
-     (void *)"Rows reserved in the engine's own storage: fill block.vectors within `with`. Stored at its end, "
-             "dropped if an exception leaves it."},
-    {Py_tp_dealloc, (void *)block_dealloc},
-    {Py_tp_getset, block_getset},
-    {Py_tp_methods, block_methods},
-    {Py_bf_getbuffer, (void *)block_get},
-    {Py_bf_releasebuffer, (void *)block_release},
-    {Py_tp_new, (void *)pm_py_no_new},
-    {0, NULL},
+    {Py_tp_doc, (void *)block_doc},       {Py_tp_dealloc, (void *)block_dealloc},
+    {Py_tp_getset, block_getset},         {Py_tp_methods, block_methods},
+    {Py_bf_getbuffer, (void *)block_get}, {Py_bf_releasebuffer, (void *)block_release},
+    {Py_tp_new, (void *)pm_py_no_new},    {0, NULL},
 };
 PyType_Spec pm_py_block_spec = {"pomai._core.Block", sizeof(block_object), 0, Py_TPFLAGS_DEFAULT, block_slots};

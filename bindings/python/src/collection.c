@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Methods that are about the whole database or collection: they may take long, and run aside. */
+#include "collection_doc.h"
 #include "core.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -464,46 +465,19 @@ static void collection_dealloc(PyObject *self)
 
 /* ---- types ---- */
 
-#define ADD_DOC                                                                                                        \
-    "add(vectors, ids=None, documents=None, metadata=None, expiry=None, durability=None, deadline_ms=None)\n\n"        \
-    "Stores rows, or replaces those whose ids are there; durable and visible on return.\n\n"                           \
-    "vectors: float32 of shape (n, dim), or (dim,) for one row: an array, a buffer, a DLPack tensor, lists. float32\n" \
-    "row after row is borrowed, anything else converted once.\n"                                                       \
-    "ids: n ints from 0 to 2**64 - 1, or n str in a collection of string ids. None: assigned, consecutive.\n"          \
-    "documents: n str, bytes or None.\n"                                                                               \
-    "metadata: n dicts, or a dict of columns of n; stored as the row's document, in JSON. Not with documents.\n"       \
-    "expiry: ns since 1970 or datetime at which rows vanish, one or n; None: after the collection's ttl.\n"            \
-    "durability: 'sync', 'group', 'os'; None: the database's.\n"                                                       \
-    "deadline_ms: wait at most so long for room, else DeadlineError or BusyError and nothing is stored.\n\n"           \
-    "Returns the ids: as given, or a uint64 array (range without NumPy); for one vector its id.\n"                     \
-    "All or nothing, up to 64 MiB. A larger batch is split into pieces, each all or nothing; if one fails, the\n"      \
-    "exception's rows_stored says how many of the first rows are stored."
-
 static PyMethodDef collection_methods[] = {
-    {"add", FAST(pm_py_add), ADD_DOC},
-    {"add_batch", FAST(pm_py_add), "The same as add()."},
-    {"upsert", FAST(pm_py_add), "The same as add(), which replaces rows whose ids are there."},
-    {"get", FAST(pm_py_get),
-     "get(ids, *, vectors=True, documents=True, snapshot=None, mode='latest')\n\n"
-     "Rows by id: a Rows, in the order of ids, None where no row is; for one id a Row or None."},
-    {"delete", FAST(pm_py_delete),
-     "delete(ids, *, durability=None, deadline_ms=None)\n\nDeletes rows, all or nothing; returns how many there were."},
-    {"search", FAST(pm_py_search),
-     "search(vectors, k=10, *, filters=None, include=(), deadline_ms=None, snapshot=None, mode='latest', exact=None, "
-     "recall=None)\n\n"
-     "The k nearest rows. A query of shape (dim,) gives a Result, of shape (n, dim) a Results of n.\n"
-     "include: any of 'documents', 'metadata', 'vectors'; ids and distances are always there.\n"
-     "deadline_ms: the best found by then; the verdict says so.\n"
-     "exact, recall: every search of this version is exact, and so within any recall.\n"
-     "filters: refused with UnsupportedError; this version evaluates none.\n"
-     "Raises DimensionError, NotFiniteError, ZeroVectorError for a query that does not fit."},
-    {"reserve", FAST(pm_py_reserve),
-     "reserve(rows, dim=None)\n\nA Block of rows in the engine's own storage, to be filled within `with`."},
-    {"count", py_count, METH_NOARGS, "How many rows there are."},
-    {"freeze", py_freeze, METH_NOARGS, "Makes what was acknowledged visible to mode='bounded'."},
-    {"flush", py_flush, METH_NOARGS, "Returns once everything acknowledged is in segments."},
-    {"compact", py_compact, METH_NOARGS, "Flushes, and takes back the space of rows that nobody can see."},
-    {"close", py_close, METH_NOARGS, "Closes it; a database closes its collections and snapshots, too."},
+    {"add", FAST(pm_py_add), add_doc},
+    {"add_batch", FAST(pm_py_add), add_batch_doc},
+    {"upsert", FAST(pm_py_add), upsert_doc},
+    {"get", FAST(pm_py_get), get_doc},
+    {"delete", FAST(pm_py_delete), delete_doc},
+    {"search", FAST(pm_py_search), search_doc},
+    {"reserve", FAST(pm_py_reserve), reserve_doc},
+    {"count", py_count, METH_NOARGS, count_doc},
+    {"freeze", py_freeze, METH_NOARGS, freeze_doc},
+    {"flush", py_flush, METH_NOARGS, flush_doc},
+    {"compact", py_compact, METH_NOARGS, compact_doc},
+    {"close", py_close, METH_NOARGS, close_doc},
     {"__enter__", get_self, METH_NOARGS, NULL},
     {"__exit__", py_close, METH_VARARGS, NULL},
     {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
@@ -511,16 +485,13 @@ static PyMethodDef collection_methods[] = {
 };
 
 PyMethodDef pm_py_database_method_table[] = {
-    {"collection", FAST(py_collection),
-     "collection(name, dim=None, *, metric='l2', ids='u64', ttl=None, create=True)\n\n"
-     "Opens a collection, or makes it if dim is given and there is none. ttl: seconds or a timedelta after which rows\n"
-     "vanish. What is given must be what an existing collection has, else InvalidError names both."},
-    {"collections", py_collections, METH_NOARGS, "The names of the collections, sorted."},
-    {"drop", py_drop, METH_O, "drop(name)\n\nRemoves a collection and its rows for good."},
-    {"snapshot", py_snapshot, METH_NOARGS, "What every collection shows now, for reads that name it: a Snapshot."},
-    {"sync", py_sync, METH_NOARGS, "Returns once everything acknowledged survives power loss."},
-    {"stats", py_stats, METH_NOARGS, "Counters and sizes, as docs/stats.md names them."},
-    {"digest", FAST(py_digest), "digest(snapshot=None)\n\n32 hex digits that say the state of all collections."},
+    {"collection", FAST(py_collection), collection_doc},
+    {"collections", py_collections, METH_NOARGS, collections_doc},
+    {"drop", py_drop, METH_O, drop_doc},
+    {"snapshot", py_snapshot, METH_NOARGS, snapshot_method_doc},
+    {"sync", py_sync, METH_NOARGS, sync_doc},
+    {"stats", py_stats, METH_NOARGS, stats_doc},
+    {"digest", FAST(py_digest), digest_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -532,27 +503,35 @@ static PyGetSetDef collection_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyMethodDef snapshot_methods[] = {
-    {"digest", snapshot_digest, METH_NOARGS, "32 hex digits that say what the snapshot shows."},
-    {"close", snapshot_close, METH_NOARGS, "Lets the rows go that only it shows."},
+    {"digest", snapshot_digest, METH_NOARGS, snapshot_digest_doc},
+    {"close", snapshot_close, METH_NOARGS, snapshot_close_doc},
     {"__enter__", get_self, METH_NOARGS, NULL},
     {"__exit__", snapshot_close, METH_VARARGS, NULL},
     {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot collection_slots[] = {{Py_tp_doc, (void *)"A collection of an open database."},
-                                         {Py_tp_dealloc, (void *)collection_dealloc},
-                                         {Py_tp_getset, collection_getset},
-                                         {Py_tp_methods, collection_methods},
-                                         {Py_mp_length, (void *)py_length},
-                                         {Py_nb_bool, (void *)always_true},
-                                         {Py_tp_new, (void *)pm_py_no_new},
-                                         {0, NULL}};
-static PyType_Slot snapshot_slots[] = {{Py_tp_doc, (void *)"The whole database at one moment."},
-                                       {Py_tp_dealloc, (void *)snapshot_dealloc},
-                                       {Py_tp_methods, snapshot_methods},
-                                       {Py_tp_new, (void *)pm_py_no_new},
-                                       {0, NULL}};
+static PyType_Slot collection_slots[] = {
+    {Py_tp_doc, (void *)"A collection of an open database: rows of one dimension, metric and kind of id.\n\n"
+                        ">>> words = db.collection('words', 2)\n"
+                        ">>> words.name, words.dim, len(words), words.closed\n"
+                        "('words', 2, 0, False)\n"},
+    {Py_tp_dealloc, (void *)collection_dealloc},
+    {Py_tp_getset, collection_getset},
+    {Py_tp_methods, collection_methods},
+    {Py_mp_length, (void *)py_length},
+    {Py_nb_bool, (void *)always_true},
+    {Py_tp_new, (void *)pm_py_no_new},
+    {0, NULL}};
+static PyType_Slot snapshot_slots[] = {
+    {Py_tp_doc, (void *)"The whole database at one moment, for get() and search() of its collections.\n\n"
+                        ">>> with db.snapshot() as snapshot:\n"
+                        "...     snapshot.digest() == db.digest()\n"
+                        "True\n"},
+    {Py_tp_dealloc, (void *)snapshot_dealloc},
+    {Py_tp_methods, snapshot_methods},
+    {Py_tp_new, (void *)pm_py_no_new},
+    {0, NULL}};
 PyType_Spec pm_py_collection_spec = {"pomai._core.Collection", sizeof(pm_py_collection), 0,
                                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, collection_slots};
 PyType_Spec pm_py_snapshot_spec = {"pomai._core.Snapshot", sizeof(pm_py_snapshot), 0, Py_TPFLAGS_DEFAULT,

@@ -267,7 +267,9 @@ static PyGetSetDef database_getset[] = {
 extern PyMethodDef pm_py_database_method_table[];
 
 static PyType_Slot database_slots[] = {
-    {Py_tp_doc, (void *)"An open database, which is also its collection `default`; made by pomai.open()."},
+    {Py_tp_doc, (void *)"An open database, which is also its collection `default`; made by pomai.open().\n\n"
+                        ">>> db.add([1, 0]), len(db), db.collections()\n"
+                        "(0, 1, ['default'])\n"},
     {Py_tp_dealloc, (void *)database_dealloc},
     {Py_tp_getset, database_getset},
     {Py_tp_methods, pm_py_database_method_table},

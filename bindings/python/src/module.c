@@ -102,11 +102,20 @@ static PyObject *simd_level(PyObject *module, PyObject *none)
 }
 
 static PyMethodDef functions[] = {
-    {"open", FAST(pm_py_open), "Opens a database; pomai.open() is the one to call."},
-    {"verify", FAST(pm_py_verify), NULL},
-    {"salvage", FAST(pm_py_salvage), NULL},
-    {"simd_level", simd_level, METH_NOARGS, "The instruction set the distance kernels use."},
-    {"close_all", pm_py_close_all, METH_NOARGS, "Closes every database; at exit."},
+    {"open", FAST(pm_py_open),
+     "open($module, /, path, flags=0, shards=0, group_ms=0, search_threads=0, mailbox_slots=0, wal_file_bytes=0,\n"
+     "     flush_bytes=0, log_bytes=0, freeze_rows=0, segment_bytes=0, compact_rate=0, scrub_rate=0,\n"
+     "     durability='default')\n--\n\nOpens a database; pomai.open() is the one to call."},
+    {"verify", FAST(pm_py_verify),
+     "verify($module, /, path, progress=None)\n--\n\nChecks a database; pomai.verify() is the one to call."},
+    {"salvage", FAST(pm_py_salvage),
+     "salvage($module, /, source, target, progress=None)\n--\n\n"
+     "Copies what is intact; pomai.salvage() is the one to call."},
+    {"simd_level", simd_level, METH_NOARGS,
+     "simd_level($module, /)\n--\n\nThe instruction set the distance kernels use here: 'scalar', 'avx2' or "
+     "'avx512'.\n\n"
+     ">>> pomai.simd_level() in ('scalar', 'avx2', 'avx512')\nTrue\n"},
+    {"close_all", pm_py_close_all, METH_NOARGS, "close_all($module, /)\n--\n\nCloses every database; at exit."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -302,6 +302,28 @@ static PyObject *results_distances(PyObject *self, void *unused)
 
 /* ---- types ---- */
 
+static const char hit_doc[] =
+    "One neighbour of a query: id, distance, and document, metadata, vector if they were included.\n\n"
+    ">>> _ = db.add([[1, 0]], ids=[1], metadata=[{'name': 'apple'}])\n"
+    ">>> hit = db.search([1, 1], k=1, include=['metadata'])[0]\n"
+    ">>> hit, hit.metadata\n"
+    "(Hit(id=1, distance=1.0), {'name': 'apple'})\n";
+static const char result_doc[] =
+    "The neighbours of one query, nearest first: a sequence of Hit, and their columns as arrays.\n\n"
+    "The arrays are read-only and over the engine's own memory, which lives as long as any of them.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2])\n"
+    ">>> result = db.search([1, 0], k=5, include=['vectors'])\n"
+    ">>> len(result), result[0], result.vectors.tolist()\n"
+    "(2, Hit(id=1, distance=0.0), [[1.0, 0.0], [0.0, 1.0]])\n"
+    ">>> result.verdict\n"
+    "Verdict(completeness='exact', fewer='rows', expected_recall=1.0, rows_scanned=2, rows_visible=2)\n";
+static const char results_doc[] =
+    "The answers to several queries: a sequence of Result, and tables of ids and distances.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2])\n"
+    ">>> results = db.search([[1, 0], [0, 1]], k=1)\n"
+    ">>> results.ids.tolist(), [result[0].id for result in results]\n"
+    "([[1], [2]], [1, 2])\n";
+
 static PyGetSetDef hit_getset[] = {
     {"id", hit_id, NULL, "The row's id: int or str.", NULL},
     {"distance", hit_distance, NULL, "Its distance; smaller is closer.", NULL},
@@ -333,30 +355,21 @@ static PyMethodDef no_pickle[] = {
 
 static PyType_Slot answer_slots[] = {
     {Py_tp_dealloc, (void *)answer_dealloc}, {Py_tp_new, (void *)pm_py_no_new}, {0, NULL}};
-static PyType_Slot hit_slots[] = {{Py_tp_doc, (void *)"One neighbour of a query."},
+static PyType_Slot hit_slots[] = {{Py_tp_doc, (void *)hit_doc},
                                   {Py_tp_dealloc, (void *)part_dealloc},
                                   {Py_tp_getset, hit_getset},
                                   {Py_tp_methods, no_pickle},
                                   {Py_tp_repr, (void *)hit_repr},
                                   {Py_tp_new, (void *)pm_py_no_new},
                                   {0, NULL}};
-static PyType_Slot result_slots[] = {{Py_tp_doc, (void *)"The neighbours of one query: a sequence of Hit."},
-                                     {Py_tp_dealloc, (void *)part_dealloc},
-                                     {Py_tp_getset, result_getset},
-                                     {Py_tp_methods, no_pickle},
-                                     {Py_tp_repr, (void *)result_repr},
-                                     {Py_sq_length, (void *)result_length},
-                                     {Py_sq_item, (void *)result_item},
-                                     {Py_tp_new, (void *)pm_py_no_new},
-                                     {0, NULL}};
-static PyType_Slot results_slots[] = {{Py_tp_doc, (void *)"The answers to several queries: a sequence of Result."},
-                                      {Py_tp_dealloc, (void *)part_dealloc},
-                                      {Py_tp_getset, results_getset},
-                                      {Py_tp_methods, no_pickle},
-                                      {Py_sq_length, (void *)results_length},
-                                      {Py_sq_item, (void *)results_item},
-                                      {Py_tp_new, (void *)pm_py_no_new},
-                                      {0, NULL}};
+static PyType_Slot result_slots[] = {
+    {Py_tp_doc, (void *)result_doc},   {Py_tp_dealloc, (void *)part_dealloc}, {Py_tp_getset, result_getset},
+    {Py_tp_methods, no_pickle},        {Py_tp_repr, (void *)result_repr},     {Py_sq_length, (void *)result_length},
+    {Py_sq_item, (void *)result_item}, {Py_tp_new, (void *)pm_py_no_new},     {0, NULL}};
+static PyType_Slot results_slots[] = {{Py_tp_doc, (void *)results_doc},       {Py_tp_dealloc, (void *)part_dealloc},
+                                      {Py_tp_getset, results_getset},         {Py_tp_methods, no_pickle},
+                                      {Py_sq_length, (void *)results_length}, {Py_sq_item, (void *)results_item},
+                                      {Py_tp_new, (void *)pm_py_no_new},      {0, NULL}};
 PyType_Spec pm_py_answer_spec = {"pomai._core.Answer", sizeof(answer_object), 0, Py_TPFLAGS_DEFAULT, answer_slots};
 PyType_Spec pm_py_hit_spec = {"pomai._core.Hit", sizeof(part_object), 0, Py_TPFLAGS_DEFAULT, hit_slots};
 PyType_Spec pm_py_result_spec = {"pomai._core.Result", sizeof(part_object), 0, Py_TPFLAGS_DEFAULT, result_slots};

@@ -190,6 +190,17 @@ static void row_dealloc(PyObject *self)
     pm_py_free_object(self);
 }
 
+static const char rows_doc[] =
+    "What get() found: a sequence of Row, None where no row is, and their vectors as an array.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2])\n"
+    ">>> rows = db.get([2, 5])\n"
+    ">>> list(rows), rows.ids, rows.found, rows.vectors.tolist()\n"
+    "([Row(id=2), None], [2, 5], [True, False], [[0.0, 1.0], [nan, nan]])\n";
+static const char row_doc[] = "A row as it is stored: id, vector, document, metadata, stamp and expiry.\n\n"
+                              ">>> _ = db.add([1, 0], ids=1, metadata={'name': 'apple'})\n"
+                              ">>> row = db.get(1)\n"
+                              ">>> row.vector.tolist(), row.document, row.metadata['name'], row.expiry\n"
+                              "([1.0, 0.0], '{\"name\":\"apple\"}', 'apple', None)\n";
 static PyGetSetDef rows_getset[] = {
     {"ids", rows_ids, NULL, "The ids that were asked for, as a list.", NULL},
     {"found", rows_found, NULL, "For each whether it is there, as a list of bool.", NULL},
@@ -209,15 +220,11 @@ static PyMethodDef no_pickle[] = {
     {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
-static PyType_Slot rows_slots[] = {{Py_tp_doc, (void *)"What get() found: a sequence of Row, None where no row is."},
-                                   {Py_tp_dealloc, (void *)rows_dealloc},
-                                   {Py_tp_getset, rows_getset},
-                                   {Py_tp_methods, no_pickle},
-                                   {Py_sq_length, (void *)rows_length},
-                                   {Py_sq_item, (void *)pm_py_rows_item},
-                                   {Py_tp_new, (void *)pm_py_no_new},
-                                   {0, NULL}};
-static PyType_Slot row_slots[] = {{Py_tp_doc, (void *)"A row as it is stored."},
+static PyType_Slot rows_slots[] = {{Py_tp_doc, (void *)rows_doc},       {Py_tp_dealloc, (void *)rows_dealloc},
+                                   {Py_tp_getset, rows_getset},         {Py_tp_methods, no_pickle},
+                                   {Py_sq_length, (void *)rows_length}, {Py_sq_item, (void *)pm_py_rows_item},
+                                   {Py_tp_new, (void *)pm_py_no_new},   {0, NULL}};
+static PyType_Slot row_slots[] = {{Py_tp_doc, (void *)row_doc},
                                   {Py_tp_dealloc, (void *)row_dealloc},
                                   {Py_tp_getset, row_getset},
                                   {Py_tp_methods, no_pickle},

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Docstrings of collection.c. In their examples `db` is a database that was just made, and `tmp` a directory. */
+#ifndef PM_PY_COLLECTION_DOC_H
+#define PM_PY_COLLECTION_DOC_H
+
+#define ADD_SIGNATURE                                                                                                  \
+    "($self, /, vectors, ids=None, documents=None, metadata=None, expiry=None, durability=None, deadline_ms=None)\n"   \
+    "--\n\n"
+
+static const char add_doc[] =
+    "add" ADD_SIGNATURE "Stores rows, or replaces those whose ids are there; durable and visible on return.\n\n"
+    "vectors: float32 of shape (n, dim), or (dim,) for one row: an array, a buffer, a DLPack tensor on the CPU, a\n"
+    "    data frame, lists. float32 row after row is borrowed for the call; other real numbers are converted once.\n"
+    "ids: n ints from 0 to 2**64 - 1, or n str of 1 to 512 bytes in a collection of string ids. None: assigned.\n"
+    "documents: n str, bytes or None.\n"
+    "metadata: n dicts, or a dict of columns of n; stored as the row's document, in JSON. Not with documents.\n"
+    "expiry: when rows vanish, in ns since 1970 or as datetime, one or n; None: after the collection's ttl.\n"
+    "durability: 'sync' survives power loss, 'group' does after at most group_ms, 'os' survives kill -9; None: the\n"
+    "    database's.\n"
+    "deadline_ms: wait at most so long for room; then BusyError or DeadlineError, and nothing is stored.\n\n"
+    "Returns the ids: as given, or a uint64 array of shape (n,) (a range without NumPy); for one vector its id.\n"
+    "Assigned ids go on after the largest so far, and begin with 0.\n"
+    "A batch is all or nothing up to 64 MiB. A larger one is split, and each chunk is all or nothing; if one fails,\n"
+    "the exception's rows_stored says how many of the first rows are stored.\n\n"
+    "Raises DimensionError, NotFiniteError, ZeroVectorError, IdError, DuplicateIdError, TooBigError, ReadOnlyError,\n"
+    "NoSpaceError; InvalidError for lengths that do not fit each other, InvalidTypeError for types.\n\n"
+    ">>> db.add([[1, 0], [0, 1]], ids=[1, 2], metadata=[{'name': 'apple'}, {'name': 'pear'}])\n"
+    "[1, 2]\n"
+    ">>> db.add([0.5, 0.5])\n"
+    "3\n"
+    ">>> db.add([1, 2, 3])\n"
+    "Traceback (most recent call last):\n"
+    "pomai.DimensionError: ...\n";
+static const char add_batch_doc[] = "add_batch" ADD_SIGNATURE "The same as add().\n\n"
+                                    ">>> db.add_batch([[1, 0], [0, 1]], ids=[1, 2])\n"
+                                    "[1, 2]\n";
+static const char upsert_doc[] =
+    "upsert" ADD_SIGNATURE "The same as add(), which replaces rows whose ids are there.\n\n"
+    ">>> db.add([1, 0], ids=7), db.upsert([0, 1], ids=7)\n"
+    "(7, 7)\n"
+    ">>> db.get(7).vector.tolist(), len(db)\n"
+    "([0.0, 1.0], 1)\n";
+static const char get_doc[] =
+    "get($self, /, ids, *, vectors=True, documents=True, snapshot=None, mode='latest')\n"
+    "--\n\n"
+    "Rows by id: for one id a Row, or None if it is not there; for n ids a Rows of n, in their order.\n\n"
+    "vectors, documents: whether these are wanted.\n"
+    "snapshot: as of that Snapshot. mode: 'latest', everything acknowledged; 'bounded', what is frozen.\n\n"
+    "Raises IdError for ids of the wrong kind, NotFoundError if the collection was dropped, CorruptError for "
+    "damage.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2], documents=['apple', None])\n"
+    ">>> db.get(1).document\n"
+    "'apple'\n"
+    ">>> db.get(3) is None\n"
+    "True\n"
+    ">>> rows = db.get([2, 3])\n"
+    ">>> rows.found, rows[0].vector.tolist(), rows[1]\n"
+    "([True, False], [0.0, 1.0], None)\n";
+static const char delete_doc[] =
+    "delete($self, /, ids, *, durability=None, deadline_ms=None)\n"
+    "--\n\n"
+    "Deletes the rows of one id or a list, all or nothing; durable on return, like add().\n\n"
+    "Returns how many there were: ids that are not there are passed over. Raises IdError, TooBigError, BusyError,\n"
+    "DeadlineError, ReadOnlyError.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2])\n"
+    ">>> db.delete([1, 99])\n"
+    "1\n";
+static const char search_doc[] =
+    "search($self, /, vectors, k=10, *, filters=None, include=(), deadline_ms=None, snapshot=None, mode='latest',\n"
+    "       exact=None, recall=None, vector=None)\n"
+    "--\n\n"
+    "The k nearest rows, nearest first, equal distances by id. Exact.\n\n"
+    "vectors: a query of shape (dim,) gives a Result; queries of shape (n, dim) give a Results of n. `vector=` is\n"
+    "    another name for it.\n"
+    "k: from 1 to 1,000,000; there are fewer hits if there are fewer rows.\n"
+    "include: any of 'documents', 'metadata', 'vectors'; ids and distances are always there.\n"
+    "deadline_ms: the best found by then, from the call on; the verdict says 'cut'.\n"
+    "snapshot: as of that Snapshot. mode: 'latest', everything acknowledged; 'bounded', what is frozen.\n"
+    "exact, recall: accepted; every search of this version is exact, and so within any recall.\n"
+    "filters: refused with UnsupportedError; this version evaluates none.\n\n"
+    "Distances are float64: l2 squared Euclidean, ip 1 - dot, cosine 1 - cos. Raises DimensionError,\n"
+    "NotFiniteError, ZeroVectorError, TooBigError for a query that does not fit, CorruptError for damage.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1], [3, 0]], ids=[1, 2, 3])\n"
+    ">>> hits = db.search([1, 0], k=2)\n"
+    ">>> hits.ids.tolist(), hits.distances.tolist()\n"
+    "([1, 2], [0.0, 2.0])\n"
+    ">>> db.search([[1, 0], [3, 0]], k=1).ids.tolist()\n"
+    "[[1], [3]]\n"
+    ">>> db.search([1, 0], filters={'name': 'apple'})\n"
+    "Traceback (most recent call last):\n"
+    "pomai.UnsupportedError: ...\n";
+static const char reserve_doc[] =
+    "reserve($self, /, rows, dim=None)\n"
+    "--\n\n"
+    "A Block of rows in the engine's own storage, to be filled within `with` and stored at its end without a copy.\n\n"
+    "dim: needed as long as the collection has none. Only for u64 ids, which are assigned. Raises DimensionError,\n"
+    "TooBigError above 64 MiB, IdError in a collection of string ids.\n\n"
+    ">>> with db.reserve(2, dim=3) as block:\n"
+    "...     block.vectors[0, 0] = 1\n"
+    ">>> block.ids.tolist(), db.get(0).vector.tolist()\n"
+    "([0, 1], [1.0, 0.0, 0.0])\n";
+static const char count_doc[] = "count($self, /)\n--\n\nHow many rows there are; the same as len().\n\n"
+                                ">>> _ = db.add([[1, 0], [0, 1]])\n"
+                                ">>> db.count()\n"
+                                "2\n";
+static const char freeze_doc[] =
+    "freeze($self, /)\n--\n\nMakes what was acknowledged visible to mode='bounded'; writes nothing.\n\n"
+    ">>> _ = db.add([1, 0], ids=1)\n"
+    ">>> db.get(1, mode='bounded') is None\n"
+    "True\n"
+    ">>> db.freeze()\n"
+    ">>> db.get(1, mode='bounded')\n"
+    "Row(id=1)\n";
+static const char flush_doc[] =
+    "flush($self, /)\n--\n\nReturns once everything acknowledged, of all collections, is in segments, which survive\n"
+    "power loss. It happens by itself; ask for it before files are copied.\n\n"
+    ">>> _ = db.add([1, 0])\n"
+    ">>> db.flush()\n";
+static const char compact_doc[] =
+    "compact($self, /)\n--\n\nFlushes, and takes back the space of rows that nobody can see any more; of a database,\n"
+    "in all collections. It happens by itself, too.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2])\n"
+    ">>> _ = db.delete([1])\n"
+    ">>> db.compact()\n";
+static const char close_doc[] =
+    "close($self, /)\n--\n\nCloses it, after the calls under way; a second time does nothing. A database makes\n"
+    "everything durable first, and closes its collections and snapshots, too. Raises BusyError while a Block is "
+    "open.\n\n"
+    ">>> db.close()\n"
+    ">>> db.closed\n"
+    "True\n";
+static const char collection_doc[] =
+    "collection($self, /, name, dim=None, *, metric=None, ids=None, ttl=None, create=True)\n"
+    "--\n\n"
+    "Opens a collection, or makes it if dim is given, create is true and there is none.\n\n"
+    "name: 1 to 64 of A-Z a-z 0-9 _ - . and no dot in front. dim: 1 to 65,536. metric: 'l2' (None), 'ip' or\n"
+    "'cosine'. ids: 'u64' (None) or 'string'. ttl: seconds or a timedelta after which rows vanish.\n"
+    "What is given must be what an existing collection has, else InvalidError names both. NotFoundError if there is\n"
+    "none and it is not to be made.\n\n"
+    ">>> words = db.collection('words', 2, metric='cosine', ids='string')\n"
+    ">>> words.add([[1, 0]], ids=['apple'])\n"
+    "['apple']\n"
+    ">>> db.collection('words').info\n"
+    "Info(name='words', dim=2, metric='cosine', id_kind='string', ttl=None, rows=1)\n";
+static const char collections_doc[] = "collections($self, /)\n--\n\nThe names of the collections, sorted.\n\n"
+                                      ">>> _ = db.collection('words', 2)\n"
+                                      ">>> db.collections()\n"
+                                      "['words']\n";
+static const char drop_doc[] =
+    "drop($self, name, /)\n--\n\nRemoves a collection and its rows for good; NotFoundError if there is none.\n\n"
+    ">>> _ = db.collection('words', 2)\n"
+    ">>> db.drop('words')\n"
+    ">>> db.collections()\n"
+    "[]\n";
+static const char snapshot_method_doc[] =
+    "snapshot($self, /)\n--\n\nWhat every collection shows now, as a Snapshot for get() and search(). It costs no\n"
+    "memory, but keeps the rows it shows from compaction until it is closed.\n\n"
+    ">>> _ = db.add([1, 0], ids=1)\n"
+    ">>> with db.snapshot() as before:\n"
+    "...     _ = db.delete([1])\n"
+    "...     db.get(1), db.get(1, snapshot=before)\n"
+    "(None, Row(id=1))\n";
+static const char sync_doc[] =
+    "sync($self, /)\n--\n\nReturns once everything acknowledged, at whatever level, survives power loss.\n\n"
+    ">>> _ = db.add([1, 0], durability='os')\n"
+    ">>> db.sync()\n";
+static const char stats_doc[] = "stats($self, /)\n--\n\nCounters and sizes, as docs/stats.md names them.\n\n"
+                                ">>> stats = db.stats()\n"
+                                ">>> isinstance(stats, dict)\n"
+                                "True\n";
+static const char digest_doc[] = "digest($self, /, snapshot=None)\n--\n\n32 hex digits that say the state of all "
+                                 "collections, now or in a Snapshot:\n"
+                                 "equal after any reopening, flush or compaction.\n\n"
+                                 ">>> _ = db.add([1, 0])\n"
+                                 ">>> before = db.digest()\n"
+                                 ">>> db.compact()\n"
+                                 ">>> db.digest() == before\n"
+                                 "True\n";
+static const char snapshot_digest_doc[] = "digest($self, /)\n--\n\n32 hex digits that say what the snapshot shows.\n\n"
+                                          ">>> with db.snapshot() as snapshot:\n"
+                                          "...     len(snapshot.digest())\n"
+                                          "32\n";
+static const char snapshot_close_doc[] = "close($self, /)\n--\n\nLets the rows go that only it shows.\n\n"
+                                         ">>> snapshot = db.snapshot()\n"
+                                         ">>> snapshot.close()\n";
+
+#endif
