@@ -1,38 +1,89 @@
 # SPDX-License-Identifier: Apache-2.0
-from collections.abc import Callable, Iterator
+"""Types of the extension.
+
+NumPy is no requirement of the package. Where it is installed, arrays are typed as NumPy's; where it is not, its types
+below mean Any, and what is returned are memoryviews. Two things only the data say: whether ids are int or str, and
+whether what was not included is None. Such attributes are `X | Any`: they can be used as X without a cast.
+"""
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
 
 from ._helpers import Info, Verdict
 
 __version__: str
 
-_Mode = Literal["latest", "bounded"]
-_Durability = Literal["default", "sync", "group", "os"]
+class _SupportsDLPack(Protocol):
+    def __dlpack__(self) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+class _SupportsArray(Protocol):
+    def __array__(self) -> Any: ...
+
+_Float32: TypeAlias = npt.NDArray[np.float32]
+_Float64: TypeAlias = npt.NDArray[np.float64]
+_UInt64: TypeAlias = npt.NDArray[np.uint64]
+_Number: TypeAlias = np.floating[Any] | np.integer[Any]
+
+_Vector: TypeAlias = Sequence[float] | np.ndarray[tuple[int], np.dtype[_Number]]
+_Matrix: TypeAlias = (
+    Sequence[Sequence[float]]
+    | Sequence[np.ndarray[tuple[int], np.dtype[_Number]]]
+    | np.ndarray[tuple[int, int], np.dtype[_Number]]
+)
+# Arrays whose number of dimensions is not known when types are checked; and buffers, tensors, data frames.
+_Exporter: TypeAlias = npt.NDArray[_Number] | Buffer | _SupportsDLPack | _SupportsArray
+VectorsLike: TypeAlias = _Vector | _Matrix | _Exporter
+
+Id: TypeAlias = int | str | bytes | np.integer[Any]
+IdsLike: TypeAlias = Iterable[int] | Iterable[str] | Iterable[bytes] | npt.NDArray[np.integer[Any]] | Buffer
+DocumentsLike: TypeAlias = str | bytes | Iterable[str | bytes | None]
+MetadataLike: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any] | None]
+ExpiryLike: TypeAlias = (
+    int
+    | datetime.datetime
+    | Sequence[int | None]
+    | Sequence[datetime.datetime | None]
+    | npt.NDArray[np.integer[Any]]
+    | npt.NDArray[np.datetime64]
+)
+AnyPath: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
+Mode: TypeAlias = Literal["latest", "bounded"]
+Durability: TypeAlias = Literal["default", "sync", "group", "os"]
+Field: TypeAlias = Literal[
+    "id", "ids", "distance", "distances", "document", "documents", "metadata", "vector", "vectors"
+]
 
 class Hit:
     @property
-    def id(self) -> Any: ...
+    def id(self) -> int | Any: ...
     @property
     def distance(self) -> float: ...
     @property
-    def document(self) -> Any: ...
+    def document(self) -> str | Any: ...
     @property
-    def metadata(self) -> Any: ...
+    def metadata(self) -> dict[str, Any] | Any: ...
     @property
-    def vector(self) -> Any: ...
+    def vector(self) -> _Float32 | Any: ...
 
 class Result:
     @property
-    def ids(self) -> Any: ...
+    def ids(self) -> _UInt64 | Any: ...
     @property
-    def distances(self) -> Any: ...
+    def distances(self) -> _Float64: ...
     @property
-    def vectors(self) -> Any: ...
+    def vectors(self) -> _Float32 | Any: ...
     @property
-    def documents(self) -> list[Any]: ...
+    def documents(self) -> list[str | Any]: ...
     @property
-    def metadata(self) -> list[dict[str, Any] | None]: ...
+    def metadata(self) -> list[dict[str, Any] | Any]: ...
     @property
     def verdict(self) -> Verdict: ...
     def __len__(self) -> int: ...
@@ -41,22 +92,22 @@ class Result:
 
 class Results:
     @property
-    def ids(self) -> Any: ...
+    def ids(self) -> _UInt64 | Any: ...
     @property
-    def distances(self) -> Any: ...
+    def distances(self) -> _Float64: ...
     def __len__(self) -> int: ...
     def __getitem__(self, i: int, /) -> Result: ...
     def __iter__(self) -> Iterator[Result]: ...
 
 class Row:
     @property
-    def id(self) -> Any: ...
+    def id(self) -> int | Any: ...
     @property
-    def vector(self) -> Any: ...
+    def vector(self) -> _Float32 | Any: ...
     @property
-    def document(self) -> Any: ...
+    def document(self) -> str | Any: ...
     @property
-    def metadata(self) -> Any: ...
+    def metadata(self) -> dict[str, Any] | Any: ...
     @property
     def stamp(self) -> int: ...
     @property
@@ -68,16 +119,16 @@ class Rows:
     @property
     def found(self) -> list[bool]: ...
     @property
-    def vectors(self) -> Any: ...
+    def vectors(self) -> _Float32 | Any: ...
     def __len__(self) -> int: ...
     def __getitem__(self, i: int, /) -> Row | None: ...
     def __iter__(self) -> Iterator[Row | None]: ...
 
 class Block:
     @property
-    def vectors(self) -> Any: ...
+    def vectors(self) -> _Float32: ...
     @property
-    def ids(self) -> Any: ...
+    def ids(self) -> _UInt64: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -95,57 +146,112 @@ class Snapshot:
 class Collection:
     def add(
         self,
-        vectors: Any,
-        ids: Any = None,
-        documents: Any = None,
-        metadata: Any = None,
-        expiry: Any = None,
-        durability: _Durability | None = None,
+        vectors: VectorsLike,
+        ids: Id | IdsLike | None = None,
+        documents: DocumentsLike | None = None,
+        metadata: MetadataLike | None = None,
+        expiry: ExpiryLike | None = None,
+        durability: Durability | None = None,
         deadline_ms: float | None = None,
     ) -> Any: ...
     def add_batch(
         self,
-        vectors: Any,
-        ids: Any = None,
-        documents: Any = None,
-        metadata: Any = None,
-        expiry: Any = None,
-        durability: _Durability | None = None,
+        vectors: VectorsLike,
+        ids: Id | IdsLike | None = None,
+        documents: DocumentsLike | None = None,
+        metadata: MetadataLike | None = None,
+        expiry: ExpiryLike | None = None,
+        durability: Durability | None = None,
         deadline_ms: float | None = None,
     ) -> Any: ...
     def upsert(
         self,
-        vectors: Any,
-        ids: Any = None,
-        documents: Any = None,
-        metadata: Any = None,
-        expiry: Any = None,
-        durability: _Durability | None = None,
+        vectors: VectorsLike,
+        ids: Id | IdsLike | None = None,
+        documents: DocumentsLike | None = None,
+        metadata: MetadataLike | None = None,
+        expiry: ExpiryLike | None = None,
+        durability: Durability | None = None,
         deadline_ms: float | None = None,
     ) -> Any: ...
-    def get(
+    @overload
+    def get(  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
         self,
-        ids: Any,
+        ids: Id,
         *,
         vectors: bool = True,
         documents: bool = True,
         snapshot: Snapshot | None = None,
-        mode: _Mode = "latest",
-    ) -> Any: ...
-    def delete(self, ids: Any, *, durability: _Durability | None = None, deadline_ms: float | None = None) -> int: ...
+        mode: Mode = "latest",
+    ) -> Row | None: ...
+    @overload
+    def get(
+        self,
+        ids: IdsLike,
+        *,
+        vectors: bool = True,
+        documents: bool = True,
+        snapshot: Snapshot | None = None,
+        mode: Mode = "latest",
+    ) -> Rows: ...
+    def delete(
+        self, ids: Id | IdsLike, *, durability: Durability | None = None, deadline_ms: float | None = None
+    ) -> int: ...
+    @overload
     def search(
         self,
-        vectors: Any = ...,
+        vectors: _Vector,
         k: int = 10,
         *,
-        filters: Any = None,
-        include: Any = (),
+        filters: None = None,
+        include: Field | Iterable[Field] | None = (),
         deadline_ms: float | None = None,
         snapshot: Snapshot | None = None,
-        mode: _Mode = "latest",
+        mode: Mode = "latest",
         exact: bool | None = None,
         recall: float | None = None,
-        vector: Any = None,
+    ) -> Result: ...
+    @overload
+    def search(
+        self,
+        vectors: _Matrix,
+        k: int = 10,
+        *,
+        filters: None = None,
+        include: Field | Iterable[Field] | None = (),
+        deadline_ms: float | None = None,
+        snapshot: Snapshot | None = None,
+        mode: Mode = "latest",
+        exact: bool | None = None,
+        recall: float | None = None,
+    ) -> Results: ...
+    @overload
+    def search(
+        self,
+        vectors: _Exporter,
+        k: int = 10,
+        *,
+        filters: None = None,
+        include: Field | Iterable[Field] | None = (),
+        deadline_ms: float | None = None,
+        snapshot: Snapshot | None = None,
+        mode: Mode = "latest",
+        exact: bool | None = None,
+        recall: float | None = None,
+    ) -> Any: ...
+    @overload
+    def search(
+        self,
+        *,
+        vector: VectorsLike,
+        k: int = 10,
+        filters: None = None,
+        include: Field | Iterable[Field] | None = (),
+        deadline_ms: float | None = None,
+        snapshot: Snapshot | None = None,
+        mode: Mode = "latest",
+        exact: bool | None = None,
+        recall: float | None = None,
     ) -> Any: ...
     def reserve(self, rows: int, dim: int | None = None) -> Block: ...
     def count(self) -> int: ...
@@ -170,7 +276,7 @@ class Collection:
 
 class Database(Collection):
     @property
-    def path(self) -> Any: ...
+    def path(self) -> AnyPath: ...
     def collection(
         self,
         name: str,
@@ -178,7 +284,7 @@ class Database(Collection):
         *,
         metric: Literal["l2", "ip", "cosine"] | None = None,
         ids: Literal["u64", "string"] | None = None,
-        ttl: Any = None,
+        ttl: float | datetime.timedelta | None = None,
         create: bool = True,
     ) -> Collection: ...
     def collections(self) -> list[str]: ...
@@ -189,7 +295,7 @@ class Database(Collection):
     def digest(self, snapshot: Snapshot | None = None) -> str: ...
 
 def open(
-    path: Any,
+    path: AnyPath,
     flags: int = 0,
     shards: int = 0,
     group_ms: int = 0,
@@ -204,7 +310,9 @@ def open(
     scrub_rate: int = 0,
     durability: str = "default",
 ) -> Database: ...
-def verify(path: Any, progress: Callable[[int, int], object] | None = None) -> dict[str, Any]: ...
-def salvage(source: Any, target: Any, progress: Callable[[int, int], object] | None = None) -> dict[str, Any]: ...
+def verify(path: AnyPath, progress: Callable[[int, int], object] | None = None) -> dict[str, Any]: ...
+def salvage(
+    source: AnyPath, target: AnyPath, progress: Callable[[int, int], object] | None = None
+) -> dict[str, Any]: ...
 def simd_level() -> str: ...
 def close_all() -> None: ...

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from . import _core, _database
 from ._core import Result, Results, Row, Rows, Snapshot
 from ._helpers import Info
+
+if TYPE_CHECKING:
+    from ._core import Id, IdsLike, VectorsLike
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -33,21 +36,24 @@ class Collection:
     def __init__(self, sync: _core.Collection) -> None:
         self.sync = sync
 
-    async def add(self, vectors: Any, ids: Any = None, **options: Any) -> Any:
+    async def add(self, vectors: VectorsLike, ids: Id | IdsLike | None = None, **options: Any) -> Any:
         return await _run(self.sync.add, vectors, ids, **options)
 
     add_batch = add
     upsert = add
 
-    async def get(self, ids: Any, **options: Any) -> Rows | Row | None:
-        found: Rows | Row | None = await _run(self.sync.get, ids, **options)
-        return found
+    @overload
+    async def get(self, ids: Id, **options: Any) -> Row | None: ...
+    @overload
+    async def get(self, ids: IdsLike, **options: Any) -> Rows: ...
+    async def get(self, ids: Any, **options: Any) -> Any:
+        return await _run(lambda: self.sync.get(ids, **options))
 
-    async def delete(self, ids: Any, **options: Any) -> int:
+    async def delete(self, ids: Id | IdsLike, **options: Any) -> int:
         return await _run(self.sync.delete, ids, **options)
 
-    async def search(self, vectors: Any, k: int = 10, **options: Any) -> Any:
-        return await _run(self.sync.search, vectors, k, **options)
+    async def search(self, vectors: VectorsLike, k: int = 10, **options: Any) -> Any:
+        return await _run(lambda: self.sync.search(vectors, k, **options))
 
     async def count(self) -> int:
         return await _run(self.sync.count)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A user's program, and the examples, under `mypy --strict`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mypy", reason="mypy is not installed")
+pytest.importorskip("numpy", reason="NumPy, whose types these are, is not installed")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROGRAM = '''
+from typing import assert_type
+
+import numpy as np
+import numpy.typing as npt
+import pomai
+
+
+def main(queries: npt.NDArray[np.float32], one: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+    with pomai.open("my.db", durability="group") as db:
+        assert_type(db, pomai.Database)
+        db.add([[1.0, 0.0], [0.0, 1.0]], ids=[1, 2], metadata=[{"name": "apple"}, None])
+        db.add([1.0, 0.0], ids="x", documents="text")
+        db.add(queries, metadata={"year": [1999, 2000], "author": np.array(["a", "b"])})
+        assert_type(db.search([1.0, 0.0]), pomai.Result)
+        assert_type(db.search([[1.0, 0.0]], k=3, include=["metadata"]), pomai.Results)
+        assert_type(db.search(one, include="documents"), pomai.Result)
+        assert_type(db.get(1), pomai.Row | None)
+        assert_type(db.get("a"), pomai.Row | None)
+        assert_type(db.get(np.uint64(1)), pomai.Row | None)
+        assert_type(db.get([1, 2]), pomai.Rows)
+        assert_type(db.get(["a", "b"]), pomai.Rows)
+        assert_type(db.get(range(5)), pomai.Rows)
+        assert_type(db.get(np.arange(5, dtype=np.uint64)), pomai.Rows)
+        for hit in db.search([1.0, 0.0], k=5):
+            assert_type(hit, pomai.Hit)
+            print(hit.id + 1, hit.distance * 2, hit.metadata["name"])
+        for row in db.get([1, 2]):
+            if row is not None:
+                print(row.vector.sum(), row.expiry)
+        table = db.search([[1.0, 0.0], [0.0, 1.0]])
+        assert_type(table.distances, npt.NDArray[np.float64])
+        print(table[0].verdict.completeness, table.ids[:, 0])
+        with db.reserve(10, dim=2) as block:
+            block.vectors[:] = 0
+        with db.snapshot() as before:
+            db.delete([1])
+            db.get(1, snapshot=before)
+        try:
+            db.add([1.0])
+        except pomai.DimensionError as error:
+            print(error.status, error.hint, error.rows_stored)
+'''
+
+REFUSED = '''
+import pomai
+
+db = pomai.open("my.db")
+db.add([[1.0, 0.0]], durability="fast")  # type: ignore[arg-type]
+db.get(1.5)  # type: ignore[call-overload]
+db.get(1).vector  # type: ignore[union-attr]
+db.search([1.0, 0.0], include=["everything"])  # type: ignore[list-item]
+db.search(["a"])  # type: ignore[list-item]
+db.collection("a", metric="l1")  # type: ignore[arg-type]
+pomai.open("my.db", colour="red")  # type: ignore[call-arg]
+'''
+
+
+def mypy(*arguments: str, cwd: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cwd / "cache"), *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("program", [PROGRAM, REFUSED], ids=["program", "refused"])
+def test_a_program(program: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(program)
+    mypy("program.py", cwd=tmp_path)
+
+
+def test_the_examples(tmp_path: Path) -> None:
+    mypy(*map(str, sorted((ROOT / "examples/python").glob("*.py"))), cwd=tmp_path)
