@@ -92,8 +92,8 @@ def tokens(text: str) -> list[str]:
 
 
 def unit(vectors: Floats) -> Floats:
-    lengths: Floats = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: Floats = vectors / np.maximum(lengths, np.float32(1e-9))
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Floats = np.divide(vectors, np.maximum(lengths, 1e-9), dtype=np.float32)
     return scaled
 
 
