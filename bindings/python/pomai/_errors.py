@@ -201,3 +201,6 @@ _CLASSES: tuple[type[Error], ...] = (
 )
 BY_STATUS: dict[int | str, type[Error]] = {c.status: c for c in _CLASSES}
 BY_STATUS.update({c.name.removeprefix("POMAI_"): c for c in _CLASSES})
+
+for _class in (Error, InvalidTypeError, UnsupportedError, ClosedError, ForkError, *_CLASSES):
+    _class.__module__ = "pomai"  # the name by which they are caught, in tracebacks too
