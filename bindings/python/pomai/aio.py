@@ -4,9 +4,16 @@
 Each call runs in a thread; the engine works without the GIL, so calls run side by side. A call that is cancelled goes
 on in its thread, and its answer is dropped.
 
-    async with await pomai.aio.open("my.db") as db:
-        await db.add([[1.0, 0.0]])
-        result = await db.search([1.0, 0.0], k=1)
+>>> import asyncio, pomai.aio
+>>> async def main(path):
+...     async with await pomai.aio.open(path) as db:
+...         await db.add([[1.0, 0.0], [0.0, 1.0]])
+...         first, second = await asyncio.gather(db.search([1.0, 0.0], k=1), db.search([0.0, 1.0], k=1))
+...         return first[0], second[0]
+>>> asyncio.run(main(tmp / "my.db"))  # tmp: a directory
+(Hit(id=0, distance=0.0), Hit(id=1, distance=0.0))
+
+Arguments, what is returned and what is raised are as of the methods of pomai.Collection and pomai.Database.
 """
 
 from __future__ import annotations
@@ -37,6 +44,7 @@ class Collection:
         self.sync = sync
 
     async def add(self, vectors: VectorsLike, ids: Id | IdsLike | None = None, **options: Any) -> Any:
+        """Stores rows: Collection.add(), awaited. If it is cancelled, they may be stored all the same."""
         return await _run(self.sync.add, vectors, ids, **options)
 
     add_batch = add
@@ -47,30 +55,39 @@ class Collection:
     @overload
     async def get(self, ids: IdsLike, **options: Any) -> Rows: ...
     async def get(self, ids: Any, **options: Any) -> Any:
+        """Rows by id: Collection.get(), awaited."""
         return await _run(lambda: self.sync.get(ids, **options))
 
     async def delete(self, ids: Id | IdsLike, **options: Any) -> int:
+        """Deletes rows, and says how many there were: Collection.delete(), awaited."""
         return await _run(self.sync.delete, ids, **options)
 
     async def search(self, vectors: VectorsLike, k: int = 10, **options: Any) -> Any:
+        """The k nearest rows, a Result or Results: Collection.search(), awaited."""
         return await _run(lambda: self.sync.search(vectors, k, **options))
 
     async def count(self) -> int:
+        """How many rows there are."""
         return await _run(self.sync.count)
 
     async def info(self) -> Info:
+        """Name, dim, metric, kind of id, ttl and rows."""
         return await _run(lambda: self.sync.info)
 
     async def freeze(self) -> None:
+        """Makes what was acknowledged visible to mode='bounded'."""
         await _run(self.sync.freeze)
 
     async def flush(self) -> None:
+        """Returns once everything acknowledged is in segments."""
         await _run(self.sync.flush)
 
     async def compact(self) -> None:
+        """Takes back the space of rows that nobody can see any more."""
         await _run(self.sync.compact)
 
     async def close(self) -> None:
+        """Closes it, after the calls under way."""
         await _run(self.sync.close)
 
     async def __aenter__(self: _C) -> _C:
@@ -91,15 +108,19 @@ class Database(Collection):
         self._db = sync
 
     async def collection(self, name: str, dim: int | None = None, **options: Any) -> Collection:
+        """Opens or makes a collection: Database.collection(), awaited."""
         return Collection(await _run(self._db.collection, name, dim, **options))
 
     async def collections(self) -> list[str]:
+        """The names of the collections, sorted."""
         return await _run(self._db.collections)
 
     async def drop(self, name: str) -> None:
+        """Removes a collection and its rows for good."""
         await _run(self._db.drop, name)
 
     async def snapshot(self) -> Snapshot:
+        """What every collection shows now, for reads that name it. Close it: `with await db.snapshot() as s:`."""
         return await _run(self._db.snapshot)
 
     async def sync_log(self) -> None:
@@ -107,9 +128,11 @@ class Database(Collection):
         await _run(self._db.sync)
 
     async def stats(self) -> dict[str, Any]:
+        """Counters and sizes, as docs/stats.md names them."""
         return await _run(self._db.stats)
 
     async def digest(self, snapshot: Snapshot | None = None) -> str:
+        """32 hex digits that say the state of all collections."""
         return await _run(self._db.digest, snapshot)
 
 
