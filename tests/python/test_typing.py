@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import pomai
 
 pytest.importorskip("mypy", reason="mypy is not installed")
 pytest.importorskip("numpy", reason="NumPy, whose types these are, is not installed")
@@ -15,14 +18,18 @@ pytest.importorskip("numpy", reason="NumPy, whose types these are, is not instal
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = '''
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 import numpy.typing as npt
 import pomai
 
 
-def main(queries: npt.NDArray[np.float32], one: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+
+def main(queries: npt.NDArray[np.float32], one: Vector, many: Matrix) -> None:
     with pomai.open("my.db", durability="group") as db:
         assert_type(db, pomai.Database)
         db.add([[1.0, 0.0], [0.0, 1.0]], ids=[1, 2], metadata=[{"name": "apple"}, None])
@@ -31,6 +38,9 @@ def main(queries: npt.NDArray[np.float32], one: np.ndarray[tuple[int], np.dtype[
         assert_type(db.search([1.0, 0.0]), pomai.Result)
         assert_type(db.search([[1.0, 0.0]], k=3, include=["metadata"]), pomai.Results)
         assert_type(db.search(one, include="documents"), pomai.Result)
+        assert_type(db.search(many), pomai.Results)
+        assert_type(db.search([one, one]), pomai.Results)
+        assert_type(db.search(queries), Any)
         assert_type(db.get(1), pomai.Row | None)
         assert_type(db.get("a"), pomai.Row | None)
         assert_type(db.get(np.uint64(1)), pomai.Row | None)
@@ -58,6 +68,23 @@ def main(queries: npt.NDArray[np.float32], one: np.ndarray[tuple[int], np.dtype[
             print(error.status, error.hint, error.rows_stored)
 '''
 
+WITHOUT_NUMPY = '''
+from array import array
+from typing import assert_type
+
+import pomai
+
+with pomai.open("my.db") as db:
+    db.add(array("f", [1.0, 0.0]), ids=[1])
+    assert_type(db.search([1.0, 0.0]), pomai.Result)
+    assert_type(db.search([[1.0, 0.0]]), pomai.Results)
+    assert_type(db.search(array("f", [1.0, 0.0])), pomai.Result)
+    assert_type(db.get(1), pomai.Row | None)
+    assert_type(db.get([1, 2]), pomai.Rows)
+    assert_type(db.get(range(2)), pomai.Rows)
+    print(db.search([1.0, 0.0]).ids[0], db.search([1.0, 0.0]).distances.tolist())
+'''
+
 REFUSED = '''
 import pomai
 
@@ -82,6 +109,14 @@ def mypy(*arguments: str, cwd: Path) -> None:
 def test_a_program(program: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(program)
     mypy("program.py", cwd=tmp_path)
+
+
+def test_where_numpy_is_not_installed(tmp_path: Path) -> None:
+    """The package's types are copied to where no NumPy is, and checked by rules for another interpreter."""
+    shutil.copytree(Path(pomai.__file__).parent, tmp_path / "site/pomai", ignore=shutil.ignore_patterns("*.so", "_bin"))
+    (tmp_path / "program.py").write_text(WITHOUT_NUMPY)
+    (tmp_path / "mypy.ini").write_text("[mypy]\nmypy_path = site\n[mypy-pomai.*]\nignore_errors = True\n")
+    mypy("--config-file", "mypy.ini", "--no-site-packages", "program.py", cwd=tmp_path)
 
 
 def test_the_examples(tmp_path: Path) -> None:

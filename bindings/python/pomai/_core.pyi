@@ -32,17 +32,35 @@ _Float64: TypeAlias = npt.NDArray[np.float64]
 _UInt64: TypeAlias = npt.NDArray[np.uint64]
 _Number: TypeAlias = np.floating[Any] | np.integer[Any]
 
-_Vector: TypeAlias = Sequence[float] | np.ndarray[tuple[int], np.dtype[_Number]]
-_Matrix: TypeAlias = (
-    Sequence[Sequence[float]]
-    | Sequence[np.ndarray[tuple[int], np.dtype[_Number]]]
-    | np.ndarray[tuple[int, int], np.dtype[_Number]]
-)
+class _Array1D(Protocol):
+    @property
+    def shape(self) -> tuple[int]: ...
+    @property
+    def itemsize(self) -> int: ...
+
+class _Array2D(Protocol):
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def itemsize(self) -> int: ...
+
+class _ArrayAny(Protocol):  # five: what passes for this may have any number of dimensions
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]: ...
+    @property
+    def itemsize(self) -> int: ...
+
+class _Integer(Protocol):  # np.uint64 and the like
+    def __index__(self) -> int: ...
+    def bit_count(self) -> int: ...
+
+_Vector: TypeAlias = Sequence[float] | _Array1D
+_Matrix: TypeAlias = Sequence[Sequence[float]] | Sequence[_Array1D] | _Array2D
 # Arrays whose number of dimensions is not known when types are checked; and buffers, tensors, data frames.
 _Exporter: TypeAlias = npt.NDArray[_Number] | Buffer | _SupportsDLPack | _SupportsArray
 VectorsLike: TypeAlias = _Vector | _Matrix | _Exporter
 
-Id: TypeAlias = int | str | bytes | np.integer[Any]
+Id: TypeAlias = int | str | bytes | _Integer
 IdsLike: TypeAlias = Iterable[int] | Iterable[str] | Iterable[bytes] | npt.NDArray[np.integer[Any]] | Buffer
 DocumentsLike: TypeAlias = str | bytes | Iterable[str | bytes | None]
 MetadataLike: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any] | None]
@@ -197,6 +215,20 @@ class Collection:
     def delete(
         self, ids: Id | IdsLike, *, durability: Durability | None = None, deadline_ms: float | None = None
     ) -> int: ...
+    @overload
+    def search(
+        self,
+        vectors: _ArrayAny,
+        k: int = 10,
+        *,
+        filters: None = None,
+        include: Field | Iterable[Field] | None = (),
+        deadline_ms: float | None = None,
+        snapshot: Snapshot | None = None,
+        mode: Mode = "latest",
+        exact: bool | None = None,
+        recall: float | None = None,
+    ) -> Any: ...
     @overload
     def search(
         self,
