@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
 from pathlib import Path
@@ -53,8 +54,6 @@ def test_every_error_is_in_the_table() -> None:
 
 
 def test_every_option_of_open_is_named() -> None:
-    import inspect
-
     text = (ROOT / "docs/python.md").read_text()
     for name in inspect.signature(pomai.open).parameters:
         assert re.search(rf"`{name}\b|\({name}\)", text), name
