@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeAlias, overload
+from typing import Any, Literal, Protocol, Self, TypeAlias, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,7 @@ Field: TypeAlias = Literal[
     "id", "ids", "distance", "distances", "document", "documents", "metadata", "vector", "vectors"
 ]
 
+@final
 class Hit:
     @property
     def id(self) -> int | Any: ...
@@ -91,6 +92,7 @@ class Hit:
     @property
     def vector(self) -> _Float32 | Any: ...
 
+@final
 class Result:
     @property
     def ids(self) -> _UInt64 | Any: ...
@@ -108,6 +110,7 @@ class Result:
     def __getitem__(self, i: int, /) -> Hit: ...
     def __iter__(self) -> Iterator[Hit]: ...
 
+@final
 class Results:
     @property
     def ids(self) -> _UInt64 | Any: ...
@@ -117,6 +120,7 @@ class Results:
     def __getitem__(self, i: int, /) -> Result: ...
     def __iter__(self) -> Iterator[Result]: ...
 
+@final
 class Row:
     @property
     def id(self) -> int | Any: ...
@@ -131,6 +135,7 @@ class Row:
     @property
     def expiry(self) -> int | None: ...
 
+@final
 class Rows:
     @property
     def ids(self) -> list[Any]: ...
@@ -142,6 +147,7 @@ class Rows:
     def __getitem__(self, i: int, /) -> Row | None: ...
     def __iter__(self) -> Iterator[Row | None]: ...
 
+@final
 class Block:
     @property
     def vectors(self) -> _Float32: ...
@@ -153,6 +159,7 @@ class Block:
     ) -> None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@final
 class Snapshot:
     def digest(self) -> str: ...
     def close(self) -> None: ...
@@ -306,6 +313,7 @@ class Collection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
+@final
 class Database(Collection):
     @property
     def path(self) -> AnyPath: ...
