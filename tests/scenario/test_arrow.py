@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segments are Arrow files: pyarrow and Polars read in them, value by value, what was written.
 
-usage: test_arrow.py WRITE_SEGMENTS [PYTHON_PACKAGES]
+usage: test_arrow.py WRITE_SEGMENTS
 
 Without pyarrow and polars it exits with 77, which ctest shows as skipped.
 """
@@ -12,8 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-if len(sys.argv) > 2:
-    sys.path.insert(0, sys.argv[2])
 try:
     import polars
     import pyarrow
