@@ -13,12 +13,13 @@ typedef struct {
     pomai_block *handle; /* NULL: freed */
     PyObject *ids;
     Py_ssize_t exports, shape[2], strides[2];
-    bool done; /* committed or dropped */
+    bool done; /* committed or dropped, or about to be */
+    bool busy; /* the engine is reading it */
 } block_object;
 
 static void free_handle(block_object *b)
 {
-    if (b->handle == NULL || b->exports > 0 || b->on->db->generation != pm_py_generation()) return;
+    if (b->handle == NULL || b->busy || b->exports > 0 || b->on->db->generation != pm_py_generation()) return;
     pomai_block_free(b->handle);
     b->handle = NULL;
     b->on->db->blocks--;
@@ -65,7 +66,8 @@ PyObject *pm_py_reserve(PyObject *self, PyObject *const *args, Py_ssize_t count,
     pomai_block *block = NULL;
     pomai_error err = {0};
     pomai_status status = POMAI_OK;
-    if (pm_py_args("reserve", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(on->state, "reserve", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (given[0] == NULL) return pm_py_refuse_type(on->state, "reserve() needs the number of rows");
     if (pm_py_count(on->state, "rows", given[0], &rows) != 0 || pm_py_count(on->state, "dim", given[1], &dim) != 0 ||
         pm_py_begin(on) != 0)
         return NULL;
@@ -122,8 +124,9 @@ static int commit(block_object *b)
         call.batch.dim = (uint64_t)b->shape[1];
         call.batch.vectors = pomai_block_vectors(b->handle);
     }
-    b->done = true; /* no array is made from here on */
+    b->done = b->busy = true; /* no array is made from here on, and none that goes meanwhile frees it */
     pomai_status status = pm_py_write(b->on, try_commit, &call, UINT64_MAX, &err, &raised);
+    b->busy = false;
     pm_py_end(b->on);
     if (raised) return -1;
     if (status != POMAI_OK) {

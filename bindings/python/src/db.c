@@ -64,7 +64,7 @@ void pm_py_snapshot_end(pm_py_snapshot *snapshot)
 
 /* ---- closing ---- */
 
-static int close_children(pm_py_database *db)
+static void close_children(pm_py_database *db)
 {
     while (db->collections != NULL) {
         pm_py_collection *child = db->collections;
@@ -86,7 +86,6 @@ static int close_children(pm_py_database *db)
         Py_BEGIN_ALLOW_THREADS pomai_snapshot_close(handle);
         Py_END_ALLOW_THREADS
     }
-    return 0;
 }
 
 static void unlink_open(pm_py_database *db)
@@ -99,25 +98,34 @@ static void unlink_open(pm_py_database *db)
     db->previous = db->next = NULL;
 }
 
+static bool blocks_open(pm_py_database *db)
+{
+    if (db->blocks == 0) return false;
+    pm_py_refuse(db->base.state, POMAI_EBUSY,
+                 "%zd reserved blocks are not committed yet, or arrays over them are alive: leave their with "
+                 "statements and delete the arrays (`del array`), then close",
+                 db->blocks);
+    return true;
+}
+
 int pm_py_database_close(pm_py_database *db)
 {
     pomai_error err = {0};
     pomai_status status;
     if (db->base.closed || db->generation != pm_py_generation()) return 0;
-    if (db->blocks > 0) {
-        pm_py_refuse(db->base.state, POMAI_EBUSY,
-                     "%zd reserved blocks are not committed yet, or arrays over them are alive: leave their with "
-                     "statements and delete the arrays (`del array`), then close",
-                     db->blocks);
-        return -1;
-    }
+    if (blocks_open(db)) return -1;
     db->base.closed = true; /* no call begins from here on */
-    if (pm_py_wait_idle(db, &db->base.users) != 0) {
-        db->base.closed = false;
+    /* Whoever closes a snapshot meanwhile counts as a user, too; and a call that ends now may have made a block. */
+    bool raised = pm_py_wait_idle(db, &db->base.users) != 0 || blocks_open(db);
+    if (!raised && db->handle != NULL) {
+        close_children(db);
+        raised = pm_py_wait_idle(db, &db->base.users) != 0;
+    }
+    if (raised) {
+        db->base.closed = db->handle == NULL;
         return -1;
     }
     if (db->handle == NULL) return 0; /* a signal handler closed it meanwhile */
-    close_children(db);
     pomai_db *handle = db->handle;
     db->handle = NULL;
     db->base.handle = NULL;
@@ -186,7 +194,7 @@ static int open_options(pm_py_state *state, PyObject *const *given, pomai_open_o
         uint64_t value = 0;
         if (pm_py_count(state, names[i], given[i], &value) != 0) return -1;
         if (value > UINT32_MAX) {
-            pm_py_refuse(state, POMAI_EINVAL, "%s is at most 2**32 - 1, not %R", names[i], given[i]);
+            pm_py_refuse(state, POMAI_EINVAL, "%s is at most 2**32 - 1, not %U", names[i], pm_py_show(state, given[i]));
             return -1;
         }
         *words[i] = (uint32_t)value;
@@ -228,12 +236,12 @@ PyObject *pm_py_open(PyObject *module, PyObject *const *args, Py_ssize_t count, 
         "segment_bytes", "compact_rate",   "scrub_rate",  "durability", NULL};
     pm_py_state *state = pm_py_state_of(module);
     PyObject *given[14] = {NULL}, *bytes = NULL;
-    if (pm_py_args("open", names, 14, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(state, "open", names, 14, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(state, "open() needs a path");
     open_job *o = calloc(1, sizeof *o);
     if (o == NULL) return PyErr_NoMemory();
     o->options = (pomai_open_options)POMAI_OPEN_OPTIONS_INIT;
-    if (open_options(state, given + 1, &o->options) == 0 && PyUnicode_FSConverter(given[0], &bytes))
+    if (open_options(state, given + 1, &o->options) == 0 && (bytes = pm_py_path(state, given[0])) != NULL)
         o->path = strdup(PyBytes_AsString(bytes));
     Py_XDECREF(bytes);
     if (o->path == NULL) {
