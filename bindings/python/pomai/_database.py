@@ -55,11 +55,11 @@ def open(
     0
     """
     flags = (
-        _EXISTING * existing
-        | _READ_ONLY * read_only
-        | _ACCEPT_DAMAGE * accept_damage
-        | _STRICT_MARK * strict_mark
-        | _NO_FLUSH_AT_CLOSE * no_flush_at_close
+        _EXISTING * bool(existing)
+        | _READ_ONLY * bool(read_only)
+        | _ACCEPT_DAMAGE * bool(accept_damage)
+        | _STRICT_MARK * bool(strict_mark)
+        | _NO_FLUSH_AT_CLOSE * bool(no_flush_at_close)
     )
     helpers = 0 if search_threads is None else search_threads or 2**32 - 1  # the engine's 0: as many as it likes
     return _core.open(

@@ -116,6 +116,8 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
         raise
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"metadata[{i}] cannot be stored as JSON: {error}") from None
+    except TypeError as error:
+        raise InvalidTypeError(f"metadata[{i}] cannot be stored as JSON: {error}") from None
 
 
 def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None]:
@@ -137,7 +139,10 @@ def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None
         raise InvalidTypeError(
             f"metadata is of type {type(metadata).__name__}; expected a list of dicts, or a dict of columns"
         )
-    items = list(metadata)
+    try:
+        items = list(metadata)
+    except Exception as error:
+        raise InvalidTypeError(f"metadata of type {type(metadata).__name__} cannot be read: {error}") from error
     if len(items) != rows:
         raise InvalidError(f"there are {len(items)} dicts of metadata for {rows} vectors")
     return [_encode(row, i) for i, row in enumerate(items)]
@@ -161,7 +166,10 @@ def _expiry_ns(value: Any) -> Any:
     if value is None:
         return 0
     if isinstance(value, datetime.datetime):  # without a zone: local time, as everywhere in Python
-        since = value.astimezone(datetime.timezone.utc) - _EPOCH
+        try:
+            since = value.astimezone(datetime.timezone.utc) - _EPOCH
+        except (OverflowError, ValueError) as error:
+            raise InvalidError(f"expiry {value!r} is out of range: {error}") from None
         return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
     return value
 

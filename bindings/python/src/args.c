@@ -11,12 +11,12 @@ static Py_ssize_t find_name(const char *const *names, PyObject *name)
     return -1;
 }
 
-int pm_py_args(const char *function, const char *const *names, Py_ssize_t positional, PyObject *const *args,
-               Py_ssize_t count, PyObject *keywords, PyObject **out)
+int pm_py_args(pm_py_state *state, const char *function, const char *const *names, Py_ssize_t positional,
+               PyObject *const *args, Py_ssize_t count, PyObject *keywords, PyObject **out)
 {
     if (count > positional) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments without a name (%zd given)", function,
-                     positional, count);
+        pm_py_refuse_type(state, "%s() takes at most %zd arguments without a name (%zd given)", function, positional,
+                          count);
         return -1;
     }
     for (Py_ssize_t i = 0; i < count; i++)
@@ -26,11 +26,11 @@ int pm_py_args(const char *function, const char *const *names, Py_ssize_t positi
         PyObject *name = PyTuple_GetItem(keywords, i);
         Py_ssize_t at = find_name(names, name);
         if (at < 0) {
-            PyErr_Format(PyExc_TypeError, "%s() has no argument '%U'", function, name);
+            pm_py_refuse_type(state, "%s() has no argument '%U'", function, name);
             return -1;
         }
         if (out[at] != NULL) {
-            PyErr_Format(PyExc_TypeError, "%s() got '%U' twice", function, name);
+            pm_py_refuse_type(state, "%s() got '%U' twice", function, name);
             return -1;
         }
         out[at] = args[count + i];
@@ -46,11 +46,29 @@ const char *pm_py_text(pm_py_state *state, const char *what, PyObject *object)
         return NULL;
     }
     const char *text = PyUnicode_AsUTF8AndSize(object, &size);
-    if (text != NULL && strlen(text) != (size_t)size) {
+    if (text == NULL) {
+        pm_py_refuse(state, POMAI_EINVAL, "%s has characters that are not Unicode", what);
+        return NULL;
+    }
+    if (strlen(text) != (size_t)size) {
         pm_py_refuse(state, POMAI_EINVAL, "%s has a NUL character in it", what);
         return NULL;
     }
     return text;
+}
+
+PyObject *pm_py_path(pm_py_state *state, PyObject *object)
+{
+    PyObject *bytes = NULL;
+    if (PyUnicode_FSConverter(object, &bytes)) return bytes;
+    if (PyErr_ExceptionMatches(PyExc_ValueError)) { /* NUL, or characters that are not Unicode */
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        PyObject *shown = value == NULL ? Py_None : pm_py_show(state, value);
+        PyErr_Restore(type, value, trace);
+        return pm_py_refuse(state, POMAI_EINVAL, "the path cannot be one: %U", shown);
+    }
+    return pm_py_refuse_type(state, "a path is a str, bytes or os.PathLike, not %R", Py_TYPE(object));
 }
 
 int pm_py_word(pm_py_state *state, const char *what, PyObject *object, const char *const *words)
@@ -92,24 +110,26 @@ int pm_py_deadline(pm_py_state *state, PyObject *object, uint64_t *microseconds)
 {
     if (object == NULL || object == Py_None) return 0;
     double ms = PyBool_Check(object) ? -1 : PyFloat_AsDouble(object);
-    if (ms == -1 && PyErr_Occurred()) {
-        PyErr_Clear();
+    if (ms == -1 && (PyErr_Occurred() || PyBool_Check(object))) {
         pm_py_refuse_type(state, "deadline_ms is a number of milliseconds or None, not %R", Py_TYPE(object));
         return -1;
     }
     if (!(ms >= 0)) {
-        pm_py_refuse(state, POMAI_EINVAL, "deadline_ms is 0 or more, not %R", object);
+        pm_py_refuse(state, POMAI_EINVAL, "deadline_ms is 0 or more, not %U", pm_py_show(state, object));
         return -1;
     }
     *microseconds = ms * 1000 >= 9e18 ? UINT64_MAX : (uint64_t)(ms * 1000);
     return 0;
 }
 
-int pm_py_bool(PyObject *object, bool *value)
+int pm_py_bool(pm_py_state *state, const char *what, PyObject *object, bool *value)
 {
     if (object == NULL || object == Py_None) return 0;
     int truth = PyObject_IsTrue(object);
-    if (truth < 0) return -1;
+    if (truth < 0) {
+        pm_py_refuse_type(state, "%s is True or False, not %R", what, Py_TYPE(object));
+        return -1;
+    }
     *value = truth != 0;
     return 0;
 }
@@ -119,7 +139,6 @@ int pm_py_count(pm_py_state *state, const char *what, PyObject *object, uint64_t
     if (object == NULL || object == Py_None) return 0;
     PyObject *index = PyBool_Check(object) ? NULL : PyNumber_Index(object);
     if (index == NULL) {
-        PyErr_Clear();
         pm_py_refuse_type(state, "%s is a whole number, not %R", what, Py_TYPE(object));
         return -1;
     }
@@ -127,7 +146,7 @@ int pm_py_count(pm_py_state *state, const char *what, PyObject *object, uint64_t
     Py_DECREF(index);
     if (*value == UINT64_MAX && PyErr_Occurred()) {
         PyErr_Clear();
-        pm_py_refuse(state, POMAI_EINVAL, "%s is from 0 to 2**64 - 1, not %R", what, object);
+        pm_py_refuse(state, POMAI_EINVAL, "%s is from 0 to 2**64 - 1, not %U", what, pm_py_show(state, object));
         return -1;
     }
     return 0;

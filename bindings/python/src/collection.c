@@ -166,7 +166,8 @@ static PyObject *py_digest(PyObject *self, PyObject *const *args, Py_ssize_t cou
 {
     static const char *const names[] = {"snapshot", NULL};
     PyObject *snapshot = NULL;
-    if (pm_py_args("digest", names, 1, args, count, keywords, &snapshot) != 0) return NULL;
+    if (pm_py_args(((pm_py_collection *)self)->state, "digest", names, 1, args, count, keywords, &snapshot) != 0)
+        return NULL;
     return digest((pm_py_collection *)self, snapshot);
 }
 
@@ -274,10 +275,12 @@ static PyObject *py_collection(PyObject *self, PyObject *const *args, Py_ssize_t
     PyObject *given[6] = {NULL};
     pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
     bool create = true;
-    if (pm_py_args("collection", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(state, "collection", names, 2, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(state, "collection() needs a name");
     const char *name = pm_py_text(state, "the collection's name", given[0]);
-    if (name == NULL || take_options(state, given, &options) != 0 || pm_py_bool(given[5], &create) != 0) return NULL;
+    if (name == NULL || take_options(state, given, &options) != 0 ||
+        pm_py_bool(state, "create", given[5], &create) != 0)
+        return NULL;
     bool told = given[1] != NULL && given[1] != Py_None;
     for (int tries = 0; tries < 3; tries++) { /* others may make or drop it meanwhile */
         admin_job *a = admin(on, OPEN, name, NULL, true, NULL);

@@ -28,6 +28,7 @@ typedef struct pm_py_state {
     PyObject *closed_error; /* pomai.ClosedError */
     PyObject *unsupported;  /* pomai.UnsupportedError */
     PyObject *helpers;      /* pomai._helpers, at the first use */
+    PyObject *shown;        /* pm_py_show's last */
     PyObject *asarray;      /* numpy.asarray, None without NumPy, NULL: not looked for yet */
     pm_py_database *open;   /* databases that are open */
 } pm_py_state;
@@ -41,24 +42,29 @@ PyObject *pm_py_help(pm_py_state *state, const char *name, ...);
 int pm_py_errors_load(pm_py_state *state);
 /* Raises the exception of a failed call; returns NULL. */
 PyObject *pm_py_raise(pm_py_state *state, const pomai_error *err);
-/* Raises what the binding itself refuses. */
+/* Raises what the binding itself refuses. An exception that is set already becomes the cause; but Ctrl-C and the like
+ * stay as they are. */
 PyObject *pm_py_refuse(pm_py_state *state, pomai_status status, const char *format, ...);
 PyObject *pm_py_refuse_type(pm_py_state *state, const char *format, ...);
 PyObject *pm_py_refuse_as(PyObject *type, const char *format, ...);
+/* An argument as a message shows it, for %U; borrowed, until the next call. */
+PyObject *pm_py_show(pm_py_state *state, PyObject *object);
 
 /* ---- args.c ---- */
 
 /* Distributes the arguments of a fast call over `names`, which ends with NULL; absent ones stay NULL. */
-int pm_py_args(const char *function, const char *const *names, Py_ssize_t positional, PyObject *const *args,
-               Py_ssize_t count, PyObject *keywords, PyObject **out);
+int pm_py_args(pm_py_state *state, const char *function, const char *const *names, Py_ssize_t positional,
+               PyObject *const *args, Py_ssize_t count, PyObject *keywords, PyObject **out);
 /* NULL and None give *value as it was. */
 int pm_py_durability(pm_py_state *state, PyObject *object, pomai_durability *value);
 int pm_py_deadline(pm_py_state *state, PyObject *object, uint64_t *microseconds);
 int pm_py_mode(pm_py_state *state, PyObject *object, pomai_read_mode *mode);
-int pm_py_bool(PyObject *object, bool *value);
+int pm_py_bool(pm_py_state *state, const char *what, PyObject *object, bool *value);
 int pm_py_count(pm_py_state *state, const char *what, PyObject *object, uint64_t *value);
 /* The word of `words` (ended by NULL) that object is, else -1 and an exception that lists them. */
 int pm_py_word(pm_py_state *state, const char *what, PyObject *object, const char *const *words);
+/* A path as a new reference to bytes. */
+PyObject *pm_py_path(pm_py_state *state, PyObject *object);
 /* A str without NUL as UTF-8, which lives as long as the object. */
 const char *pm_py_text(pm_py_state *state, const char *what, PyObject *object);
 
@@ -102,6 +108,7 @@ typedef struct pm_py_ids {
     uint64_t *owned;
     pomai_bytes *strings;
     PyObject *keep; /* the tuple whose strings are borrowed */
+    PyObject *kept; /* strings of our own, or NULL */
 } pm_py_ids;
 
 int pm_py_ids_take(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *out);
@@ -205,7 +212,7 @@ PyObject *pm_py_array(pm_py_state *state, PyObject *exporter);
 PyObject *pm_py_view_new(pm_py_state *state, char format, Py_ssize_t rows, Py_ssize_t columns, void **data);
 PyObject *pm_py_document(pomai_bytes document);
 PyObject *pm_py_string_id(pomai_bytes id);
-PyObject *pm_py_answer(pm_py_state *state, pomai_result *result, uint64_t dim, bool strings, bool single);
+PyObject *pm_py_answer(pm_py_state *state, pomai_result *result, uint64_t dim, bool strings, bool vectors, bool single);
 /* Takes over rows and ids. */
 PyObject *pm_py_rows_new(pm_py_state *state, pomai_rows *rows, pm_py_ids *ids, bool vectors, bool documents);
 PyObject *pm_py_rows_item(PyObject *rows, Py_ssize_t i);

@@ -18,7 +18,10 @@ static int take_item(pm_py_state *state, PyObject *item, Py_ssize_t i, pomai_byt
     if (item == Py_None) return 0;
     if (PyUnicode_Check(item)) {
         out->data = PyUnicode_AsUTF8AndSize(item, &size);
-        if (out->data == NULL) return -1;
+        if (out->data == NULL) {
+            pm_py_refuse(state, POMAI_EINVAL, "documents[%zd] has characters that are not Unicode; give bytes", i);
+            return -1;
+        }
     } else if (PyBytes_Check(item)) {
         if (PyBytes_AsStringAndSize(item, &data, &size) != 0) return -1;
         out->data = data;
@@ -66,8 +69,7 @@ static PyObject *gather(pm_py_state *state, PyObject *documents, PyObject *metad
                                  Py_TYPE(documents), (unsigned long long)rows);
     }
     PyObject *items = PySequence_Tuple(documents);
-    if (items != NULL || !PyErr_ExceptionMatches(PyExc_TypeError)) return items;
-    PyErr_Clear();
+    if (items != NULL) return items;
     return pm_py_refuse_type(state, "documents is %R; expected a list of str, bytes or None", Py_TYPE(documents));
 }
 

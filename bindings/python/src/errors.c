@@ -34,6 +34,59 @@ static void set_number(PyObject *error, const char *name, long value)
     Py_XDECREF(number);
 }
 
+/*
+ * An exception that is set becomes the cause of the one that is raised now: what an argument's own method raised is
+ * told, and is of the family all the same. But Ctrl-C and a lack of memory are not about the argument: they stay, and
+ * nothing else is raised.
+ */
+static bool take_cause(PyObject **cause)
+{
+    PyObject *type, *trace;
+    *cause = NULL;
+    if (!PyErr_Occurred()) return true;
+    if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError)) return false;
+    PyErr_Fetch(&type, cause, &trace);
+    PyErr_NormalizeException(&type, cause, &trace);
+    if (trace != NULL && *cause != NULL) (void)PyException_SetTraceback(*cause, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return true;
+}
+
+/* Steals cause, which may be NULL. */
+static void set_cause(PyObject *cause)
+{
+    PyObject *type, *value, *trace;
+    if (cause == NULL) return;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (value != NULL)
+        PyException_SetCause(value, cause);
+    else
+        Py_DECREF(cause);
+    PyErr_Restore(type, value, trace);
+}
+
+PyObject *pm_py_show(pm_py_state *state, PyObject *object)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *text = PyObject_Repr(object);
+    PyObject *shown =
+        text == NULL ? NULL : PyUnicode_FromFormat("%.80U%s", text, PyUnicode_GetLength(text) > 80 ? "..." : "");
+    Py_XDECREF(text);
+    if (shown == NULL) { /* an int of thousands of digits, for one */
+        PyErr_Clear();
+        shown = PyObject_Repr((PyObject *)Py_TYPE(object));
+    }
+    PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+    if (shown == NULL) return Py_None;
+    Py_XDECREF(state->shown);
+    state->shown = shown;
+    return shown;
+}
+
 PyObject *pm_py_raise(pm_py_state *state, const pomai_error *err)
 {
     PyObject *key = PyLong_FromLong((long)err->status);
@@ -55,7 +108,9 @@ PyObject *pm_py_raise(pm_py_state *state, const pomai_error *err)
 PyObject *pm_py_refuse(pm_py_state *state, pomai_status status, const char *format, ...)
 {
     pomai_error err = {.status = status};
+    PyObject *cause;
     va_list arguments;
+    if (!take_cause(&cause)) return NULL;
     va_start(arguments, format);
     PyObject *message = PyUnicode_FromFormatV(format, arguments);
     va_end(arguments);
@@ -65,14 +120,18 @@ PyObject *pm_py_refuse(pm_py_state *state, pomai_status status, const char *form
         pm_py_raise(state, &err);
     }
     Py_XDECREF(message);
+    set_cause(cause);
     return NULL;
 }
 
 static PyObject *refuse(PyObject *type, const char *format, va_list arguments)
 {
+    PyObject *cause;
+    if (!take_cause(&cause)) return NULL;
     PyObject *message = PyUnicode_FromFormatV(format, arguments);
     if (message != NULL) PyErr_SetObject(type, message);
     Py_XDECREF(message);
+    set_cause(cause);
     return NULL;
 }
 

@@ -4,7 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WANTED "ints from 0 to 2**64 - 1 (a list, range or integer array), or a list of str"
+/* Times of expiry are numbers of the same kind. */
+static bool is_expiry(const char *what)
+{
+    return strcmp(what, "expiry") == 0;
+}
+
+static const char *wanted(const char *what)
+{
+    return is_expiry(what) ? "ns since 1970 (ints from 0 to 2**64 - 1, or an integer array), datetimes or None"
+                           : "ints from 0 to 2**64 - 1 (a list, range or integer array), or a list of str";
+}
+
+static pomai_status status_of(const char *what)
+{
+    return is_expiry(what) ? POMAI_EINVAL : POMAI_EID;
+}
 
 void pm_py_ids_release(pm_py_ids *ids)
 {
@@ -15,6 +30,7 @@ void pm_py_ids_release(pm_py_ids *ids)
     ids->owned = NULL;
     ids->strings = NULL;
     Py_CLEAR(ids->keep);
+    Py_CLEAR(ids->kept);
 }
 
 PyObject *pm_py_ids_item(const pm_py_ids *ids, size_t i)
@@ -24,30 +40,46 @@ PyObject *pm_py_ids_item(const pm_py_ids *ids, size_t i)
     return PyLong_FromUnsignedLongLong(ids->ids.u64[i]);
 }
 
-static int take_int(pm_py_state *state, const char *what, PyObject *object, uint64_t *value)
+static int take_int(pm_py_state *state, const char *what, Py_ssize_t i, PyObject *object, uint64_t *value)
 {
     PyObject *number = PyLong_Check(object) ? Py_NewRef(object) : PyNumber_Index(object);
-    if (number == NULL) return -1;
+    if (number == NULL) {
+        pm_py_refuse_type(state, "%s[%zd] of %R is no number; expected %s", what, i, Py_TYPE(object), wanted(what));
+        return -1;
+    }
     *value = PyLong_AsUnsignedLongLong(number);
     Py_DECREF(number);
     if (*value != UINT64_MAX || !PyErr_Occurred()) return 0;
     PyErr_Clear();
-    pm_py_refuse(state, POMAI_EID, "%s: %R is no id; expected " WANTED, what, object);
+    pm_py_refuse(state, status_of(what), "%s[%zd] is %U; expected %s", what, i, pm_py_show(state, object),
+                 wanted(what));
     return -1;
 }
 
-static int take_string(PyObject *object, pomai_bytes *out)
+/* Ids that are not UTF-8 come out as str with escapes (pm_py_string_id), and go in the same way; `kept` then holds the
+ * bytes. */
+static int take_string(pm_py_state *state, const char *what, Py_ssize_t i, PyObject *object, pm_py_ids *ids)
 {
+    pomai_bytes *out = &ids->strings[i];
     Py_ssize_t size = 0;
-    if (PyBytes_Check(object)) {
-        char *data = NULL;
-        if (PyBytes_AsStringAndSize(object, &data, &size) != 0) return -1;
-        out->data = data;
-    } else {
-        out->data = PyUnicode_AsUTF8AndSize(object, &size);
+    char *data = NULL;
+    out->data = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : NULL;
+    if (out->data == NULL && PyUnicode_Check(object)) {
+        PyErr_Clear();
+        object = PyUnicode_AsEncodedString(object, "utf-8", "surrogateescape");
+        if (object == NULL) {
+            pm_py_refuse(state, status_of(what), "%s[%zd] has characters that are not Unicode", what, i);
+            return -1;
+        }
+        if (ids->kept == NULL) ids->kept = PyList_New(0);
+        int failed = ids->kept == NULL ? -1 : PyList_Append(ids->kept, object);
+        Py_DECREF(object); /* the list has it */
+        if (failed != 0) return -1;
     }
+    if (out->data == NULL && PyBytes_AsStringAndSize(object, &data, &size) != 0) return -1;
+    if (out->data == NULL) out->data = data;
     out->size = (size_t)size;
-    return out->data == NULL ? -1 : 0;
+    return 0;
 }
 
 static bool is_string(PyObject *object)
@@ -77,11 +109,11 @@ static int take_items(pm_py_state *state, const char *what, pm_py_ids *ids)
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = PyTuple_GetItem(ids->keep, i);
         if (is_string(item) != strings || (!strings && !is_int(item))) {
-            pm_py_refuse_type(state, "%s[%zd] is %R%s; expected " WANTED, what, i, Py_TYPE(item),
-                              is_string(item) || is_int(item) ? ", unlike those before it" : "");
+            pm_py_refuse_type(state, "%s[%zd] is %R%s; expected %s", what, i, Py_TYPE(item),
+                              is_string(item) || is_int(item) ? ", unlike those before it" : "", wanted(what));
             return -1;
         }
-        int failed = strings ? take_string(item, &ids->strings[i]) : take_int(state, what, item, &ids->owned[i]);
+        int failed = strings ? take_string(state, what, i, item, ids) : take_int(state, what, i, item, &ids->owned[i]);
         if (failed != 0) return -1;
     }
     ids->ids.string = ids->strings;
@@ -94,9 +126,7 @@ static int take_sequence(pm_py_state *state, const char *what, PyObject *object,
 {
     ids->keep = PySequence_Tuple(object); /* a tuple, so that no other thread changes it meanwhile */
     if (ids->keep != NULL) return take_items(state, what, ids);
-    if (!PyErr_ExceptionMatches(PyExc_TypeError)) return -1;
-    PyErr_Clear();
-    pm_py_refuse_type(state, "%s is %R; expected " WANTED, what, Py_TYPE(object));
+    pm_py_refuse_type(state, "%s is %R; expected %s", what, Py_TYPE(object), wanted(what));
     return -1;
 }
 
@@ -110,7 +140,8 @@ static int convert(pm_py_state *state, const char *what, const pm_py_numbers *n,
     for (size_t i = 0; i < ids->ids.count; i++) {
         const char *at = n->data + (n->ndim == 1 ? (Py_ssize_t)i * n->strides[0] : 0);
         if (pm_py_load_u64(n, at, &ids->owned[i])) continue;
-        pm_py_refuse(state, POMAI_EID, "%s[%zu] is %lld; expected " WANTED, what, i, (long long)ids->owned[i]);
+        pm_py_refuse(state, status_of(what), "%s[%zu] is %lld; expected %s", what, i, (long long)ids->owned[i],
+                     wanted(what));
         return -1;
     }
     ids->ids.u64 = ids->owned;
@@ -123,7 +154,7 @@ static int take_numbers(pm_py_state *state, const char *what, pm_py_ids *ids)
     pm_py_numbers n = {.data = b->buf, .ndim = b->ndim};
     pm_py_format(b->format, b->itemsize, &n);
     if (n.kind != 'i' && n.kind != 'u') {
-        pm_py_refuse_type(state, "%s is an array of format '%.20s'; expected " WANTED, what, b->format);
+        pm_py_refuse_type(state, "%s is an array of format '%.20s'; expected %s", what, b->format, wanted(what));
         return -1;
     }
     if (b->ndim > 1) {
@@ -134,7 +165,7 @@ static int take_numbers(pm_py_state *state, const char *what, pm_py_ids *ids)
     ids->ids.count = b->ndim == 0 ? 1 : (size_t)b->shape[0];
     if (b->ndim == 1) {
         n.shape[0] = b->shape[0];
-        n.strides[0] = b->strides[0];
+        n.strides[0] = b->strides != NULL ? b->strides[0] : b->itemsize; /* ctypes has none */
     }
     bool plain = n.kind == 'u' && n.itemsize == 8 && !n.swapped && (uintptr_t)n.data % 8 == 0;
     if (!plain || !pm_py_contiguous(&n)) return convert(state, what, &n, ids);
@@ -144,14 +175,14 @@ static int take_numbers(pm_py_state *state, const char *what, pm_py_ids *ids)
 
 static int take_buffer(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *ids)
 {
-    if (PyObject_GetBuffer(object, &ids->buffer, PyBUF_RECORDS_RO) != 0) { /* dates, for one */
-        PyErr_Clear();
-        pm_py_refuse_type(state, "%s: the memory of %R cannot be borrowed; expected " WANTED, what, Py_TYPE(object));
-        return -1;
+    if (PyObject_GetBuffer(object, &ids->buffer, PyBUF_RECORDS_RO) != 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError) && !PyErr_ExceptionMatches(PyExc_BufferError)) return -1;
+        PyErr_Clear(); /* dates, or NumPy's strings of any length */
+        return take_sequence(state, what, object, ids);
     }
     ids->borrowed = true;
     const char *format = ids->buffer.format == NULL ? "B" : ids->buffer.format;
-    char last = format[strlen(format) - 1];
+    char last = *format == '\0' ? '\0' : format[strlen(format) - 1];
     if (last != 'w' && last != 'O' && last != 's') return take_numbers(state, what, ids);
     PyObject *list = PyObject_CallMethod(object, "tolist", NULL); /* strings, or Python objects */
     int failed = list == NULL ? -1 : take_sequence(state, what, list, ids);
@@ -174,7 +205,7 @@ static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_p
     }
     if (!PyDict_Check(object) && !PyByteArray_Check(object) && !PyBool_Check(object))
         return take_sequence(state, what, object, ids);
-    pm_py_refuse_type(state, "%s is %R; expected " WANTED, what, Py_TYPE(object));
+    pm_py_refuse_type(state, "%s is %R; expected %s", what, Py_TYPE(object), wanted(what));
     return -1;
 }
 

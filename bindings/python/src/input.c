@@ -87,7 +87,7 @@ static int check_numbers(pm_py_state *state, const char *what, int ndim, const c
         pm_py_refuse_type(state, "%s holds bools; expected " WANTED, what);
     else if (kind == 0)
         pm_py_refuse_type(state,
-                          "%s holds items of format '%.20s'; expected " WANTED " (other real numbers are converted)",
+                          "%s holds items of format %.30s; expected " WANTED " (other real numbers are converted)",
                           what, format);
     else
         return 0;
@@ -99,8 +99,6 @@ static int take_list(pm_py_state *state, const char *what, PyObject *object, pm_
 static int take_buffer(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
 {
     if (PyObject_GetBuffer(object, &out->buffer, PyBUF_RECORDS_RO) != 0) {
-        if (PyErr_ExceptionMatches(PyExc_MemoryError)) return -1;
-        PyErr_Clear();
         pm_py_refuse_type(state, "%s: the memory of %R cannot be borrowed; expected " WANTED, what, Py_TYPE(object));
         return -1;
     }
@@ -115,9 +113,11 @@ static int take_buffer(pm_py_state *state, const char *what, PyObject *object, p
         return failed;
     }
     if (check_numbers(state, what, b->ndim, b->format == NULL ? "B" : b->format, n.kind) != 0) return -1;
-    for (int i = 0; i < b->ndim; i++) {
+    Py_ssize_t step = b->itemsize;
+    for (int i = b->ndim - 1; i >= 0; i--) {
         n.shape[i] = b->shape[i];
-        n.strides[i] = b->strides[i];
+        n.strides[i] = b->strides != NULL ? b->strides[i] : step; /* ctypes has none */
+        step *= b->shape[i];
     }
     return take_numbers(&n, out);
 }
@@ -133,7 +133,7 @@ static int take_tensor(pm_py_state *state, const char *what, const dl_tensor *t,
     bool known = t->dtype.code <= DL_FLOAT && t->dtype.lanes == 1 && t->dtype.bits >= 8 && t->dtype.bits <= 64;
     n.kind = known && !(t->dtype.code == DL_FLOAT && t->dtype.bits == 8) ? kinds[t->dtype.code] : 0;
     if (t->dtype.code == 6) n.kind = '?';
-    if (check_numbers(state, what, t->ndim, "of the tensor", n.kind) != 0) return -1;
+    if (check_numbers(state, what, t->ndim, "unknown", n.kind) != 0) return -1;
     for (int i = 0; i < t->ndim; i++) {
         n.shape[i] = (Py_ssize_t)t->shape[i];
         n.strides[i] = (Py_ssize_t)(t->strides != NULL ? t->strides[i]
@@ -144,28 +144,32 @@ static int take_tensor(pm_py_state *state, const char *what, const dl_tensor *t,
     return take_numbers(&n, out);
 }
 
+static int refuse_tensor(pm_py_state *state, const char *what, PyObject *object)
+{
+    pm_py_refuse_type(state, "%s: the tensor of %R cannot be borrowed; expected " WANTED, what, Py_TYPE(object));
+    return -1;
+}
+
 /* The capsule is kept and not marked as used: its own destructor then gives the tensor back. */
 static int take_dlpack(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
 {
     PyObject *place = PyObject_CallMethod(object, "__dlpack_device__", NULL);
-    if (place == NULL) return -1;
-    PyObject *first = PySequence_GetItem(place, 0);
-    Py_DECREF(place);
+    PyObject *first = place == NULL ? NULL : PySequence_GetItem(place, 0);
+    Py_XDECREF(place);
     long device = first == NULL ? -1 : PyLong_AsLong(first);
     Py_XDECREF(first);
-    if (device == -1 && PyErr_Occurred()) return -1;
+    if (device == -1 && PyErr_Occurred()) return refuse_tensor(state, what, object);
     if (device != DL_CPU && device != DL_CUDA_HOST) {
         pm_py_refuse(state, POMAI_EINVAL, "%s is in the memory of another device (DLPack type %ld); move it to the CPU",
                      what, device);
         return -1;
     }
     out->keep = PyObject_CallMethod(object, "__dlpack__", NULL);
-    if (out->keep == NULL) return -1;
-    const dl_tensor *tensor = PyCapsule_GetPointer(out->keep, "dltensor");
-    return tensor == NULL ? -1 : take_tensor(state, what, tensor, out);
+    const dl_tensor *tensor = out->keep == NULL ? NULL : PyCapsule_GetPointer(out->keep, "dltensor");
+    return tensor == NULL ? refuse_tensor(state, what, object) : take_tensor(state, what, tensor, out);
 }
 
-/* One number of a list; false without an exception when it is none. */
+/* One number of a list; false when it is none, with what it raised itself set. */
 static bool list_number(PyObject *item, float *value)
 {
     if (PyFloat_Check(item)) {
@@ -174,10 +178,7 @@ static bool list_number(PyObject *item, float *value)
     }
     if (PyBool_Check(item) || PyUnicode_Check(item)) return false;
     double number = PyFloat_AsDouble(item);
-    if (number == -1 && PyErr_Occurred()) {
-        PyErr_Clear();
-        return false;
-    }
+    if (number == -1 && PyErr_Occurred()) return false;
     *value = (float)number;
     return true;
 }
@@ -206,8 +207,11 @@ static int list_row(pm_py_state *state, const char *what, PyObject *item, Py_ssi
     Py_ssize_t dim = 0;
     if (PyList_Check(item) || PyTuple_Check(item)) {
         numbers = PySequence_Tuple(item);
-        dim = numbers == NULL ? -1 : PyTuple_Size(numbers);
-        if (dim < 0) return -1;
+        if (numbers == NULL) {
+            pm_py_refuse_type(state, "%s[%zd] of %R cannot be read; expected " WANTED, what, i, Py_TYPE(item));
+            return -1;
+        }
+        dim = PyTuple_Size(numbers);
     } else {
         if (pm_py_vectors_take(state, what, item, &row) != 0) goto end;
         if (!row.single) {
@@ -238,17 +242,27 @@ end:
     return failed;
 }
 
+/* Whether an item of a list is a row, and not a number: it has a length. Arrays of one number are rows, too. */
+static bool is_row(PyObject *item)
+{
+    if (PyList_Check(item) || PyTuple_Check(item)) return true;
+    if (PyFloat_Check(item) || PyLong_Check(item) || PyUnicode_Check(item)) return false;
+    if (PyObject_HasAttrString(item, "__dlpack__") && !PyObject_CheckBuffer(item)) return true;
+    Py_ssize_t length = PyObject_Size(item);
+    if (length < 0) PyErr_Clear();
+    return length >= 0;
+}
+
 static int take_list(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
 {
     PyObject *items = PySequence_Tuple(object); /* a tuple, so that no other thread changes it meanwhile */
-    if (items == NULL) return -1;
+    if (items == NULL) {
+        pm_py_refuse_type(state, "%s of %R cannot be read; expected " WANTED, what, Py_TYPE(object));
+        return -1;
+    }
     Py_ssize_t count = PyTuple_Size(items);
     int failed = 0;
-    float number;
-    PyObject *first = count > 0 ? PyTuple_GetItem(items, 0) : NULL;
-    bool nested = first != NULL && !PyUnicode_Check(first) &&
-                  (PyList_Check(first) || PyTuple_Check(first) || !list_number(first, &number)) &&
-                  (PySequence_Check(first) || PyObject_CheckBuffer(first));
+    bool nested = count > 0 && is_row(PyTuple_GetItem(items, 0));
     out->rows = 1;
     out->single = !nested;
     if (count == 0) {
@@ -276,10 +290,10 @@ static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_p
         if (PyObject_HasAttrString(object, "__dlpack__")) return take_dlpack(state, what, object, out);
         if (PyObject_HasAttrString(object, "__array__")) { /* data frames and the like */
             PyObject *array = PyObject_CallMethod(object, "__array__", NULL);
-            if (array == NULL) return -1;
-            int failed = PyObject_CheckBuffer(array) ? take_buffer(state, what, array, out) : -1;
-            Py_DECREF(array); /* the buffer keeps it */
-            if (failed == 0 || PyErr_Occurred()) return failed;
+            int failed = array != NULL && PyObject_CheckBuffer(array) ? take_buffer(state, what, array, out) : -1;
+            bool refused = array != NULL && PyErr_Occurred() != NULL;
+            Py_XDECREF(array); /* the buffer keeps it */
+            if (failed == 0 || refused) return failed;
         }
     }
     pm_py_refuse_type(state, "%s is %R; expected " WANTED ": an array, a buffer, a DLPack tensor or lists of numbers",

@@ -65,9 +65,9 @@ PyObject *pm_py_verify(PyObject *module, PyObject *const *args, Py_ssize_t count
     progress_state p = {NULL, NULL, false};
     pomai_error err = {0};
     char *json = NULL;
-    if (pm_py_args("verify", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(state, "verify", names, 2, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(state, "verify() needs a path");
-    if (take_progress(state, given[1], &p) != 0 || !PyUnicode_FSConverter(given[0], &path)) return NULL;
+    if (take_progress(state, given[1], &p) != 0 || (path = pm_py_path(state, given[0])) == NULL) return NULL;
     const char *text = PyBytes_AsString(path);
     p.thread = PyEval_SaveThread();
     pomai_status status = pomai_verify_path(text, progress, &p, &json, &err);
@@ -88,10 +88,10 @@ PyObject *pm_py_salvage(PyObject *module, PyObject *const *args, Py_ssize_t coun
     progress_state p = {NULL, NULL, false};
     pomai_error err = {0};
     char *json = NULL;
-    if (pm_py_args("salvage", names, 3, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(state, "salvage", names, 3, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL || given[1] == NULL) return pm_py_refuse_type(state, "salvage() needs two paths");
-    if (take_progress(state, given[2], &p) != 0 || !PyUnicode_FSConverter(given[0], &from)) return NULL;
-    if (!PyUnicode_FSConverter(given[1], &to)) {
+    if (take_progress(state, given[2], &p) != 0 || (from = pm_py_path(state, given[0])) == NULL) return NULL;
+    if ((to = pm_py_path(state, given[1])) == NULL) {
         Py_DECREF(from);
         return NULL;
     }

@@ -90,6 +90,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(s->closed_error);
     Py_VISIT(s->unsupported);
     Py_VISIT(s->helpers);
+    Py_VISIT(s->shown);
     Py_VISIT(s->asarray);
     return 0;
 }

@@ -17,9 +17,10 @@ PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     pomai_error err = {0};
     pm_py_ids ids;
     pm_py_snapshot *snapshot;
-    if (pm_py_args("get", names, 1, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(on->state, "get", names, 1, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(on->state, "get() needs an id or a list of ids");
-    if (pm_py_bool(given[1], &vectors) != 0 || pm_py_bool(given[2], &documents) != 0 ||
+    if (pm_py_bool(on->state, "vectors", given[1], &vectors) != 0 ||
+        pm_py_bool(on->state, "documents", given[2], &documents) != 0 ||
         pm_py_mode(on->state, given[4], &options.mode) != 0 || pm_py_ids_take(on->state, "ids", given[0], &ids) != 0)
         return NULL;
     bool begun = pm_py_begin(on) == 0;
@@ -55,6 +56,7 @@ typedef struct {
     pomai_collection *collection;
     pomai_result *result;
     uint64_t k;
+    bool strings;
 } search_job;
 
 static void search_run(pm_py_job *job)
@@ -62,6 +64,12 @@ static void search_run(pm_py_job *job)
     search_job *s = (search_job *)job;
     job->status = pomai_search(s->collection, s->vectors.data, s->vectors.rows, s->vectors.dim, s->k, &s->options,
                                &s->result, &job->err);
+    pomai_collection_info info;
+    if (job->status != POMAI_OK) return;
+    if (pomai_result_count(s->result, 0) > 0)
+        s->strings = pomai_result_ids(s->result, 0) == NULL;
+    else if (pomai_collection_get_info(s->collection, &info, NULL) == POMAI_OK)
+        s->strings = info.id_kind == POMAI_ID_STRING;
 }
 
 static void search_drop(search_job *s)
@@ -97,7 +105,10 @@ static int take_include(pm_py_state *state, PyObject *object, uint32_t *include)
     if (object == NULL || object == Py_None) return 0;
     if (PyUnicode_Check(object)) return take_include_word(state, object, include);
     PyObject *words = PySequence_Tuple(object);
-    if (words == NULL) return -1;
+    if (words == NULL) {
+        pm_py_refuse_type(state, "include is %R; expected words, as ['documents', 'vectors']", Py_TYPE(object));
+        return -1;
+    }
     int failed = 0;
     for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_Size(words); i++)
         failed = take_include_word(state, PyTuple_GetItem(words, i), include);
@@ -110,13 +121,17 @@ static int check_recall(pm_py_state *state, PyObject *exact, PyObject *recall)
 {
     if (recall == NULL || recall == Py_None) return 0;
     double value = PyFloat_AsDouble(recall);
-    if (value == -1 && PyErr_Occurred()) return -1;
+    if (value == -1 && PyErr_Occurred()) {
+        pm_py_refuse_type(state, "recall is a number above 0 and at most 1, not %R", Py_TYPE(recall));
+        return -1;
+    }
     if (!(value > 0 && value <= 1)) {
-        pm_py_refuse(state, POMAI_EINVAL, "recall is above 0 and at most 1, not %R", recall);
+        pm_py_refuse(state, POMAI_EINVAL, "recall is above 0 and at most 1, not %U", pm_py_show(state, recall));
         return -1;
     }
     if (exact != Py_True || value >= 1) return 0;
-    pm_py_refuse(state, POMAI_EINVAL, "exact=True and recall=%R contradict each other: give one", recall);
+    pm_py_refuse(state, POMAI_EINVAL, "exact=True and recall=%U contradict each other: give one",
+                 pm_py_show(state, recall));
     return -1;
 }
 
@@ -166,15 +181,13 @@ static PyObject *search_answer(pm_py_collection *on, search_job *s)
     if (s->job.status != POMAI_OK) return pm_py_raise(on->state, &s->job.err);
     pomai_result *result = s->result;
     s->result = NULL;
-    bool strings = false;
     if (pomai_result_queries(result) > 0) {
         pomai_verdict verdict;
         pomai_result_verdict(result, 0, &verdict);
         on->rows_hint = verdict.rows_visible + 1;
     }
-    for (size_t q = 0; !strings && q < pomai_result_queries(result); q++)
-        strings = pomai_result_count(result, q) > 0 && pomai_result_ids(result, q) == NULL;
-    return pm_py_answer(on->state, result, s->vectors.dim, strings, s->vectors.single);
+    bool vectors = (s->options.include & POMAI_INCLUDE_VECTORS) != 0;
+    return pm_py_answer(on->state, result, s->vectors.dim, s->strings, vectors, s->vectors.single);
 }
 
 PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
@@ -184,7 +197,7 @@ PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, 
     pm_py_collection *on = (pm_py_collection *)self;
     PyObject *given[10] = {NULL}, *made = NULL;
     search_job here = {.options = POMAI_SEARCH_OPTIONS_INIT}, *s = &here;
-    if (pm_py_args("search", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(on->state, "search", names, 2, args, count, keywords, given) != 0) return NULL;
     if (take_search(on, given, s) != 0) return NULL;
     s->job.run = search_run;
     s->job.release = search_release;

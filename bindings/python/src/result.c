@@ -8,7 +8,7 @@ typedef struct {
     PyObject_HEAD pm_py_state *state;
     pomai_result *result;
     uint64_t dim;
-    bool strings;
+    bool strings, vectors; /* the ids are strings; vectors are included */
 } answer_object;
 
 /* Result: query `at`. Hit: neighbour `hit` of it. Results: all queries. */
@@ -39,7 +39,7 @@ static void answer_dealloc(PyObject *self)
     pm_py_free_object(self);
 }
 
-PyObject *pm_py_answer(pm_py_state *state, pomai_result *result, uint64_t dim, bool strings, bool single)
+PyObject *pm_py_answer(pm_py_state *state, pomai_result *result, uint64_t dim, bool strings, bool vectors, bool single)
 {
     answer_object *answer = (answer_object *)PyType_GenericAlloc(state->answer, 0);
     if (answer == NULL) {
@@ -50,6 +50,7 @@ PyObject *pm_py_answer(pm_py_state *state, pomai_result *result, uint64_t dim, b
     answer->result = result;
     answer->dim = dim;
     answer->strings = strings;
+    answer->vectors = vectors;
     part_object *part = part_new(single ? state->result : state->results, answer, 0, 0);
     Py_DECREF((PyObject *)answer);
     return (PyObject *)part;
@@ -164,8 +165,9 @@ static PyObject *result_vectors(PyObject *self, void *unused)
     part_object *r = (part_object *)self;
     answer_object *a = r->answer;
     (void)unused;
-    float *vectors = (float *)(uintptr_t)pomai_result_vector(a->result, r->at, 0); /* those of a query lie together */
-    if (vectors == NULL) return Py_NewRef(Py_None);
+    if (!a->vectors) return Py_NewRef(Py_None);
+    float *vectors = NULL; /* those of a query lie together */
+    if (part_count(r) > 0) vectors = (float *)(uintptr_t)pomai_result_vector(a->result, r->at, 0);
     return pm_py_array(a->state, pm_py_view(a->state, (PyObject *)a, vectors, 'f', (Py_ssize_t)part_count(r),
                                             (Py_ssize_t)a->dim, false));
 }

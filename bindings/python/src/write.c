@@ -53,7 +53,11 @@ static int take_expiry(pm_py_state *state, PyObject *expiry, add_input *in)
     Py_XDECREF(list);
     if (failed != 0) return -1;
     in->has_expiry = true;
-    if (in->expiry.ids.count == in->vectors.rows && in->expiry.ids.u64 != NULL) return 0;
+    if (in->expiry.ids.u64 == NULL) {
+        pm_py_refuse_type(state, "expiry holds strings; expected ns since 1970, datetimes or None");
+        return -1;
+    }
+    if (in->expiry.ids.count == in->vectors.rows) return 0;
     pm_py_refuse(state, POMAI_EINVAL, "there are %zu times of expiry for %llu vectors", in->expiry.ids.count,
                  (unsigned long long)in->vectors.rows);
     return -1;
@@ -167,8 +171,13 @@ static int put_all(pm_py_collection *on, add_input *in, PyObject *runs)
 
 static PyObject *given_ids(const add_input *in, PyObject *ids)
 {
-    if (in->ids.keep == NULL || PySequence_Check(ids) || in->ids.single) return Py_NewRef(ids);
-    return Py_NewRef(in->ids.keep); /* an iterator, which is used up */
+    if (in->ids.single || PySequence_Check(ids) || PyObject_CheckBuffer(ids)) return Py_NewRef(ids);
+    PyObject *list = PyList_New((Py_ssize_t)in->ids.ids.count); /* an iterator, which is used up */
+    for (size_t i = 0; list != NULL && i < in->ids.ids.count; i++) {
+        PyObject *id = pm_py_ids_item(&in->ids, i);
+        if (id == NULL || PyList_SetItem(list, (Py_ssize_t)i, id) != 0) Py_CLEAR(list);
+    }
+    return list;
 }
 
 PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
@@ -178,7 +187,7 @@ PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     pm_py_collection *on = (pm_py_collection *)self;
     PyObject *given[7] = {NULL}, *runs = NULL, *made = NULL;
     add_input in = {.options = POMAI_WRITE_OPTIONS_INIT};
-    if (pm_py_args("add", names, 7, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(on->state, "add", names, 7, args, count, keywords, given) != 0) return NULL;
     if (take_input(on->state, given, &in) != 0) goto end;
     if (!in.has_ids && (runs = PyList_New(0)) == NULL) goto end;
     if (pm_py_begin(on) != 0) goto end;
@@ -205,7 +214,7 @@ PyObject *pm_py_delete(PyObject *self, PyObject *const *args, Py_ssize_t count, 
     pomai_error err = {0};
     pm_py_ids ids;
     bool raised = false;
-    if (pm_py_args("delete", names, 3, args, count, keywords, given) != 0) return NULL;
+    if (pm_py_args(on->state, "delete", names, 3, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(state, "delete() needs ids");
     if (pm_py_durability(state, given[1], &options.durability) != 0 ||
         pm_py_deadline(state, given[2], &options.deadline_us) != 0 || pm_py_ids_take(state, "ids", given[0], &ids) != 0)
