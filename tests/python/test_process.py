@@ -272,7 +272,7 @@ except ImportError:
 else:
     with pomai.open({sys.argv[1]!r} + "2") as db:
         db.add([[1, 2]])
-        assert list(db.search([1, 2]).ids.tolist()) == [0]
+        assert db.search([1, 2], k=1).ids.tolist() == [0]
     kept = pomai.open({sys.argv[1]!r} + "3")
 '''
 text = "import sys; sys.modules['numpy'] = None\\n" + text  # which does not support them
