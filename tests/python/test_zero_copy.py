@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import threading
 import tracemalloc
@@ -71,6 +72,27 @@ def test_arrays_outlive_result_and_database(path: str) -> None:
     assert (hit.id, hit.document, row.document, row.vector.tolist()) == (9, "9", "9", [36, 37, 38, 39])
 
 
+def test_an_array_alone_holds_the_result(db: pomai.Database) -> None:
+    """Nothing else does: what comes later would be put into the same memory."""
+    rows = np.arange(2000 * 16, dtype=np.float32).reshape(2000, 16)
+    db.add(rows, ids=range(2000))
+    parts: list[Callable[[Any], Any]] = [
+        lambda found: found[0].ids, lambda found: found[0].distances, lambda found: found[0].vectors,
+        lambda found: found[0][7].vector, lambda found: found.ids, lambda found: found.distances,
+    ]
+    for part in parts:
+        array = part(db.search(rows[:1], 1000, include="vectors"))
+        copy = array.copy()
+        later = [db.search(rows[-1 - i :], 1000, include="vectors") for i in range(5)]
+        assert array.tolist() == copy.tolist() and later
+    for get in (lambda found: found.vectors, lambda found: found[7].vector):
+        array = get(db.get(range(1000)))
+        copy = array.copy()
+        others = [db.get(range(1000, 2000)) for i in range(5)]
+        assert array.tolist() == copy.tolist() and others
+
+
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what is freed")
 def test_an_array_holds_the_result_and_no_longer(db: pomai.Database) -> None:
     """8 MB a result: were one kept, or freed twice, it would show."""
     db.add(np.ones(LARGE, np.float32))
