@@ -10,5 +10,6 @@ if ! "$python" -c "$wanted" 2>/dev/null; then
     exit 77
 fi
 export PYTHONPATH="$package" PYTHONDONTWRITEBYTECODE=1
+# What a sanitizer prints as it ends the process is not to be caught, and lost, by pytest.
 [ -z "$4" ] || export LD_PRELOAD="$4"
-exec "$python" -m pytest -q -p no:cacheprovider "$test"
+exec "$python" -m pytest -q -p no:cacheprovider ${4:+--capture=sys} "$test"
