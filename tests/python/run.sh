@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# run.sh PYTHON PACKAGE TEST [PRELOAD]: one file of tests, by the PYTHON of build/venv with the package in PACKAGE. Exits
-# with 77, which ctest shows as skipped, where ./dev could not make that venv.
+# run.sh PYTHON PACKAGE TEST [PRELOAD]: one file of tests, by the PYTHON of build/venv with the package in PACKAGE.
+# Exits with 77, which ctest shows as skipped, where ./dev could not make that venv.
 python=$1 package=$2 test=$3
 wanted='import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("hypothesis", "mypy", "numpy", "pytest"))))'
 if ! "$python" -c "$wanted" 2>/dev/null; then

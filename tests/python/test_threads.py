@@ -141,7 +141,8 @@ def test_closing_while_others_call(path: str, rng: Any) -> None:
                     pass
 
         before = len(c)
-        together(*[lambda k=k: work(k) for k in ("add", "search", "snapshot", "reserve", "handle")], close)  # type: ignore[misc]
+        kinds = ("add", "search", "snapshot", "reserve", "handle")
+        together(*[lambda k=k: work(k) for k in kinds], close)  # type: ignore[misc]
         with pomai.open(path) as db:
             assert len(db.collection("c")) >= before + stored[0]
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# tests/python/test_<name>.py is the test python.<name>, run by build/venv, which ./dev makes. With AddressSanitizer only
-# what reads and copies most: an interpreter is slow in it, and leaks on purpose.
+# tests/python/test_<name>.py is the test python.<name>, run by build/venv, which ./dev makes. With AddressSanitizer
+# only what reads and copies most: an interpreter is slow in it, and leaks on purpose.
 set(POMAI_VENV ${CMAKE_SOURCE_DIR}/build/venv CACHE PATH "Virtual environment with pytest, hypothesis, mypy and NumPy")
 set(preload "")
 if(POMAI_SANITIZE)
