@@ -41,6 +41,16 @@ class Raises:
         raise ZeroDivisionError("from __fspath__")
 
 
+class Nameless(type):
+    def __repr__(cls) -> str:
+        raise ZeroDivisionError("from the type's __repr__")
+
+
+class Unspeakable(float, metaclass=Nameless):
+    def __repr__(self) -> str:
+        raise ZeroDivisionError("from __repr__")
+
+
 class RaisesAsList(list[Any]):
     def __iter__(self) -> Iterator[Any]:
         raise ZeroDivisionError("from __iter__")
@@ -300,6 +310,7 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], type[pomai.Error], str]] = {
     "include a number": ({"include": 5}, TYPE, "include"),
     "include raising": ({"include": RaisesAsList(["documents"])}, TYPE, "include"),
     "include not Unicode": ({"include": ["\ud800"]}, VALUE, "include"),
+    "deadline without repr": ({"deadline_ms": Unspeakable(-1)}, VALUE, "what has no repr()"),
     "negative deadline": ({"deadline_ms": -0.5}, VALUE, "-0.5"),
     "unknown mode": ({"mode": "eventual"}, VALUE, "latest, bounded"),
     "mode as a number": ({"mode": 1}, TYPE, "mode"),

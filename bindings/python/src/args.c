@@ -64,7 +64,7 @@ PyObject *pm_py_path(pm_py_state *state, PyObject *object)
     if (PyErr_ExceptionMatches(PyExc_ValueError)) { /* NUL, or characters that are not Unicode */
         PyObject *type, *value, *trace;
         PyErr_Fetch(&type, &value, &trace);
-        PyObject *shown = value == NULL ? Py_None : pm_py_show(state, value);
+        PyObject *shown = pm_py_show(state, value != NULL ? value : object);
         PyErr_Restore(type, value, trace);
         return pm_py_refuse(state, POMAI_EINVAL, "the path cannot be one: %U", shown);
     }

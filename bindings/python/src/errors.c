@@ -80,8 +80,10 @@ PyObject *pm_py_show(pm_py_state *state, PyObject *object)
         shown = PyObject_Repr((PyObject *)Py_TYPE(object));
     }
     PyErr_Clear();
+    if (shown == NULL) shown = PyUnicode_FromString("what has no repr()");
+    PyErr_Clear();
     PyErr_Restore(type, value, trace);
-    if (shown == NULL) return Py_None;
+    if (shown == NULL) return PyUnicode_InternFromString("?"); /* no memory left */
     Py_XDECREF(state->shown);
     state->shown = shown;
     return shown;
