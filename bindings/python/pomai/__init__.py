@@ -20,7 +20,9 @@ converted once. Ids and distances come out as arrays over the engine's own memor
 family, pomai.Error, with `status` and `hint`.
 """
 
-from ._core import Block, Collection, Database, Hit, Result, Results, Row, Rows, Snapshot, __version__, simd_level
+from ._core import (
+    Block, Collection, Database, Hit, Result, Results, Row, Rows, Scan, Snapshot, __version__, simd_level,
+)
 from ._database import open, salvage, verify
 from ._errors import (
     AccessError, BusyError, ClosedError, CorruptError, DeadlineError, DimensionError, DuplicateIdError, Error,
@@ -35,6 +37,6 @@ __all__ = [
     "DimensionError", "DuplicateIdError", "Error", "ExistsError", "ForeignError", "ForkError", "FormatError", "Hit",
     "IdError", "Info", "InternalError", "InvalidError", "InvalidTypeError", "IoError", "LockedError", "NoMemoryError",
     "NoSpaceError", "NotDatabaseError", "NotFiniteError", "NotFoundError", "ReadOnlyError", "Result", "Results", "Row",
-    "Rows", "Snapshot", "StoppedError", "TooBigError", "UnknownOutcomeError", "UnsupportedError", "Verdict",
+    "Rows", "Scan", "Snapshot", "StoppedError", "TooBigError", "UnknownOutcomeError", "UnsupportedError", "Verdict",
     "ZeroVectorError", "__version__", "open", "salvage", "simd_level", "verify",
 ]

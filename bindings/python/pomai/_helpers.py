@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ._errors import InvalidError, InvalidTypeError
+from ._errors import InvalidError, InvalidTypeError, UnsupportedError
 
 loads = json.loads
 
@@ -196,3 +196,16 @@ def ttl_ns(ttl: Any) -> int:
     if ns < 0:
         raise InvalidError(f"ttl is {ttl!r}; expected 0 (never) or more")
     return ns
+
+
+def to_arrow(stream: Any) -> Any:
+    """A pyarrow.Table of what gives an Arrow stream."""
+    try:
+        pyarrow = importlib.import_module("pyarrow")
+    except ImportError:
+        raise UnsupportedError(
+            "to_arrow() needs pyarrow: pip install pyarrow. Without it, what reads Arrow streams takes the collection "
+            "or its scan() as they are: polars.DataFrame(collection)"
+        ) from None
+    with stream:
+        return pyarrow.RecordBatchReader.from_stream(stream).read_all()

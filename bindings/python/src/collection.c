@@ -475,6 +475,9 @@ static PyMethodDef collection_methods[] = {
     {"get", FAST(pm_py_get), get_doc},
     {"delete", FAST(pm_py_delete), delete_doc},
     {"search", FAST(pm_py_search), search_doc},
+    {"scan", FAST(pm_py_scan_method), scan_doc},
+    {"to_arrow", FAST(pm_py_to_arrow), to_arrow_doc},
+    {"__arrow_c_stream__", FAST(pm_py_collection_stream), stream_doc},
     {"reserve", FAST(pm_py_reserve), reserve_doc},
     {"count", py_count, METH_NOARGS, count_doc},
     {"freeze", py_freeze, METH_NOARGS, freeze_doc},
@@ -524,6 +527,7 @@ static PyType_Slot collection_slots[] = {
     {Py_tp_methods, collection_methods},
     {Py_mp_length, (void *)py_length},
     {Py_nb_bool, (void *)always_true},
+    {Py_tp_iter, (void *)pm_py_collection_iterate},
     {Py_tp_new, (void *)pm_py_no_new},
     {0, NULL}};
 static PyType_Slot snapshot_slots[] = {

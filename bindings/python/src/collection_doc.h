@@ -4,8 +4,8 @@
 #define PM_PY_COLLECTION_DOC_H
 
 #define ADD_SIGNATURE                                                                                                  \
-    "($self, /, vectors, ids=None, documents=None, metadata=None, expiry=None, durability=None, deadline_ms=None)\n"   \
-    "--\n\n"
+    "($self, /, vectors, ids=None, documents=None, metadata=None, expiry=None, durability=None, deadline_ms=None, "    \
+    "*, column=None)\n--\n\n"
 
 static const char add_doc[] =
     "add" ADD_SIGNATURE "Stores rows, or replaces those whose ids are there; durable and visible on return.\n\n"
@@ -18,6 +18,12 @@ static const char add_doc[] =
     "durability: 'sync' survives power loss, 'group' does after at most group_ms, 'os' survives kill -9; None: the\n"
     "    database's.\n"
     "deadline_ms: wait at most so long for room; then BusyError or DeadlineError, and nothing is stored.\n\n"
+    "vectors may also be an Arrow table: anything with __arrow_c_stream__ or __arrow_c_array__, as of pyarrow,\n"
+    "Polars or DuckDB. Its columns: 'vector' (lists of equal length of floats), and if they are there 'id' (ints or\n"
+    "strings), 'document' (strings or binary), 'expiry' (timestamps, or ints of ns). All others become metadata.\n"
+    "column, ids, documents, expiry are then names of columns, metadata a list of names ([]: none). Each record\n"
+    "batch is one put, and all ids are returned; rows_stored tells how far it came. Nulls in vectors or ids and\n"
+    "lists of different lengths are refused.\n\n"
     "Returns the ids: as given, or a uint64 array of shape (n,) (a range without NumPy); for one vector its id.\n"
     "Assigned ids go on after the largest so far, and begin with 0.\n"
     "A batch is all or nothing up to 64 MiB. A larger one is split, and each chunk is all or nothing; if one fails,\n"
@@ -56,6 +62,30 @@ static const char get_doc[] =
     ">>> rows = db.get([2, 3])\n"
     ">>> rows.found, rows[0].vector.tolist(), rows[1]\n"
     "([True, False], [0.0, 1.0], None)\n";
+static const char scan_doc[] =
+    "scan($self, /, *, batch_rows=None, vectors=True, documents=True, snapshot=None, mode='latest', binary=False)\n"
+    "--\n\n"
+    "A Scan: an iterator of Rows that walks over all rows there are now, each once, in no promised order. Writes\n"
+    "meanwhile change nothing about it.\n\n"
+    "batch_rows: rows of each Rows, 1 to 2**20; None: about 8 MB of vectors.\n"
+    "binary: as an Arrow stream (polars.DataFrame(scan)) ids and documents are bytes, not text.\n"
+    "While it is open it keeps what it shows: go to its end, close it, or use it in a `with`.\n\n"
+    "Raises NotFoundError if the collection is dropped, ClosedError after it or the database is closed.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1], [1, 1]])\n"
+    ">>> with db.scan(batch_rows=2) as scan:\n"
+    "...     sorted(i for rows in scan for i in rows.ids)\n"
+    "[0, 1, 2]\n";
+static const char to_arrow_doc[] =
+    "to_arrow($self, /, *, batch_rows=None, vectors=True, documents=True, snapshot=None, mode='latest', "
+    "binary=False)\n"
+    "--\n\n"
+    "All rows as a pyarrow.Table of the columns id (uint64 or string), vector (fixed_size_list<float32>[dim]),\n"
+    "document (large_string), expiry and stamp (timestamp[ns, UTC]); add() takes it back. Options as for scan().\n\n"
+    "Raises UnsupportedError without pyarrow.\n";
+static const char stream_doc[] =
+    "__arrow_c_stream__($self, /, requested_schema=None)\n"
+    "--\n\n"
+    "All rows as Arrow record batches, without a copy of vectors, stamps and int ids: polars.DataFrame(collection).\n";
 static const char delete_doc[] =
     "delete($self, /, ids, *, durability=None, deadline_ms=None)\n"
     "--\n\n"

@@ -12,6 +12,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <pomai/pomai.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,7 +21,7 @@ typedef struct pm_py_job pm_py_job;
 
 /* State of the module; objects point to it, and keep it alive through their type. */
 typedef struct pm_py_state {
-    PyTypeObject *collection, *database, *snapshot, *block, *view, *answer, *result, *results, *rows, *row, *hit;
+    PyTypeObject *collection, *database, *snapshot, *block, *view, *answer, *result, *results, *rows, *row, *hit, *scan;
     PyObject *errors;       /* status -> class */
     PyObject *base_error;   /* pomai.Error */
     PyObject *type_error;   /* pomai.InvalidTypeError */
@@ -147,11 +148,14 @@ typedef struct pm_py_snapshot {
     bool closed;
 } pm_py_snapshot;
 
+typedef struct pm_py_scan pm_py_scan; /* scan.c */
+
 struct pm_py_database {
     pm_py_collection base; /* the collection `default`; base.users counts all calls on the database */
     pomai_db *handle;
     pm_py_collection *collections;
     pm_py_snapshot *snapshots;
+    pm_py_scan *scans;
     pm_py_job *jobs; /* under way, or abandoned and not reaped */
     pm_py_database *previous, *next;
     PyObject *path;
@@ -213,9 +217,47 @@ PyObject *pm_py_view_new(pm_py_state *state, char format, Py_ssize_t rows, Py_ss
 PyObject *pm_py_document(pomai_bytes document);
 PyObject *pm_py_string_id(pomai_bytes id);
 PyObject *pm_py_answer(pm_py_state *state, pomai_result *result, uint64_t dim, bool strings, bool vectors, bool single);
-/* Takes over rows and ids. */
+/* What the engine answered, shared by Python objects and Arrow arrays: the last user frees it, in any thread, with or
+ * without the GIL. */
+typedef struct pm_py_held {
+    atomic_size_t users;
+    pomai_rows *rows;
+    pomai_result *result;
+} pm_py_held;
+
+/* Takes over rows or result, which are freed when it fails: NULL, without an exception. */
+pm_py_held *pm_py_hold(pomai_rows *rows, pomai_result *result);
+pm_py_held *pm_py_held_share(pm_py_held *held);
+void pm_py_held_drop(pm_py_held *held);
+
+/* Takes over rows and ids; ids NULL: those that the rows have. */
 PyObject *pm_py_rows_new(pm_py_state *state, pomai_rows *rows, pm_py_ids *ids, bool vectors, bool documents);
 PyObject *pm_py_rows_item(PyObject *rows, Py_ssize_t i);
+
+/* ---- scan.c ---- */
+
+/* Closes the scans of a database that is closing. */
+void pm_py_scans_close(pm_py_database *db);
+PyObject *pm_py_scan_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *pm_py_to_arrow(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *pm_py_collection_stream(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *pm_py_collection_iterate(PyObject *self);
+
+/* ---- write.c: shared with Arrow ---- */
+
+typedef struct pm_py_add_input {
+    pm_py_vectors vectors;
+    pm_py_ids ids, expiry;
+    pm_py_documents documents;
+    bool has_ids, has_expiry;
+    uint64_t before; /* rows that the same call has stored */
+    pomai_write_options options;
+} pm_py_add_input;
+
+/* Puts all of it, in pieces if it is large. Runs of assigned ids are appended to `runs`, unless NULL. */
+int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs);
+/* Sets rows_stored of the exception that is set. */
+void pm_py_tell_stored(uint64_t rows);
 
 /* ---- collection.c: methods ---- */
 
@@ -234,6 +276,7 @@ PyObject *pm_py_no_pickle(PyObject *self, PyObject *none);
 void pm_py_free_object(PyObject *self);
 
 extern PyType_Spec pm_py_collection_spec, pm_py_database_spec, pm_py_snapshot_spec, pm_py_block_spec, pm_py_view_spec,
-    pm_py_answer_spec, pm_py_result_spec, pm_py_results_spec, pm_py_rows_spec, pm_py_row_spec, pm_py_hit_spec;
+    pm_py_answer_spec, pm_py_result_spec, pm_py_results_spec, pm_py_rows_spec, pm_py_row_spec, pm_py_hit_spec,
+    pm_py_scan_spec;
 
 #endif

@@ -66,6 +66,7 @@ void pm_py_snapshot_end(pm_py_snapshot *snapshot)
 
 static void close_children(pm_py_database *db)
 {
+    pm_py_scans_close(db);
     while (db->collections != NULL) {
         pm_py_collection *child = db->collections;
         db->collections = child->next;

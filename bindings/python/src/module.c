@@ -72,6 +72,7 @@ static int execute(PyObject *module)
                   make_type(module, &pm_py_hit_spec, NULL, &s->hit) != 0 ||
                   make_type(module, &pm_py_rows_spec, NULL, &s->rows) != 0 ||
                   make_type(module, &pm_py_row_spec, NULL, &s->row) != 0 ||
+                  make_type(module, &pm_py_scan_spec, NULL, &s->scan) != 0 ||
                   PyModule_AddStringConstant(module, "__version__", pomai_version()) != 0;
     return failed ? -1 : 0;
 }
@@ -80,7 +81,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     pm_py_state *s = pm_py_state_of(module);
     PyTypeObject *types[] = {s->collection, s->database, s->snapshot, s->block, s->view, s->answer,
-                             s->result,     s->results,  s->rows,     s->row,   s->hit};
+                             s->result,     s->results,  s->rows,     s->row,   s->hit,  s->scan};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         Py_VISIT((PyObject *)types[i]);
     Py_VISIT(s->errors);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a search found. Ids, distances and vectors are read where the engine put them. */
-#include "core.h"
+#include "arrow.h"
 #include <math.h>
 #include <string.h>
 
 typedef struct {
     PyObject_HEAD pm_py_state *state;
-    pomai_result *result;
+    pomai_result *result; /* of held */
+    pm_py_held *held;
     uint64_t dim;
     bool strings, vectors; /* the ids are strings; vectors are included */
 } answer_object;
@@ -35,18 +36,21 @@ static void part_dealloc(PyObject *self)
 
 static void answer_dealloc(PyObject *self)
 {
-    pomai_result_free(((answer_object *)self)->result);
+    pm_py_held_drop(((answer_object *)self)->held);
     pm_py_free_object(self);
 }
 
 PyObject *pm_py_answer(pm_py_state *state, pomai_result *result, uint64_t dim, bool strings, bool vectors, bool single)
 {
+    pm_py_held *held = pm_py_hold(NULL, result);
+    if (held == NULL) return PyErr_NoMemory();
     answer_object *answer = (answer_object *)PyType_GenericAlloc(state->answer, 0);
     if (answer == NULL) {
-        pomai_result_free(result);
+        pm_py_held_drop(held);
         return NULL;
     }
     answer->state = state;
+    answer->held = held;
     answer->result = result;
     answer->dim = dim;
     answer->strings = strings;
@@ -212,6 +216,18 @@ static PyObject *result_verdict(PyObject *self, void *unused)
     return verdict;
 }
 
+static PyObject *result_arrow(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"requested_schema", NULL};
+    part_object *r = (part_object *)self;
+    answer_object *a = r->answer;
+    PyObject *schema = NULL;
+    if (pm_py_args(a->state, "__arrow_c_array__", names, 1, args, count, keywords, &schema) != 0) return NULL;
+    pm_arrow_shape shape = {.dim = a->dim, .query = r->at, .strings = a->strings, .result = true, .documents = true};
+    shape.vectors = a->vectors;
+    return pm_arrow_pair(a->state, &shape, a->held);
+}
+
 static Py_ssize_t result_length(PyObject *self)
 {
     return (Py_ssize_t)part_count((part_object *)self);
@@ -350,6 +366,14 @@ static PyGetSetDef results_getset[] = {
      "float64 of shape (queries, hits); shorter answers are filled up with infinity.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
+static PyMethodDef result_methods[] = {
+    {"__arrow_c_array__", FAST(result_arrow),
+     "__arrow_c_array__($self, /, requested_schema=None)\n--\n\n"
+     "An Arrow record batch of id, distance, document (null: none, or not included) and, if included, vector: "
+     "pyarrow.record_batch(result)."},
+    {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 static PyMethodDef no_pickle[] = {
     {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -366,7 +390,7 @@ static PyType_Slot hit_slots[] = {{Py_tp_doc, (void *)hit_doc},
                                   {0, NULL}};
 static PyType_Slot result_slots[] = {
     {Py_tp_doc, (void *)result_doc},   {Py_tp_dealloc, (void *)part_dealloc}, {Py_tp_getset, result_getset},
-    {Py_tp_methods, no_pickle},        {Py_tp_repr, (void *)result_repr},     {Py_sq_length, (void *)result_length},
+    {Py_tp_methods, result_methods},   {Py_tp_repr, (void *)result_repr},     {Py_sq_length, (void *)result_length},
     {Py_sq_item, (void *)result_item}, {Py_tp_new, (void *)pm_py_no_new},     {0, NULL}};
 static PyType_Slot results_slots[] = {{Py_tp_doc, (void *)results_doc},       {Py_tp_dealloc, (void *)part_dealloc},
                                       {Py_tp_getset, results_getset},         {Py_tp_methods, no_pickle},

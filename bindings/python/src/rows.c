@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a get found. */
-#include "core.h"
+/* What a get found, or a scan came to. */
+#include "arrow.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct {
     PyObject_HEAD pm_py_state *state;
-    pomai_rows *rows;
+    pomai_rows *rows; /* of held */
+    pm_py_held *held;
     pm_py_ids ids;
     bool vectors, documents;
+    bool scanned; /* the ids are those of rows */
 } rows_object;
 
 typedef struct {
@@ -35,17 +37,52 @@ static int own_ids(pm_py_ids *ids)
     return 0;
 }
 
+pm_py_held *pm_py_hold(pomai_rows *rows, pomai_result *result)
+{
+    pm_py_held *held = calloc(1, sizeof *held);
+    if (held == NULL) {
+        pomai_rows_free(rows);
+        pomai_result_free(result);
+        return NULL;
+    }
+    atomic_init(&held->users, 1);
+    held->rows = rows;
+    held->result = result;
+    return held;
+}
+
+pm_py_held *pm_py_held_share(pm_py_held *held)
+{
+    atomic_fetch_add_explicit(&held->users, 1, memory_order_relaxed);
+    return held;
+}
+
+void pm_py_held_drop(pm_py_held *held)
+{
+    if (held == NULL || atomic_fetch_sub_explicit(&held->users, 1, memory_order_acq_rel) != 1) return;
+    pomai_rows_free(held->rows);
+    pomai_result_free(held->result);
+    free(held);
+}
+
 PyObject *pm_py_rows_new(pm_py_state *state, pomai_rows *rows, pm_py_ids *ids, bool vectors, bool documents)
 {
-    rows_object *made = own_ids(ids) != 0 ? NULL : (rows_object *)PyType_GenericAlloc(state->rows, 0);
+    pm_py_held *held = pm_py_hold(rows, NULL);
+    rows_object *made = NULL;
+    if (held == NULL)
+        PyErr_NoMemory();
+    else if (ids == NULL || own_ids(ids) == 0)
+        made = (rows_object *)PyType_GenericAlloc(state->rows, 0);
     if (made == NULL) {
-        pomai_rows_free(rows);
-        pm_py_ids_release(ids);
+        pm_py_held_drop(held);
+        if (ids != NULL) pm_py_ids_release(ids);
         return NULL;
     }
     made->state = state;
     made->rows = rows;
-    made->ids = *ids;
+    made->held = held;
+    if (ids != NULL) made->ids = *ids;
+    made->scanned = ids == NULL;
     made->vectors = vectors;
     made->documents = documents;
     return (PyObject *)made;
@@ -54,9 +91,16 @@ PyObject *pm_py_rows_new(pm_py_state *state, pomai_rows *rows, pm_py_ids *ids, b
 static void rows_dealloc(PyObject *self)
 {
     rows_object *r = (rows_object *)self;
-    pomai_rows_free(r->rows);
+    pm_py_held_drop(r->held);
     pm_py_ids_release(&r->ids);
     pm_py_free_object(self);
+}
+
+static PyObject *id_of(const rows_object *r, size_t i)
+{
+    if (!r->scanned) return pm_py_ids_item(&r->ids, i);
+    const uint64_t *ids = pomai_rows_ids(r->rows);
+    return ids != NULL ? PyLong_FromUnsignedLongLong(ids[i]) : pm_py_string_id(pomai_rows_string_id(r->rows, i));
 }
 
 static Py_ssize_t rows_length(PyObject *self)
@@ -85,7 +129,7 @@ static PyObject *rows_ids(PyObject *self, void *unused)
     (void)unused;
     PyObject *list = PyList_New(rows_length(self));
     for (Py_ssize_t i = 0; list != NULL && i < rows_length(self); i++) {
-        PyObject *id = pm_py_ids_item(&r->ids, (size_t)i);
+        PyObject *id = id_of(r, (size_t)i);
         if (id == NULL || PyList_SetItem(list, i, id) != 0) Py_CLEAR(list);
     }
     return list;
@@ -125,12 +169,24 @@ static PyObject *rows_vectors(PyObject *self, void *unused)
     return pm_py_array(r->state, view);
 }
 
+static PyObject *rows_arrow(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"requested_schema", NULL};
+    rows_object *r = (rows_object *)self;
+    PyObject *schema = NULL;
+    if (pm_py_args(r->state, "__arrow_c_array__", names, 1, args, count, keywords, &schema) != 0) return NULL;
+    pm_arrow_shape shape = {.dim = pomai_rows_dim(r->rows), .documents = r->documents};
+    shape.vectors = r->vectors && shape.dim > 0; /* `default` before its first put has no dimension */
+    shape.strings = r->scanned ? pomai_rows_ids(r->rows) == NULL : r->ids.ids.u64 == NULL && r->ids.ids.count > 0;
+    return pm_arrow_pair(r->state, &shape, r->held);
+}
+
 /* ---- Row ---- */
 
 static PyObject *row_id(PyObject *self, void *unused)
 {
     (void)unused;
-    return pm_py_ids_item(&((row_object *)self)->rows->ids, ((row_object *)self)->at);
+    return id_of(((row_object *)self)->rows, ((row_object *)self)->at);
 }
 
 static PyObject *row_vector(PyObject *self, void *unused)
@@ -202,7 +258,7 @@ static const char row_doc[] = "A row as it is stored: id, vector, document, meta
                               ">>> row.vector.tolist(), row.document, row.metadata['name'], row.expiry\n"
                               "([1.0, 0.0], '{\"name\":\"apple\"}', 'apple', None)\n";
 static PyGetSetDef rows_getset[] = {
-    {"ids", rows_ids, NULL, "The ids that were asked for, as a list.", NULL},
+    {"ids", rows_ids, NULL, "The ids that were asked for, or found by a scan, as a list.", NULL},
     {"found", rows_found, NULL, "For each whether it is there, as a list of bool.", NULL},
     {"vectors", rows_vectors, NULL, "float32 of shape (ids, dim); NaN where no row is. None: not asked for.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -216,12 +272,20 @@ static PyGetSetDef row_getset[] = {
     {"expiry", row_expiry, NULL, "When it vanishes, in nanoseconds since 1970; None: never.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
+#define ARROW_DOC                                                                                                      \
+    "__arrow_c_array__($self, /, requested_schema=None)\n--\n\nAn Arrow record batch over the engine's memory: "       \
+    "pyarrow.record_batch(rows). Nulls where no row was found."
+static PyMethodDef rows_methods[] = {
+    {"__arrow_c_array__", FAST(rows_arrow), ARROW_DOC},
+    {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 static PyMethodDef no_pickle[] = {
     {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyType_Slot rows_slots[] = {{Py_tp_doc, (void *)rows_doc},       {Py_tp_dealloc, (void *)rows_dealloc},
-                                   {Py_tp_getset, rows_getset},         {Py_tp_methods, no_pickle},
+                                   {Py_tp_getset, rows_getset},         {Py_tp_methods, rows_methods},
                                    {Py_sq_length, (void *)rows_length}, {Py_sq_item, (void *)pm_py_rows_item},
                                    {Py_tp_new, (void *)pm_py_no_new},   {0, NULL}};
 static PyType_Slot row_slots[] = {{Py_tp_doc, (void *)row_doc},

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A walk over all rows of a collection: as Rows, row by row, or as an Arrow stream. */
+#include "arrow.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_ROWS = 1 << 20, USUAL_ROWS = 8192, USUAL_BYTES = 8 << 20 };
+
+struct pm_py_scan {
+    PyObject_HEAD pm_py_state *state;
+    pm_py_database *db;
+    pomai_scan *handle; /* NULL: at its end, or closed */
+    struct pm_py_scan *previous, *next;
+    Py_ssize_t users;
+    uint64_t batch_rows;
+    pm_arrow_shape shape;
+    PyObject *rows; /* those that are given out one by one */
+    Py_ssize_t at;
+    bool singly, ended, closed;
+};
+
+static void unlink_scan(pm_py_scan *s)
+{
+    if (s->previous != NULL)
+        s->previous->next = s->next;
+    else if (s->db->scans == s)
+        s->db->scans = s->next;
+    if (s->next != NULL) s->next->previous = s->previous;
+    s->previous = s->next = NULL;
+}
+
+/* Nobody uses it. The database stays open meanwhile; the object may be gone when the GIL is back. */
+static void close_handle(pm_py_scan *s)
+{
+    pm_py_database *db = s->db;
+    pomai_scan *handle = s->handle;
+    if (handle == NULL) return;
+    s->handle = NULL;
+    unlink_scan(s);
+    db->base.users++;
+    Py_BEGIN_ALLOW_THREADS pomai_scan_close(handle);
+    Py_END_ALLOW_THREADS db->base.users--;
+}
+
+void pm_py_scans_close(pm_py_database *db)
+{
+    while (db->scans != NULL) {
+        db->scans->closed = true;
+        close_handle(db->scans);
+    }
+}
+
+static int close_scan(pm_py_scan *s)
+{
+    if (s->db == NULL || s->handle == NULL || s->db->generation != pm_py_generation()) {
+        s->closed = true;
+        return 0;
+    }
+    s->closed = true;
+    if (pm_py_wait_idle(s->db, &s->users) != 0) {
+        s->closed = s->handle == NULL;
+        return -1;
+    }
+    close_handle(s);
+    return 0;
+}
+
+static void scan_dealloc(PyObject *self)
+{
+    pm_py_scan *s = (pm_py_scan *)self;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    (void)close_scan(s);
+    PyErr_Restore(type, value, trace);
+    Py_XDECREF(s->rows);
+    Py_XDECREF((PyObject *)s->db);
+    pm_py_free_object(self);
+}
+
+/* ---- opening ---- */
+
+typedef struct {
+    pomai_scan_options options;
+    PyObject *snapshot;
+    uint64_t batch_rows;
+    bool binary;
+} scan_input;
+
+static int take_options(pm_py_state *state, PyObject *const *given, scan_input *in)
+{
+    bool vectors = true, documents = true;
+    if (pm_py_count(state, "batch_rows", given[0], &in->batch_rows) != 0 ||
+        pm_py_bool(state, "vectors", given[1], &vectors) != 0 ||
+        pm_py_bool(state, "documents", given[2], &documents) != 0 ||
+        pm_py_mode(state, given[4], &in->options.mode) != 0 || pm_py_bool(state, "binary", given[5], &in->binary) != 0)
+        return -1;
+    bool said = given[0] != NULL && given[0] != Py_None;
+    if (said && (in->batch_rows == 0 || in->batch_rows > MOST_ROWS)) {
+        pm_py_refuse(state, POMAI_EINVAL, "batch_rows is from 1 to %d, not %R", MOST_ROWS, given[0]);
+        return -1;
+    }
+    in->options.include = (vectors ? POMAI_INCLUDE_VECTORS : 0) | (documents ? POMAI_INCLUDE_DOCUMENTS : 0);
+    in->snapshot = given[3];
+    return 0;
+}
+
+static uint64_t usual_rows(uint64_t dim)
+{
+    uint64_t fit = USUAL_BYTES / (dim * sizeof(float) + 64);
+    return fit < 1 ? 1 : fit < USUAL_ROWS ? fit : USUAL_ROWS;
+}
+
+static pm_py_scan *scan_new(pm_py_collection *on, const scan_input *in, const pomai_collection_info *info,
+                            pomai_scan *handle)
+{
+    pm_py_scan *s = (pm_py_scan *)PyType_GenericAlloc(on->state->scan, 0);
+    if (s == NULL) return NULL;
+    pm_py_database *db = on->db;
+    s->state = on->state;
+    s->db = (pm_py_database *)Py_NewRef((PyObject *)db);
+    s->handle = handle;
+    s->batch_rows = in->batch_rows != 0 ? in->batch_rows : usual_rows(info->dim);
+    s->shape.dim = info->dim;
+    s->shape.strings = info->id_kind == POMAI_ID_STRING;
+    s->shape.vectors = (in->options.include & POMAI_INCLUDE_VECTORS) != 0;
+    s->shape.documents = (in->options.include & POMAI_INCLUDE_DOCUMENTS) != 0;
+    s->shape.binary = in->binary;
+    s->next = db->scans;
+    if (s->next != NULL) s->next->previous = s;
+    db->scans = s;
+    return s;
+}
+
+static PyObject *scan_open(pm_py_collection *on, const scan_input *in)
+{
+    pomai_scan_options options = in->options;
+    pomai_collection_info info = {0};
+    pm_py_snapshot *snapshot;
+    pomai_scan *handle = NULL;
+    pomai_error err = {0};
+    pomai_status status;
+    if (pm_py_begin(on) != 0) return NULL;
+    if (pm_py_snapshot_begin(on, in->snapshot, &snapshot) != 0) {
+        pm_py_end(on);
+        return NULL;
+    }
+    if (snapshot != NULL) options.snapshot = snapshot->handle;
+    /* The scan first: a collection that the first put makes meanwhile is then known, if the scan shows its rows. */
+    Py_BEGIN_ALLOW_THREADS status = pomai_scan_open(on->handle, &options, &handle, &err);
+    if (status == POMAI_OK) status = pomai_collection_get_info(on->handle, &info, &err);
+    Py_END_ALLOW_THREADS pm_py_snapshot_end(snapshot);
+    pm_py_scan *made = status == POMAI_OK ? scan_new(on, in, &info, handle) : NULL;
+    if (made == NULL) pomai_scan_close(handle);
+    pm_py_end(on);
+    if (status != POMAI_OK) return pm_py_raise(on->state, &err);
+    return (PyObject *)made;
+}
+
+static PyObject *scan_call(const char *function, PyObject *self, PyObject *const *args, Py_ssize_t count,
+                           PyObject *keywords)
+{
+    static const char *const names[] = {"batch_rows", "vectors", "documents", "snapshot", "mode", "binary", NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    PyObject *given[6] = {NULL};
+    scan_input in = {.options = POMAI_SCAN_OPTIONS_INIT};
+    if (pm_py_args(on->state, function, names, 0, args, count, keywords, given) != 0) return NULL;
+    return take_options(on->state, given, &in) != 0 ? NULL : scan_open(on, &in);
+}
+
+PyObject *pm_py_scan_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    return scan_call("scan", self, args, count, keywords);
+}
+
+PyObject *pm_py_collection_iterate(PyObject *self)
+{
+    PyObject *scan = scan_call("scan", self, NULL, 0, NULL);
+    if (scan != NULL) ((pm_py_scan *)scan)->singly = true;
+    return scan;
+}
+
+PyObject *pm_py_to_arrow(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    PyObject *scan = scan_call("to_arrow", self, args, count, keywords);
+    PyObject *table = scan == NULL ? NULL : pm_py_help(((pm_py_collection *)self)->state, "to_arrow", scan, NULL);
+    Py_XDECREF(scan);
+    return table;
+}
+
+/* ---- the next rows ---- */
+
+/* 0 with *rows NULL at the end. */
+static int next_rows(pm_py_scan *s, pomai_rows **rows)
+{
+    pomai_error err = {0};
+    pomai_status status;
+    *rows = NULL;
+    if (s->ended && !s->closed) return 0;
+    if (pm_py_begin(&s->db->base) != 0) return -1;
+    int failed = -1;
+    if (s->closed || s->handle == NULL) {
+        pm_py_refuse_as(s->state->closed_error, "the scan is closed: begin another");
+    } else if (s->users > 0) {
+        pm_py_refuse(s->state, POMAI_EBUSY, "another thread is using the scan: use one a thread");
+    } else {
+        s->users++;
+        Py_BEGIN_ALLOW_THREADS status = pomai_scan_next(s->handle, s->batch_rows, rows, &err);
+        Py_END_ALLOW_THREADS s->users--;
+        failed = status == POMAI_OK ? 0 : -1;
+        if (failed != 0) pm_py_raise(s->state, &err);
+    }
+    if (failed == 0 && *rows == NULL) {
+        s->ended = true;
+        if (!s->closed) close_handle(s);
+    }
+    pm_py_end(&s->db->base);
+    return failed;
+}
+
+static PyObject *next_batch(pm_py_scan *s)
+{
+    pomai_rows *rows;
+    if (next_rows(s, &rows) != 0 || rows == NULL) return NULL;
+    return pm_py_rows_new(s->state, rows, NULL, s->shape.vectors, s->shape.documents);
+}
+
+static PyObject *scan_next(PyObject *self)
+{
+    pm_py_scan *s = (pm_py_scan *)self;
+    if (!s->singly) return next_batch(s);
+    if (s->closed) return next_batch(s); /* raises */
+    if (s->rows == NULL) {
+        PyObject *rows = next_batch(s);
+        if (rows == NULL) return NULL;
+        Py_XDECREF(s->rows);
+        s->rows = rows;
+        s->at = 0;
+    }
+    PyObject *rows = Py_NewRef(s->rows), *row = pm_py_rows_item(rows, s->at++);
+    if (row == NULL || s->at >= PyObject_Size(rows)) Py_CLEAR(s->rows);
+    Py_DECREF(rows);
+    return row;
+}
+
+/* ---- as an Arrow stream ---- */
+
+typedef struct {
+    PyObject *scan;
+    pm_arrow_shape shape;
+    char error[512];
+} stream_data;
+
+static const char *stream_error(pm_arrow_stream *stream)
+{
+    return ((stream_data *)stream->private_data)->error;
+}
+
+static int stream_schema(pm_arrow_stream *stream, pm_arrow_schema *out)
+{
+    stream_data *d = stream->private_data;
+    return pm_arrow_schema_make(&d->shape, out);
+}
+
+/* Moves the exception that is set into the stream, which knows only a sentence and an errno. */
+static int stream_failed(stream_data *d)
+{
+    PyObject *type, *value, *trace;
+    int number = PyErr_ExceptionMatches(PyExc_MemoryError) ? ENOMEM : EIO;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    PyObject *text = value == NULL ? NULL : PyObject_Str(value);
+    const char *words = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, NULL);
+    if (words == NULL) words = "the scan failed";
+    strncpy(d->error, words, sizeof d->error - 1);
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(trace);
+    return number;
+}
+
+/* Called in any thread, with the GIL or without. */
+static int stream_next(pm_arrow_stream *stream, pm_arrow_array *out)
+{
+    stream_data *d = stream->private_data;
+    pomai_rows *rows = NULL;
+    memset(out, 0, sizeof *out);
+    if (!Py_IsInitialized()) return ECANCELED;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    int failed = next_rows((pm_py_scan *)d->scan, &rows) != 0 ? stream_failed(d) : 0;
+    PyGILState_Release(gil);
+    if (failed != 0 || rows == NULL) return failed;
+    pm_py_held *held = pm_py_hold(rows, NULL);
+    if (held == NULL) return ENOMEM;
+    failed = pm_arrow_array_make(&d->shape, held, out, d->error);
+    pm_py_held_drop(held);
+    return failed;
+}
+
+static void stream_release(pm_arrow_stream *stream)
+{
+    stream_data *d = stream->private_data;
+    stream->release = NULL;
+    if (Py_IsInitialized()) { /* else the process ends */
+        PyGILState_STATE gil = PyGILState_Ensure();
+        Py_DECREF(d->scan);
+        PyGILState_Release(gil);
+    }
+    free(d);
+}
+
+static PyObject *stream_of(PyObject *scan)
+{
+    pm_arrow_stream *stream = calloc(1, sizeof *stream);
+    stream_data *d = calloc(1, sizeof *d);
+    if (stream == NULL || d == NULL) {
+        free(stream);
+        free(d);
+        return PyErr_NoMemory();
+    }
+    d->scan = Py_NewRef(scan);
+    d->shape = ((pm_py_scan *)scan)->shape;
+    stream->get_schema = stream_schema;
+    stream->get_next = stream_next;
+    stream->get_last_error = stream_error;
+    stream->release = stream_release;
+    stream->private_data = d;
+    return pm_arrow_stream_capsule(stream);
+}
+
+static PyObject *scan_stream(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"requested_schema", NULL};
+    PyObject *schema = NULL;
+    if (pm_py_args(((pm_py_scan *)self)->state, "__arrow_c_stream__", names, 1, args, count, keywords, &schema) != 0)
+        return NULL;
+    return stream_of(self);
+}
+
+PyObject *pm_py_collection_stream(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"requested_schema", NULL};
+    PyObject *schema = NULL;
+    if (pm_py_args(((pm_py_collection *)self)->state, "__arrow_c_stream__", names, 1, args, count, keywords, &schema) !=
+        0)
+        return NULL;
+    PyObject *scan = scan_call("scan", self, NULL, 0, NULL);
+    PyObject *stream = scan == NULL ? NULL : stream_of(scan);
+    Py_XDECREF(scan);
+    return stream;
+}
+
+/* ---- the type ---- */
+
+static PyObject *py_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return close_scan((pm_py_scan *)self) != 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *get_self(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return Py_NewRef(self);
+}
+
+static PyObject *iterate(PyObject *self)
+{
+    return Py_NewRef(self);
+}
+
+static PyMethodDef methods[] = {
+    {"close", py_close, METH_NOARGS, "Lets go what only the scan shows."},
+    {"__arrow_c_stream__", FAST(scan_stream),
+     "__arrow_c_stream__($self, /, requested_schema=None)\n--\n\nThe rows that are left as Arrow record batches; use "
+     "it up once."},
+    {"__enter__", get_self, METH_NOARGS, NULL},
+    {"__exit__", py_close, METH_VARARGS, NULL},
+    {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {{Py_tp_doc, (void *)"A walk over the rows of a collection; made by scan()."},
+                              {Py_tp_dealloc, (void *)scan_dealloc},
+                              {Py_tp_methods, methods},
+                              {Py_tp_iter, (void *)iterate},
+                              {Py_tp_iternext, (void *)scan_next},
+                              {Py_tp_new, (void *)pm_py_no_new},
+                              {0, NULL}};
+PyType_Spec pm_py_scan_spec = {"pomai._core.Scan", sizeof(pm_py_scan), 0, Py_TPFLAGS_DEFAULT, slots};
