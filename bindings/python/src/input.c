@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Vectors in: borrowed when they are float32 row after row, else converted once. */
-#include "core.h"
+#include "arrow.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -287,6 +287,8 @@ static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_p
     if (!PyBytes_Check(object) && !PyByteArray_Check(object) && !PyUnicode_Check(object)) {
         if (PyObject_CheckBuffer(object)) return take_buffer(state, what, object, out);
         if (PyList_Check(object) || PyTuple_Check(object)) return take_list(state, what, object, out);
+        int none = pm_arrow_vectors(state, what, object, out);
+        if (none <= 0) return none;
         if (PyObject_HasAttrString(object, "__dlpack__")) return take_dlpack(state, what, object, out);
         if (PyObject_HasAttrString(object, "__array__")) { /* data frames and the like */
             PyObject *array = PyObject_CallMethod(object, "__array__", NULL);

@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* add and delete. */
-#include "core.h"
+#include "arrow.h"
 #include <string.h>
 
 enum { MAX_ROWS = 1 << 24 }; /* of one put */
-
-typedef struct {
-    pm_py_vectors vectors;
-    pm_py_ids ids, expiry;
-    pm_py_documents documents;
-    bool has_ids, has_expiry;
-    pomai_write_options options;
-} add_input;
 
 typedef struct {
     pomai_collection *collection;
@@ -35,7 +27,7 @@ static pomai_status try_delete(void *context, uint64_t deadline_us, pomai_error 
     return pomai_delete(call->collection, call->ids, call->options, &call->ack, err);
 }
 
-static void release_input(add_input *in)
+static void release_input(pm_py_add_input *in)
 {
     pm_py_vectors_release(&in->vectors);
     pm_py_ids_release(&in->ids);
@@ -43,7 +35,7 @@ static void release_input(add_input *in)
     pm_py_documents_release(&in->documents);
 }
 
-static int take_expiry(pm_py_state *state, PyObject *expiry, add_input *in)
+static int take_expiry(pm_py_state *state, PyObject *expiry, pm_py_add_input *in)
 {
     if (expiry == NULL || expiry == Py_None) return 0;
     PyObject *rows = PyLong_FromUnsignedLongLong(in->vectors.rows);
@@ -63,7 +55,7 @@ static int take_expiry(pm_py_state *state, PyObject *expiry, add_input *in)
     return -1;
 }
 
-static int take_input(pm_py_state *state, PyObject *const *given, add_input *in)
+static int take_input(pm_py_state *state, PyObject *const *given, pm_py_add_input *in)
 {
     if (given[0] == NULL || given[0] == Py_None) {
         pm_py_refuse_type(state, "add() needs vectors");
@@ -88,7 +80,7 @@ static int take_input(pm_py_state *state, PyObject *const *given, add_input *in)
 }
 
 /* How many rows from `first` on fit into one put; at least one, which the engine refuses if that is too large. */
-static uint64_t chunk_rows(const add_input *in, uint64_t first)
+static uint64_t chunk_rows(const pm_py_add_input *in, uint64_t first)
 {
     uint64_t row_bytes = in->vectors.dim * sizeof(float) + 8, left = in->vectors.rows - first, bytes = 0, rows = 0;
     const pomai_bytes *documents = in->documents.bytes, *strings = in->ids.ids.string;
@@ -106,7 +98,7 @@ static uint64_t chunk_rows(const add_input *in, uint64_t first)
     return rows;
 }
 
-static void fill_batch(const add_input *in, uint64_t first, uint64_t rows, pomai_batch *batch)
+static void fill_batch(const pm_py_add_input *in, uint64_t first, uint64_t rows, pomai_batch *batch)
 {
     batch->rows = rows;
     batch->dim = in->vectors.dim;
@@ -120,7 +112,7 @@ static void fill_batch(const add_input *in, uint64_t first, uint64_t rows, pomai
 }
 
 /* The exception that is set tells how much of a batch that was split is stored. */
-static void tell_stored(uint64_t rows)
+void pm_py_tell_stored(uint64_t rows)
 {
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
@@ -140,7 +132,7 @@ static int note_run(PyObject *runs, const pomai_ack *ack, uint64_t rows)
     return failed;
 }
 
-static int put_all(pm_py_collection *on, add_input *in, PyObject *runs)
+int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs)
 {
     uint64_t done = 0, rows;
     do {
@@ -156,20 +148,20 @@ static int put_all(pm_py_collection *on, add_input *in, PyObject *runs)
         if (status == POMAI_OK && !raised && runs != NULL && note_run(runs, &call.ack, rows) != 0) raised = true;
         if (status != POMAI_OK && !raised) pm_py_raise(on->state, &err);
         if (status != POMAI_OK || raised) {
-            tell_stored(done);
+            pm_py_tell_stored(in->before + done);
             return -1;
         }
         done += rows;
         on->rows_hint += rows;
         if (done < in->vectors.rows && PyErr_CheckSignals() != 0) {
-            tell_stored(done);
+            pm_py_tell_stored(in->before + done);
             return -1;
         }
     } while (done < in->vectors.rows && rows > 0);
     return 0;
 }
 
-static PyObject *given_ids(const add_input *in, PyObject *ids)
+static PyObject *given_ids(const pm_py_add_input *in, PyObject *ids)
 {
     if (in->ids.single || PySequence_Check(ids) || PyObject_CheckBuffer(ids)) return Py_NewRef(ids);
     PyObject *list = PyList_New((Py_ssize_t)in->ids.ids.count); /* an iterator, which is used up */
@@ -182,16 +174,22 @@ static PyObject *given_ids(const add_input *in, PyObject *ids)
 
 PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"vectors", "ids",        "documents",   "metadata",
-                                        "expiry",  "durability", "deadline_ms", NULL};
+    static const char *const names[] = {"vectors",    "ids",         "documents", "metadata", "expiry",
+                                        "durability", "deadline_ms", "column",    NULL};
     pm_py_collection *on = (pm_py_collection *)self;
-    PyObject *given[7] = {NULL}, *runs = NULL, *made = NULL;
-    add_input in = {.options = POMAI_WRITE_OPTIONS_INIT};
+    PyObject *given[8] = {NULL}, *runs = NULL, *made = NULL;
+    pm_py_add_input in = {.options = POMAI_WRITE_OPTIONS_INIT};
     if (pm_py_args(on->state, "add", names, 7, args, count, keywords, given) != 0) return NULL;
+    bool taken = false;
+    made = pm_arrow_add(on, given, &taken);
+    if (taken) return made;
+    if (given[7] != NULL && given[7] != Py_None)
+        return pm_py_refuse_type(on->state, "column= names the column of vectors in an Arrow table; vectors is %R",
+                                 given[0] == NULL ? (PyObject *)Py_TYPE(Py_None) : (PyObject *)Py_TYPE(given[0]));
     if (take_input(on->state, given, &in) != 0) goto end;
     if (!in.has_ids && (runs = PyList_New(0)) == NULL) goto end;
     if (pm_py_begin(on) != 0) goto end;
-    int failed = put_all(on, &in, runs);
+    int failed = pm_py_put_all(on, &in, runs);
     pm_py_end(on);
     if (failed != 0) goto end;
     if (in.has_ids)

@@ -1,0 +1,754 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Arrow tables and streams into a collection, batch by batch. float32 lists without gaps and 64-bit ids are borrowed
+ * from the batch; each batch is one put, or several if it is large.
+ */
+#include "arrow.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_COLUMNS = 4096 };
+
+/* ---- where batches come from ---- */
+
+typedef struct {
+    PyObject *capsules; /* what the object gave: (stream,) or (schema, array) */
+    pm_arrow_stream *stream;
+    pm_arrow_schema owned; /* of a stream */
+    const pm_arrow_schema *schema;
+    pm_arrow_array *single, array; /* `array` is the batch at hand */
+} source;
+
+static void batch_release(pm_arrow_array *array)
+{
+    if (array->release != NULL) array->release(array);
+    memset(array, 0, sizeof *array);
+}
+
+static void source_release(source *s)
+{
+    batch_release(&s->array);
+    if (s->owned.release != NULL) s->owned.release(&s->owned);
+    s->owned.release = NULL;
+    if (s->stream != NULL && s->stream->release != NULL) {
+        s->stream->release(s->stream);
+        s->stream->release = NULL;
+    }
+    Py_CLEAR(s->capsules);
+}
+
+static int stream_failed(pm_py_state *state, pm_arrow_stream *stream, int number)
+{
+    const char *text = stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
+    if (text == NULL) text = "it does not say why";
+    PyObject *words = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    if (words != NULL) pm_py_refuse(state, POMAI_EIO, "the Arrow stream failed with errno %d: %.300U", number, words);
+    Py_XDECREF(words);
+    return -1;
+}
+
+static int take_stream(pm_py_state *state, PyObject *capsule, source *s)
+{
+    int number;
+    s->capsules = PyTuple_Pack(1, capsule);
+    s->stream = PyCapsule_GetPointer(capsule, "arrow_array_stream");
+    if (s->capsules == NULL || s->stream == NULL) return -1;
+    if (s->stream->release == NULL) {
+        pm_py_refuse(state, POMAI_EINVAL, "the Arrow stream has been used up");
+        return -1;
+    }
+    Py_BEGIN_ALLOW_THREADS number = s->stream->get_schema(s->stream, &s->owned);
+    Py_END_ALLOW_THREADS if (number != 0)
+    {
+        s->owned.release = NULL;
+        return stream_failed(state, s->stream, number);
+    }
+    s->schema = &s->owned;
+    return 0;
+}
+
+static int take_pair(pm_py_state *state, PyObject *pair, source *s)
+{
+    s->capsules = Py_NewRef(pair);
+    if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
+        pm_py_refuse_type(state, "__arrow_c_array__() gave %R, not two capsules", Py_TYPE(pair));
+        return -1;
+    }
+    s->schema = PyCapsule_GetPointer(PyTuple_GetItem(pair, 0), "arrow_schema");
+    s->single = s->schema == NULL ? NULL : PyCapsule_GetPointer(PyTuple_GetItem(pair, 1), "arrow_array");
+    if (s->single == NULL) return -1;
+    if (s->schema->release != NULL && s->single->release != NULL) return 0;
+    pm_py_refuse(state, POMAI_EINVAL, "the Arrow array has been released");
+    return -1;
+}
+
+/* 1: the object gives no Arrow data. */
+static int source_open(pm_py_state *state, PyObject *object, source *s)
+{
+    static const char *const methods[] = {"__arrow_c_stream__", "__arrow_c_array__"};
+    memset(s, 0, sizeof *s);
+    if (PyList_Check(object) || PyTuple_Check(object) || PyObject_CheckBuffer(object)) return 1;
+    for (int i = 0; i < 2; i++) {
+        if (!PyObject_HasAttrString(object, methods[i])) continue;
+        PyObject *given = PyObject_CallMethod(object, methods[i], NULL);
+        if (given == NULL) { /* a pandas frame without pyarrow: there are other ways to read it */
+            if (!PyErr_ExceptionMatches(PyExc_ImportError)) return -1;
+            PyErr_Clear();
+            continue;
+        }
+        int failed = i == 0 ? take_stream(state, given, s) : take_pair(state, given, s);
+        Py_DECREF(given);
+        if (failed == 0 && s->schema->format == NULL) {
+            pm_py_refuse(state, POMAI_EINVAL, "an Arrow schema without a format");
+            failed = -1;
+        }
+        if (failed != 0) source_release(s);
+        return failed;
+    }
+    return 1;
+}
+
+/* The next batch in s->array; 0 without one (array.release NULL) at the end. */
+static int source_next(pm_py_state *state, source *s)
+{
+    batch_release(&s->array);
+    if (s->stream == NULL) {
+        if (s->single->release != NULL) s->array = *s->single;
+        s->single->release = NULL;
+        return 0;
+    }
+    int number;
+    Py_BEGIN_ALLOW_THREADS number = s->stream->get_next(s->stream, &s->array);
+    Py_END_ALLOW_THREADS if (number == 0) return 0;
+    memset(&s->array, 0, sizeof s->array);
+    return stream_failed(state, s->stream, number);
+}
+
+/* ---- vectors ---- */
+
+static bool is_list(const pm_arrow_column *c)
+{
+    return (c->kind == PM_ARROW_LIST || c->kind == PM_ARROW_FIXED) && c->schema->dictionary == NULL;
+}
+
+static int refuse_vector(pm_py_state *state, const pm_arrow_column *c, int64_t row, const char *what)
+{
+    pm_py_refuse(state, POMAI_EINVAL, "column '%.80s', row %lld: %s", c->name, (long long)row, what);
+    return -1;
+}
+
+/* Where the lists lie: *first of each row's items; all of out->dim. *together: one after another. */
+static int measure(pm_py_state *state, const pm_arrow_column *c, pm_py_vectors *out, int64_t *first, bool *together)
+{
+    int64_t at, count;
+    *first = 0;
+    *together = true;
+    for (int64_t i = 0; i < c->length; i++) {
+        if (pm_arrow_is_null(c, i)) return refuse_vector(state, c, i, "there is no vector (null); leave the row out");
+        if (pm_arrow_list(state, c, i, &at, &count) != 0) return -1;
+        if (i == 0) {
+            *first = at;
+            out->dim = (uint64_t)count;
+        } else if ((uint64_t)count != out->dim) {
+            pm_py_refuse(state, POMAI_EDIM, "column '%.80s' is ragged: row %lld has %lld numbers, row 0 has %llu",
+                         c->name, (long long)i, (long long)count, (unsigned long long)out->dim);
+            return -1;
+        }
+        *together = *together && (at - *first) == i * count;
+    }
+    return 0;
+}
+
+static int check_items(pm_py_state *state, const pm_arrow_column *c, const pm_arrow_column *items, int64_t row,
+                       uint64_t dim)
+{
+    if (items->kind != PM_ARROW_NUMBER || items->schema->dictionary != NULL) {
+        pm_py_refuse_type(state, "column '%.80s' is a list of the Arrow type '%.40s'; expected floats", c->name,
+                          items->schema->format);
+        return -1;
+    }
+    if (items->array->null_count == 0) return 0;
+    for (int64_t j = 0; j < items->length; j++)
+        if (pm_arrow_is_null(items, j))
+            return refuse_vector(state, c, row + j / (dim == 0 ? 1 : (int64_t)dim), "the vector has a null in it");
+    return 0;
+}
+
+static void convert(const pm_arrow_column *items, float *to)
+{
+    Py_BEGIN_ALLOW_THREADS for (int64_t j = 0; j < items->length; j++) to[j] =
+        (float)pm_py_load_double(&items->numbers, pm_arrow_number(items, j));
+    Py_END_ALLOW_THREADS
+}
+
+static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vectors *out)
+{
+    int64_t first, count;
+    bool together;
+    pm_arrow_column items;
+    const pm_arrow_schema *schema = c->schema->children[0];
+    const pm_arrow_array *array = c->array->children[0];
+    out->rows = (uint64_t)c->length;
+    if (measure(state, c, out, &first, &together) != 0) return -1;
+    if (out->dim > 0 && out->rows > (uint64_t)PY_SSIZE_T_MAX / sizeof(float) / out->dim) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int64_t all = (int64_t)(out->rows * out->dim);
+    if (together) {
+        if (pm_arrow_column_take(state, c->name, schema, array, first, all, &items) != 0 ||
+            check_items(state, c, &items, 0, out->dim) != 0)
+            return -1;
+        const char *data = all == 0 ? NULL : pm_arrow_number(&items, 0);
+        bool plain = items.numbers.kind == 'f' && items.numbers.itemsize == 4;
+        out->data = (const float *)(const void *)data;
+        if (data != NULL && plain && (uintptr_t)data % sizeof(float) == 0) return 0;
+    }
+    out->owned = malloc((size_t)all * sizeof(float) + 1);
+    if (out->owned == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    out->data = out->owned;
+    if (together) {
+        convert(&items, out->owned);
+        return 0;
+    }
+    for (int64_t i = 0; i < c->length; i++) {
+        if (pm_arrow_list(state, c, i, &first, &count) != 0 ||
+            pm_arrow_column_take(state, c->name, schema, array, first, count, &items) != 0 ||
+            check_items(state, c, &items, i, out->dim) != 0)
+            return -1;
+        for (int64_t j = 0; j < count; j++)
+            out->owned[i * count + j] = (float)pm_py_load_double(&items.numbers, pm_arrow_number(&items, j));
+    }
+    return 0;
+}
+
+static void free_array(PyObject *capsule)
+{
+    pm_arrow_array *array = PyCapsule_GetPointer(capsule, "arrow_array");
+    batch_release(array);
+    free(array);
+}
+
+/* The batch at hand, as an object that keeps it. */
+static PyObject *keep_batch(source *s)
+{
+    pm_arrow_array *moved = malloc(sizeof *moved);
+    if (moved == NULL) return PyErr_NoMemory();
+    *moved = s->array;
+    memset(&s->array, 0, sizeof s->array);
+    PyObject *capsule = PyCapsule_New(moved, "arrow_array", free_array);
+    if (capsule == NULL) {
+        batch_release(moved);
+        free(moved);
+    }
+    return capsule;
+}
+
+/* Appends a chunk to out, which owns its memory from the second on. */
+static int append_chunk(pm_py_state *state, const char *what, source *s, pm_py_vectors *out)
+{
+    pm_arrow_column c;
+    pm_py_vectors part = {0};
+    int failed = -1;
+    if (s->array.length == 0 && out->rows > 0) return 0;
+    if (pm_arrow_column_take(state, what, s->schema, &s->array, 0, s->array.length, &c) != 0 ||
+        take_vectors(state, &c, &part) != 0)
+        goto end;
+    if (out->rows == 0) {
+        PyObject *keep = part.owned == NULL ? keep_batch(s) : NULL;
+        if (part.owned == NULL && keep == NULL) goto end;
+        pm_py_vectors_release(out);
+        *out = part;
+        out->keep = keep;
+        return 0;
+    }
+    if (part.dim != out->dim) {
+        pm_py_refuse(state, POMAI_EDIM, "%s is ragged: a chunk has vectors of %llu numbers, the first has %llu", what,
+                     (unsigned long long)part.dim, (unsigned long long)out->dim);
+        goto end;
+    }
+    size_t row = (size_t)out->dim * sizeof(float), old = (size_t)out->rows * row, more = (size_t)part.rows * row;
+    float *grown = old > PY_SSIZE_T_MAX - more ? NULL : realloc(out->owned, old + more + 1);
+    if (grown == NULL) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    if (out->owned == NULL) memcpy(grown, out->data, old);
+    memcpy((char *)grown + old, part.data, more);
+    out->owned = grown;
+    out->data = grown;
+    out->rows += part.rows;
+    Py_CLEAR(out->keep);
+    failed = 0;
+end:
+    pm_py_vectors_release(&part);
+    return failed;
+}
+
+int pm_arrow_vectors(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
+{
+    source s;
+    pm_arrow_column c;
+    int failed = source_open(state, object, &s);
+    if (failed != 0) return failed;
+    failed = pm_arrow_column_take(state, what, s.schema, NULL, 0, 0, &c);
+    if (failed == 0 && !is_list(&c)) failed = 1;
+    while (failed == 0) {
+        failed = source_next(state, &s);
+        if (failed != 0 || s.array.release == NULL) break;
+        failed = append_chunk(state, what, &s, out);
+    }
+    source_release(&s);
+    return failed;
+}
+
+/* ---- the other columns ---- */
+
+/* Refuses a null in row i; *i and *values: where it is. */
+static int resolve_id(pm_py_state *state, const pm_arrow_column *c, int64_t *i, pm_arrow_column *values)
+{
+    int64_t row = *i;
+    int null = pm_arrow_resolve(state, c, i, values);
+    if (null > 0) return refuse_vector(state, c, row, "there is no id (null); fill it in, or leave the column out");
+    return null;
+}
+
+static int take_id(pm_py_state *state, const pm_arrow_column *c, int64_t row, bool strings, pm_py_ids *out)
+{
+    pm_arrow_column values;
+    int64_t i = row;
+    if (resolve_id(state, c, &i, &values) != 0) return -1;
+    if (strings) return pm_arrow_bytes(state, &values, i, &out->strings[row]);
+    if (pm_py_load_u64(&values.numbers, pm_arrow_number(&values, i), &out->owned[row])) return 0;
+    pm_py_refuse(state, POMAI_EID, "column '%.80s', row %lld: %lld is no id; ids are from 0 to 2**64 - 1", c->name,
+                 (long long)row, (long long)out->owned[row]);
+    return -1;
+}
+
+/* What the items of a column are, through its dictionary. */
+static int kind_of(pm_py_state *state, const pm_arrow_column *c, pm_arrow_column *values)
+{
+    if (c->schema->dictionary == NULL) {
+        *values = *c;
+        return 0;
+    }
+    return pm_arrow_column_take(state, c->name, c->schema->dictionary, NULL, 0, 0, values);
+}
+
+static int take_ids(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out)
+{
+    pm_arrow_column values;
+    if (kind_of(state, c, &values) != 0) return -1;
+    bool strings = values.kind == PM_ARROW_BYTES, ints = values.kind == PM_ARROW_NUMBER && values.numbers.kind != 'f';
+    if (!strings && !ints) {
+        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type '%.40s'; ids are ints or strings", c->name,
+                          values.schema->format);
+        return -1;
+    }
+    out->ids.count = (size_t)c->length;
+    if (c->schema->dictionary == NULL && c->array->null_count == 0 && strcmp(c->schema->format, "L") == 0 &&
+        (uintptr_t)pm_arrow_number(c, 0) % 8 == 0) {
+        out->ids.u64 = (const uint64_t *)(const void *)pm_arrow_number(c, 0);
+        return 0;
+    }
+    if (strings)
+        out->strings = calloc((size_t)c->length + 1, sizeof *out->strings);
+    else
+        out->owned = calloc((size_t)c->length + 1, sizeof *out->owned);
+    if (out->strings == NULL && out->owned == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int64_t i = 0; i < c->length; i++)
+        if (take_id(state, c, i, strings, out) != 0) return -1;
+    out->ids.string = out->strings;
+    out->ids.u64 = out->owned;
+    return 0;
+}
+
+static int take_documents(pm_py_state *state, const pm_arrow_column *c, pm_py_documents *out)
+{
+    pm_arrow_column values;
+    if (kind_of(state, c, &values) != 0) return -1;
+    if (values.kind == PM_ARROW_NULL) return 0;
+    if (values.kind != PM_ARROW_BYTES) {
+        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type '%.40s'; documents are strings or binary",
+                          c->name, values.schema->format);
+        return -1;
+    }
+    out->bytes = calloc((size_t)c->length + 1, sizeof *out->bytes);
+    if (out->bytes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int64_t row = 0; row < c->length; row++) {
+        int64_t i = row;
+        int null = pm_arrow_resolve(state, c, &i, &values);
+        if (null < 0 || (null == 0 && pm_arrow_bytes(state, &values, i, &out->bytes[row]) != 0)) return -1;
+    }
+    return 0;
+}
+
+static int take_expiry(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out)
+{
+    bool ints = c->kind == PM_ARROW_NUMBER && c->numbers.kind != 'f';
+    if (c->schema->dictionary != NULL || (!ints && c->kind != PM_ARROW_TIME && c->kind != PM_ARROW_NULL)) {
+        pm_py_refuse_type(state,
+                          "column '%.80s' is of the Arrow type '%.40s'; expected timestamps, or ints of ns since 1970",
+                          c->name, c->schema->format);
+        return -1;
+    }
+    out->owned = calloc((size_t)c->length + 1, sizeof *out->owned);
+    if (out->owned == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int64_t i = 0; i < c->length; i++) {
+        uint64_t value = 0;
+        bool right = true;
+        if (pm_arrow_is_null(c, i)) continue;
+        if (ints) {
+            right = pm_py_load_u64(&c->numbers, pm_arrow_number(c, i), &value);
+        } else {
+            int64_t ticks = pm_arrow_int(c, i), scale = 1000000000 / c->unit;
+            right = ticks >= 0 && ticks <= INT64_MAX / scale;
+            value = (uint64_t)ticks * (uint64_t)scale;
+        }
+        if (!right) return refuse_vector(state, c, i, "the expiry is before 1970, or past what 64 bits of ns can hold");
+        out->owned[i] = value;
+    }
+    out->ids.u64 = out->owned;
+    out->ids.count = (size_t)c->length;
+    return 0;
+}
+
+/* ---- which column is what ---- */
+
+typedef struct {
+    int64_t vector, id, document, expiry; /* -1: none */
+    int64_t *others;
+    size_t count; /* of others, which become metadata */
+} roles;
+
+static const char *name_of(const pm_arrow_schema *schema, int64_t i)
+{
+    const char *name = schema->children[i]->name;
+    return name == NULL ? "" : name;
+}
+
+static int64_t find(const pm_arrow_schema *schema, const char *name)
+{
+    for (int64_t i = 0; i < schema->n_children; i++)
+        if (strcmp(name_of(schema, i), name) == 0) return i;
+    return -1;
+}
+
+/* A column by the name given, or else the usual one. -2: an exception. */
+static int64_t find_role(pm_py_state *state, const pm_arrow_schema *schema, const char *what, PyObject *given,
+                         const char *usual)
+{
+    if (given == NULL || given == Py_None) return find(schema, usual);
+    if (!PyUnicode_Check(given)) {
+        pm_py_refuse_type(state, "%s is %R; with an Arrow table it is the name of a column (usually '%s'), or None",
+                          what, Py_TYPE(given), usual);
+        return -2;
+    }
+    const char *name = pm_py_text(state, what, given);
+    int64_t at = name == NULL ? -2 : find(schema, name);
+    if (at == -1) {
+        pm_py_refuse(state, POMAI_EINVAL, "%s=%R: the table has no column of that name", what, given);
+        return -2;
+    }
+    return at;
+}
+
+static int check_columns(pm_py_state *state, const pm_arrow_schema *schema)
+{
+    if (schema->n_children < 0 || schema->n_children > MOST_COLUMNS ||
+        (schema->n_children > 0 && schema->children == NULL)) {
+        pm_py_refuse(state, POMAI_EINVAL, "the Arrow table has %lld columns; at most %d are taken",
+                     (long long)schema->n_children, MOST_COLUMNS);
+        return -1;
+    }
+    for (int64_t i = 0; i < schema->n_children; i++)
+        if (schema->children[i] == NULL || schema->children[i]->format == NULL) {
+            pm_py_refuse(state, POMAI_EINVAL, "column %lld of the Arrow table has no type", (long long)i);
+            return -1;
+        }
+    for (int64_t i = 0; i < schema->n_children; i++)
+        if (find(schema, name_of(schema, i)) != i) {
+            pm_py_refuse(state, POMAI_EINVAL, "the Arrow table has two columns named '%.80s'", name_of(schema, i));
+            return -1;
+        }
+    return 0;
+}
+
+/* `vector`, or the only column of lists of floats. -1: none, -2: an exception. */
+static int64_t find_vectors(pm_py_state *state, const pm_arrow_schema *schema, PyObject *given)
+{
+    int64_t at = find_role(state, schema, "column", given, "vector"), found = -1;
+    for (int64_t i = 0; at == -1 && i < schema->n_children; i++) {
+        pm_arrow_column c, items;
+        const pm_arrow_schema *s = schema->children[i];
+        if (pm_arrow_column_take(state, name_of(schema, i), s, NULL, 0, 0, &c) != 0) return -2;
+        if (!is_list(&c) || s->n_children != 1 || s->children == NULL || s->children[0] == NULL) continue;
+        if (pm_arrow_column_take(state, c.name, s->children[0], NULL, 0, 0, &items) != 0) return -2;
+        if (items.kind != PM_ARROW_NUMBER || items.numbers.kind != 'f') continue;
+        if (found >= 0) {
+            pm_py_refuse(
+                state, POMAI_EINVAL,
+                "the columns '%.80s' and '%.80s' both hold vectors, and none is named 'vector': say which with "
+                "column=",
+                name_of(schema, found), name_of(schema, i));
+            return -2;
+        }
+        found = i;
+    }
+    return at == -1 ? found : at;
+}
+
+/* What to_arrow() wrote of its own. */
+static bool is_stamp(pm_py_state *state, const pm_arrow_schema *schema, int64_t i)
+{
+    pm_arrow_column c;
+    if (strcmp(name_of(schema, i), "stamp") != 0) return false;
+    if (pm_arrow_column_take(state, "stamp", schema->children[i], NULL, 0, 0, &c) != 0) {
+        PyErr_Clear();
+        return false;
+    }
+    return c.kind == PM_ARROW_TIME && c.zoned;
+}
+
+/* The columns that `metadata` names, or all that have no other role. */
+static int find_others(pm_py_state *state, const pm_arrow_schema *schema, PyObject *metadata, roles *r)
+{
+    if (metadata == NULL || metadata == Py_None) {
+        for (int64_t i = 0; i < schema->n_children; i++)
+            if (i != r->vector && i != r->id && i != r->document && i != r->expiry && !is_stamp(state, schema, i))
+                r->others[r->count++] = i;
+        return 0;
+    }
+    PyObject *names = PyUnicode_Check(metadata) ? PyTuple_Pack(1, metadata) : PySequence_Tuple(metadata);
+    int failed = names == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_Size(names); i++) {
+        int64_t at = find_role(state, schema, "metadata", PyTuple_GetItem(names, i), "");
+        bool twice = false;
+        for (size_t j = 0; j < r->count; j++)
+            twice = twice || r->others[j] == at;
+        failed = at < 0 ? -1 : 0;
+        if (at >= 0 && !twice) r->others[r->count++] = at;
+        if (at == -1) pm_py_refuse_type(state, "metadata is a list of names of columns, with an Arrow table");
+    }
+    Py_XDECREF(names);
+    return failed;
+}
+
+static int find_roles(pm_py_state *state, const pm_arrow_schema *schema, PyObject *const *given, roles *r)
+{
+    r->id = find_role(state, schema, "ids", given[1], "id");
+    r->document = find_role(state, schema, "documents", given[2], "document");
+    r->expiry = find_role(state, schema, "expiry", given[4], "expiry");
+    if (r->id == -2 || r->document == -2 || r->expiry == -2) return -1;
+    r->others = calloc((size_t)schema->n_children + 1, sizeof *r->others);
+    if (r->others == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (find_others(state, schema, given[3], r) != 0) return -1;
+    if (r->document < 0 || r->count == 0) return 0;
+    pm_py_refuse(state, POMAI_EINVAL,
+                 "the table has documents ('%.80s') and other columns ('%.80s' and so on), but a row has one document: "
+                 "leave the others out with metadata=[], or drop a column",
+                 name_of(schema, r->document), name_of(schema, r->others[0]));
+    return -1;
+}
+
+/* ---- add ---- */
+
+typedef struct {
+    pm_py_collection *on;
+    source source;
+    roles roles;
+    pm_py_add_input in;
+    pm_arrow_column *metadata;
+    char *memory; /* of the metadata's JSON */
+    uint64_t *ids, count, room;
+    PyObject *strings, *runs;
+} add_call;
+
+static void release_batch_input(add_call *a)
+{
+    pm_py_vectors_release(&a->in.vectors);
+    pm_py_ids_release(&a->in.ids);
+    pm_py_ids_release(&a->in.expiry);
+    pm_py_documents_release(&a->in.documents);
+    memset(&a->in.ids, 0, sizeof a->in.ids);
+    memset(&a->in.expiry, 0, sizeof a->in.expiry);
+    free(a->memory);
+    a->memory = NULL;
+}
+
+static int batch_column(add_call *a, int64_t at, pm_arrow_column *out)
+{
+    const pm_arrow_schema *schema = a->source.schema;
+    const pm_arrow_array *array = &a->source.array;
+    return pm_arrow_column_take(a->on->state, name_of(schema, at), schema->children[at], array->children[at],
+                                array->offset, array->length, out);
+}
+
+static int check_batch(add_call *a)
+{
+    const pm_arrow_schema *schema = a->source.schema;
+    const pm_arrow_array *array = &a->source.array;
+    pm_arrow_column whole;
+    if (pm_arrow_column_take(a->on->state, "(the table)", schema, array, 0, array->length, &whole) != 0) return -1;
+    for (int64_t i = 0; array->null_count != 0 && i < array->length; i++)
+        if (pm_arrow_is_null(&whole, i)) return refuse_vector(a->on->state, &whole, i, "the whole row is null");
+    return 0;
+}
+
+static int take_batch(add_call *a)
+{
+    pm_py_state *state = a->on->state;
+    const roles *r = &a->roles;
+    pm_arrow_column c;
+    if (batch_column(a, r->vector, &c) != 0) return -1;
+    if (!is_list(&c)) {
+        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type '%.40s'; vectors are lists of floats", c.name,
+                          c.schema->format);
+        return -1;
+    }
+    if (take_vectors(state, &c, &a->in.vectors) != 0) return -1;
+    a->in.has_ids = r->id >= 0;
+    a->in.has_expiry = r->expiry >= 0;
+    if (r->id >= 0 && (batch_column(a, r->id, &c) != 0 || take_ids(state, &c, &a->in.ids) != 0)) return -1;
+    if (r->document >= 0 && (batch_column(a, r->document, &c) != 0 || take_documents(state, &c, &a->in.documents) != 0))
+        return -1;
+    if (r->expiry >= 0 && (batch_column(a, r->expiry, &c) != 0 || take_expiry(state, &c, &a->in.expiry) != 0))
+        return -1;
+    for (size_t i = 0; i < r->count; i++)
+        if (batch_column(a, r->others[i], &a->metadata[i]) != 0) return -1;
+    if (r->count == 0) return 0;
+    return pm_arrow_metadata(state, a->metadata, r->count, a->source.array.length, &a->in.documents, &a->memory);
+}
+
+/* Remembers the ids of a batch that was stored. */
+static int note_ids(add_call *a)
+{
+    const pomai_ids *ids = &a->in.ids.ids;
+    if (!a->in.has_ids) return 0;
+    if (ids->string != NULL) {
+        for (size_t i = 0; i < ids->count; i++) {
+            PyObject *id = pm_py_string_id(ids->string[i]);
+            int failed = id == NULL ? -1 : PyList_Append(a->strings, id);
+            Py_XDECREF(id);
+            if (failed != 0) return -1;
+        }
+        return 0;
+    }
+    if (ids->count > a->room - a->count) {
+        uint64_t room = (a->count + ids->count) * 2;
+        uint64_t *grown = room > PY_SSIZE_T_MAX / 8 ? NULL : realloc(a->ids, room * sizeof *grown);
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        a->ids = grown;
+        a->room = room;
+    }
+    memcpy(a->ids + a->count, ids->u64, ids->count * sizeof *ids->u64);
+    a->count += ids->count;
+    return 0;
+}
+
+static int put_batches(add_call *a)
+{
+    for (;;) {
+        if (source_next(a->on->state, &a->source) != 0) break;
+        if (a->source.array.release == NULL) return 0;
+        if (check_batch(a) != 0) break;
+        if (a->source.array.length == 0) continue;
+        int failed = take_batch(a);
+        if (failed == 0) failed = pm_py_begin(a->on);
+        if (failed == 0) {
+            failed = pm_py_put_all(a->on, &a->in, a->runs);
+            pm_py_end(a->on);
+            if (failed != 0) return -1; /* it has told what is stored */
+            a->in.before += a->in.vectors.rows;
+            failed = note_ids(a);
+        }
+        release_batch_input(a);
+        if (failed != 0 || PyErr_CheckSignals() != 0) break;
+    }
+    pm_py_tell_stored(a->in.before);
+    return -1;
+}
+
+static PyObject *answer(add_call *a)
+{
+    pm_py_state *state = a->on->state;
+    if (a->roles.id < 0) return pm_py_help(state, "assigned_ids", a->runs, Py_False, NULL);
+    if (PyList_Size(a->strings) > 0) return Py_NewRef(a->strings);
+    void *data = NULL;
+    PyObject *view = pm_py_view_new(state, 'Q', (Py_ssize_t)a->count, -1, &data);
+    if (view != NULL && a->count > 0) memcpy(data, a->ids, a->count * sizeof *a->ids);
+    return pm_py_array(state, view);
+}
+
+static PyObject *add_table(add_call *a, PyObject *const *given)
+{
+    pm_py_state *state = a->on->state;
+    if (pm_py_durability(state, given[5], &a->in.options.durability) != 0 ||
+        pm_py_deadline(state, given[6], &a->in.options.deadline_us) != 0 ||
+        find_roles(state, a->source.schema, given, &a->roles) != 0)
+        return NULL;
+    a->metadata = calloc(a->roles.count + 1, sizeof *a->metadata);
+    if (a->metadata == NULL) return PyErr_NoMemory();
+    a->strings = PyList_New(0);
+    if (a->strings == NULL || (a->roles.id < 0 && (a->runs = PyList_New(0)) == NULL)) return NULL;
+    return put_batches(a) == 0 ? answer(a) : NULL;
+}
+
+/* Whether it is a table of vectors; 0 also when it may be something that arrays can be made of. */
+static int is_table(add_call *a, PyObject *const *given)
+{
+    pm_py_state *state = a->on->state;
+    const pm_arrow_schema *schema = a->source.schema;
+    if (strcmp(schema->format, "+s") != 0) return 0;
+    if (check_columns(state, schema) != 0) return -1;
+    a->roles.vector = find_vectors(state, schema, given[7]);
+    if (a->roles.vector == -2) return -1;
+    if (a->roles.vector >= 0) return 1;
+    bool named = find(schema, "id") >= 0 || find(schema, "document") >= 0 || find(schema, "expiry") >= 0;
+    if (!named && PyObject_HasAttrString(given[0], "__array__")) return 0;
+    pm_py_refuse(state, POMAI_EINVAL,
+                 "the Arrow table has no column of vectors: expected lists of floats in a column named 'vector', or in "
+                 "the one that column= names");
+    return -1;
+}
+
+PyObject *pm_arrow_add(pm_py_collection *on, PyObject *const *given, bool *taken)
+{
+    add_call a = {.on = on, .in = {.options = POMAI_WRITE_OPTIONS_INIT}};
+    PyObject *made = NULL;
+    *taken = false;
+    int none = given[0] == NULL ? 1 : source_open(on->state, given[0], &a.source);
+    if (none != 0) {
+        *taken = none < 0;
+        return NULL;
+    }
+    int table = is_table(&a, given);
+    *taken = table != 0;
+    if (table > 0) made = add_table(&a, given);
+    release_batch_input(&a);
+    source_release(&a.source);
+    free(a.roles.others);
+    free(a.metadata);
+    free(a.ids);
+    Py_XDECREF(a.strings);
+    Py_XDECREF(a.runs);
+    return made;
+}
