@@ -73,7 +73,7 @@ def assigned_ids(runs: Sequence[tuple[int, int]], single: bool) -> Any:
     """Ids of consecutive runs (first, count): an array of uint64, or a range; for one vector an int."""
     if single:
         return runs[0][0]
-    merged: list[tuple[int, int]] = []
+    merged: list[tuple[int, int]] = [] if runs else [(0, 0)]
     for first, count in runs:
         if merged and sum(merged[-1]) == first:
             merged[-1] = (merged[-1][0], merged[-1][1] + count)

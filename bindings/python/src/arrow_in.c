@@ -19,15 +19,21 @@ typedef struct {
     pm_arrow_array *single, array; /* `array` is the batch at hand */
 } source;
 
+/* Releasing may run Python code, which must not meet the exception that is on its way. */
 static void batch_release(pm_arrow_array *array)
 {
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
     if (array->release != NULL) array->release(array);
     memset(array, 0, sizeof *array);
+    PyErr_Restore(type, value, trace);
 }
 
 static void source_release(source *s)
 {
+    PyObject *type, *value, *trace;
     batch_release(&s->array);
+    PyErr_Fetch(&type, &value, &trace);
     if (s->owned.release != NULL) s->owned.release(&s->owned);
     s->owned.release = NULL;
     if (s->stream != NULL && s->stream->release != NULL) {
@@ -35,6 +41,7 @@ static void source_release(source *s)
         s->stream->release = NULL;
     }
     Py_CLEAR(s->capsules);
+    PyErr_Restore(type, value, trace);
 }
 
 static int stream_failed(pm_py_state *state, pm_arrow_stream *stream, int number)
