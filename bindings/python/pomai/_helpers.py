@@ -204,7 +204,7 @@ def to_arrow(stream: Any) -> Any:
         pyarrow = importlib.import_module("pyarrow")
     except ImportError:
         raise UnsupportedError(
-            "to_arrow() needs pyarrow: pip install pyarrow. Without it, what reads Arrow streams takes the collection "
+            "to_arrow() needs pyarrow: pip install pyarrow, or the extra pomai[arrow]. Without it, what reads Arrow streams takes the collection "
             "or its scan() as they are: polars.DataFrame(collection)"
         ) from None
     with stream:

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The common verbs without the program in C: for packages that were built without zlib or jansson.
+
+Output is always JSON, an object a line; exit codes are those of the program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import importlib
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from . import _core, _database
+from ._core import Collection, Database, Row
+from ._errors import CorruptError, Error, NotFoundError
+
+_BATCH = 1000
+_MISSING = (
+    "This package was built without the command line program, because zlib or jansson was missing; it has only the\n"
+    "common verbs, with fewer options. For all of them install the development files (Debian: apt-get install\n"
+    "zlib1g-dev libjansson-dev pkg-config) and install the package again."
+)
+
+
+def _say(value: dict[str, Any]) -> None:
+    print(json.dumps(value, separators=(",", ":")))
+
+
+def _collection(db: Database, args: argparse.Namespace) -> Collection:
+    return db if args.collection == "default" else db.collection(args.collection, create=False)
+
+
+def _reading(args: argparse.Namespace) -> Database:
+    return _database.open(args.db, read_only=True)
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """As `import` reads it back: docs/cli.md, export."""
+    document, metadata = row.document, row.metadata
+    made: dict[str, Any] = {"id": row.id, "vector": [float(x) for x in row.vector]}
+    if isinstance(row.id, int) and row.id > 2**63 - 1:
+        made = {"id_u64": str(row.id), "vector": made["vector"]}
+    if row.expiry is not None:
+        made["expiry_ns"] = row.expiry if row.expiry < 2**63 else str(row.expiry)
+    if isinstance(document, bytes):
+        made["document_hex"] = document.hex()
+    elif metadata is not None and json.dumps(metadata, ensure_ascii=False, separators=(",", ":")) == document:
+        made["metadata"] = metadata
+    elif document is not None:
+        made["document_text"] = document
+    return made
+
+
+def _version(args: argparse.Namespace) -> None:
+    print(f"pomai {_core.__version__}")
+
+
+def _collections(args: argparse.Namespace) -> None:
+    with _reading(args) as db:
+        for name in db.collections():
+            _say(db.collection(name, create=False).info._asdict())
+
+
+def _stats(args: argparse.Namespace) -> None:
+    with _reading(args) as db:
+        _say(db.stats())
+
+
+def _digest(args: argparse.Namespace) -> None:
+    with _reading(args) as db:
+        print(db.digest())
+
+
+def _verify(args: argparse.Namespace) -> int:
+    try:
+        _say(_database.verify(args.db))
+    except CorruptError as error:
+        _say(error.report or {"error": str(error)})
+        return 1
+    return 0
+
+
+def _create(args: argparse.Namespace) -> None:
+    with _database.open(args.db, shards=args.shards) as db:
+        if args.dim:
+            db.collection(args.collection, args.dim, metric=args.metric, ids=args.ids)
+
+
+def _drop(args: argparse.Namespace) -> None:
+    with _database.open(args.db, existing=True) as db:
+        db.drop(args.name)
+
+
+def _ids(db: Collection, words: list[str]) -> list[Any]:
+    return words if db.info.id_kind == "string" else [int(word) for word in words]
+
+
+def _delete(args: argparse.Namespace) -> None:
+    with _database.open(args.db, existing=True) as db:
+        collection = _collection(db, args)
+        _say({"deleted": collection.delete(_ids(collection, args.ids))})
+
+
+def _flush(args: argparse.Namespace) -> None:
+    with _database.open(args.db, existing=True) as db:
+        db.flush()
+
+
+def _compact(args: argparse.Namespace) -> None:
+    with _database.open(args.db, existing=True) as db:
+        db.compact()
+
+
+def _get(args: argparse.Namespace) -> int:
+    with _reading(args) as db:
+        collection = _collection(db, args)
+        ids = _ids(collection, args.ids)
+        rows = collection.get(ids)
+        for name, row in zip(ids, rows):
+            _say({"id": name, "found": False} if row is None else _row(row) | {"stamp_ns": row.stamp})
+        return 0 if all(rows.found) else 1
+
+
+def _search(args: argparse.Namespace) -> None:
+    with _reading(args) as db:
+        include = ["documents"] if args.documents else []
+        result = _collection(db, args).search(json.loads(args.vector), args.k, include=include)
+        hits = [{"distance": h.distance, "id": h.id} | ({"document": h.document} if include else {}) for h in result]
+        _say({"query": 0, "hits": hits, "verdict": result.verdict._asdict()})
+
+
+def _export(args: argparse.Namespace) -> None:
+    with _reading(args) as db:
+        for row in _collection(db, args):
+            _say(_row(row))
+
+
+# ---- import ----
+
+_Rows = Iterator[dict[str, Any]]
+
+
+def _lines(file: IO[str]) -> _Rows:
+    for line in file:
+        if line.strip():
+            row = json.loads(line)
+            known = {"id", "id_u64", "vector", "metadata", "expiry_ns", "document_text", "document_hex"}
+            rest = {key: value for key, value in row.items() if key not in known}
+            document = row.get("document_text")
+            if "document_hex" in row:
+                document = bytes.fromhex(row["document_hex"])
+            elif "metadata" in row or rest:
+                document = json.dumps(row.get("metadata", rest), ensure_ascii=False, separators=(",", ":"))
+            yield {"id": int(row["id_u64"]) if "id_u64" in row else row.get("id"), "vector": row["vector"],
+                   "document": document, "expiry": int(row.get("expiry_ns", 0))}
+
+
+def _table(file: IO[str]) -> _Rows:
+    """A .csv with a header that has `vector`, as JSON arrays; or one of numbers alone."""
+    for number, fields in enumerate(csv.reader(file)):
+        if number == 0:
+            names = [name.strip().lower() for name in fields]
+            if "vector" in names:
+                continue
+            names = []
+        if not names:
+            yield {"id": None, "vector": [float(field) for field in fields], "document": None, "expiry": 0}
+            continue
+        row = dict(zip(names, fields, strict=True))
+        vector, name = json.loads(row.pop("vector")), row.pop("id", None)
+        document = json.dumps(row, ensure_ascii=False, separators=(",", ":")) if row else None
+        key = int(name) if name is not None and name.isdigit() else name
+        yield {"id": key, "vector": vector, "document": document, "expiry": 0}
+
+
+def _add(db: Database, args: argparse.Namespace, rows: Iterable[dict[str, Any]]) -> int:
+    stored, walk = 0, iter(rows)
+    collection: Collection | None = None
+    while batch := list(itertools.islice(walk, _BATCH)):
+        first = batch[0]
+        if collection is None:
+            try:
+                collection = db.collection(args.collection, create=False)
+            except NotFoundError:
+                kind: Any = "string" if isinstance(first["id"], str) else "u64"
+                collection = db.collection(args.collection, len(first["vector"]), metric=args.metric, ids=kind)
+        collection.add(
+            [row["vector"] for row in batch], ids=None if first["id"] is None else [row["id"] for row in batch],
+            documents=[row["document"] for row in batch],
+            expiry=[row["expiry"] for row in batch] if any(row["expiry"] for row in batch) else None,
+        )
+        stored += len(batch)
+    return stored
+
+
+def _import(args: argparse.Namespace) -> None:
+    path = Path(args.file)
+    packed = path.suffix == ".gz"
+    kind = Path(path.stem).suffix if packed else path.suffix
+    opened: Callable[..., Any] = gzip.open if packed else open
+    if kind not in (".npy", ".csv", ".jsonl", ".ndjson"):
+        raise ValueError(f"'{path}': without the program only .npy, .csv and .jsonl (and .gz of them) are read")
+    with _database.open(args.db) as db:
+        if kind == ".npy":
+            with opened(path, "rb") as file:
+                vectors = importlib.import_module("numpy").load(file, allow_pickle=False)
+            rows = ({"id": None, "vector": v, "document": None, "expiry": 0} for v in vectors)
+            stored = _add(db, args, rows)
+        else:
+            with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+                stored = _add(db, args, _lines(file) if kind != ".csv" else _table(file))
+    _say({"ok": True, "collection": args.collection, "rows": stored})
+
+
+# ---- the command line ----
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pomai", epilog=_MISSING, allow_abbrev=False)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+
+    def verb(name: str, call: Callable[[argparse.Namespace], int | None], *arguments: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, allow_abbrev=False)
+        made.set_defaults(call=call)
+        for argument in arguments:
+            made.add_argument(argument, nargs="+" if argument == "ids" else None)
+        made.add_argument("-c", "--collection", default="default")
+        made.add_argument("-j", "--json", action="store_true", help="(always so)")
+        return made
+
+    verb("version", _version)
+    for name, call in {"collections": _collections, "stats": _stats, "digest": _digest, "verify": _verify,
+                       "flush": _flush, "compact": _compact, "export": _export}.items():
+        verb(name, call, "db")
+    verb("drop", _drop, "db", "name")
+    verb("delete", _delete, "db", "ids")
+    verb("get", _get, "db", "ids")
+    metrics = ["l2", "ip", "cosine"]
+    create = verb("create", _create, "db")
+    create.add_argument("-d", "--dim", type=int, default=0)
+    create.add_argument("-m", "--metric", choices=metrics)
+    create.add_argument("--ids", choices=["u64", "string"])
+    create.add_argument("--shards", type=int, default=0)
+    verb("import", _import, "db", "file").add_argument("-m", "--metric", choices=metrics)
+    search = verb("search", _search, "db")
+    search.add_argument("--vector", required=True)
+    search.add_argument("-k", type=int, default=10)
+    search.add_argument("--documents", action="store_true")
+    return parser
+
+
+def run(arguments: list[str]) -> int:
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.call(args) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except (Error, OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        print(f"pomai: {error}" + (f" ({error.name})" if isinstance(error, Error) else ""), file=sys.stderr)
+        return 1

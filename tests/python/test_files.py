@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m pomai` import and export of Parquet and Arrow files, and the verbs without the program in C."""
+
+import json
+import subprocess
+import sys
+
+import pomai
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+np = pytest.importorskip("numpy")
+
+WITHOUT_PROGRAM = "import sys, pomai.__main__ as m; m.program = lambda: None; sys.exit(m.main())"
+
+
+def cli(*words, code=0, without=False):
+    start = ["-c", WITHOUT_PROGRAM] if without else ["-m", "pomai"]
+    run = subprocess.run([sys.executable, *start, *map(str, words)], capture_output=True, text=True, check=False)
+    assert run.returncode == code, (run.stdout, run.stderr)
+    return run.stdout if code == 0 else run.stderr
+
+
+def content(path, collection="default"):
+    with pomai.open(path, read_only=True) as db:
+        rows = db if collection == "default" else db.collection(collection)
+        return {r.id: (bytes(memoryview(r.vector)), r.document, r.expiry) for r in rows}
+
+
+@pytest.fixture
+def table():
+    count = 5000
+    return pa.table({
+        "id": range(count),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.arange(count * 4, dtype="float32")), 4),
+        "title": [f"t{i}" for i in range(count)],
+    })
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "feather", "ipc"])
+def test_there_and_back(tmp_path, table, suffix):
+    source = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        parquet.write_table(table, source)
+    else:
+        with (pa.ipc.new_stream if suffix == "ipc" else pa.ipc.new_file)(source, table.schema) as writer:
+            writer.write_table(table)
+    said = json.loads(cli("import", tmp_path / "a", source, "--json", "--batch", 999))
+    assert said["ok"] and (said["rows"], said["dim"], said["created"]) == (5000, 4, True)
+    target = tmp_path / f"out.{suffix}"
+    said = json.loads(cli("export", tmp_path / "a", "-o", target, "-j"))
+    assert (said["rows"], said["bytes"]) == (5000, target.stat().st_size)
+    cli("import", tmp_path / "b", target)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert json.loads(content(tmp_path / "b")[17][1]) == {"title": "t17"}
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_options(tmp_path, table):
+    source = tmp_path / "rows.parquet"
+    names = table.rename_columns(["key", "embedding", "title"]).set_column(0, "key", table["id"].cast(pa.string()))
+    parquet.write_table(names, source)
+    cli("import", tmp_path / "db", source, "-c", "docs", "--metric", "cosine", "--ids", "rows", code=2)
+    cli("import", tmp_path / "db", source, "-c", "docs", "--metric", "cosine", "--id-column", "key",
+        "--vector-column", "embedding", "--metadata-columns", "", "--skip", 10, "--limit", 20, "--ttl", "7d", "-q")
+    with pomai.open(tmp_path / "db") as db:
+        docs = db.collection("docs")
+        assert (docs.info.metric, docs.info.id_kind, docs.info.ttl) == ("cosine", "string", 7 * 86400)
+        assert {r.id for r in docs} == {str(i) for i in range(10, 30)}
+        assert docs.get("10").document is None
+    assert "metric" in cli("import", tmp_path / "db", source, "-c", "docs", "--metric", "l2", code=1)
+
+
+def test_refused(tmp_path, table):
+    source = tmp_path / "rows.parquet"
+    assert "does not exist" in cli("import", tmp_path / "db", source, code=1)
+    source.write_bytes(b"PAR1 no it is not")
+    assert "pomai: " in cli("import", tmp_path / "db", source, code=1)
+    parquet.write_table(table.drop_columns("vector"), source)
+    assert "vectors" in cli("import", tmp_path / "db", source, code=1)
+    bad = pa.table({"vector": pa.array([[1.0], None])})
+    parquet.write_table(bad, source)
+    assert "row 1" in cli("import", tmp_path / "db", source, "-c", "c", code=1)
+    with pomai.open(tmp_path / "db") as db:
+        assert db.collections() == []
+    said = cli("import", tmp_path / "db", source, "-c", "c", "--batch", 1, code=1)
+    assert "--skip 1" in said
+    assert "file" in cli("export", tmp_path / "db", "--format", "parquet", code=2)
+
+
+def test_documents_that_are_not_text(tmp_path):
+    with pomai.open(tmp_path / "db") as db:
+        db.add([[1.0]], documents=[b"\xff"])
+    target = tmp_path / "out.parquet"
+    assert "--binary" in cli("export", tmp_path / "db", "-o", target, code=1)
+    assert not target.exists() and not list(tmp_path.glob("*.unfinished"))
+    cli("export", tmp_path / "db", "-o", target, "--binary")
+    cli("import", tmp_path / "again", target)
+    assert content(tmp_path / "again") == content(tmp_path / "db")
+
+
+def test_without_the_program(tmp_path):
+    db = tmp_path / "db"
+    (tmp_path / "rows.jsonl").write_text('{"id":7,"vector":[1,0],"title":"a"}\n{"id":8,"vector":[0,1]}\n')
+    (tmp_path / "rows.csv").write_text('id,vector,title\na,"[1,0]",x\n')
+    np.save(tmp_path / "rows.npy", np.ones((3, 2), "float32"))
+    assert "pomai" in cli("version", without=True)
+    cli("create", db, "--dim", 2, "--metric", "ip", without=True)
+    assert json.loads(cli("import", db, tmp_path / "rows.jsonl", without=True))["rows"] == 2
+    cli("import", db, tmp_path / "rows.csv", "-c", "names", without=True)
+    cli("import", db, tmp_path / "rows.npy", "-c", "plain", without=True)
+    assert [json.loads(line)["name"] for line in cli("collections", db, without=True).splitlines()] == [
+        "default", "names", "plain"]
+    assert json.loads(cli("get", db, 7, without=True))["metadata"] == {"title": "a"}
+    assert json.loads(cli("search", db, "--vector", "[1,0]", "-k", 1, without=True))["hits"][0]["id"] == 7
+    assert len(cli("export", db, without=True).splitlines()) == 2
+    assert json.loads(cli("delete", db, 7, without=True)) == {"deleted": 1}
+    cli("get", db, 7, code=1, without=True)
+    for verb in ("flush", "compact", "stats", "verify", "digest"):
+        cli(verb, db, without=True)
+    cli("drop", db, "names", without=True)
+    cli("salvage", db, "x", code=2, without=True)
