@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrow out and in, with pyarrow, Polars and DuckDB where they are installed, and with arrays that nobody should make."""
+"""Arrow out and in: with pyarrow, and Polars, DuckDB and pandas if they are there, and with arrays that are wrong."""
 
 import ctypes
 import datetime
@@ -310,10 +310,12 @@ def test_names(db):
 def test_metadata_of_every_type(db):
     day, time = datetime.date(1969, 2, 28), datetime.datetime(2024, 2, 29, 1, 2, 3, 4000)
     columns = {
-        "n": pa.array([None], pa.null()), "b": [True], "i": pa.array([-5], pa.int16()), "u": pa.array([2**64 - 1], pa.uint64()),
+        "n": pa.array([None], pa.null()), "b": [True], "i": pa.array([-5], pa.int16()),
+        "u": pa.array([2**64 - 1], pa.uint64()),
         "f": [0.1], "f4": pa.array([0.1], pa.float32()), "f2": pa.array([np.float16(0.1)]), "t": ['"\\\n\x01é'],
         "v": pa.array(["view of more than twelve"], pa.string_view()), "d": [day], "d64": pa.array([day], pa.date64()),
-        "ts": [time], "z": pa.array([time], pa.timestamp("ms", "Europe/Paris")), "s": pa.array([time.replace(microsecond=0)], pa.timestamp("s")),
+        "ts": [time], "z": pa.array([time], pa.timestamp("ms", "Europe/Paris")),
+        "s": pa.array([time.replace(microsecond=0)], pa.timestamp("s")),
         "c": [datetime.time(1, 2, 3)], "l": [[1, None]], "w": fixed([1.5, 2], 2), "st": [{"x": [{"y": "z"}]}],
         "q\"": [1],
     }
@@ -328,7 +330,8 @@ def test_metadata_of_every_type(db):
 
 
 def test_dates_are_those_of_python(db):
-    days = [datetime.date(y, m, d) for y in (1, 1582, 1900, 1999, 2000, 2024, 2100, 9999) for m, d in ((1, 1), (2, 28), (3, 1), (12, 31))]
+    years, places = (1, 1582, 1900, 1999, 2000, 2024, 2100, 9999), ((1, 1), (2, 28), (3, 1), (12, 31))
+    days = [datetime.date(y, m, d) for y in years for m, d in places]
     db.add(pa.table({"vector": fixed([1] * len(days), 1), "d": days}))
     assert [r.metadata["d"] for r in sorted(db, key=lambda r: r.id)] == [d.isoformat() for d in days]
 
@@ -347,16 +350,16 @@ V = fixed([1, 2], 1)
     ({"vector": pa.array([[1.0], None])}, pomai.InvalidError, "row 1: there is no vector"),
     ({"vector": pa.array([[1.0], [None]])}, pomai.InvalidError, "row 1: the vector has a null"),
     ({"vector": pa.array([[1.0], [2.0, 3.0]])}, pomai.DimensionError, "ragged"),
-    ({"vector": pa.array([[], []], pa.list_(pa.float32()))}, pomai.Error, ""),
+    ({"vector": pa.array([[], []], pa.list_(pa.float32()))}, pomai.Error, None),
     ({"vector": pa.array([["a"], ["b"]])}, pomai.InvalidTypeError, "list of the Arrow type 'u'"),
     ({"vector": pa.array([1.0, 2.0])}, pomai.InvalidTypeError, "lists of floats"),
-    ({"vector": pa.array([[1.0], [float("nan")]])}, pomai.NotFiniteError, ""),
+    ({"vector": pa.array([[1.0], [float("nan")]])}, pomai.NotFiniteError, None),
     ({"vector": V, "id": pa.array([1, None])}, pomai.InvalidError, "row 1: there is no id"),
     ({"vector": V, "id": pa.array([1, -1])}, pomai.IdError, "row 1: -1"),
-    ({"vector": V, "id": pa.array([1, 1])}, pomai.DuplicateIdError, ""),
+    ({"vector": V, "id": pa.array([1, 1])}, pomai.DuplicateIdError, None),
     ({"vector": V, "id": pa.array([1.0, 2.0])}, pomai.InvalidTypeError, "ids are ints or strings"),
     ({"vector": V, "id": pa.array([True, False])}, pomai.InvalidTypeError, "ids are ints"),
-    ({"vector": V, "id": pa.array(["a", ""])}, pomai.IdError, ""),
+    ({"vector": V, "id": pa.array(["a", ""])}, pomai.IdError, None),
     ({"vector": V, "document": pa.array([1, 2])}, pomai.InvalidTypeError, "documents are"),
     ({"vector": V, "document": ["a", "b"], "x": [1, 2]}, pomai.InvalidError, r"metadata=\[\]"),
     ({"vector": V, "expiry": ["a", "b"]}, pomai.InvalidTypeError, "timestamps"),
@@ -365,7 +368,7 @@ V = fixed([1, 2], 1)
     ({"vector": V, "x": [1.0, float("inf")]}, pomai.InvalidError, "NaN and infinity"),
     ({"vector": V, "x": pa.array([1, 2], pa.duration("s"))}, pomai.InvalidTypeError, "metadata cannot hold"),
     ({"vector": V, "x": pa.array([b"a", b"b"])}, pomai.InvalidTypeError, "metadata cannot hold"),
-    ({"vector": V, "x": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int8()))}, pomai.InvalidTypeError, "cast it"),
+    ({"vector": V, "x": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int8()))}, pomai.InvalidTypeError, "cast"),
     ({"id": [1, 2], "x": [1, 2]}, pomai.InvalidError, "no column of vectors"),
 ])
 def test_refused(db, table, error, match):
@@ -576,14 +579,16 @@ BROKEN = [
     array("", length=3), array("", length=-1), array("", offset=-1), array("", offset=1), array("", length=2**62),
     array("", n_children=2), array("", n_children=-1), array("", children=None), array("", n_buffers=0),
     array("", n_buffers=2), array("", null_count=1),
-    array("vector", length=1), array("vector", length=-5), array("vector", offset=2**63 - 1), array("vector", n_buffers=1),
+    array("vector", length=1), array("vector", length=-5), array("vector", offset=2**63 - 1),
+    array("vector", n_buffers=1),
     array("vector", n_buffers=3), array("vector", n_children=0), array("vector", children=None),
     array("vector", null_count=1), array("vector", buffers=None), buffer("vector", 1, None),
     array("item", length=3), array("item", n_buffers=1), array("item", null_count=2), buffer("item", 1, None),
     buffer("vector", 1, (ctypes.c_int32 * 3)(0, 2, 1)), buffer("vector", 1, (ctypes.c_int32 * 3)(-2, 0, 2)),
     buffer("vector", 1, (ctypes.c_int32 * 3)(0, 2, 6)), buffer("vector", 1, (ctypes.c_int32 * 3)(4, 2, 0)),
     buffer("vector", 1, (ctypes.c_int32 * 3)(2**31 - 3, 2**31 - 2, 2**31 - 1)),
-    schema("vector", format=b"+w:0"), schema("vector", format=b"+w:-1"), schema("vector", format=b"+w:99999999999999999999"),
+    schema("vector", format=b"+w:0"), schema("vector", format=b"+w:-1"),
+    schema("vector", format=b"+w:99999999999999999999"),
     schema("vector", format=b"+w:3"), schema("vector", format=b"+w:"), schema("vector", format=b"+w:2x"),
     schema("vector", format=b"+vl"), schema("vector", format=None), schema("vector", format=b""),
     schema("vector", n_children=0), schema("vector", n_children=5), schema("vector", children=None),
@@ -610,7 +615,8 @@ def test_view_that_goes_beyond_its_buffer(db):
     views = pa.array(["a text of more than twelve bytes"], pa.string_view())
     good = views.buffers()
     for words in ((-1, 0, 0, 0), (32, 0, 1, 0), (32, 0, -1, 0), (32, 0, 0, 1), (33, 0, 0, 0), (32, 0, 0, -4)):
-        bad = pa.Array.from_buffers(pa.string_view(), 1, [None, pa.py_buffer(np.array(words, "int32").tobytes()), good[2]])
+        view = pa.py_buffer(np.array(words, "int32").tobytes())
+        bad = pa.Array.from_buffers(pa.string_view(), 1, [None, view, good[2]])
         with pytest.raises(pomai.InvalidError):
             db.add(pa.table({"vector": fixed([1], 1), "x": bad}))
 
@@ -625,7 +631,10 @@ class Stream:
         return self.given
 
 
-@pytest.mark.parametrize("given", [ValueError("no"), None, 3, new_capsule(1, b"something_else", None)])
+OTHER_NAME = b"something_else"  # a capsule borrows its name
+
+
+@pytest.mark.parametrize("given", [ValueError("no"), None, 3, new_capsule(1, OTHER_NAME, None)])
 def test_methods_that_give_something_else(db, given):
     with pytest.raises((ValueError, TypeError)):
         db.add(Stream(given))
@@ -634,14 +643,17 @@ def test_methods_that_give_something_else(db, given):
 def test_any_table_comes_back(tmp_path):
     hypothesis = pytest.importorskip("hypothesis")
     st = hypothesis.strategies
-    values = st.one_of(st.none(), st.booleans(), st.integers(-2**63, 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False),
+    values = st.one_of(st.none(), st.booleans(), st.integers(-2**63, 2**63 - 1),
+                       st.floats(allow_nan=False, allow_infinity=False),
                        st.text(st.characters(exclude_categories=["Cs"])))
     db = pomai.open(tmp_path / "db", durability="os")
+    taken = ("id", "vector", "document", "expiry", "stamp")
     kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string(), type(None): pa.null()}
 
     @hypothesis.settings(max_examples=150, deadline=None)
-    @hypothesis.given(st.lists(values, min_size=1, max_size=20), st.integers(0, 5), st.text(min_size=1, max_size=5).filter(
-        lambda s: s not in ("id", "vector", "document", "expiry", "stamp") and "\0" not in s and s.isprintable()))
+    @hypothesis.given(
+        st.lists(values, min_size=1, max_size=20), st.integers(0, 5),
+        st.text(min_size=1, max_size=5).filter(lambda s: s.isprintable() and s not in taken))
     def check(column, skip, name):
         first = next((v for v in column if v is not None), None)
         column = [v for v in column if v is None or type(v) is type(first)]

@@ -208,6 +208,19 @@ def test_one_scan_in_many_threads_gives_each_row_once(db):
     assert sorted(seen) == list(range(2000))
 
 
+def test_asyncio(tmp_path):
+    import asyncio
+
+    import pomai.aio
+
+    async def walk():
+        async with await pomai.aio.open(tmp_path / "db", durability="os") as db:
+            fill(db.sync, 20)
+            return sorted([i async for rows in db.scan(batch_rows=3) for i in rows.ids])
+
+    assert asyncio.run(walk()) == list(range(20))
+
+
 def test_not_made_or_pickled(db):
     import pickle
 

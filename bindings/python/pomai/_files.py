@@ -181,7 +181,8 @@ def _columns(args: argparse.Namespace) -> dict[str, Any]:
 
 def _is_vectors(kind: Any) -> bool:
     """A list of numbers: of the types that have one, those are what an import takes."""
-    return hasattr(kind, "value_type") and "list" in str(kind) and str(kind.value_type) in ("halffloat", "float", "double")
+    items = str(getattr(kind, "value_type", ""))
+    return "list" in str(kind) and items in ("halffloat", "float", "double")
 
 
 def _open_collection(db: Database, args: argparse.Namespace, batch: Any) -> tuple[Collection, bool]:
@@ -195,8 +196,8 @@ def _open_collection(db: Database, args: argparse.Namespace, batch: Any) -> tupl
     vectors = [name for name, kind in fields.items() if _is_vectors(kind)]
     name = args.vector_column or ("vector" if "vector" in fields else vectors[0] if len(vectors) == 1 else None)
     if name not in fields:
-        raise _Refused(f"'{args.file}' has no column of vectors, or several; name one with --vector-column. Its columns "
-                       f"are {', '.join(fields)}")
+        raise _Refused(f"'{args.file}' has no column of vectors, or several; name one with --vector-column. Its "
+                       f"columns are {', '.join(fields)}")
     first = batch.column(batch.schema.get_field_index(name))[0].as_py()
     if not isinstance(first, list):
         raise _Refused(f"column '{name}' of '{args.file}' has no vector in its first row")
@@ -230,10 +231,11 @@ def _import(args: argparse.Namespace, kind: str) -> dict[str, Any]:
             stored += getattr(error, "rows_stored", 0)
             if stored == 0 and created:
                 db.drop(args.collection)
-            if stored > 0 and isinstance(error, Exception):
-                raise _Refused(f"{_sentence(error)}; {stored} rows before it are stored: go on with --skip "
-                               f"{args.skip + stored}") from error
-            raise
+            if stored == 0:
+                raise
+            broken = isinstance(error, KeyboardInterrupt)
+            raise _Refused(f"{'interrupted' if broken else _sentence(error)}; {stored} rows before it are stored: go on "
+                           f"with --skip {args.skip + stored}", _INTERRUPTED if broken else _FAILED) from error
         seconds = progress.end()
         dim = collection.dim if collection is not None else 0
     return {

@@ -204,8 +204,8 @@ def to_arrow(stream: Any) -> Any:
         pyarrow = importlib.import_module("pyarrow")
     except ImportError:
         raise UnsupportedError(
-            "to_arrow() needs pyarrow: pip install pyarrow, or the extra pomai[arrow]. Without it, what reads Arrow streams takes the collection "
-            "or its scan() as they are: polars.DataFrame(collection)"
+            "to_arrow() needs pyarrow: pip install pyarrow, or the extra pomai[arrow]. Without it, what reads Arrow "
+            "streams takes the collection or its scan() as they are: polars.DataFrame(collection)"
         ) from None
     with stream:
         return pyarrow.RecordBatchReader.from_stream(stream).read_all()

@@ -19,7 +19,7 @@ Arguments, what is returned and what is raised are as of the methods of pomai.Co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from . import _core, _database
@@ -65,6 +65,16 @@ class Collection:
     async def search(self, vectors: VectorsLike, k: int = 10, **options: Any) -> Any:
         """The k nearest rows, a Result or Results: Collection.search(), awaited."""
         return await _run(lambda: self.sync.search(vectors, k, **options))
+
+    async def scan(self, **options: Any) -> AsyncIterator[Rows]:
+        """All rows, a Rows at a time: `async for rows in collection.scan():`."""
+        with await _run(self.sync.scan, **options) as scan:
+            while (rows := await _run(next, scan, None)) is not None:
+                yield rows
+
+    async def to_arrow(self, **options: Any) -> Any:
+        """All rows as a pyarrow.Table: Collection.to_arrow(), awaited."""
+        return await _run(self.sync.to_arrow, **options)
 
     async def count(self) -> int:
         """How many rows there are."""
