@@ -234,8 +234,8 @@ def _import(args: argparse.Namespace, kind: str) -> dict[str, Any]:
             if stored == 0:
                 raise
             broken = isinstance(error, KeyboardInterrupt)
-            raise _Refused(f"{'interrupted' if broken else _sentence(error)}; {stored} rows before it are stored: go on "
-                           f"with --skip {args.skip + stored}", _INTERRUPTED if broken else _FAILED) from error
+            raise _Refused(f"{'interrupted' if broken else _sentence(error)}; {stored} rows before it are stored: go "
+                           f"on with --skip {args.skip + stored}", _INTERRUPTED if broken else _FAILED) from error
         seconds = progress.end()
         dim = collection.dim if collection is not None else 0
     return {
