@@ -397,6 +397,13 @@ def test_tables_of_numbers_are_arrays(db):
     assert list(db.get(1).vector) == [2, 4]
 
 
+def test_index_of_a_pandas_frame_is_no_metadata(db):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"vector": [[1.0], [2.0], [3.0]], "t": ["a", None, "c"]})
+    db.add(frame[frame["t"] != "a"])
+    assert [r.metadata for r in sorted(db, key=lambda r: r.id)] == [{"t": None}, {"t": "c"}]
+
+
 def test_stream_that_fails_half_way(db):
     schema = pa.schema({"vector": pa.list_(pa.float32(), 1)})
 

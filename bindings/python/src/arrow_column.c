@@ -24,7 +24,7 @@ static bool number_format(char letter, pm_arrow_column *c)
     static const char letters[] = "cCsSiIlLefg";
     static const struct {
         char kind;
-        signed char size;
+        Py_ssize_t size;
     } kinds[] = {{'i', 1}, {'u', 1}, {'i', 2}, {'u', 2}, {'i', 4}, {'u', 4},
                  {'i', 8}, {'u', 8}, {'f', 2}, {'f', 4}, {'f', 8}};
     const char *at = letter == '\0' ? NULL : strchr(letters, letter);

@@ -174,7 +174,7 @@ static int check_items(pm_py_state *state, const pm_arrow_column *c, const pm_ar
                           items->schema->format);
         return -1;
     }
-    if (items->array->null_count == 0) return 0;
+    if (items->array->null_count == 0 || items->array->buffers[0] == NULL) return 0;
     for (int64_t j = 0; j < items->length; j++)
         if (pm_arrow_is_null(items, j))
             return refuse_vector(state, c, row + j / (dim == 0 ? 1 : (int64_t)dim), "the vector has a null in it");
@@ -356,7 +356,8 @@ static int take_ids(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out
         return -1;
     }
     out->ids.count = (size_t)c->length;
-    if (c->schema->dictionary == NULL && c->array->null_count == 0 && strcmp(c->schema->format, "L") == 0 &&
+    bool whole = c->array->n_buffers > 0 && (c->array->null_count == 0 || c->array->buffers[0] == NULL);
+    if (c->schema->dictionary == NULL && whole && strcmp(c->schema->format, "L") == 0 &&
         (uintptr_t)pm_arrow_number(c, 0) % 8 == 0) {
         out->ids.u64 = (const uint64_t *)(const void *)pm_arrow_number(c, 0);
         return 0;
@@ -517,10 +518,12 @@ static int64_t find_vectors(pm_py_state *state, const pm_arrow_schema *schema, P
     return at == -1 ? found : at;
 }
 
-/* What to_arrow() wrote of its own. */
-static bool is_stamp(pm_py_state *state, const pm_arrow_schema *schema, int64_t i)
+/* What is no data of the user: the stamps that to_arrow() wrote, the row numbers of a pandas frame. */
+static bool is_passed_over(pm_py_state *state, const pm_arrow_schema *schema, int64_t i)
 {
+    static const char index[] = "__index_level_";
     pm_arrow_column c;
+    if (strncmp(name_of(schema, i), index, sizeof index - 1) == 0) return true;
     if (strcmp(name_of(schema, i), "stamp") != 0) return false;
     if (pm_arrow_column_take(state, "stamp", schema->children[i], NULL, 0, 0, &c) != 0) {
         PyErr_Clear();
@@ -534,7 +537,7 @@ static int find_others(pm_py_state *state, const pm_arrow_schema *schema, PyObje
 {
     if (metadata == NULL || metadata == Py_None) {
         for (int64_t i = 0; i < schema->n_children; i++)
-            if (i != r->vector && i != r->id && i != r->document && i != r->expiry && !is_stamp(state, schema, i))
+            if (i != r->vector && i != r->id && i != r->document && i != r->expiry && !is_passed_over(state, schema, i))
                 r->others[r->count++] = i;
         return 0;
     }
