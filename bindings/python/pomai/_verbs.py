@@ -130,7 +130,7 @@ def _get(args: argparse.Namespace) -> int:
 
 def _search(args: argparse.Namespace) -> None:
     with _reading(args) as db:
-        include = ["documents"] if args.documents else []
+        include: Any = ["documents"] if args.documents else []
         result = _collection(db, args).search(json.loads(args.vector), args.k, include=include)
         hits = [{"distance": h.distance, "id": h.id} | ({"document": h.document} if include else {}) for h in result]
         _say({"query": 0, "hits": hits, "verdict": result.verdict._asdict()})

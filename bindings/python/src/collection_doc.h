@@ -81,7 +81,9 @@ static const char to_arrow_doc[] =
     "--\n\n"
     "All rows as a pyarrow.Table of the columns id (uint64 or string), vector (fixed_size_list<float32>[dim]),\n"
     "document (large_string), expiry and stamp (timestamp[ns, UTC]); add() takes it back. Options as for scan().\n\n"
-    "Raises UnsupportedError without pyarrow.\n";
+    "Raises UnsupportedError without pyarrow.\n\n"
+    ">>> db.to_arrow().schema.names  # doctest: +SKIP\n"
+    "['id', 'vector', 'document', 'expiry', 'stamp']\n";
 static const char stream_doc[] =
     "__arrow_c_stream__($self, /, requested_schema=None)\n"
     "--\n\n"
