@@ -94,3 +94,18 @@ def test_module_and_members_are_documented() -> None:
             for member, value in vars(thing).items():
                 if not member.startswith("_") and (callable(value) or inspect.isgetsetdescriptor(value)):
                     assert value.__doc__, f"{name}.{member}"
+
+
+def test_what_is_printed_says_what_it_is(tmp_path: Path) -> None:
+    db = pomai.open(tmp_path / "db")
+    db.add([[1.0, 2.0]], ids=[7])
+    docs = db.collection("docs", 2)
+    assert repr(db) == f"<pomai.Database {str(tmp_path / 'db')!r}>"
+    assert repr(docs) == "<pomai.Collection 'docs'>"
+    assert repr(db.get([7, 8])) == "<pomai.Rows of 2 ids>" and repr(db.get(7)) == "Row(id=7)"
+    assert repr(db.search([1.0, 2.0])) == "<pomai.Result of 1 hits>"
+    assert repr(db.search([[1.0, 2.0]] * 3)) == "<pomai.Results of 3 queries>"
+    db.drop("docs")
+    assert repr(docs) == "<pomai.Collection, dropped>"
+    db.close()
+    assert repr(docs) == "<pomai.Collection, closed>" and repr(db).endswith(", closed>")

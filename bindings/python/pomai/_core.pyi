@@ -32,6 +32,12 @@ _Float64: TypeAlias = npt.NDArray[np.float64]
 _UInt64: TypeAlias = npt.NDArray[np.uint64]
 _Number: TypeAlias = np.floating[Any] | np.integer[Any]
 
+class _SupportsArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+class _SupportsArrowArray(Protocol):
+    def __arrow_c_array__(self, requested_schema: Any = None) -> Any: ...
+
 class _Array1D(Protocol):
     @property
     def shape(self) -> tuple[int]: ...
@@ -58,14 +64,18 @@ _Vector: TypeAlias = Sequence[float] | _Array1D
 _Matrix: TypeAlias = Sequence[Sequence[float]] | Sequence[_Array1D] | _Array2D
 # Arrays whose number of dimensions is not known when types are checked; and buffers, tensors, data frames.
 _Exporter: TypeAlias = npt.NDArray[_Number] | Buffer | _SupportsDLPack | _SupportsArray
+_Arrow: TypeAlias = _SupportsArrowStream | _SupportsArrowArray
 VectorsLike: TypeAlias = _Vector | _Matrix | _Exporter
+TableLike: TypeAlias = VectorsLike | _Arrow  # what goes in: vectors alone, or a table that has them
 
 Id: TypeAlias = int | str | bytes | _Integer
 IdsLike: TypeAlias = Iterable[int] | Iterable[str] | Iterable[bytes] | npt.NDArray[np.integer[Any]] | Buffer
 DocumentsLike: TypeAlias = str | bytes | Iterable[str | bytes | None]
-MetadataLike: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any] | None]
+# Of a table also the columns that become metadata.
+MetadataLike: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | Iterable[str]
 ExpiryLike: TypeAlias = (
     int
+    | str  # the column of a table
     | datetime.datetime
     | Sequence[int | None]
     | Sequence[datetime.datetime | None]
@@ -184,7 +194,7 @@ class Snapshot:
 class Collection:
     def add(
         self,
-        vectors: VectorsLike,
+        vectors: TableLike,
         ids: Id | IdsLike | None = None,
         documents: DocumentsLike | None = None,
         metadata: MetadataLike | None = None,
@@ -196,7 +206,7 @@ class Collection:
     ) -> Any: ...
     def add_batch(
         self,
-        vectors: VectorsLike,
+        vectors: TableLike,
         ids: Id | IdsLike | None = None,
         documents: DocumentsLike | None = None,
         metadata: MetadataLike | None = None,
@@ -208,7 +218,7 @@ class Collection:
     ) -> Any: ...
     def upsert(
         self,
-        vectors: VectorsLike,
+        vectors: TableLike,
         ids: Id | IdsLike | None = None,
         documents: DocumentsLike | None = None,
         metadata: MetadataLike | None = None,

@@ -27,7 +27,7 @@ from ._core import Result, Results, Row, Rows, Snapshot
 from ._helpers import Info
 
 if TYPE_CHECKING:
-    from ._core import Id, IdsLike, VectorsLike
+    from ._core import Id, IdsLike, TableLike, VectorsLike
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ class Collection:
     def __init__(self, sync: _core.Collection) -> None:
         self.sync = sync
 
-    async def add(self, vectors: VectorsLike, ids: Id | IdsLike | None = None, **options: Any) -> Any:
+    async def add(self, vectors: TableLike, ids: Id | IdsLike | None = None, **options: Any) -> Any:
         """Stores rows: Collection.add(), awaited. If it is cancelled, they may be stored all the same."""
         return await _run(self.sync.add, vectors, ids, **options)
 

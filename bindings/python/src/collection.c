@@ -451,6 +451,25 @@ static PyObject *get_closed(PyObject *self, void *unused)
     return PyBool_FromLong(on->closed || on->db->base.closed);
 }
 
+static PyObject *collection_repr(PyObject *self)
+{
+    const pm_py_collection *on = (pm_py_collection *)self;
+    const bool closed = on->closed || on->db->base.closed;
+    if (is_database(self)) {
+        PyObject *path = PyOS_FSPath(on->db->path);
+        if (path == NULL) return NULL;
+        PyObject *text = PyUnicode_FromFormat("<pomai.Database %R%s>", path, closed ? ", closed" : "");
+        Py_DECREF(path);
+        return text;
+    }
+    PyObject *name = closed ? NULL : get_of_info(self, (void *)"name");
+    PyObject *text = name != NULL ? PyUnicode_FromFormat("<pomai.Collection %R>", name)
+                                  : PyUnicode_FromFormat("<pomai.Collection, %s>", closed ? "closed" : "dropped");
+    if (text != NULL && name == NULL) PyErr_Clear(); /* what keeps the name from being read is no failure of repr() */
+    Py_XDECREF(name);
+    return text;
+}
+
 /* An empty collection is one all the same: `if db:` asks whether there is one. */
 static int always_true(PyObject *self)
 {
@@ -528,6 +547,7 @@ static PyType_Slot collection_slots[] = {
     {Py_mp_length, (void *)py_length},
     {Py_nb_bool, (void *)always_true},
     {Py_tp_iter, (void *)pm_py_collection_iterate},
+    {Py_tp_repr, (void *)collection_repr},
     {Py_tp_new, (void *)pm_py_no_new},
     {0, NULL}};
 static PyType_Slot snapshot_slots[] = {

@@ -256,6 +256,11 @@ static Py_ssize_t results_length(PyObject *self)
     return (Py_ssize_t)pomai_result_queries(((part_object *)self)->answer->result);
 }
 
+static PyObject *results_repr(PyObject *self)
+{
+    return PyUnicode_FromFormat("<pomai.Results of %zd queries>", results_length(self));
+}
+
 static PyObject *results_item(PyObject *self, Py_ssize_t i)
 {
     part_object *r = (part_object *)self;
@@ -392,10 +397,10 @@ static PyType_Slot result_slots[] = {
     {Py_tp_doc, (void *)result_doc},   {Py_tp_dealloc, (void *)part_dealloc}, {Py_tp_getset, result_getset},
     {Py_tp_methods, result_methods},   {Py_tp_repr, (void *)result_repr},     {Py_sq_length, (void *)result_length},
     {Py_sq_item, (void *)result_item}, {Py_tp_new, (void *)pm_py_no_new},     {0, NULL}};
-static PyType_Slot results_slots[] = {{Py_tp_doc, (void *)results_doc},       {Py_tp_dealloc, (void *)part_dealloc},
-                                      {Py_tp_getset, results_getset},         {Py_tp_methods, no_pickle},
-                                      {Py_sq_length, (void *)results_length}, {Py_sq_item, (void *)results_item},
-                                      {Py_tp_new, (void *)pm_py_no_new},      {0, NULL}};
+static PyType_Slot results_slots[] = {
+    {Py_tp_doc, (void *)results_doc},   {Py_tp_dealloc, (void *)part_dealloc},  {Py_tp_getset, results_getset},
+    {Py_tp_methods, no_pickle},         {Py_sq_length, (void *)results_length}, {Py_sq_item, (void *)results_item},
+    {Py_tp_repr, (void *)results_repr}, {Py_tp_new, (void *)pm_py_no_new},      {0, NULL}};
 PyType_Spec pm_py_answer_spec = {"pomai._core.Answer", sizeof(answer_object), 0, Py_TPFLAGS_DEFAULT, answer_slots};
 PyType_Spec pm_py_hit_spec = {"pomai._core.Hit", sizeof(part_object), 0, Py_TPFLAGS_DEFAULT, hit_slots};
 PyType_Spec pm_py_result_spec = {"pomai._core.Result", sizeof(part_object), 0, Py_TPFLAGS_DEFAULT, result_slots};

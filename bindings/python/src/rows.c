@@ -232,6 +232,11 @@ static PyObject *row_expiry(PyObject *self, void *unused)
     return expiry == 0 ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(expiry);
 }
 
+static PyObject *rows_repr(PyObject *self)
+{
+    return PyUnicode_FromFormat("<pomai.Rows of %zd ids>", rows_length(self));
+}
+
 static PyObject *row_repr(PyObject *self)
 {
     PyObject *id = row_id(self, NULL);
@@ -284,10 +289,10 @@ static PyMethodDef no_pickle[] = {
     {"__reduce__", pm_py_no_pickle, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
-static PyType_Slot rows_slots[] = {{Py_tp_doc, (void *)rows_doc},       {Py_tp_dealloc, (void *)rows_dealloc},
-                                   {Py_tp_getset, rows_getset},         {Py_tp_methods, rows_methods},
-                                   {Py_sq_length, (void *)rows_length}, {Py_sq_item, (void *)pm_py_rows_item},
-                                   {Py_tp_new, (void *)pm_py_no_new},   {0, NULL}};
+static PyType_Slot rows_slots[] = {
+    {Py_tp_doc, (void *)rows_doc},   {Py_tp_dealloc, (void *)rows_dealloc}, {Py_tp_getset, rows_getset},
+    {Py_tp_methods, rows_methods},   {Py_sq_length, (void *)rows_length},   {Py_sq_item, (void *)pm_py_rows_item},
+    {Py_tp_repr, (void *)rows_repr}, {Py_tp_new, (void *)pm_py_no_new},     {0, NULL}};
 static PyType_Slot row_slots[] = {{Py_tp_doc, (void *)row_doc},
                                   {Py_tp_dealloc, (void *)row_dealloc},
                                   {Py_tp_getset, row_getset},
