@@ -700,7 +700,7 @@ static int put_batches(add_call *a)
 static PyObject *answer(add_call *a)
 {
     pm_py_state *state = a->on->state;
-    if (a->roles.id < 0) return pm_py_help(state, "assigned_ids", a->runs, Py_False, NULL);
+    if (a->roles.id < 0) return pm_py_assigned_ids(state, a->runs, false);
     if (PyList_Size(a->strings) > 0) return Py_NewRef(a->strings);
     void *data = NULL;
     PyObject *view = pm_py_view_new(state, 'Q', (Py_ssize_t)a->count, -1, &data);

@@ -134,7 +134,7 @@ static int commit(block_object *b)
         return -1;
     }
     PyObject *runs = Py_BuildValue("[(KK)]", (unsigned long long)call.ack.first_id, (unsigned long long)b->shape[0]);
-    b->ids = runs == NULL ? NULL : pm_py_help(b->state, "assigned_ids", runs, Py_False, NULL);
+    b->ids = runs == NULL ? NULL : pm_py_assigned_ids(b->state, runs, false);
     Py_XDECREF(runs);
     return b->ids == NULL ? -1 : 0;
 }

@@ -328,18 +328,26 @@ static PyObject *get_of_info(PyObject *self, void *name)
     return value;
 }
 
+static int count_rows(PyObject *self, uint64_t *rows)
+{
+    admin_job *a = admin((pm_py_collection *)self, INFO, NULL, NULL, false, NULL);
+    if (a == NULL) return -1;
+    *rows = a->out.info.rows;
+    admin_release(&a->job);
+    return 0;
+}
+
 static PyObject *py_count(PyObject *self, PyObject *none)
 {
+    uint64_t rows;
     (void)none;
-    return get_of_info(self, (void *)"rows");
+    return count_rows(self, &rows) != 0 ? NULL : PyLong_FromUnsignedLongLong(rows);
 }
 
 static Py_ssize_t py_length(PyObject *self)
 {
-    PyObject *rows = get_of_info(self, (void *)"rows");
-    Py_ssize_t length = rows == NULL ? -1 : PyLong_AsSsize_t(rows);
-    Py_XDECREF(rows);
-    return length;
+    uint64_t rows;
+    return count_rows(self, &rows) != 0 ? -1 : (Py_ssize_t)rows;
 }
 
 /* ---- snapshots ---- */

@@ -212,6 +212,7 @@ PyObject *pm_py_view(pm_py_state *state, PyObject *owner, void *data, char forma
                      bool writable);
 /* The same as a NumPy array, or a memoryview without NumPy. Steals exporter, which may be NULL after a failure. */
 PyObject *pm_py_array(pm_py_state *state, PyObject *exporter);
+bool pm_py_has_numpy(pm_py_state *state);
 /* A view over memory of its own, to be filled. */
 PyObject *pm_py_view_new(pm_py_state *state, char format, Py_ssize_t rows, Py_ssize_t columns, void **data);
 PyObject *pm_py_document(pomai_bytes document);
@@ -256,6 +257,8 @@ typedef struct pm_py_add_input {
 
 /* Puts all of it, in pieces if it is large. Runs of assigned ids are appended to `runs`, unless NULL. */
 int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs);
+/* The ids of runs (first, count): an array, a list or range without NumPy; an int if single. */
+PyObject *pm_py_assigned_ids(pm_py_state *state, PyObject *runs, bool single);
 /* Sets rows_stored of the exception that is set. */
 void pm_py_tell_stored(uint64_t rows);
 

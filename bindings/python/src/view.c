@@ -74,6 +74,7 @@ PyObject *pm_py_view_new(pm_py_state *state, char format, Py_ssize_t rows, Py_ss
     if (v == NULL) return NULL;
     v->owned = calloc((size_t)(v->shape[0] * v->shape[1]) + 1, (size_t)v->itemsize);
     v->data = *data = v->owned;
+    v->writable = true; /* nobody else has it */
     if (v->owned != NULL) return (PyObject *)v;
     Py_DECREF((PyObject *)v);
     return PyErr_NoMemory();
@@ -92,6 +93,12 @@ static int find_numpy(pm_py_state *state)
     state->asarray = PyObject_GetAttrString(numpy, "asarray");
     Py_DECREF(numpy);
     return state->asarray == NULL ? -1 : 0;
+}
+
+bool pm_py_has_numpy(pm_py_state *state)
+{
+    if (find_numpy(state) != 0) PyErr_Clear();
+    return state->asarray != NULL && state->asarray != Py_None;
 }
 
 PyObject *pm_py_array(pm_py_state *state, PyObject *exporter)

@@ -161,6 +161,22 @@ int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs)
     return 0;
 }
 
+PyObject *pm_py_assigned_ids(pm_py_state *state, PyObject *runs, bool single)
+{
+    unsigned long long first, count;
+    if (PyList_Size(runs) != 1 || !(single || pm_py_has_numpy(state)))
+        return pm_py_help(state, "assigned_ids", runs, single ? Py_True : Py_False, NULL);
+    if (!PyArg_ParseTuple(PyList_GetItem(runs, 0), "KK", &first, &count)) return NULL;
+    if (single) return PyLong_FromUnsignedLongLong(first);
+    void *data;
+    PyObject *view = pm_py_view_new(state, 'Q', (Py_ssize_t)count, -1, &data);
+    if (view == NULL) return NULL;
+    uint64_t *ids = data;
+    for (uint64_t i = 0; i < count; i++)
+        ids[i] = first + i;
+    return pm_py_array(state, view);
+}
+
 static PyObject *given_ids(const pm_py_add_input *in, PyObject *ids)
 {
     if (in->ids.single || PySequence_Check(ids) || PyObject_CheckBuffer(ids)) return Py_NewRef(ids);
@@ -181,7 +197,9 @@ PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     pm_py_add_input in = {.options = POMAI_WRITE_OPTIONS_INIT};
     if (pm_py_args(on->state, "add", names, 7, args, count, keywords, given) != 0) return NULL;
     bool taken = false;
-    made = pm_arrow_add(on, given, &taken);
+    /* Looking for methods that are not there takes longer than all the rest; arrays and lists have none. */
+    const bool plain = given[0] != NULL && (PyObject_CheckBuffer(given[0]) || PyList_CheckExact(given[0]));
+    if (!plain) made = pm_arrow_add(on, given, &taken);
     if (taken) return made;
     if (given[7] != NULL && given[7] != Py_None)
         return pm_py_refuse_type(on->state, "column= names the column of vectors in an Arrow table; vectors is %R",
@@ -195,7 +213,7 @@ PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     if (in.has_ids)
         made = given_ids(&in, given[1]);
     else
-        made = pm_py_help(on->state, "assigned_ids", runs, in.vectors.single ? Py_True : Py_False, NULL);
+        made = pm_py_assigned_ids(on->state, runs, in.vectors.single);
 end:
     Py_XDECREF(runs);
     release_input(&in);
