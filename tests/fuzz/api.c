@@ -213,6 +213,33 @@ static void do_search(fuzz *f)
     pomai_result_free(result);
 }
 
+/* Everything, a few rows at a time; with something else between, it shows what was there at its beginning. */
+static void do_scan(fuzz *f)
+{
+    bool seen[IDS] = {false};
+    pomai_error err = {0};
+    pomai_scan *scan;
+    pomai_rows *rows = NULL;
+    pomai_status status = pomai_scan_open(f->coll, NULL, &scan, &err);
+    const uint8_t between = next(f);
+    if (status == POMAI_OK && between % 4 == 1) (void)pomai_flush(f->db, &err);
+    if (status == POMAI_OK && between % 4 == 2) (void)pomai_compact(f->db, NULL, &err);
+    while (status == POMAI_OK && (status = pomai_scan_next(scan, 1 + between / 4, &rows, &err)) == POMAI_OK) {
+        if (rows == NULL) break;
+        for (size_t i = 0; i < pomai_rows_count(rows); i++) {
+            const uint64_t id = pomai_rows_id(rows, i);
+            must(id < IDS && !seen[id], "an id that nobody put, or twice");
+            seen[id] = true;
+            check_value(f, (uint32_t)id, true, pomai_rows_vector(rows, i));
+        }
+        pomai_rows_free(rows);
+    }
+    pomai_scan_close(scan);
+    must(status == POMAI_OK || f->faulty, err.message);
+    for (uint32_t i = 0; i < IDS && status == POMAI_OK; i++)
+        must(f->values[i] != 1 || seen[i] == (f->value[i][0] != 0), "a scan has too much or too little");
+}
+
 /* ---- a generation ---- */
 
 static bool begin(fuzz *f)
@@ -256,7 +283,7 @@ static void generation(void *arg)
     f->crash = f->power = false;
     if (!begin(f)) return;
     while (f->at < f->size && !f->crash) {
-        switch (next(f) % 16) {
+        switch (next(f) % 18) {
         case 0:
         case 1:
         case 2:
@@ -294,6 +321,15 @@ static void generation(void *arg)
             if (pomai_stats(f->db, &json, &err) == POMAI_OK) pomai_free(json);
             break;
         }
+        case 15:
+            do_scan(f);
+            break;
+        case 16: /* what a database that stopped, or has no room, refuses */
+            if (next(f) % 2 == 0)
+                (void)pomai_flush(f->db, &err);
+            else
+                (void)pomai_compact(f->db, NULL, &err);
+            break;
         default:
             f->crash = true; /* only a close */
             break;
