@@ -270,7 +270,7 @@ pomai_status pm_db_wait_for_room(pm_db *db, uint64_t until_ns, pomai_error *err)
 /* For pm_limbo_add. */
 void pm_free_segment(void *segment);
 void pm_free_memtable(void *memtable);
-void pm_free_carry(void *carry); /* with what it points to, but the segments; NULL is fine */
+void pm_free_carry(void *what); /* with what it points to, but the segments; NULL is fine */
 bool pm_limbo_reserve(pm_maintenance *m, size_t more);
 void pm_limbo_add(pm_maintenance *m, void (*free)(void *), void *what); /* there is room */
 /* Frees what no reader can hold any more; false: something is left. all: nobody reads. */
