@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -225,6 +226,19 @@ static void print_summary(const struct exporter *ex, int status, double seconds)
     }
 }
 
+/* Names under which 'import' would look for something else. */
+static bool is_other_format(const char *path)
+{
+    static const char *const names[] = {".csv", ".tsv", ".npy",   ".fvecs",   ".bvecs",  ".gz",
+                                        ".ipc", ".idx", ".arrow", ".parquet", ".feather"};
+    const size_t size = strlen(path);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const size_t n = strlen(names[i]);
+        if (size > n && strcasecmp(path + size - n, names[i]) == 0) return true;
+    }
+    return false;
+}
+
 static int run(const struct args *args)
 {
     struct exporter ex = {.args = args};
@@ -232,6 +246,9 @@ static int run(const struct args *args)
     if (args_has(args, OPT_OUTPUT) && strcmp(args->value[OPT_OUTPUT], "-") != 0) ex.path = args->value[OPT_OUTPUT];
     if (!ex.path && args_has(args, OPT_JSON))
         return usage_error(args, "--json is a summary on standard output, where the rows go; add --output FILE");
+    if (ex.path && is_other_format(ex.path))
+        return usage_error(
+            args, "export writes JSON lines: name the file .jsonl (.parquet and .arrow: 'python -m pomai export')");
     int status = db_open(args, false, false, &ex.db);
     if (status == EXIT_OK) status = db_collection(args, ex.db, &ex.collection, &ex.info);
     if (status == EXIT_OK) status = open_output(&ex);

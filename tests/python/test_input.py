@@ -677,3 +677,34 @@ def test_objects_are_not_made_or_copied(full: pomai.Database) -> None:
                 call(thing)
         with pytest.raises(TypeError, match="pomai.open"):
             type(thing)()
+
+
+def test_in_asks_for_an_id(db: pomai.Database) -> None:
+    db.add([[1.0, 2.0]], ids=[7])
+    words = db.collection("words", 2, ids="string")
+    words.add([[1.0, 2.0]], ids=["a"])
+    assert 7 in db and 8 not in db and "a" in words and "b" not in words
+    with pytest.raises(pomai.IdError):
+        "a" in db  # noqa: B015
+    with pytest.raises(pomai.InvalidTypeError, match="one id"):
+        [7] in db  # noqa: B015
+
+
+@pytest.mark.parametrize("scale", [1, 10**3, 10**6])
+def test_expiry_in_other_units(db: pomai.Database, scale: int) -> None:
+    with pytest.raises(pomai.InvalidError, match="nanoseconds"):
+        db.add([[1.0, 2.0]], ids=[1], expiry=1_800_000_000 * scale)
+    assert len(db) == 0
+    db.add([[1.0, 2.0]], ids=[1], expiry=4_000_000_000 * 10**9)
+    assert 1 in db
+
+
+def test_what_has_no_order_or_a_mask(db: pomai.Database) -> None:
+    np = pytest.importorskip("numpy")
+    with pytest.raises(pomai.InvalidTypeError, match="set"):
+        db.add([[1.0], [2.0]], ids={1, 2})
+    with pytest.raises(pomai.InvalidTypeError, match="set"):
+        db.add({1.0, 2.0})
+    with pytest.raises(pomai.InvalidTypeError, match="mask"):
+        db.add(np.ma.masked_array([[5.0, 6.0]], mask=[[1, 0]]), ids=[2])
+    assert len(db) == 0

@@ -192,6 +192,7 @@ class Snapshot:
     ) -> None: ...
 
 class Collection:
+    def __contains__(self, id: Id, /) -> bool: ...
     def add(
         self,
         vectors: TableLike,

@@ -165,6 +165,8 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 def _expiry_ns(value: Any) -> Any:
     if value is None:
         return 0
+    if hasattr(value, "to_pydatetime"):  # the Timestamp of pandas refuses what a datetime does
+        value = value.to_pydatetime()
     if isinstance(value, datetime.datetime):  # without a zone: local time, as everywhere in Python
         try:
             since = value.astimezone(datetime.timezone.utc) - _EPOCH

@@ -350,6 +350,25 @@ static Py_ssize_t py_length(PyObject *self)
     return count_rows(self, &rows) != 0 ? -1 : (Py_ssize_t)rows;
 }
 
+/* `id in collection`: without this it would walk all rows, and compare them with an id. */
+static int py_contains(PyObject *self, PyObject *id)
+{
+    PyObject *get = PyObject_GetAttrString(self, "get");
+    PyObject *args = get == NULL ? NULL : Py_BuildValue("(O)", id);
+    PyObject *options = args == NULL ? NULL : Py_BuildValue("{s:O,s:O}", "vectors", Py_False, "documents", Py_False);
+    PyObject *row = options == NULL ? NULL : PyObject_Call(get, args, options);
+    Py_XDECREF(options);
+    Py_XDECREF(args);
+    Py_XDECREF(get);
+    const bool one = row != NULL && (row == Py_None || Py_TYPE(row) == ((pm_py_collection *)self)->state->row);
+    if (row != NULL && !one)
+        pm_py_refuse_type(((pm_py_collection *)self)->state, "`in` asks for one id, not for %R",
+                          (PyObject *)Py_TYPE(id));
+    const int found = one ? row != Py_None : -1;
+    Py_XDECREF(row);
+    return found;
+}
+
 /* ---- snapshots ---- */
 
 static PyObject *py_snapshot(PyObject *self, PyObject *none)
@@ -556,6 +575,7 @@ static PyType_Slot collection_slots[] = {
     {Py_nb_bool, (void *)always_true},
     {Py_tp_iter, (void *)pm_py_collection_iterate},
     {Py_tp_repr, (void *)collection_repr},
+    {Py_sq_contains, (void *)py_contains},
     {Py_tp_new, (void *)pm_py_no_new},
     {0, NULL}};
 static PyType_Slot snapshot_slots[] = {

@@ -31,6 +31,7 @@ typedef struct pm_py_state {
     PyObject *helpers;      /* pomai._helpers, at the first use */
     PyObject *shown;        /* pm_py_show's last */
     PyObject *asarray;      /* numpy.asarray, None without NumPy, NULL: not looked for yet */
+    PyTypeObject *unmasked; /* the type of vectors that was last seen to be no masked array */
     pm_py_database *open;   /* databases that are open */
 } pm_py_state;
 

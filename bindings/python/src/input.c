@@ -303,9 +303,29 @@ static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_p
     return -1;
 }
 
+/* A set has no order that rows could go by. Of a masked array of NumPy the numbers below the mask would be taken. */
+static int refuse_unordered(pm_py_state *state, const char *what, PyObject *object)
+{
+    if (PyAnySet_Check(object)) {
+        pm_py_refuse_type(state, "%s is a set, which has no order; expected a list or an array", what);
+        return -1;
+    }
+    if (PyList_CheckExact(object) || Py_TYPE(object) == state->unmasked) return 0;
+    if (PyObject_HasAttrString(object, "filled") && PyObject_HasAttrString(object, "mask")) {
+        pm_py_refuse_type(
+            state, "%s is a masked array; expected one without a mask: its filled(), or what is not masked", what);
+        return -1;
+    }
+    PyTypeObject *last = state->unmasked;
+    state->unmasked = (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(object));
+    Py_XDECREF((PyObject *)last);
+    return 0;
+}
+
 int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
 {
     memset(out, 0, sizeof *out);
+    if (refuse_unordered(state, what, object) != 0) return -1;
     if (take_any(state, what, object, out) == 0) return 0;
     pm_py_vectors_release(out);
     return -1;

@@ -93,6 +93,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(s->helpers);
     Py_VISIT(s->shown);
     Py_VISIT(s->asarray);
+    Py_VISIT((PyObject *)s->unmasked);
     return 0;
 }
 

@@ -35,6 +35,22 @@ static void release_input(pm_py_add_input *in)
     pm_py_documents_release(&in->documents);
 }
 
+/* Seconds, milliseconds or microseconds of our days, taken for nanoseconds, would make rows vanish at once. */
+static int check_times(pm_py_state *state, const pm_py_add_input *in)
+{
+    const uint64_t some_years = 100000000; /* in seconds; in microseconds 1e9 times as much */
+    for (uint64_t i = 0; i < in->expiry.ids.count; i++) {
+        const uint64_t time = in->expiry.ids.u64[i];
+        if (time < some_years || time >= some_years * 1000000000) continue;
+        pm_py_refuse(state, POMAI_EINVAL,
+                     "expiry[%llu] is %llu, which in nanoseconds since 1970 is before 1974; expected nanoseconds "
+                     "(seconds times 10**9), or a datetime",
+                     (unsigned long long)i, (unsigned long long)time);
+        return -1;
+    }
+    return 0;
+}
+
 static int take_expiry(pm_py_state *state, PyObject *expiry, pm_py_add_input *in)
 {
     if (expiry == NULL || expiry == Py_None) return 0;
@@ -49,7 +65,7 @@ static int take_expiry(pm_py_state *state, PyObject *expiry, pm_py_add_input *in
         pm_py_refuse_type(state, "expiry holds strings; expected ns since 1970, datetimes or None");
         return -1;
     }
-    if (in->expiry.ids.count == in->vectors.rows) return 0;
+    if (in->expiry.ids.count == in->vectors.rows) return check_times(state, in);
     pm_py_refuse(state, POMAI_EINVAL, "there are %zu times of expiry for %llu vectors", in->expiry.ids.count,
                  (unsigned long long)in->vectors.rows);
     return -1;
@@ -66,6 +82,10 @@ static int take_input(pm_py_state *state, PyObject *const *given, pm_py_add_inpu
         pm_py_vectors_take(state, "vectors", given[0], &in->vectors) != 0)
         return -1;
     if (given[1] != NULL && given[1] != Py_None) {
+        if (PyAnySet_Check(given[1])) {
+            pm_py_refuse_type(state, "ids is a set, which has no order; expected a list or an array");
+            return -1;
+        }
         if (pm_py_ids_take(state, "ids", given[1], &in->ids) != 0) return -1;
         in->has_ids = true;
         if (in->ids.ids.count != in->vectors.rows) {
