@@ -597,6 +597,21 @@ def test_arrays_of_one_number(db: pomai.Database) -> None:
     assert len(db.collection("one")) == 2
 
 
+def test_arrays_of_objects_in_arrays_of_objects(full: pomai.Database) -> None:
+    """One of them may hold itself."""
+    itself = np.empty(1, object)
+    itself[0] = itself
+    deep = np.empty(1, object)
+    deep[0] = [[1.0] * DIM]
+    for vectors in (itself, [itself], deep, [deep]):
+        for call in (full.add, full.search):
+            with pytest.raises((pomai.InvalidError, pomai.InvalidTypeError)):
+                call(vectors)  # type: ignore[operator]
+    rows = np.empty(2, object)
+    rows[:] = [np.array([1.0] * DIM, object), [2.0] * DIM]
+    assert len(full.add(rows)) == 2
+
+
 def test_no_rows(full: pomai.Database) -> None:
     before = state(full)
     for empty in (np.ones((0, DIM), np.float32), np.ones((0, DIM))):

@@ -93,6 +93,7 @@ typedef struct pm_py_vectors {
     const float *data;
     uint64_t rows, dim;
     bool single;   /* one vector of one dimension was given */
+    bool row;      /* of a list: it holds no further lists */
     bool borrowed; /* buffer is to be released */
     Py_buffer buffer;
     float *owned;

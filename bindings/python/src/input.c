@@ -94,6 +94,7 @@ static int check_numbers(pm_py_state *state, const char *what, int ndim, const c
     return -1;
 }
 
+static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out);
 static int take_list(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out);
 
 static int take_buffer(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
@@ -201,7 +202,7 @@ static int fill_row(pm_py_state *state, const char *what, PyObject *items, Py_ss
 /* Row i of a list: a list of numbers, or anything that is one vector. */
 static int list_row(pm_py_state *state, const char *what, PyObject *item, Py_ssize_t i, pm_py_vectors *out)
 {
-    pm_py_vectors row = {0};
+    pm_py_vectors row = {.row = true};
     PyObject *numbers = NULL;
     int failed = -1;
     Py_ssize_t dim = 0;
@@ -213,7 +214,7 @@ static int list_row(pm_py_state *state, const char *what, PyObject *item, Py_ssi
         }
         dim = PyTuple_Size(numbers);
     } else {
-        if (pm_py_vectors_take(state, what, item, &row) != 0) goto end;
+        if (take_any(state, what, item, &row) != 0) goto end;
         if (!row.single) {
             pm_py_refuse(state, POMAI_EINVAL, "%s[%zd] is not one vector; expected " WANTED, what, i);
             goto end;
@@ -268,6 +269,9 @@ static int take_list(pm_py_state *state, const char *what, PyObject *object, pm_
     if (count == 0) {
         failed = -1;
         pm_py_refuse(state, POMAI_EINVAL, "%s is empty; expected " WANTED, what);
+    } else if (nested && out->row) { /* an array of objects may hold itself */
+        failed = -1;
+        pm_py_refuse(state, POMAI_EINVAL, "%s is nested too deeply; expected " WANTED, what);
     } else if (nested) {
         out->rows = (uint64_t)count;
         for (Py_ssize_t i = 0; failed == 0 && i < count; i++)
