@@ -210,6 +210,27 @@ assert db.closed
         assert len(db) == 2048
 
 
+def test_a_signal_handler_may_close_between_the_puts_of_one_add(path: str, program: Any) -> None:
+    done = program(
+        """
+import signal, sys
+import pomai
+db = pomai.open(sys.argv[1], durability="os", search_threads=0)
+rows = memoryview(bytes(4 * 512 * 100_000)).cast("f", (100_000, 512))
+signal.signal(signal.SIGALRM, lambda *_: db.close())
+signal.setitimer(signal.ITIMER_REAL, 0.01)
+try:
+    db.add(rows)
+except pomai.ClosedError as error:
+    print(error.rows_stored)
+assert db.closed
+""", path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with pomai.open(path) as db:
+        assert len(db) == int(done.stdout) < 100_000
+
+
 WITHOUT_NUMPY = """
 import array, sys
 sys.modules["numpy"] = None

@@ -202,6 +202,9 @@ void pm_py_snapshot_end(pm_py_snapshot *snapshot);
 int pm_py_database_close(pm_py_database *db);
 PyObject *pm_py_close_all(PyObject *module, PyObject *none);
 
+/* Hears signals within a call, which is over meanwhile: a handler may close the database, and must not wait for it. -1:
+ * an exception is set; the call is to be ended all the same. */
+int pm_py_check_signals(pm_py_collection *on);
 /* A write, tried in slices so that signals are seen. `attempt` returns the engine's status. */
 typedef pomai_status (*pm_py_attempt)(void *context, uint64_t deadline_us, pomai_error *err);
 pomai_status pm_py_write(pm_py_collection *on, pm_py_attempt attempt, void *context, uint64_t deadline_us,

@@ -213,6 +213,16 @@ void pm_py_jobs_reap(pm_py_database *db)
     }
 }
 
+int pm_py_check_signals(pm_py_collection *on)
+{
+    pm_py_end(on);
+    const bool raised = PyErr_CheckSignals() != 0;
+    if (pm_py_begin(on) == 0) return raised ? -1 : 0;
+    on->users++; /* balances the caller's end */
+    on->db->base.users += on != &on->db->base;
+    return -1;
+}
+
 pomai_status pm_py_write(pm_py_collection *on, pm_py_attempt attempt, void *context, uint64_t deadline_us,
                          pomai_error *err, bool *raised)
 {
@@ -224,15 +234,7 @@ pomai_status pm_py_write(pm_py_collection *on, pm_py_attempt attempt, void *cont
         Py_BEGIN_ALLOW_THREADS status = attempt(context, slice, err);
         Py_END_ALLOW_THREADS if ((status != POMAI_EDEADLINE && status != POMAI_EBUSY) || slice == left) return status;
         if (left != UINT64_MAX) left -= slice;
-        /* A signal handler may close the database: it must not wait for this call. */
-        pm_py_end(on);
-        *raised = PyErr_CheckSignals() != 0;
-        if (pm_py_begin(on) != 0) {
-            *raised = true;
-            on->users++; /* balances the caller's end */
-            on->db->base.users += on != &on->db->base;
-            return POMAI_EINVAL;
-        }
+        *raised = pm_py_check_signals(on) != 0;
         if (*raised) return status;
     }
 }

@@ -173,7 +173,7 @@ int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs)
         }
         done += rows;
         on->rows_hint += rows;
-        if (done < in->vectors.rows && PyErr_CheckSignals() != 0) {
+        if (done < in->vectors.rows && pm_py_check_signals(on) != 0) {
             pm_py_tell_stored(in->before + done);
             return -1;
         }
