@@ -231,6 +231,47 @@ assert db.closed
         assert len(db) == int(done.stdout) < 100_000
 
 
+@pytest.mark.parametrize("what", ["search", "close"])
+def test_a_signal_handler_may_fork(path: str, program: Any, what: str) -> None:
+    done = program(
+        """
+import os, signal, sys, threading
+import pomai
+db = pomai.open(sys.argv[1], durability="os", search_threads=0)
+db.add(memoryview(b"\\1\\0\\0\\0" * (1 << 20)).cast("f", (2048, 512)))
+parent, children, begun = os.getpid(), [], threading.Event()
+
+def fork(*_):
+    child = os.fork()
+    if child:
+        children.append(child)
+    else:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)  # should it hang
+
+def search():
+    queries = memoryview(bytes(4 * 512 * 4000)).cast("f", (4000, 512))
+    begun.set()
+    db.search(queries, 10)
+
+signal.signal(signal.SIGALRM, fork)
+try:
+    if sys.argv[2] == "close":
+        threading.Thread(target=search).start()
+        begun.wait()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        db.close()
+    else:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        search()
+except pomai.ForkError:
+    os._exit(7 if os.getpid() != parent else 1)
+print([os.waitpid(child, 0)[1] >> 8 for child in children])
+""", path, what
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[7]\n", "")
+
+
 WITHOUT_NUMPY = """
 import array, sys
 sys.modules["numpy"] = None

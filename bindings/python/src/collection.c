@@ -106,7 +106,7 @@ static admin_job *admin(pm_py_collection *on, admin_op op, const char *name, PyO
     a->db = on->db->handle;
     a->collection = all ? NULL : on->handle;
     if (options != NULL) a->options = *options;
-    if (pm_py_job_run(&a->job, aside) != 0) return NULL;
+    if (pm_py_job_run(on->state, &a->job, aside) != 0) return NULL;
     if (a->job.status == POMAI_OK) return a;
     pm_py_raise(on->state, &a->job.err);
     admin_release(&a->job);

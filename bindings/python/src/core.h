@@ -190,10 +190,12 @@ struct pm_py_job {
 
 /* Runs it; `aside` false: in this thread. 0: done, look at status. -1: an exception is set, and the job is no longer
  * the caller's. */
-int pm_py_job_run(pm_py_job *job, bool aside);
+int pm_py_job_run(pm_py_state *state, pm_py_job *job, bool aside);
 /* Frees the abandoned jobs that are done. */
 void pm_py_jobs_reap(pm_py_database *db);
 
+/* Raises pomai.ForkError; returns -1. */
+int pm_py_refuse_fork(pm_py_state *state);
 /* Begins and ends a call on a handle. begin refuses what is closed or of another process. */
 int pm_py_begin(pm_py_collection *on);
 void pm_py_end(pm_py_collection *on);

@@ -6,14 +6,17 @@
 
 /* ---- calls under way ---- */
 
+int pm_py_refuse_fork(pm_py_state *state)
+{
+    pm_py_refuse_as(state->fork_error,
+                    "this process was forked from the one that opened the database; open it in the child after the "
+                    "parent has closed it, or start children before opening");
+    return -1;
+}
+
 static int check_open(pm_py_collection *on)
 {
-    if (on->db->generation != pm_py_generation()) {
-        pm_py_refuse_as(on->state->fork_error,
-                        "this process was forked from the one that opened the database; open it in the child after "
-                        "the parent has closed it, or start children before opening");
-        return -1;
-    }
+    if (on->db->generation != pm_py_generation()) return pm_py_refuse_fork(on->state);
     if (!on->closed && !on->db->base.closed) return 0;
     pm_py_refuse_as(on->state->closed_error, on->db->base.closed ? "the database is closed: open it again"
                                                                  : "the collection's handle is closed: open it again");
@@ -251,7 +254,7 @@ PyObject *pm_py_open(PyObject *module, PyObject *const *args, Py_ssize_t count, 
     }
     o->job.run = open_run;
     o->job.orphan = open_orphan;
-    if (pm_py_job_run(&o->job, true) != 0) return NULL;
+    if (pm_py_job_run(state, &o->job, true) != 0) return NULL;
     PyObject *db = NULL;
     if (o->job.status == POMAI_OK)
         db = database_new(state, o->db, given[0]);

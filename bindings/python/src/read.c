@@ -225,7 +225,7 @@ PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, 
         else
             aside = false;
     }
-    if (pm_py_job_run(&s->job, aside) != 0) return NULL;
+    if (pm_py_job_run(on->state, &s->job, aside) != 0) return NULL;
     made = search_answer(on, s);
     search_drop(s);
     if (s != &here) free(s);

@@ -59,6 +59,7 @@ int pm_py_wait_idle(pm_py_database *db, const Py_ssize_t *users)
         struct timespec pause = {0, 1000000};
         Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
         Py_END_ALLOW_THREADS if (PyErr_CheckSignals() != 0) return -1;
+        if (db->generation != pm_py_generation()) return pm_py_refuse_fork(db->base.state);
     }
 }
 
@@ -179,8 +180,9 @@ static void abandon(pm_py_job *job)
     job->orphan(job);
 }
 
-int pm_py_job_run(pm_py_job *job, bool aside)
+int pm_py_job_run(pm_py_state *state, pm_py_job *job, bool aside)
 {
+    const unsigned began = generation;
     if (!aside || !pm_py_main_thread() || !start(job)) {
         Py_BEGIN_ALLOW_THREADS job->run(job);
         Py_END_ALLOW_THREADS finish(job);
@@ -191,7 +193,10 @@ int pm_py_job_run(pm_py_job *job, bool aside)
         bool done;
         Py_BEGIN_ALLOW_THREADS done = wait_slice(job);
         Py_END_ALLOW_THREADS if (done) break;
-        if (PyErr_CheckSignals() == 0) continue;
+        const bool raised = PyErr_CheckSignals() != 0;
+        if (began != generation) /* a signal handler forked: the helper is in the parent, and its job stays as it is */
+            return raised ? -1 : pm_py_refuse_fork(state);
+        if (!raised) continue;
         abandon(job);
         return -1;
     }
