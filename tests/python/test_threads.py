@@ -147,6 +147,33 @@ def test_closing_while_others_call(path: str, rng: Any) -> None:
             assert len(db.collection("c")) >= before + stored[0]
 
 
+def test_ids_that_another_thread_changes(db: pomai.Database) -> None:
+    """Which rows are stored is open then, but each has an id that the array held, and memory is whole."""
+    pages = np.arange(1, 100, dtype=np.uint64)[:, None] << np.uint64(12)  # ids of one page are in one shard
+    some = (pages + np.arange(2048, dtype=np.uint64)).ravel()
+    ids, over = some[::-1].copy(), threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            ids[1:] = ids[-1] + np.arange(1, len(ids), dtype=np.uint64)[::-1]
+            ids[:] = some[::-1]
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    vectors = np.ones((len(ids), 1), np.float32)
+    try:
+        for _ in range(20):
+            try:
+                db.add(vectors, ids=ids)
+            except pomai.DuplicateIdError:
+                pass
+            db.delete(ids)
+    finally:
+        over.set()
+        thread.join()
+    assert db.add(vectors, ids=some) is some and set(db.search([1], 10).ids.tolist()) <= set(some.tolist())
+
+
 def test_closing_a_snapshot_while_it_is_read(db: pomai.Database) -> None:
     db.add(np.ones((2000, DIM)))
     for _ in range(20):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Arrow tables and streams into a collection, batch by batch. float32 lists without gaps and 64-bit ids are borrowed
- * from the batch; each batch is one put, or several if it is large.
+ * Arrow tables and streams into a collection, batch by batch. float32 lists without gaps are borrowed from the
+ * batch; each batch is one put, or several if it is large.
  */
 #include "arrow.h"
 #include <stdlib.h>
@@ -357,11 +357,6 @@ static int take_ids(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out
     }
     out->ids.count = (size_t)c->length;
     bool whole = c->array->n_buffers > 0 && (c->array->null_count == 0 || c->array->buffers[0] == NULL);
-    if (c->schema->dictionary == NULL && whole && strcmp(c->schema->format, "L") == 0 &&
-        (uintptr_t)pm_arrow_number(c, 0) % 8 == 0) {
-        out->ids.u64 = (const uint64_t *)(const void *)pm_arrow_number(c, 0);
-        return 0;
-    }
     if (strings)
         out->strings = calloc((size_t)c->length + 1, sizeof *out->strings);
     else
@@ -370,7 +365,10 @@ static int take_ids(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out
         PyErr_NoMemory();
         return -1;
     }
-    for (int64_t i = 0; i < c->length; i++)
+    /* Copied in any case: the memory may be an array's, which other threads can change. */
+    const bool plain = c->schema->dictionary == NULL && whole && strcmp(c->schema->format, "L") == 0;
+    if (plain) memcpy(out->owned, pm_arrow_number(c, 0), (size_t)c->length * sizeof *out->owned);
+    for (int64_t i = 0; !plain && i < c->length; i++)
         if (take_id(state, c, i, strings, out) != 0) return -1;
     out->ids.string = out->strings;
     out->ids.u64 = out->owned;

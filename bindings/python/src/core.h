@@ -106,8 +106,6 @@ void pm_py_vectors_release(pm_py_vectors *vectors);
 typedef struct pm_py_ids {
     pomai_ids ids;
     bool single; /* an id, not a list */
-    bool borrowed;
-    Py_buffer buffer;
     uint64_t *owned;
     pomai_bytes *strings;
     PyObject *keep; /* the tuple whose strings are borrowed */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ids in: 64-bit unsigned numbers, borrowed when they are an array of them, or strings. */
+/*
+ * Ids in: 64-bit unsigned numbers, which are copied, or strings. The engine reads ids several times, and relies on
+ * finding the same: unlike a vector, an id must not change under it, whatever other threads do to the array.
+ */
 #include "core.h"
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +26,6 @@ static pomai_status status_of(const char *what)
 
 void pm_py_ids_release(pm_py_ids *ids)
 {
-    if (ids->borrowed) PyBuffer_Release(&ids->buffer);
-    ids->borrowed = false;
     free(ids->owned);
     free(ids->strings);
     ids->owned = NULL;
@@ -137,7 +138,9 @@ static int convert(pm_py_state *state, const char *what, const pm_py_numbers *n,
         PyErr_NoMemory();
         return -1;
     }
-    for (size_t i = 0; i < ids->ids.count; i++) {
+    const bool plain = n->kind == 'u' && n->itemsize == 8 && !n->swapped && pm_py_contiguous(n);
+    if (plain && ids->ids.count > 0) memcpy(ids->owned, n->data, ids->ids.count * sizeof *ids->owned);
+    for (size_t i = 0; !plain && i < ids->ids.count; i++) {
         const char *at = n->data + (n->ndim == 1 ? (Py_ssize_t)i * n->strides[0] : 0);
         if (pm_py_load_u64(n, at, &ids->owned[i])) continue;
         pm_py_refuse(state, status_of(what), "%s[%zu] is %lld; expected %s", what, i, (long long)ids->owned[i],
@@ -148,9 +151,8 @@ static int convert(pm_py_state *state, const char *what, const pm_py_numbers *n,
     return 0;
 }
 
-static int take_numbers(pm_py_state *state, const char *what, pm_py_ids *ids)
+static int take_numbers(pm_py_state *state, const char *what, const Py_buffer *b, pm_py_ids *ids)
 {
-    const Py_buffer *b = &ids->buffer;
     pm_py_numbers n = {.data = b->buf, .ndim = b->ndim};
     pm_py_format(b->format, b->itemsize, &n);
     if (n.kind != 'i' && n.kind != 'u') {
@@ -167,25 +169,25 @@ static int take_numbers(pm_py_state *state, const char *what, pm_py_ids *ids)
         n.shape[0] = b->shape[0];
         n.strides[0] = b->strides != NULL ? b->strides[0] : b->itemsize; /* ctypes has none */
     }
-    bool plain = n.kind == 'u' && n.itemsize == 8 && !n.swapped && (uintptr_t)n.data % 8 == 0;
-    if (!plain || !pm_py_contiguous(&n)) return convert(state, what, &n, ids);
-    ids->ids.u64 = (const uint64_t *)(const void *)n.data;
-    return 0;
+    return convert(state, what, &n, ids);
 }
 
 static int take_buffer(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *ids)
 {
-    if (PyObject_GetBuffer(object, &ids->buffer, PyBUF_RECORDS_RO) != 0) {
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(object, &buffer, PyBUF_RECORDS_RO) != 0) {
         if (!PyErr_ExceptionMatches(PyExc_ValueError) && !PyErr_ExceptionMatches(PyExc_BufferError)) return -1;
         PyErr_Clear(); /* dates, or NumPy's strings of any length */
         return take_sequence(state, what, object, ids);
     }
-    ids->borrowed = true;
-    const char *format = ids->buffer.format == NULL ? "B" : ids->buffer.format;
+    const char *format = buffer.format == NULL ? "B" : buffer.format;
     char last = *format == '\0' ? '\0' : format[strlen(format) - 1];
-    if (last != 'w' && last != 'O' && last != 's') return take_numbers(state, what, ids);
+    bool numbers = last != 'w' && last != 'O' && last != 's';
+    int failed = numbers ? take_numbers(state, what, &buffer, ids) : 0;
+    PyBuffer_Release(&buffer);
+    if (numbers) return failed;
     PyObject *list = PyObject_CallMethod(object, "tolist", NULL); /* strings, or Python objects */
-    int failed = list == NULL ? -1 : take_sequence(state, what, list, ids);
+    failed = list == NULL ? -1 : take_sequence(state, what, list, ids);
     Py_XDECREF(list);
     return failed;
 }

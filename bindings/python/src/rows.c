@@ -19,24 +19,6 @@ typedef struct {
     size_t at;
 } row_object;
 
-/* The caller may change a borrowed array of ids after the call. */
-static int own_ids(pm_py_ids *ids)
-{
-    if (!ids->borrowed || ids->ids.u64 == NULL) return 0;
-    if (ids->owned == NULL) {
-        ids->owned = malloc(ids->ids.count * sizeof *ids->owned + 1);
-        if (ids->owned == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        memcpy(ids->owned, ids->ids.u64, ids->ids.count * sizeof *ids->owned);
-        ids->ids.u64 = ids->owned;
-    }
-    PyBuffer_Release(&ids->buffer);
-    ids->borrowed = false;
-    return 0;
-}
-
 pm_py_held *pm_py_hold(pomai_rows *rows, pomai_result *result)
 {
     pm_py_held *held = calloc(1, sizeof *held);
@@ -71,7 +53,7 @@ PyObject *pm_py_rows_new(pm_py_state *state, pomai_rows *rows, pm_py_ids *ids, b
     rows_object *made = NULL;
     if (held == NULL)
         PyErr_NoMemory();
-    else if (ids == NULL || own_ids(ids) == 0)
+    else
         made = (rows_object *)PyType_GenericAlloc(state->rows, 0);
     if (made == NULL) {
         pm_py_held_drop(held);
