@@ -677,3 +677,12 @@ def test_any_table_comes_back(tmp_path):
 
     check()
     db.close()
+
+
+def test_the_earliest_time(db: pomai.Database) -> None:
+    """The day it is on begins before what 64 bits of ns can hold."""
+    times = pa.array([-(2**63), 2**63 - 1], pa.timestamp("ns"))
+    db.add(pa.table({"vector": pa.array([[1.0], [2.0]], pa.list_(pa.float32())), "at": times}))
+    assert [row.metadata["at"] for row in db.get([0, 1])] == [
+        "1677-09-21T00:12:43.145224192", "2262-04-11T23:47:16.854775807"
+    ]

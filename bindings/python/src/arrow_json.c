@@ -146,7 +146,8 @@ static int add_time(writer *w, const pm_arrow_column *c, int64_t i)
     } else if (c->kind == PM_ARROW_DAYS) {
         civil(value, text, sizeof text);
     } else {
-        int64_t day = 86400 * c->unit, days = value / day - (value % day < 0), within = value - days * day;
+        int64_t day = 86400 * c->unit, past = value % day < 0, days = value / day - past;
+        int64_t within = value % day + past * day; /* days * day may be below what 64 bits hold */
         if (days > 1000000000000 || days < -1000000000000) return refuse(w, "the time is out of range");
         civil(days, text, sizeof text);
         clock_text(within, c->unit, clock, sizeof clock);
