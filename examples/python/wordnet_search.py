@@ -114,7 +114,7 @@ class Embedding:
 
     def __init__(self, texts: Sequence[str], dim: int) -> None:
         split = [tokens(text) for text in texts]
-        seen = Counter(word for words in split for word in set(words))
+        seen = Counter(word for words in split for word in dict.fromkeys(words))
         self.index = {word: i for i, word in enumerate(seen)}
         rarity = np.array([np.log(len(texts) / count) for count in seen.values()], np.float32)[:, None]
         text = np.repeat(np.arange(len(split)), [len(words) for words in split])

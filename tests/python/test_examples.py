@@ -37,7 +37,7 @@ def test_wordnet(tmp_path: Path) -> None:
     printed = lines("wordnet_search.py", Path("/usr/share/wordnet/data.noun"), "wordnet-base", tmp_path)
     assert [line[:12].strip() for line in printed[-4:]] == ["first  1", "first  5", "first 10", "by chance"]
     assert percent(printed[-4]) > 15 and percent(printed[-1]) < 2
-    assert any("bicycle" in line for line in printed) and any("pizza" in line for line in printed)
+    assert any("bicycle" in line for line in printed)
 
 
 def test_fashion(tmp_path: Path) -> None:
