@@ -89,10 +89,11 @@ typedef struct pomai_search_options {
     uint64_t deadline_us;           /* from the call; UINT64_MAX, which _INIT sets: none */
     const pomai_snapshot *snapshot; /* search as of this moment; NULL: as `mode` says */
     pomai_read_mode mode;
+    const volatile int *cancel; /* any thread may make it non-zero: the search ends as at a deadline; NULL: none does */
 } pomai_search_options;
 #define POMAI_SEARCH_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \
-        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST                                           \
+        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL                                     \
     }
 
 typedef struct pomai_scan_options {

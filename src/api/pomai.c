@@ -348,7 +348,7 @@ pomai_status pomai_digest(pomai_db *db, const pomai_snapshot *snapshot, uint64_t
     NEED(digest);
     digest[0] = digest[1] = 0;
     NEED(db);
-    const pm_read read = {snapshot, false};
+    const pm_read read = {.snapshot = snapshot};
     return pm_db_digest(db, &read, digest, err);
 }
 
@@ -360,7 +360,7 @@ static pomai_status read_mode(const pomai_snapshot *snapshot, pomai_read_mode mo
         return pm_fail(err, POMAI_EINVAL, "unknown read mode %d", (int)mode);
     if (snapshot != NULL && mode != POMAI_READ_LATEST)
         return pm_fail(err, POMAI_EINVAL, "a read in a snapshot has no other mode");
-    *read = (pm_read){snapshot, mode == POMAI_READ_BOUNDED};
+    *read = (pm_read){.snapshot = snapshot, .bounded = mode == POMAI_READ_BOUNDED};
     return POMAI_OK;
 }
 
@@ -512,6 +512,7 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
         if (status != POMAI_OK) return status;
         include = options->include;
         until_ns = until(collection->db->os, options->deadline_us);
+        read.cancel = options->cancel;
     }
     return pm_db_search(collection, vectors, queries, dim, k, include, until_ns, &read, result, err);
 }

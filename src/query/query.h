@@ -16,8 +16,9 @@ typedef struct pm_search {
     uint32_t k;
     pomai_metric metric;
     pomai_id_kind id_kind;
-    uint32_t include;  /* POMAI_INCLUDE_ */
-    uint64_t until_ns; /* PM_FOREVER: no deadline */
+    uint32_t include;           /* POMAI_INCLUDE_ */
+    uint64_t until_ns;          /* PM_FOREVER: no deadline */
+    const volatile int *cancel; /* pomai_search_options */
 } pm_search;
 
 /* The public, opaque types; everything they point to is their own. */

@@ -102,17 +102,23 @@ typedef struct scan {
     pm_flat_tile tile;
 } scan;
 
-/* false: the deadline has passed. */
+/* The deadline has passed, or the caller wants no answer any more. */
+static bool is_over(const grid *g)
+{
+    const pm_search *search = g->search;
+    if (search->cancel != NULL && __atomic_load_n(search->cancel, __ATOMIC_RELAXED) != 0) return true;
+    return search->until_ns != PM_FOREVER && g->os->now_ns(g->os) >= search->until_ns;
+}
+
+/* false: it is over. */
 static bool offer_tile(scan *s)
 {
     if (s->tile.n == 0) return true;
     pm_flat_offer(s->heaps, s->queries, &s->tile);
     s->c->scanned += s->tile.n;
     s->tile.n = 0;
-    const pm_os *os = s->g->os;
-    if (s->g->search->until_ns == PM_FOREVER || os->now_ns(os) < s->g->search->until_ns) return true;
-    s->c->cut = true;
-    return false;
+    s->c->cut = is_over(s->g);
+    return !s->c->cut;
 }
 
 static bool offer_row(scan *s, const void *owner, uint32_t row, const float *vector)
@@ -198,8 +204,7 @@ static void work_on_cell(void *context, uint32_t piece)
         const float *vector = search->vectors + ((size_t)group * g->group_queries + i) * search->dim;
         s.heaps[i] = pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
     }
-    const pm_os *os = g->os;
-    c->cut = search->until_ns != PM_FOREVER && os->now_ns(os) >= search->until_ns;
+    c->cut = is_over(g);
     if (!c->cut) scan_run(&s, &g->run[piece % g->runs]);
 }
 

@@ -723,3 +723,11 @@ def test_what_has_no_order_or_a_mask(db: pomai.Database) -> None:
     with pytest.raises(pomai.InvalidTypeError, match="mask"):
         db.add(np.ma.masked_array([[5.0, 6.0]], mask=[[1, 0]]), ids=[2])
     assert len(db) == 0
+
+
+def test_rows_as_columns(db: pomai.Database) -> None:
+    db.add([[1.0], [2.0], [3.0]], ids=[1, 2, 3], documents=['{"a": 1}', "text", None])
+    rows = db.get([3, 9, 2, 1])
+    assert rows.documents == [None, None, "text", '{"a": 1}']
+    assert rows.metadata == [None, None, None, {"a": 1}]
+    assert db.get([1], documents=False).documents == [None]

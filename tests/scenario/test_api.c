@@ -476,6 +476,34 @@ static void test_search_answers(void **state)
     close_db(db);
 }
 
+/* What nobody wants any more ends at the next rows, and says that it is cut. */
+static void test_search_is_cancelled(void **state)
+{
+    struct box *box = *state;
+    enum { ROWS = 5000, QUERIES = 300 };
+    pomai_error err;
+    pomai_result *result;
+    pomai_verdict verdict;
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = pomai_default(db);
+    put_rows(coll, 0, ROWS, 4);
+    static float queries[QUERIES * 4];
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    volatile int cancel = 0;
+    options.cancel = &cancel;
+    for (int round = 0; round < 2; round++, cancel = 1) {
+        assert_ok(pomai_search(coll, queries, QUERIES, 4, 3, &options, &result, &err));
+        for (size_t q = 0; q < QUERIES; q++) {
+            pomai_result_verdict(result, q, &verdict);
+            assert_int_equal(verdict.completeness, round == 0 ? POMAI_EXACT : POMAI_CUT);
+            assert_int_equal(verdict.rows_scanned, round == 0 ? ROWS : 0);
+            assert_int_equal(pomai_result_count(result, q), round == 0 ? 3 : 0);
+        }
+        pomai_result_free(result);
+    }
+    close_db(db);
+}
+
 static void test_distances_of_each_metric(void **state)
 {
     struct box *box = *state;
@@ -1064,6 +1092,7 @@ int main(void)
         BOXED(test_string_ids),
         BOXED(test_assigned_ids),
         BOXED(test_search_answers),
+        BOXED(test_search_is_cancelled),
         BOXED(test_distances_of_each_metric),
         BOXED(test_same_answer_everywhere),
         BOXED(test_search_refusals),

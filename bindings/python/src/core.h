@@ -184,6 +184,7 @@ struct pm_py_job {
     struct pm_py_shared *shared; /* of the two threads; wait.c's */
     pm_py_job *previous, *next;
     bool settled, listed, abandoned;
+    volatile int cancel; /* nobody waits for the answer any more */
 };
 
 /* Runs it; `aside` false: in this thread. 0: done, look at status. -1: an exception is set, and the job is no longer

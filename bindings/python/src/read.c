@@ -62,6 +62,7 @@ typedef struct {
 static void search_run(pm_py_job *job)
 {
     search_job *s = (search_job *)job;
+    s->options.cancel = &job->cancel;
     job->status = pomai_search(s->collection, s->vectors.data, s->vectors.rows, s->vectors.dim, s->k, &s->options,
                                &s->result, &job->err);
     pomai_collection_info info;

@@ -199,6 +199,31 @@ static PyObject *row_metadata(PyObject *self, void *unused)
     return metadata;
 }
 
+/* Of each row what the Row says; None where no row was found. */
+static PyObject *of_each(PyObject *self, PyObject *(*get)(PyObject *row, void *unused))
+{
+    PyObject *list = PyList_New(rows_length(self));
+    for (Py_ssize_t i = 0; list != NULL && i < rows_length(self); i++) {
+        PyObject *row = pm_py_rows_item(self, i);
+        PyObject *value = row == NULL || row == Py_None ? Py_XNewRef(row) : get(row, NULL);
+        Py_XDECREF(row);
+        if (value == NULL || PyList_SetItem(list, i, value) != 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *rows_documents(PyObject *self, void *unused)
+{
+    (void)unused;
+    return of_each(self, row_document);
+}
+
+static PyObject *rows_metadata(PyObject *self, void *unused)
+{
+    (void)unused;
+    return of_each(self, row_metadata);
+}
+
 static PyObject *row_stamp(PyObject *self, void *unused)
 {
     row_object *row = (row_object *)self;
@@ -248,6 +273,8 @@ static PyGetSetDef rows_getset[] = {
     {"ids", rows_ids, NULL, "The ids that were asked for, or found by a scan, as a list.", NULL},
     {"found", rows_found, NULL, "For each whether it is there, as a list of bool.", NULL},
     {"vectors", rows_vectors, NULL, "float32 of shape (ids, dim); NaN where no row is. None: not asked for.", NULL},
+    {"documents", rows_documents, NULL, "The documents as a list; None where there is none, or no row.", NULL},
+    {"metadata", rows_metadata, NULL, "The documents that are JSON objects, as a list of dicts; else None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyGetSetDef row_getset[] = {

@@ -170,6 +170,7 @@ static void enlist(pm_py_job *job)
 static void abandon(pm_py_job *job)
 {
     job->abandoned = true;
+    __atomic_store_n(&job->cancel, 1, __ATOMIC_RELAXED);
     if (job->on != NULL) return; /* the list has it */
     pthread_mutex_lock(&job->shared->mutex);
     bool done = job->shared->done;

@@ -193,6 +193,7 @@ pomai_status pm_check_ids(const pm_coll *coll, const pomai_ids *ids, pomai_error
 typedef struct pm_read {
     const pomai_snapshot *snapshot;
     bool bounded;
+    const volatile int *cancel; /* of a search: pomai_search_options */
 } pm_read;
 
 /* read.c */

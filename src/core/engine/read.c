@@ -93,7 +93,8 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                         .metric = POMAI_METRIC_L2,
                         .id_kind = POMAI_ID_U64,
                         .include = include,
-                        .until_ns = until_ns};
+                        .until_ns = until_ns,
+                        .cancel = read->cancel};
     if (coll == NULL) return pm_query_search_nothing(&search, result, err);
     search.metric = coll->metric;
     search.id_kind = coll->id_kind;
