@@ -2,17 +2,24 @@
 /*
  * How long a search and a small put take while a client ingests at full speed.
  *     ./dev bench mixed [--rows N] [--dim N] [--seconds S] [--rounds N] [--batch N] [--dir D] [--json FILE]
- * A database of --rows rows is made. Then rounds of two slices of --seconds: in one, nothing else happens; in the other
- * a thread replaces rows, chosen at random, in batches of --batch, as fast as it can, so that the number of rows stays
- * what it is while flush and compaction run. In both a probe searches (exact, k = 10, one query), puts one row, level
- * sync, pauses for two milliseconds, and so on. Between slices everything that waits in the background is done.
- * The disk alone: plain writes of as many bytes as one row's log record, each synced, by themselves and beside as many
- * streams as there are cores, which write and sync what one batch has for each shard. What this does to the small
- * writes no engine can undo; mixed.put.p99_over_disk is the put's ratio by the disk's.
+ * A database of --rows rows is made. Then rounds of three slices, in which a probe searches (exact, k = 10, one query),
+ * puts one row, level sync, pauses for two milliseconds, and so on:
+ *   idle     nothing else happens, for --seconds; everything that waited in the background is done
+ *   ingest   a thread replaces rows, chosen at random, in batches of --batch, as fast as it can, for --seconds, so that
+ *            the number of rows stays what it is while flush and compaction run
+ *   paused   right behind it: the thread stands still, flush and compaction work off the backlog that it left, until
+ *            nothing of it is left or --seconds have passed
+ * Reported are ingest by paused, which is the price of the ingest itself, and ingest by idle; quantiles of the samples
+ * of all rounds. The disk alone: plain writes of as many bytes as one row's log record, each synced, by themselves and
+ * beside as many streams as there are cores, which write and sync what one batch has for each shard. What this does to
+ * the small writes no engine can undo; mixed.put.p99_over_disk is the put's ratio by the disk's.
  */
 #include "load.h"
 
 enum { K = 10, PAUSE_US = 2000, MOST = 1 << 20, MOST_ROUNDS = 1000 };
+enum kind { IDLE, PAUSED, INGEST, KINDS };
+
+static const char *const kind_name[KINDS] = {"idle", "paused", "ingest"};
 
 static double batch_rows = 1000;
 
@@ -37,8 +44,8 @@ struct ingest {
     pthread_t thread;
 };
 
-static struct times searches, singles, all_searches[2], all_puts[2]; /* quiet, busy */
-static struct slice slices[2][MOST_ROUNDS];
+static struct times searches, singles, all_searches[KINDS], all_puts[KINDS];
+static struct slice slices[KINDS][MOST_ROUNDS];
 static struct quantiles disk[2][MOST_ROUNDS];
 
 static void *ingest_main(void *arg)
@@ -66,7 +73,20 @@ static void note(struct times *t, double value)
     if (t->n < MOST) t->value[t->n++] = value;
 }
 
-static void probe(pomai_collection *collection)
+/* Whether flush and compaction have moved since the last look, which is at least a quarter of a second ago. */
+static bool is_working(pomai_db *db)
+{
+    static double last, seen;
+    if (bench_now() - last < 0.25) return true;
+    const struct load_stats s = load_stats_of(db);
+    const double now = s.flushed_bytes + s.compacted_bytes + s.flushes + s.compactions;
+    const bool moved = now != seen || bench_now() - last > 1; /* a look of long ago says nothing */
+    seen = now;
+    last = bench_now();
+    return moved;
+}
+
+static void probe(pomai_db *db, pomai_collection *collection, enum kind kind)
 {
     static uint64_t turn;
     pomai_error err;
@@ -74,6 +94,7 @@ static void probe(pomai_collection *collection)
     const double end = bench_now() + load.seconds;
     searches.n = singles.n = 0;
     while (bench_now() < end && load_interrupted == 0) {
+        if (kind == PAUSED && !is_working(db)) break;
         double begin = bench_now();
         load_check(pomai_search(collection, load_vectors(++turn * 7, 1), 1, load.dim, K, NULL, &result, &err), "search",
                    &err);
@@ -100,28 +121,32 @@ static void keep(struct times *all, const struct times *t)
         note(all, t->value[i]);
 }
 
-static void run_slice(pomai_db *db, pomai_collection *collection, bool busy, uint32_t round)
+static void run_slice(pomai_db *db, pomai_collection *collection, enum kind kind, uint32_t round)
 {
     struct ingest in = {.collection = collection};
-    if (!load_settle(db, 60)) printf("  not quiet after a minute\n");
+    if (kind != PAUSED && !load_settle(db, 60)) printf("  not quiet after a minute\n");
     load_leave_if_interrupted();
     const struct load_stats before = load_stats_of(db);
-    if (busy && pthread_create(&in.thread, NULL, ingest_main, &in) != 0) load_die("thread", "cannot start");
-    probe(collection);
+    const double begin = bench_now();
+    if (kind == INGEST && pthread_create(&in.thread, NULL, ingest_main, &in) != 0) load_die("thread", "cannot start");
+    probe(db, collection, kind);
     atomic_store(&in.stop, true);
-    if (busy) pthread_join(in.thread, NULL);
+    if (kind == INGEST) pthread_join(in.thread, NULL);
     load_leave_if_interrupted();
+    const double wall = bench_now() - begin;
     const struct load_stats after = load_stats_of(db);
-    struct slice *s = &slices[busy][round];
-    keep(&all_searches[busy], &searches);
-    keep(&all_puts[busy], &singles);
+    struct slice *s = &slices[kind][round];
+    keep(&all_searches[kind], &searches);
+    keep(&all_puts[kind], &singles);
     s->search = quantiles_of(&searches);
     s->put = quantiles_of(&singles);
-    printf("  %5u  %-6s %7zu  %8.2f %8.2f %8.2f  %8.2f %8.2f %8.2f  %9.0f %7.0f %8.0f %7.0f %7.0f %8.2f\n", round + 1,
-           busy ? "ingest" : "quiet", searches.n, 1e3 * s->search.p50, 1e3 * s->search.p99, 1e3 * s->search.p999,
-           1e3 * s->put.p50, 1e3 * s->put.p99, 1e3 * s->put.p999, busy ? (double)in.rows / in.wall : 0,
+    printf("  %5u  %-6s %5.1f %7zu  %8.2f %8.2f %8.2f  %8.2f %8.2f %8.2f  %9.0f %7.0f %8.0f %7.0f %7.0f %7.0f %8.2f\n",
+           round + 1, kind_name[kind], wall, searches.n, 1e3 * s->search.p50, 1e3 * s->search.p99, 1e3 * s->search.p999,
+           1e3 * s->put.p50, 1e3 * s->put.p99, 1e3 * s->put.p999, kind == INGEST ? (double)in.rows / in.wall : 0,
            after.flushes - before.flushes, after.compactions - before.compactions, after.stalls - before.stalls,
-           after.segments, 1e3 * in.longest);
+           after.segments,
+           (before.unflushed + before.segment_rows_ended * (double)(load.dim * sizeof(float))) / (1 << 20),
+           1e3 * in.longest);
     fflush(stdout);
 }
 
@@ -203,34 +228,41 @@ static void run_disk(uint32_t round)
     disk[0][round] = probe_disk(0);
     disk[1][round] = probe_disk(streams);
     for (int i = 0; i < 2; i++)
-        printf("  %5u  %-6s %7s  %8s %8s %8s  %8.2f %8.2f %8.2f\n", round + 1, i == 0 ? "disk" : "busy", "", "", "", "",
-               1e3 * disk[i][round].p50, 1e3 * disk[i][round].p99, 1e3 * disk[i][round].p999);
+        printf("  %5u  %-6s %5s %7s  %8s %8s %8s  %8.2f %8.2f %8.2f\n", round + 1, i == 0 ? "disk" : "busy", "", "", "",
+               "", "", 1e3 * disk[i][round].p50, 1e3 * disk[i][round].p99, 1e3 * disk[i][round].p999);
 }
 
 /* ---- the answer ---- */
 
-static void report(const char *what, bool put)
+static void report_against(const char *what, bool put, enum kind base, const char *suffix)
 {
     static const char *const name[] = {"p50", "p99", "p999"};
     struct times *all = put ? all_puts : all_searches;
-    const struct quantiles quiet = quantiles_of(&all[0]), busy = quantiles_of(&all[1]);
+    const struct quantiles quiet = quantiles_of(&all[base]), busy = quantiles_of(&all[INGEST]);
     const double pooled[2][3] = {{quiet.p50, quiet.p99, quiet.p999}, {busy.p50, busy.p99, busy.p999}};
     for (int q = 0; q < 3; q++) {
         double ratio[MOST_ROUNDS];
         for (uint32_t r = 0; r < load.rounds; r++) {
-            const struct quantiles *a = put ? &slices[0][r].put : &slices[0][r].search;
-            const struct quantiles *b = put ? &slices[1][r].put : &slices[1][r].search;
+            const struct quantiles *a = put ? &slices[base][r].put : &slices[base][r].search;
+            const struct quantiles *b = put ? &slices[INGEST][r].put : &slices[INGEST][r].search;
             ratio[r] = q == 0 ? b->p50 / a->p50 : q == 1 ? b->p99 / a->p99 : b->p999 / a->p999;
         }
-        const struct bench_spread spread = bench_spread_of(ratio, load.rounds);
+        struct bench_spread spread = bench_spread_of(ratio, load.rounds);
+        spread.median = pooled[1][q] / pooled[0][q]; /* a paused slice alone has too few samples for a tail */
         char figure[64];
-        snprintf(figure, sizeof figure, "mixed.%s.%s_ratio", what, name[q]);
-        printf("  %-24s %5.2fx (%.2f to %.2f)   all rounds: %.2f ms quiet, %.2f ms while ingesting, %.2fx\n", figure,
-               spread.median, spread.least, spread.most, 1e3 * pooled[0][q], 1e3 * pooled[1][q],
-               pooled[1][q] / pooled[0][q]);
-        load_figure(figure, spread, "ratio", ", \"quiet_ms\": %.4f, \"ingest_ms\": %.4f, \"samples\": %zu",
-                    1e3 * pooled[0][q], 1e3 * pooled[1][q], all[1].n);
+        snprintf(figure, sizeof figure, "mixed.%s.%s_%s", what, name[q], suffix);
+        printf("  %-27s %6.2fx (rounds: %.2f to %.2f)   %.2f ms %s, %.2f ms while ingesting; %zu and %zu samples\n",
+               figure, spread.median, spread.least, spread.most, 1e3 * pooled[0][q], kind_name[base],
+               1e3 * pooled[1][q], all[base].n, all[INGEST].n);
+        load_figure(figure, spread, "ratio", ", \"%s_ms\": %.4f, \"ingest_ms\": %.4f, \"samples\": %zu",
+                    kind_name[base], 1e3 * pooled[0][q], 1e3 * pooled[1][q], all[base].n);
     }
+}
+
+static void report(const char *what, bool put)
+{
+    report_against(what, put, PAUSED, "ratio");
+    report_against(what, put, IDLE, "over_idle");
 }
 
 static void report_disk(void)
@@ -238,7 +270,7 @@ static void report_disk(void)
     double alone[MOST_ROUNDS], over[MOST_ROUNDS];
     for (uint32_t r = 0; r < load.rounds; r++) {
         alone[r] = disk[1][r].p99 / disk[0][r].p99;
-        over[r] = slices[1][r].put.p99 / slices[0][r].put.p99 / alone[r];
+        over[r] = slices[INGEST][r].put.p99 / slices[IDLE][r].put.p99 / alone[r];
     }
     const struct bench_spread a = bench_spread_of(alone, load.rounds), o = bench_spread_of(over, load.rounds);
     printf("  %-24s %5.2fx (%.2f to %.2f)   the disk's own\n  %-24s %5.2fx (%.2f to %.2f)\n", "mixed.disk.p99_ratio",
@@ -253,9 +285,12 @@ int main(int argc, char **argv)
     load = (struct load){.name = "mixed", .rows = 200000, .dim = 128, .seconds = 10, .rounds = 5};
     load_begin(argc, argv, own);
     if (batch_rows < 1 || batch_rows > LOAD_MOST_BATCH || batch_rows > (double)load.rows) load_usage(own);
-    struct times *const all[] = {&searches, &singles, &all_searches[0], &all_searches[1], &all_puts[0], &all_puts[1]};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        all[i]->value = bench_alloc(MOST * sizeof(double));
+    searches.value = bench_alloc(MOST * sizeof(double));
+    singles.value = bench_alloc(MOST * sizeof(double));
+    for (int kind = 0; kind < KINDS; kind++) {
+        all_searches[kind].value = bench_alloc(MOST * sizeof(double));
+        all_puts[kind].value = bench_alloc(MOST * sizeof(double));
+    }
     pomai_collection *collection;
     pomai_db *db = load_open("db", POMAI_DURABILITY_SYNC, &collection);
     for (uint64_t done = 0; done < load.rows; done += 1000)
@@ -263,11 +298,14 @@ int main(int argc, char **argv)
     pomai_error err;
     load_check(pomai_flush(db, &err), "flush", &err);
     printf("%llu rows; slices of %.0f s; times in ms\n", (unsigned long long)load.rows, load.seconds);
-    printf("  %5s  %-6s %7s  %8s %8s %8s  %8s %8s %8s  %9s %7s %8s %7s %7s %8s\n", "round", "", "probes", "search50",
-           "99", "99.9", "put 50", "99", "99.9", "ingest/s", "flushes", "compact.", "stalls", "segm.", "longest");
+    printf("  %5s  %-6s %5s %7s  %8s %8s %8s  %8s %8s %8s  %9s %7s %8s %7s %7s %7s %8s\n", "round", "", "s", "probes",
+           "search50", "99", "99.9", "put 50", "99", "99.9", "ingest/s", "flushes", "compact.", "stalls", "segm.",
+           "MB todo", "longest");
     for (uint32_t r = 0; r < load.rounds; r++) {
-        for (int i = 0; i < 2; i++)
-            run_slice(db, collection, i == (int)(r % 2 == 0), r);
+        if (r % 2 == 0) run_slice(db, collection, IDLE, r);
+        run_slice(db, collection, INGEST, r);
+        run_slice(db, collection, PAUSED, r);
+        if (r % 2 == 1) run_slice(db, collection, IDLE, r);
         if (!load_settle(db, 60)) printf("  not quiet after a minute\n");
         run_disk(r);
     }
