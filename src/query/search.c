@@ -11,7 +11,8 @@
 #include "query/query.h"
 
 enum {
-    GROUP_QUERIES = 128,     /* queries that share a pass over the rows */
+    GROUP_QUERIES = 512,     /* most queries that share a pass over the rows */
+    LEAST_GROUP = 8,         /* fewer in a group lose the matrix product */
     RUNS_A_THREAD = 4,       /* so that a slow thread does not hold up the end */
     CHECK_ROWS = 1024,       /* rows of a segment whose checksums are asked about at once */
     WORTH_SHARING = 1 << 20, /* bytes of vectors below which waking helpers costs more than it gives */
@@ -99,6 +100,7 @@ typedef struct scan {
     cell *c;
     pm_flat_query *heaps[GROUP_QUERIES];
     uint32_t queries;
+    pm_flat_group *group;
     pm_flat_tile tile;
 } scan;
 
@@ -114,7 +116,7 @@ static bool is_over(const grid *g)
 static bool offer_tile(scan *s)
 {
     if (s->tile.n == 0) return true;
-    pm_flat_offer(s->heaps, s->queries, &s->tile);
+    pm_flat_group_offer(s->group, &s->tile);
     s->c->scanned += s->tile.n;
     s->tile.n = 0;
     s->c->cut = is_over(s->g);
@@ -195,8 +197,11 @@ static void work_on_cell(void *context, uint32_t piece)
     cell *c = &g->cell[piece];
     const pm_search *search = g->search;
     scan s = {.g = g, .c = c, .queries = queries_of(g, group)};
+    const size_t group_size = pm_flat_group_size(g->simd, s.queries, search->dim);
+    void *memory = group_size > 0 ? pm_malloc_aligned(64, group_size) : NULL;
     c->memory = pm_malloc_aligned(64, s.queries * g->query_size);
-    if (c->memory == NULL) {
+    if (c->memory == NULL || memory == NULL) {
+        pm_free(memory);
         c->failed = true;
         return;
     }
@@ -204,8 +209,10 @@ static void work_on_cell(void *context, uint32_t piece)
         const float *vector = search->vectors + ((size_t)group * g->group_queries + i) * search->dim;
         s.heaps[i] = pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
     }
+    s.group = pm_flat_group_init(memory, s.heaps, s.queries);
     c->cut = is_over(g);
     if (!c->cut) scan_run(&s, &g->run[piece % g->runs]);
+    pm_free(memory);
 }
 
 /* ---- planning ---- */
@@ -263,6 +270,16 @@ static void cut_runs(grid *g, uint64_t rows)
     g->runs = made > 0 ? made : 1;
 }
 
+/* Groups of about equal size, as many for each thread if there are enough queries. */
+static void cut_groups(grid *g, uint32_t threads)
+{
+    const uint64_t queries = g->search->queries;
+    uint64_t groups = (queries + GROUP_QUERIES - 1) / GROUP_QUERIES;
+    groups = pm_min_u64((groups + threads - 1) / threads * threads, (queries + LEAST_GROUP - 1) / LEAST_GROUP);
+    g->group_queries = (uint32_t)((queries + groups - 1) / groups);
+    g->groups = (uint32_t)((queries + g->group_queries - 1) / g->group_queries);
+}
+
 static bool plan(grid *g, pm_pool *pool)
 {
     const pm_search *search = g->search;
@@ -272,11 +289,7 @@ static bool plan(grid *g, pm_pool *pool)
     g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, rows), 1);
     g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
-    g->group_queries = GROUP_QUERIES;
-    /* Enough groups for all threads, if there are enough queries; groups below 8 lose the matrix product. */
-    while (g->group_queries > 8 && (search->queries + g->group_queries - 1) / g->group_queries < threads)
-        g->group_queries /= 2;
-    g->groups = (uint32_t)((search->queries + g->group_queries - 1) / g->group_queries);
+    cut_groups(g, threads);
     g->runs = 1;
     const bool worth = rows / PM_FLAT_TILE > threads && rows * search->dim * sizeof(float) >= WORTH_SHARING;
     if (threads > 1 && worth && g->groups < threads) g->runs = threads * RUNS_A_THREAD;

@@ -23,6 +23,7 @@ static size_t levels_here(void)
     const uint32_t leaf1_ecx = (1u << 12) | (1u << 27) | (1u << 28) | (1u << 29); /* FMA, OSXSAVE, AVX, F16C */
     const uint32_t leaf7_avx2 = 1u << 5;                                          /* AVX2 */
     const uint32_t leaf7_512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31); /* AVX-512 F, DQ, BW, VL */
+    const uint32_t leaf7_vnni = 1u << 11;                                         /* in ecx: AVX-512 VNNI */
     const uint64_t saved_avx = 0x6, saved_512 = 0xe6;
     uint32_t a, b, c, d;
 
@@ -30,11 +31,11 @@ static size_t levels_here(void)
     uint64_t saved = xcr0();
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & leaf7_avx2) || (saved & saved_avx) != saved_avx) return 1;
     if ((b & leaf7_512) != leaf7_512 || (saved & saved_512) != saved_512) return 2;
-    return 3;
+    return c & leaf7_vnni ? 4 : 3;
 }
 
 /* Lowest first; each runs wherever a later one does. */
-static const pm_simd *const table[] = {&pm_simd_scalar, &pm_simd_avx2, &pm_simd_avx512};
+static const pm_simd *const table[] = {&pm_simd_scalar, &pm_simd_avx2, &pm_simd_avx512, &pm_simd_avx512vnni};
 
 unsigned pm_simd_fp_enter(void)
 {

@@ -11,18 +11,46 @@
 #ifndef PM_SIMD_H
 #define PM_SIMD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* The most rows of one dot_tile. */
 #define PM_SIMD_TILE 64
 
+/* Beyond, one minus the other may overflow or be lost. */
+#define PM_SIMD_CODES_LEAST 1e-6f
+#define PM_SIMD_CODES_MOST  1e6f
+
+/* What pack_codes says of each row; the sums are within pm_simd_rel_error and pm_simd_abs_error. */
+typedef struct pm_simd_codes {
+    float scale[PM_SIMD_TILE]; /* 0: no code */
+    float norm2[PM_SIMD_TILE]; /* sum of (x - offset)^2 */
+    float rest2[PM_SIMD_TILE]; /* sum of squares of x - offset - scale * (code - 128) */
+    float sum[PM_SIMD_TILE];   /* of x - offset */
+} pm_simd_codes;
+
+typedef struct pm_simd_bounds {
+    float inverse[PM_SIMD_TILE];
+    float plus[PM_SIMD_TILE];
+    float loss[PM_SIMD_TILE];
+} pm_simd_bounds;
+
+typedef struct pm_simd_limit {
+    float c, a, p, b;
+} pm_simd_limit;
+
+static inline size_t pm_simd_panel_bytes(size_t dim)
+{
+    return (dim + 63) / 64 * 64 * PM_SIMD_TILE;
+}
+
 /*
  * The kernels of one instruction set. Vectors have dim >= 1 elements and any alignment; nothing past their
  * ends is read.
  */
 typedef struct pm_simd {
-    const char *name; /* "scalar", "avx2", "avx512" */
+    const char *name; /* "scalar", "avx2", "avx512", "avx512vnni" */
 
     /* out[i] = float approximation of sum_d (q[d]-rows[i][d])^2, n rows given by pointer (any alignment) */
     void (*l2_rows)(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
@@ -49,6 +77,32 @@ typedef struct pm_simd {
      * three arrays have PM_SIMD_TILE elements.
      */
     uint64_t (*not_below)(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
+
+    /* pm_exact_l2 and pm_exact_dot, the same bits */
+    double (*exact_l2)(const float *a, const float *b, size_t dim);
+    double (*exact_dot)(const float *a, const float *b, size_t dim);
+
+    /* The next two together, or NULL both: a level whose integer products are no faster than those of floats. */
+
+    /*
+     * Rows as bytes: code = 128 + round((x - offset) / scale), within 0 to 255, so x is about offset + scale * (code -
+     * 128); n <= PM_SIMD_TILE. scale is 1 if `whole` is set and |x - offset| <= 128, else the largest |x - offset| of
+     * the row by 127. A row whose largest |x - offset| is neither 0 nor within PM_SIMD_CODES_LEAST and _MOST has scale
+     * 0 and no code. The panel has pm_simd_panel_bytes(dim), 64-byte aligned; what it holds is between these two
+     * functions.
+     */
+    void (*pack_codes)(const float *const *rows, size_t n, size_t dim, float offset, bool whole, uint8_t *panel,
+                       pm_simd_codes *facts);
+
+    /*
+     * Bit i < n of not_below[j] is set unless S < c + a * inverse[i] + p * plus[i] - b * loss[i], where S is the sum of
+     * code * (the query's byte), and c, a, p, b are limit[j]'s; as computed in float, with S rounded. So it is set when
+     * a part of it is no number. Queries are `stride` bytes apart, zero from dim to the stride, a multiple of 64. All
+     * arrays of rows have PM_SIMD_TILE elements.
+     */
+    void (*codes_not_below)(const int8_t *queries, size_t stride, size_t nqueries, const pm_simd_limit *limit,
+                            const uint8_t *panel, size_t n, size_t dim, const pm_simd_bounds *rows,
+                            uint64_t *not_below);
 } pm_simd;
 
 /*

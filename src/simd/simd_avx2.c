@@ -42,9 +42,12 @@ INLINE __m128 sum4(const __m256 *v)
     return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
 }
 
-/* The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. */
-INLINE void block(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out, size_t R,
-                  size_t S)
+/*
+ * The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. What lies `ahead`
+ * bytes behind is asked for meanwhile; 0: nothing.
+ */
+INLINE void block(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, size_t ahead, float *out,
+                  size_t R, size_t S)
 {
     const float *row[8];
     __m256 sum[8];
@@ -61,8 +64,10 @@ INLINE void block(enum op op, const float *q, const float *const *rows, size_t n
         for (size_t s = 0; s < S; s++) {
             __m256 qv = op == OP_NORM2 ? _mm256_setzero_ps() : _mm256_loadu_ps(q + d + s * W);
             UNROLL
-            for (size_t r = 0; r < R; r++)
+            for (size_t r = 0; r < R; r++) {
                 sum[s * R + r] = step(op, qv, _mm256_loadu_ps(row[r] + d + s * W), sum[s * R + r]);
+                if (R == 8 && (d & W) == 0) ask_for(row[r] + d, ahead);
+            }
         }
     }
     while (d < dim) {
@@ -90,12 +95,13 @@ INLINE void block(enum op op, const float *q, const float *const *rows, size_t n
 INLINE void each_row(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
     size_t i = 0;
+    const size_t ahead = n > 8 ? next_block(rows) : 0;
     for (; n - i > 4; i += n - i < 8 ? n - i : 8)
-        block(op, q, rows + i, n - i < 8 ? n - i : 8, dim, out + i, 8, 1);
+        block(op, q, rows + i, n - i < 8 ? n - i : 8, dim, ahead, out + i, 8, 1);
     if (n - i > 1)
-        block(op, q, rows + i, n - i, dim, out + i, 4, 2);
+        block(op, q, rows + i, n - i, dim, 0, out + i, 4, 2);
     else if (n - i == 1)
-        block(op, q, rows + i, 1, dim, out + i, 1, 4);
+        block(op, q, rows + i, 1, dim, 0, out + i, 1, 4);
 }
 
 static void l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
@@ -228,6 +234,46 @@ static size_t first_not_finite(const float *x, size_t n)
     return n;
 }
 
+/* ---- canonical sums: exact.c's eight lanes are two registers of doubles ---- */
+
+INLINE __m256d exact_lanes(const float *a, const float *b, __m256d lane, bool l2)
+{
+    __m256d x = _mm256_cvtps_pd(_mm_loadu_ps(a)), y = _mm256_cvtps_pd(_mm_loadu_ps(b));
+    if (l2) x = y = _mm256_sub_pd(x, y);
+    return _mm256_add_pd(lane, _mm256_mul_pd(x, y));
+}
+
+INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
+{
+    __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+    size_t d = 0;
+    for (; d + 8 <= dim; d += 8) {
+        low = exact_lanes(a + d, b + d, low, l2);
+        high = exact_lanes(a + d + 4, b + d + 4, high, l2);
+    }
+    double lane[8];
+    _mm256_storeu_pd(lane, low);
+    _mm256_storeu_pd(lane + 4, high);
+    for (size_t j = 0; d + j < dim; j++) {
+        double x = (double)a[d + j], y = (double)b[d + j];
+        if (l2) x = y = x - y;
+        const double term = x * y;
+        lane[j] += term;
+    }
+    const double h0 = lane[0] + lane[4], h1 = lane[1] + lane[5], h2 = lane[2] + lane[6], h3 = lane[3] + lane[7];
+    return (h0 + h2) + (h1 + h3);
+}
+
+static double exact_l2(const float *a, const float *b, size_t dim)
+{
+    return exact_sum(a, b, dim, true);
+}
+
+static double exact_dot(const float *a, const float *b, size_t dim)
+{
+    return exact_sum(a, b, dim, false);
+}
+
 const pm_simd pm_simd_avx2 = {
     .name = "avx2",
     .l2_rows = l2_rows,
@@ -236,6 +282,8 @@ const pm_simd pm_simd_avx2 = {
     .norm2_rows = norm2_rows,
     .dot_tile = dot_tile,
     .not_below = not_below,
+    .exact_l2 = exact_l2,
+    .exact_dot = exact_dot,
 };
 
 #endif

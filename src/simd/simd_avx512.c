@@ -16,17 +16,12 @@
 #endif
 
 #include <float.h>
-#include <immintrin.h>
 
-#define W          16   /* floats in a register */
+#include "simd_avx512_int.h"
+
 #define NOT_FINITE 0x99 /* fpclass: quiet NaN, +infinity, -infinity, signalling NaN */
 
 enum op { OP_L2, OP_DOT, OP_NORM2 };
-
-INLINE __mmask16 first_lanes(size_t n)
-{
-    return (__mmask16)((1u << n) - 1u);
-}
 
 INLINE __m512 step(enum op op, __m512 q, __m512 x, __m512 sum)
 {
@@ -53,9 +48,12 @@ INLINE __m128 sum4(const __m512 *v)
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-/* The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. */
-INLINE void block(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out, size_t R,
-                  size_t S)
+/*
+ * The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. What lies `ahead`
+ * bytes behind is asked for meanwhile; 0: nothing.
+ */
+INLINE void block(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, size_t ahead, float *out,
+                  size_t R, size_t S)
 {
     const float *row[8];
     __m512 sum[8];
@@ -72,8 +70,10 @@ INLINE void block(enum op op, const float *q, const float *const *rows, size_t n
         for (size_t s = 0; s < S; s++) {
             __m512 qv = op == OP_NORM2 ? _mm512_setzero_ps() : _mm512_loadu_ps(q + d + s * W);
             UNROLL
-            for (size_t r = 0; r < R; r++)
+            for (size_t r = 0; r < R; r++) {
                 sum[s * R + r] = step(op, qv, _mm512_loadu_ps(row[r] + d + s * W), sum[s * R + r]);
+                if (R == 8) ask_for(row[r] + d, ahead);
+            }
         }
     }
     while (d < dim) {
@@ -99,54 +99,28 @@ INLINE void block(enum op op, const float *q, const float *const *rows, size_t n
 INLINE void each_row(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
     size_t i = 0;
+    const size_t ahead = n > 8 ? next_block(rows) : 0;
     for (; n - i > 4; i += n - i < 8 ? n - i : 8)
-        block(op, q, rows + i, n - i < 8 ? n - i : 8, dim, out + i, 8, 1);
+        block(op, q, rows + i, n - i < 8 ? n - i : 8, dim, ahead, out + i, 8, 1);
     if (n - i > 1)
-        block(op, q, rows + i, n - i, dim, out + i, 4, 2);
+        block(op, q, rows + i, n - i, dim, 0, out + i, 4, 2);
     else if (n - i == 1)
-        block(op, q, rows + i, 1, dim, out + i, 1, 4);
+        block(op, q, rows + i, 1, dim, 0, out + i, 1, 4);
 }
 
-static void l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+void pm_avx512_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
     each_row(OP_L2, q, rows, n, dim, out);
 }
 
-static void dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+void pm_avx512_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
     each_row(OP_DOT, q, rows, n, dim, out);
 }
 
-static void norm2_rows(const float *const *rows, size_t n, size_t dim, float *out)
+void pm_avx512_norm2_rows(const float *const *rows, size_t n, size_t dim, float *out)
 {
     each_row(OP_NORM2, NULL, rows, n, dim, out);
-}
-
-/* v[i] element j becomes v[j] element i. */
-INLINE void transpose16(__m512 *v)
-{
-    __m512 t[16];
-    UNROLL
-    for (size_t i = 0; i < 16; i += 4) {
-        __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(v[i], v[i + 1]));
-        __m512d AB = _mm512_castps_pd(_mm512_unpackhi_ps(v[i], v[i + 1]));
-        __m512d cd = _mm512_castps_pd(_mm512_unpacklo_ps(v[i + 2], v[i + 3]));
-        __m512d CD = _mm512_castps_pd(_mm512_unpackhi_ps(v[i + 2], v[i + 3]));
-        t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
-        t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
-        t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(AB, CD));
-        t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(AB, CD));
-    }
-    /* now lane l of t[4g + j] is column 4l + j of rows 4g..4g+3 */
-    UNROLL
-    for (size_t j = 0; j < 4; j++) {
-        __m512 lo0 = _mm512_shuffle_f32x4(t[j], t[4 + j], 0x88), lo1 = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0x88);
-        __m512 hi0 = _mm512_shuffle_f32x4(t[j], t[4 + j], 0xdd), hi1 = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0xdd);
-        v[j] = _mm512_shuffle_f32x4(lo0, lo1, 0x88);
-        v[8 + j] = _mm512_shuffle_f32x4(lo0, lo1, 0xdd);
-        v[4 + j] = _mm512_shuffle_f32x4(hi0, hi1, 0x88);
-        v[12 + j] = _mm512_shuffle_f32x4(hi0, hi1, 0xdd);
-    }
 }
 
 /* panel[d * PM_SIMD_TILE + i] = rows[i][from + d] for d < run, i < n; zero for n <= i < wide, a multiple of W. */
@@ -208,8 +182,8 @@ INLINE void products(const float *const *queries, size_t nqueries, size_t from, 
         product(queries + j, from, run, panel, out + j, 1, V);
 }
 
-static void dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
-                     float *const *out)
+void pm_avx512_dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
+                        float *const *out)
 {
     _Alignas(64) float panel[PM_SIMD_RUN * PM_SIMD_TILE];
     size_t wide = n > 2 * W ? 4 * W : 2 * W;
@@ -223,7 +197,7 @@ static void dot_tile(const float *const *queries, size_t nqueries, const float *
     }
 }
 
-static uint64_t not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b)
+uint64_t pm_avx512_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b)
 {
     const __m512 least = _mm512_set1_ps(-FLT_MAX), as = _mm512_set1_ps(a), bs = _mm512_set1_ps(b);
     uint64_t below = 0;
@@ -236,7 +210,7 @@ static uint64_t not_below(const float *dot, const float *plus, const float *leng
     return ~below & (~(uint64_t)0 >> ((PM_SIMD_TILE - n) & 63));
 }
 
-static size_t first_not_finite(const float *x, size_t n)
+size_t pm_avx512_first_not_finite(const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += W) {
         __mmask16 mask = n - i < W ? first_lanes(n - i) : (__mmask16)0xffff;
@@ -246,14 +220,43 @@ static size_t first_not_finite(const float *x, size_t n)
     return n;
 }
 
+/* ---- canonical sums: exact.c's eight lanes are one register of doubles ---- */
+
+INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
+{
+    __m512d lane = _mm512_setzero_pd();
+    for (size_t d = 0; d < dim; d += 8) {
+        const __mmask8 mask = (__mmask8)(dim - d < 8 ? (1u << (dim - d)) - 1u : 0xff);
+        __m512d x = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, a + d));
+        __m512d y = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, b + d));
+        if (l2) x = y = _mm512_sub_pd(x, y);
+        lane = _mm512_mask_add_pd(lane, mask, lane, _mm512_mul_pd(x, y));
+    }
+    __m256d half = _mm256_add_pd(_mm512_castpd512_pd256(lane), _mm512_extractf64x4_pd(lane, 1));
+    __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(half), _mm256_extractf128_pd(half, 1));
+    return _mm_cvtsd_f64(pair) + _mm_cvtsd_f64(_mm_unpackhi_pd(pair, pair));
+}
+
+double pm_avx512_exact_l2(const float *a, const float *b, size_t dim)
+{
+    return exact_sum(a, b, dim, true);
+}
+
+double pm_avx512_exact_dot(const float *a, const float *b, size_t dim)
+{
+    return exact_sum(a, b, dim, false);
+}
+
 const pm_simd pm_simd_avx512 = {
     .name = "avx512",
-    .l2_rows = l2_rows,
-    .dot_rows = dot_rows,
-    .first_not_finite = first_not_finite,
-    .norm2_rows = norm2_rows,
-    .dot_tile = dot_tile,
-    .not_below = not_below,
+    .l2_rows = pm_avx512_l2_rows,
+    .dot_rows = pm_avx512_dot_rows,
+    .first_not_finite = pm_avx512_first_not_finite,
+    .norm2_rows = pm_avx512_norm2_rows,
+    .dot_tile = pm_avx512_dot_tile,
+    .not_below = pm_avx512_not_below,
+    .exact_l2 = pm_avx512_exact_l2,
+    .exact_dot = pm_avx512_exact_dot,
 };
 
 #endif

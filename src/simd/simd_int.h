@@ -20,10 +20,40 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/*
+ * How far behind a block of eight rows the next one lies. Rows that are scanned follow each other in memory, so this
+ * also holds for the block behind the last, which is the next call's. Where it does not hold, lines are asked for in
+ * vain.
+ */
+INLINE size_t next_block(const float *const *rows)
+{
+    return (size_t)((uintptr_t)rows[8] - (uintptr_t)rows[0]);
+}
+
+#if defined(__x86_64__)
+/* One core's loads alone keep too few lines under way. Assembler, as gcc 12 drops such calls from unrolled loops. */
+INLINE void ask_for(const float *row, size_t ahead)
+{
+    __asm__ volatile("prefetcht0 (%0)" : : "r"((uintptr_t)row + ahead));
+}
+#endif
+
 extern const pm_simd pm_simd_scalar;
 #if defined(__x86_64__)
 extern const pm_simd pm_simd_avx2;
 extern const pm_simd pm_simd_avx512;
+extern const pm_simd pm_simd_avx512vnni;
+
+/* simd_avx512.c; also what avx512vnni does with floats. */
+void pm_avx512_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
+void pm_avx512_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
+size_t pm_avx512_first_not_finite(const float *x, size_t n);
+void pm_avx512_norm2_rows(const float *const *rows, size_t n, size_t dim, float *out);
+void pm_avx512_dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
+                        float *const *out);
+uint64_t pm_avx512_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
+double pm_avx512_exact_l2(const float *a, const float *b, size_t dim);
+double pm_avx512_exact_dot(const float *a, const float *b, size_t dim);
 #endif
 
 #endif

@@ -98,4 +98,6 @@ const pm_simd pm_simd_scalar = {
     .norm2_rows = norm2_rows,
     .dot_tile = dot_tile,
     .not_below = not_below,
+    .exact_l2 = pm_exact_l2,
+    .exact_dot = pm_exact_dot,
 };

@@ -77,7 +77,14 @@ enum kind {
     MIXED,   /* any exponent */
     EXTREME, /* lengths near the ends of what a float holds: products and norms overflow or not, each for itself */
     OPPOSED, /* nearly parallel and nearly opposite vectors */
-    STUCK,   /* float sums that lose about half a unit in the same direction at every step; see make_stuck */
+    WHOLE,   /* 0 to 255, as pixels: coded in bytes without loss */
+    SIGNED,  /* whole numbers from -128 to 127 */
+    NEARLY,  /* whole numbers but for a few */
+    NEVER_NEGATIVE,
+    SIMPLE_QUERIES, /* -1, 0 and 1, which bytes hold, against rows that lose digits in them */
+    SIMPLE_ROWS,    /* the other way around */
+    SPIKED,         /* one element is as large as all others together: bytes say little */
+    STUCK,          /* float sums that lose about half a unit in the same direction at every step; see make_stuck */
     KINDS
 };
 
@@ -112,6 +119,24 @@ static void make_vector(float *x, enum kind kind, const float *base)
             break;
         case EXTREME:
             x[d] = u * extreme;
+            break;
+        case WHOLE:
+            x[d] = (float)below(256);
+            break;
+        case SIGNED:
+            x[d] = (float)below(256) - 128;
+            break;
+        case NEARLY:
+            x[d] = (float)below(257) - (below(300) == 0 ? 0.25f : 0);
+            break;
+        case NEVER_NEGATIVE:
+            x[d] = fabsf(u);
+            break;
+        case SIMPLE_ROWS:
+            x[d] = (float)below(3) - 1;
+            break;
+        case SPIKED:
+            x[d] = below(dim) == 0 ? u * (float)dim : u;
             break;
         case HUGE_ROWS:
             x[d] = u * 3e38f;
@@ -216,6 +241,10 @@ static void make_case(enum kind kind)
         for (size_t d = 0; kind == SHUFFLED && d < dim; d++)
             queries[j][d] = (float)(j + 1);
         if (below(4) == 0) memcpy(queries[j], rows[below(nrows)].vector, dim * sizeof(float));
+        for (size_t d = 0; kind == SIMPLE_QUERIES && d < dim; d++)
+            queries[j][d] = (float)below(3) - 1;
+        for (size_t d = 0; kind == SIMPLE_ROWS && d < dim; d++)
+            queries[j][d] = uniform();
     }
     if (kind == STUCK) make_stuck();
     make_ids(below(2) == 0);
@@ -268,9 +297,28 @@ static pm_flat_query *new_query(const pm_simd *simd, const float *vector)
     return pm_flat_query_init(memory, simd, metric, vector, dim, k, id_of);
 }
 
-/* Offers all rows, in any order, in tiles of any size, each tile to one of the parts; then merges the parts into 0. */
-static void search(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts, size_t group)
+static pm_flat_group *new_group(pm_flat_query *const *q, size_t n, const pm_simd *simd)
 {
+    size_t size = pm_flat_group_size(simd, n, dim);
+    assert_true(size > 0 && size % 64 == 0);
+    void *memory = aligned_alloc(64, size);
+    assert_non_null(memory);
+    memset(memory, 0xa5, size);
+    return pm_flat_group_init(memory, q, n);
+}
+
+/*
+ * Offers all rows, in any order, in tiles of any size, each tile to one of the parts; then merges the parts into 0. The
+ * queries in groups of `group`, as pm_flat_group or not.
+ */
+static void search(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts, size_t group, const pm_simd *simd)
+{
+    static pm_flat_group *made[MAX_PARTS][MAX_QUERIES];
+    const int grouped = below(4) != 0;
+    for (size_t part = 0; grouped && part < parts; part++) {
+        for (size_t j = 0; j < nqueries; j += group)
+            made[part][j] = new_group(&q[part][j], nqueries - j < group ? nqueries - j : group, simd);
+    }
     static uint32_t order[MAX_ROWS];
     for (size_t i = 0; i < nrows; i++) {
         size_t j = below(i + 1);
@@ -288,8 +336,16 @@ static void search(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts, size_
             tile.row[t] = order[i];
         }
         size_t part = below(parts);
+        for (size_t j = 0; j < nqueries; j += group) {
+            if (grouped)
+                pm_flat_group_offer(made[part][j], &tile);
+            else
+                pm_flat_offer(&q[part][j], nqueries - j < group ? nqueries - j : group, &tile);
+        }
+    }
+    for (size_t part = 0; grouped && part < parts; part++) {
         for (size_t j = 0; j < nqueries; j += group)
-            pm_flat_offer(&q[part][j], nqueries - j < group ? nqueries - j : group, &tile);
+            free(made[part][j]);
     }
     for (size_t part = parts - 1; part > 0; part--) {
         for (size_t j = 0; j < nqueries; j++)
@@ -313,7 +369,7 @@ static void compare(const pm_flat_hit *got, size_t n, const pm_flat_hit *want, s
 
 static void check_search(const pm_simd *simd, int kind)
 {
-    static const size_t groups[] = {1, 2, 7, 8, 9, MAX_QUERIES};
+    static const size_t groups[] = {1, 2, 8, 9, 16, 19, MAX_QUERIES};
     static pm_flat_hit want[MAX_ROWS];
     static pm_flat_query *q[MAX_PARTS][MAX_QUERIES];
     size_t parts = 1 + below(MAX_PARTS), group = groups[below(sizeof groups / sizeof *groups)];
@@ -321,7 +377,7 @@ static void check_search(const pm_simd *simd, int kind)
         for (size_t j = 0; j < nqueries; j++)
             q[p][j] = new_query(simd, queries[j]);
     }
-    search(q, parts, group);
+    search(q, parts, group, simd);
     for (size_t j = 0; j < nqueries; j++) {
         const pm_flat_hit *got;
         size_t n = pm_flat_finish(q[0][j], &got);
@@ -338,7 +394,7 @@ static void draw_sizes(void)
     static const pomai_metric metrics[] = {POMAI_METRIC_L2, POMAI_METRIC_IP, POMAI_METRIC_COSINE};
     metric = metrics[below(3)];
     nrows = 1 + below(below(3) == 0 ? MAX_ROWS : 150);
-    nqueries = below(8) == 0 ? MAX_QUERIES : 1 + below(20);
+    nqueries = below(8) == 0 ? MAX_QUERIES : 1 + below(32);
     dim = 1 + below(below(8) == 0 ? MAX_DIM : 1 + below(100));
     k = below(10) == 0 ? nrows + below(4) : 1 + below(20);
     if (below(50) == 0) k = 0;
@@ -359,6 +415,26 @@ static void answers_equal_a_naive_sort(void **unused)
     end("answers_equal_a_naive_sort");
 }
 
+/* Many rows near each other, so that what one of the two loses in bytes, if it is not allowed for, changes an answer.
+ */
+static void what_bytes_lose_is_allowed_for(void **unused)
+{
+    (void)unused;
+    static const pomai_metric metrics[] = {POMAI_METRIC_L2, POMAI_METRIC_IP, POMAI_METRIC_COSINE};
+    begin();
+    for (size_t round = 0; round < 360; round++) {
+        metric = metrics[round % 3];
+        nrows = MAX_ROWS;
+        nqueries = 16 + below(40);
+        dim = 2 + below(12);
+        k = 1 + below(12);
+        make_case(round / 3 % 2 == 0 ? SIMPLE_QUERIES : SIMPLE_ROWS);
+        for (size_t l = 0; l < nlevels; l++)
+            if (levels[l]->pack_codes != NULL || round == 0) check_search(levels[l], SIMPLE_QUERIES);
+    }
+    end("what_bytes_lose_is_allowed_for");
+}
+
 static void the_callers_rounding_does_not_matter(void **unused)
 {
     (void)unused;
@@ -373,7 +449,7 @@ static void the_callers_rounding_does_not_matter(void **unused)
             assert_int_equal(fesetround(FE_UPWARD), 0);
             for (size_t j = 0; j < nqueries; j++)
                 q[0][j] = new_query(levels[l], queries[j]);
-            search(q, 1, nqueries);
+            search(q, 1, nqueries, levels[l]);
             assert_int_equal(fesetround(FE_TONEAREST), 0);
             for (size_t j = 0; j < nqueries; j++) {
                 const pm_flat_hit *got;
@@ -490,6 +566,7 @@ int main(int argc, char **argv)
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_equal_a_naive_sort),
+        cmocka_unit_test(what_bytes_lose_is_allowed_for),
         cmocka_unit_test(the_callers_rounding_does_not_matter),
         cmocka_unit_test(ids_are_asked_for_few_rows),
         cmocka_unit_test(sizes_that_overflow_are_refused),

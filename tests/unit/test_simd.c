@@ -322,6 +322,13 @@ static void canonical_sums_follow_their_definition(void **unused)
                   "pm_exact_l2", "-", dim, r);
             check(bits_of(pm_exact_dot(query, rows[r], dim)) == bits_of(defined_sum(query, rows[r], dim, 0)),
                   "pm_exact_dot", "-", dim, r);
+            for (size_t l = 0; l < nlevels; l++) {
+                const pm_simd *simd = levels[l];
+                check(bits_of(simd->exact_l2(query, rows[r], dim)) == bits_of(pm_exact_l2(query, rows[r], dim)),
+                      "exact_l2", simd->name, dim, r);
+                check(bits_of(simd->exact_dot(query, rows[r], dim)) == bits_of(pm_exact_dot(query, rows[r], dim)),
+                      "exact_dot", simd->name, dim, r);
+            }
         }
     }
     end("canonical_sums_follow_their_definition");
@@ -465,6 +472,124 @@ static void not_below_agrees_with_plain_comparison(void **unused)
     end("not_below_agrees_with_plain_comparison");
 }
 
+/* ---- bytes ---- */
+
+static uint8_t *panel;
+static int8_t *bytes;
+
+/* The code that simd.h promises for each dimension of row i, as signed; returns their sum with a query's bytes. */
+static long coded_sum(const pm_simd_codes *facts, size_t i, size_t dim, float offset, const int8_t *with,
+                      long double *rest2)
+{
+    const float inverse = 1 / facts->scale[i];
+    long sum = 0;
+    *rest2 = 0;
+    for (size_t d = 0; d < dim; d++) {
+        const float v = rows[i][d] - offset;
+        const float near = nearbyintf(v * inverse), code = near < -128 ? -128 : near > 127 ? 127 : near;
+        const long double rest = (long double)v - (long double)facts->scale[i] * (long double)code;
+        *rest2 += rest * rest;
+        sum += (long)(code + 128) * with[d];
+    }
+    return sum;
+}
+
+static void check_facts(const pm_simd *simd, const pm_simd_codes *facts, size_t i, size_t dim, float offset, bool whole,
+                        long double rest2)
+{
+    const long double rel = (long double)pm_simd_rel_error(dim), abs = (long double)pm_simd_abs_error(dim);
+    long double norm2 = 0, sum = 0, terms = 0;
+    float most = 0;
+    for (size_t d = 0; d < dim; d++) {
+        const float v = rows[i][d] - offset;
+        norm2 += (long double)v * (long double)v;
+        sum += (long double)v;
+        terms += fabsl((long double)v);
+        most = fmaxf(most, fabsf(v));
+    }
+    const bool fits = most == 0 || (most >= PM_SIMD_CODES_LEAST && most <= PM_SIMD_CODES_MOST);
+    const float scale = !fits ? 0 : most == 0 || (whole && most <= 128) ? 1 : most / 127;
+    check(facts->scale[i] == scale, "scale", simd->name, dim, i);
+    if (!fits) return;
+    check(fabsl((long double)facts->norm2[i] - norm2) <= rel * norm2 + abs, "norm2", simd->name, dim, i);
+    check(fabsl((long double)facts->sum[i] - sum) <= rel * terms + abs, "sum", simd->name, dim, i);
+    check(fabsl((long double)facts->rest2[i] - rest2) <= rel * rest2 + abs, "rest2", simd->name, dim, i);
+}
+
+static double edge_of(const pm_simd_limit *limit, const pm_simd_bounds *bounds, size_t i)
+{
+    return (double)limit->c + (double)limit->a * (double)bounds->inverse[i] +
+           (double)limit->p * (double)bounds->plus[i] - (double)limit->b * (double)bounds->loss[i];
+}
+
+/* Bounds that lie a little below or above the sum, and some that are no number. */
+static void check_codes(const pm_simd *simd, size_t n, size_t dim, enum kind kind)
+{
+    enum { QUERIES = 7 };
+    const size_t stride = (dim + 63) / 64 * 64, nqueries = 1 + below(QUERIES);
+    const float offset = kind == INTEGERS ? (float)(below(3) * 64) - (float)(below(4) == 0) : 0; /* 127: up to 128 */
+    const bool whole = below(2) == 0;
+    pm_simd_codes facts;
+    pm_simd_bounds bounds;
+    pm_simd_limit limit[QUERIES];
+    uint64_t got[QUERIES + 1], want[QUERIES] = {0};
+    memset(bytes, 0, QUERIES * stride);
+    memset(panel, 0xa5, pm_simd_panel_bytes(dim));
+    for (size_t j = 0; j < nqueries; j++)
+        for (size_t d = 0; d < dim; d++)
+            bytes[j * stride + d] = (int8_t)(below(3) == 0 ? (below(2) == 0 ? -128 : 127) : (int)below(256) - 128);
+    simd->pack_codes(rows, n, dim, offset, whole, panel, &facts);
+    for (size_t j = 0; j < nqueries; j++)
+        limit[j] = (pm_simd_limit){.c = 1000, .a = (float)j, .p = 1, .b = 2};
+    for (size_t i = 0; i < 64; i++)
+        bounds.inverse[i] = bounds.plus[i] = bounds.loss[i] = i < n ? 0 : NAN;
+    for (size_t i = 0; i < n; i++) {
+        const size_t j = below(nqueries); /* whose sum the bound is about; the others are compared with it as well */
+        long double rest2;
+        const long sum = coded_sum(&facts, i, dim, offset, bytes + j * stride, &rest2);
+        check_facts(simd, &facts, i, dim, offset, whole, rest2);
+        bounds.inverse[i] = (float)below(50);
+        bounds.loss[i] = below(20) == 0 ? INFINITY : (float)below(50);
+        bounds.plus[i] = (float)(sum + (below(2) == 0 ? 1 : -1) * (long)(1 + labs(sum) / 100000)) - 1000;
+        if (below(20) == 0) bounds.plus[i] = NAN;
+        bool close = false; /* to a query's bound: which side, rounding decides */
+        for (size_t r = 0; facts.scale[i] > 0 && r < nqueries; r++) {
+            const double s = (double)coded_sum(&facts, i, dim, offset, bytes + r * stride, &rest2);
+            close |= fabs(s - edge_of(&limit[r], &bounds, i)) < fabs(s) * 0x1p-20 + 1e-3;
+        }
+        if (close) bounds.loss[i] = INFINITY;
+    }
+    simd->codes_not_below(bytes, stride, nqueries, limit, panel, n, dim, &bounds, got);
+    for (size_t j = 0; j < nqueries; j++) {
+        for (size_t i = 0; i < n; i++) {
+            long double rest2;
+            const double s =
+                facts.scale[i] > 0 ? (double)coded_sum(&facts, i, dim, offset, bytes + j * stride, &rest2) : 0;
+            const double edge = edge_of(&limit[j], &bounds, i);
+            if (facts.scale[i] > 0 ? !(s < edge) : (got[j] >> i & 1)) want[j] |= (uint64_t)1 << i;
+        }
+        check(got[j] == want[j], "codes_not_below", simd->name, dim, j);
+    }
+}
+
+static void bytes_say_what_they_promise(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t round = 0; round < 1500; round++) {
+        const size_t dim = round < 300 ? round + 1 : below(20) == 0 ? 1 + below(MAX_DIM) : 1 + below(300);
+        const enum kind kind = (enum kind)below(KINDS);
+        const size_t n = 1 + below(MAX_ROWS);
+        fill(n, dim, kind);
+        for (size_t l = 0; l < nlevels; l++) {
+            check((levels[l]->pack_codes == NULL) == (levels[l]->codes_not_below == NULL), "both", levels[l]->name, 0,
+                  0);
+            if (levels[l]->pack_codes != NULL) check_codes(levels[l], n, dim, kind);
+        }
+    }
+    end("bytes_say_what_they_promise");
+}
+
 /* ---- floating-point control ---- */
 
 static void the_callers_floating_point_control_is_set_aside(void **unused)
@@ -503,7 +628,9 @@ int main(int argc, char **argv)
     }
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     pool = malloc((MAX_ROWS + 1) * (MAX_DIM + 16) * sizeof *pool);
-    if (pool == NULL) return 1;
+    panel = aligned_alloc(64, pm_simd_panel_bytes(MAX_DIM));
+    bytes = aligned_alloc(64, 8 * (MAX_DIM + 64) / 64 * 64);
+    if (pool == NULL || panel == NULL || bytes == NULL) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_are_found_by_name),
         cmocka_unit_test(sums_are_within_their_bound),
@@ -515,9 +642,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_outside_a_vector_is_touched),
         cmocka_unit_test(first_not_finite_finds_each_kind_everywhere),
         cmocka_unit_test(not_below_agrees_with_plain_comparison),
+        cmocka_unit_test(bytes_say_what_they_promise),
         cmocka_unit_test(the_callers_floating_point_control_is_set_aside),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(bytes);
+    free(panel);
     free(pool);
     return failed;
 }

@@ -11,49 +11,19 @@
  *   2. Otherwise from dot products, as |q|^2 + |x|^2 - 2qx for L2: the error of the dot product is at most
  *      g |q||x| + e (Cauchy-Schwarz), and each metric's condition has the form  dot < a + plus(x) + b |x|  with a and b
  * of the query and plus and |x| of the row, computed once a tile for all queries of a group.
- *   3. The condition itself is evaluated in float, and so are its inputs rounded: every part is lowered by SLACK of the
- *      magnitudes it was computed from, many times those roundings. What overflows to infinity proves nothing.
+ *   3. The condition itself is evaluated in float, and so are its inputs rounded: every part is lowered by
+ *      PM_FLAT_SLACK of the magnitudes it was computed from, many times those roundings. What overflows to infinity
+ * proves nothing.
  *   4. For L2 in a group, the rows that 2 leaves are tried again by 1: the dot product loses its digits when the rows
  *      lie far from the origin and near each other.
  */
-#include "flat.h"
+#include "flat_int.h"
 
 #include <assert.h>
-#include <float.h>
-#include <math.h>
 #include <string.h>
 
-#define SLACK     0x1p-20
-#define REL_MAX   0.01 /* beyond it 1 +- 2g does not stand for (1 +- g) / (1 -+ g); far more than any real dim has */
-#define GROUP     8    /* queries from which a matrix product pays for the packing of the rows */
-#define BIG_GROUP 128  /* queries of one matrix product; more are taken in turn */
-#define LINE      64
-
-struct pm_flat_query {
-    const pm_simd *simd;
-    pm_flat_id_fn id_of;
-    pomai_metric metric;
-    float *vector; /* aligned copy */
-    size_t dim;
-    double norm2;      /* canonical, of the vector */
-    double rel, abs;   /* of the kernels at this dim */
-    size_t k, n;       /* n <= k hits so far */
-    pm_flat_hit *heap; /* farthest on top */
-    float dot[PM_FLAT_TILE];
-};
-
-/* What a group shares about the rows of a tile. */
-typedef struct row_facts {
-    float plus[PM_FLAT_TILE];   /* L2: lower bound of |x|^2 / 2, else 0; -INFINITY if nothing can be proved */
-    float length[PM_FLAT_TILE]; /* cosine: |x| within a factor of 1 +- 2g; else an upper bound of it */
-    double norm2[PM_FLAT_TILE]; /* canonical; cosine only */
-    uint64_t has_norm2;
-} row_facts;
-
-static uint64_t first_bits(size_t n)
-{
-    return n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1;
-}
+#define GROUP     8   /* queries from which a matrix product pays for the packing of the rows */
+#define BIG_GROUP 128 /* queries of one matrix product; more are taken in turn */
 
 /* ---- order ---- */
 
@@ -108,14 +78,14 @@ static void keep_hit(pm_flat_query *q, const pm_flat_hit *hit)
 
 /* ---- canonical distances ---- */
 
-static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size_t i, row_facts *facts)
+static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
 {
     const float *x = tile->vector[i];
-    if (q->metric == POMAI_METRIC_L2) return pm_exact_l2(q->vector, x, q->dim);
-    double dot = pm_exact_dot(q->vector, x, q->dim);
+    if (q->metric == POMAI_METRIC_L2) return q->simd->exact_l2(q->vector, x, q->dim);
+    double dot = q->simd->exact_dot(q->vector, x, q->dim);
     if (q->metric == POMAI_METRIC_IP) return 1 - dot;
     if (!(facts->has_norm2 >> i & 1)) {
-        facts->norm2[i] = pm_exact_dot(x, x, q->dim);
+        facts->norm2[i] = q->simd->exact_dot(x, x, q->dim);
         facts->has_norm2 |= (uint64_t)1 << i;
     }
     double norms = q->norm2 * facts->norm2[i];
@@ -123,7 +93,7 @@ static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size
 }
 
 /* Gives row i its canonical distance and keeps it if it is among the best. The id is asked for only then. */
-static void offer_row(pm_flat_query *q, const pm_flat_tile *tile, size_t i, row_facts *facts)
+static void offer_row(pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
 {
     pm_flat_hit hit = {.distance = distance_of(q, tile, i, facts), .owner = tile->owner[i], .row = tile->row[i]};
     if (q->n == q->k && !(hit.distance <= q->heap[0].distance)) return;
@@ -131,40 +101,30 @@ static void offer_row(pm_flat_query *q, const pm_flat_tile *tile, size_t i, row_
     keep_hit(q, &hit);
 }
 
-static void offer_rows(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows, row_facts *facts)
+void pm_flat_offer_rows(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows, pm_flat_facts *facts)
 {
     for (; rows != 0; rows &= rows - 1)
         offer_row(q, tile, (size_t)__builtin_ctzll(rows), facts);
 }
 
 /* While there are fewer than k hits every row is one. Returns the rows left to be compared. */
-static uint64_t fill(pm_flat_query *q, const pm_flat_tile *tile, row_facts *facts)
+uint64_t pm_flat_fill(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts *facts)
 {
     size_t room = q->k - q->n;
     size_t n = room < tile->n ? room : tile->n;
-    offer_rows(q, tile, first_bits(n), facts);
-    return q->k > 0 ? first_bits(tile->n) & ~first_bits(n) : 0;
+    pm_flat_offer_rows(q, tile, pm_flat_first_bits(n), facts);
+    return q->k > 0 ? pm_flat_first_bits(tile->n) & ~pm_flat_first_bits(n) : 0;
 }
 
 /* ---- proofs that a row is too far ---- */
 
-/* A float surely not above x, with no more than SLACK lost where floats are normal; -INFINITY proves nothing. */
-static float float_below(double x)
-{
-    if (!(x > -FLT_MAX)) return -INFINITY;
-    if (x > FLT_MAX / 4) return FLT_MAX / 4; /* so that no sum of two overflows upwards */
-    if (fabs(x) < FLT_MIN)
-        return x > 0 ? 0 : -FLT_MIN; /* a denormal would lose digits, and be multiplied by a length */
-    return (float)(x - fabs(x) * SLACK);
-}
-
 /* Proof 1: those of `rows` whose approximate squared distance does not show them to be beyond the k-th. */
-static uint64_t l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows)
+uint64_t pm_flat_l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows)
 {
     const float *some[PM_FLAT_TILE] = {NULL}, *const *vector = tile->vector;
     size_t n = tile->n;
-    if (q->rel > REL_MAX) return rows;
-    if (rows != first_bits(n)) {
+    if (q->rel > PM_FLAT_REL_MAX) return rows;
+    if (rows != pm_flat_first_bits(n)) {
         vector = some;
         n = 0;
         for (uint64_t left = rows; left != 0; left &= left - 1)
@@ -172,7 +132,7 @@ static uint64_t l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64_
     }
     q->simd->l2_rows(q->vector, vector, n, q->dim, q->dot);
 
-    double limit = (q->heap[0].distance * (1 + q->rel) + q->abs) * (1 + SLACK);
+    double limit = (q->heap[0].distance * (1 + q->rel) + q->abs) * (1 + PM_FLAT_SLACK);
     uint64_t undecided = 0;
     const float *approx = q->dot;
     for (uint64_t left = rows; left != 0; left &= left - 1, approx++) {
@@ -182,7 +142,7 @@ static uint64_t l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64_
     return undecided;
 }
 
-static void row_facts_init(row_facts *facts, const pm_flat_query *q, const pm_flat_tile *tile)
+static void facts_init(pm_flat_facts *facts, const pm_flat_query *q, const pm_flat_tile *tile)
 {
 
     q->simd->norm2_rows(tile->vector, tile->n, q->dim, facts->length);
@@ -191,7 +151,7 @@ static void row_facts_init(row_facts *facts, const pm_flat_query *q, const pm_fl
         int useless = !(norm2 <= FLT_MAX);
         double upper = norm2 * (1 + 2 * q->rel) + 2 * q->abs;
         facts->plus[i] = 0;
-        if (q->metric == POMAI_METRIC_L2) facts->plus[i] = float_below((norm2 * (1 - 2 * q->rel) - q->abs) / 2);
+        if (q->metric == POMAI_METRIC_L2) facts->plus[i] = pm_flat_below((norm2 * (1 - 2 * q->rel) - q->abs) / 2);
         if (q->metric == POMAI_METRIC_COSINE) {
             useless |= norm2 * q->rel <= q->abs; /* the norm's own error would be more than 2g */
             upper = norm2;
@@ -202,45 +162,45 @@ static void row_facts_init(row_facts *facts, const pm_flat_query *q, const pm_fl
 }
 
 /* Proof 2, all rows of the tile: bits of those whose approximate dot product (q->dot) does not put them beyond. */
-static uint64_t dot_undecided(const pm_flat_query *q, const pm_flat_tile *tile, const row_facts *facts)
+static uint64_t dot_undecided(const pm_flat_query *q, const pm_flat_tile *tile, const pm_flat_facts *facts)
 {
     double c = q->heap[0].distance, length = sqrt(q->norm2), a, b;
-    if (q->rel > REL_MAX) return first_bits(tile->n);
+    if (q->rel > PM_FLAT_REL_MAX) return pm_flat_first_bits(tile->n);
     if (q->metric == POMAI_METRIC_L2) {
         /* c < |q|^2 + |x|^2 - 2 (dot + g|q||x| + e) */
-        a = (q->norm2 - c) / 2 - SLACK * (q->norm2 + c);
+        a = (q->norm2 - c) / 2 - PM_FLAT_SLACK * (q->norm2 + c);
         b = -q->rel * length;
     } else if (q->metric == POMAI_METRIC_IP) {
         /* c < 1 - (dot + g|q||x| + e) */
-        a = 1 - c - SLACK * (1 + fabs(c));
+        a = 1 - c - PM_FLAT_SLACK * (1 + fabs(c));
         b = -q->rel * length;
     } else {
         /* c < 1 - (dot + g|q||x| + e) / |q||x| */
-        double cosine = 1 - c - SLACK * (1 + fabs(c)) - q->rel;
+        double cosine = 1 - c - PM_FLAT_SLACK * (1 + fabs(c)) - q->rel;
         a = 0;
         b = (cosine - fabs(cosine) * 2 * q->rel) * length;
     }
     a -= 4 * q->abs;
-    return q->simd->not_below(q->dot, facts->plus, facts->length, tile->n, float_below(a),
-                              float_below(b - fabs(b) * SLACK));
+    return q->simd->not_below(q->dot, facts->plus, facts->length, tile->n, pm_flat_below(a),
+                              pm_flat_below(b - fabs(b) * PM_FLAT_SLACK));
 }
 
 /* ---- offers ---- */
 
-static void offer_one(pm_flat_query *q, const pm_flat_tile *tile, row_facts *facts)
+static void offer_one(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts *facts)
 {
-    uint64_t rows = fill(q, tile, facts);
+    uint64_t rows = pm_flat_fill(q, tile, facts);
     if (rows == 0) return;
     if (q->metric == POMAI_METRIC_L2) {
-        rows = l2_undecided(q, tile, rows);
+        rows = pm_flat_l2_undecided(q, tile, rows);
     } else {
         q->simd->dot_rows(q->vector, tile->vector, tile->n, q->dim, q->dot);
         rows &= dot_undecided(q, tile, facts);
     }
-    offer_rows(q, tile, rows, facts);
+    pm_flat_offer_rows(q, tile, rows, facts);
 }
 
-static void offer_group(pm_flat_query *const *queries, size_t nqueries, const pm_flat_tile *tile, row_facts *facts)
+static void offer_group(pm_flat_query *const *queries, size_t nqueries, const pm_flat_tile *tile, pm_flat_facts *facts)
 {
     pm_flat_query *busy[BIG_GROUP];
     const float *vector[BIG_GROUP];
@@ -248,7 +208,7 @@ static void offer_group(pm_flat_query *const *queries, size_t nqueries, const pm
     uint64_t left[BIG_GROUP];
     size_t n = 0;
     for (size_t j = 0; j < nqueries; j++) {
-        left[n] = fill(queries[j], tile, facts);
+        left[n] = pm_flat_fill(queries[j], tile, facts);
         if (left[n] == 0) continue;
         busy[n] = queries[j];
         vector[n] = queries[j]->vector;
@@ -258,8 +218,8 @@ static void offer_group(pm_flat_query *const *queries, size_t nqueries, const pm
     busy[0]->simd->dot_tile(vector, n, tile->vector, tile->n, busy[0]->dim, dot);
     for (size_t j = 0; j < n; j++) {
         uint64_t rows = left[j] & dot_undecided(busy[j], tile, facts);
-        if (rows != 0 && busy[j]->metric == POMAI_METRIC_L2) rows = l2_undecided(busy[j], tile, rows);
-        offer_rows(busy[j], tile, rows, facts);
+        if (rows != 0 && busy[j]->metric == POMAI_METRIC_L2) rows = pm_flat_l2_undecided(busy[j], tile, rows);
+        pm_flat_offer_rows(busy[j], tile, rows, facts);
     }
 }
 
@@ -272,9 +232,9 @@ void pm_flat_offer(pm_flat_query *const *queries, size_t nqueries, const pm_flat
                queries[j]->dim == queries[0]->dim);
 
     unsigned fp = pm_simd_fp_enter();
-    row_facts facts;
+    pm_flat_facts facts;
     facts.has_norm2 = 0;
-    if (nqueries >= GROUP || queries[0]->metric != POMAI_METRIC_L2) row_facts_init(&facts, queries[0], tile);
+    if (nqueries >= GROUP || queries[0]->metric != POMAI_METRIC_L2) facts_init(&facts, queries[0], tile);
     if (nqueries < GROUP) {
         for (size_t j = 0; j < nqueries; j++)
             offer_one(queries[j], tile, &facts);
@@ -306,26 +266,28 @@ size_t pm_flat_finish(pm_flat_query *q, const pm_flat_hit **hits)
 
 static size_t header_size(void)
 {
-    return (sizeof(pm_flat_query) + LINE - 1) / LINE * LINE;
+    return (sizeof(pm_flat_query) + PM_FLAT_LINE - 1) / PM_FLAT_LINE * PM_FLAT_LINE;
 }
 
 size_t pm_flat_query_size(size_t k, size_t dim)
 {
     size_t vector, heap, size;
     if (__builtin_mul_overflow(dim, sizeof(float), &vector) || __builtin_mul_overflow(k, sizeof(pm_flat_hit), &heap) ||
-        __builtin_add_overflow(vector, heap, &size) || __builtin_add_overflow(size, header_size() + 2 * LINE, &size))
+        __builtin_add_overflow(vector, heap, &size) ||
+        __builtin_add_overflow(size, header_size() + 2 * PM_FLAT_LINE, &size))
         return 0;
-    return size / LINE * LINE;
+    return size / PM_FLAT_LINE * PM_FLAT_LINE;
 }
 
 pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metric metric, const float *vector,
                                   size_t dim, size_t k, pm_flat_id_fn id_of)
 {
     pm_flat_query *q = memory;
-    assert((uintptr_t)memory % LINE == 0);
+    assert((uintptr_t)memory % PM_FLAT_LINE == 0);
     *q = (pm_flat_query){.simd = simd, .id_of = id_of, .metric = metric, .dim = dim, .k = k};
     q->vector = (float *)(void *)((char *)memory + header_size());
-    q->heap = (pm_flat_hit *)(void *)((char *)q->vector + (dim * sizeof(float) + LINE - 1) / LINE * LINE);
+    q->heap = (pm_flat_hit *)(void *)((char *)q->vector +
+                                      (dim * sizeof(float) + PM_FLAT_LINE - 1) / PM_FLAT_LINE * PM_FLAT_LINE);
     memcpy(q->vector, vector, dim * sizeof(float));
     unsigned fp = pm_simd_fp_enter();
     q->norm2 = pm_exact_dot(q->vector, q->vector, dim);

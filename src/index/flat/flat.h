@@ -68,6 +68,20 @@ pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metri
  */
 void pm_flat_offer(pm_flat_query *const *queries, size_t nqueries, const pm_flat_tile *tile);
 
+/*
+ * The same for many queries and many tiles. Where the level has products of bytes the queries and each tile are coded
+ * in bytes first, which decides nearly all rows (group.c); the codes are made at the first offer.
+ */
+typedef struct pm_flat_group pm_flat_group;
+
+/* Bytes of a group, 0 if that overflows; a multiple of 64. */
+size_t pm_flat_group_size(const pm_simd *simd, size_t nqueries, size_t dim);
+
+/* In memory of pm_flat_group_size bytes, 64-byte aligned; nothing to release. `queries` must live as long. */
+pm_flat_group *pm_flat_group_init(void *memory, pm_flat_query *const *queries, size_t nqueries);
+
+void pm_flat_group_offer(pm_flat_group *group, const pm_flat_tile *tile);
+
 /* Offers the hits of `from` to `into`: the same vector, metric and k over other rows. `from` stays as it is. */
 void pm_flat_merge(pm_flat_query *into, const pm_flat_query *from);
 

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files for AVX-512 share. */
+#ifndef PM_SIMD_AVX512_INT_H
+#define PM_SIMD_AVX512_INT_H
+
+#include <immintrin.h>
+
+#include "simd_int.h"
+
+#define W 16 /* floats in a register */
+
+INLINE __mmask16 first_lanes(size_t n)
+{
+    return (__mmask16)((1u << n) - 1u);
+}
+
+/* v[i] element j becomes v[j] element i. */
+INLINE void transpose16(__m512 *v)
+{
+    __m512 t[16];
+    UNROLL
+    for (size_t i = 0; i < 16; i += 4) {
+        __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(v[i], v[i + 1]));
+        __m512d AB = _mm512_castps_pd(_mm512_unpackhi_ps(v[i], v[i + 1]));
+        __m512d cd = _mm512_castps_pd(_mm512_unpacklo_ps(v[i + 2], v[i + 3]));
+        __m512d CD = _mm512_castps_pd(_mm512_unpackhi_ps(v[i + 2], v[i + 3]));
+        t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+        t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+        t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(AB, CD));
+        t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(AB, CD));
+    }
+    /* now lane l of t[4g + j] is column 4l + j of rows 4g..4g+3 */
+    UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        __m512 lo0 = _mm512_shuffle_f32x4(t[j], t[4 + j], 0x88), lo1 = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0x88);
+        __m512 hi0 = _mm512_shuffle_f32x4(t[j], t[4 + j], 0xdd), hi1 = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0xdd);
+        v[j] = _mm512_shuffle_f32x4(lo0, lo1, 0x88);
+        v[8 + j] = _mm512_shuffle_f32x4(lo0, lo1, 0xdd);
+        v[4 + j] = _mm512_shuffle_f32x4(hi0, hi1, 0x88);
+        v[12 + j] = _mm512_shuffle_f32x4(hi0, hi1, 0xdd);
+    }
+}
+
+#endif
