@@ -34,13 +34,16 @@ INLINE void measure(struct extent *e, __m512 v)
     e->sum = _mm512_add_ps(e->sum, v);
 }
 
-/* Row i of the facts but for rest2; returns 1 / scale, or 0. */
-INLINE float measure_row(const float *row, size_t dim, __m512 offset, bool whole, pm_simd_codes *facts, size_t i)
+/* Row i of the facts but for rest2; returns 1 / scale, or 0. What lies `ahead` bytes behind is asked for meanwhile. */
+INLINE float measure_row(const float *row, size_t dim, size_t ahead, __m512 offset, bool whole, pm_simd_codes *facts,
+                         size_t i)
 {
     const __m512 zero = _mm512_setzero_ps();
     struct extent a = {zero, zero, zero}, b = a;
     size_t d = 0;
     for (; d + 2 * W <= dim; d += 2 * W) {
+        ask_for(row + d, ahead);
+        ask_for(row + d + W, ahead);
         measure(&a, _mm512_sub_ps(_mm512_loadu_ps(row + d), offset));
         measure(&b, _mm512_sub_ps(_mm512_loadu_ps(row + d + W), offset));
     }
@@ -79,12 +82,13 @@ static void pack_codes(const float *const *rows, size_t n, size_t dim, float off
                        pm_simd_codes *facts)
 {
     const __m512 off = _mm512_set1_ps(offset);
+    const size_t ahead = n > 8 ? 2 * next_block(rows) : 0;
     for (size_t i = 0; i < n; i += W) {
         const size_t here = n - i < W ? n - i : W;
         float inverse[W];
         __m512 rest[W];
         for (size_t r = 0; r < here; r++) {
-            inverse[r] = measure_row(rows[i + r], dim, off, whole, facts, i + r);
+            inverse[r] = measure_row(rows[i + r], dim, ahead, off, whole, facts, i + r);
             rest[r] = _mm512_setzero_ps();
         }
         for (size_t d = 0; d < dim; d += 64) {
@@ -106,6 +110,13 @@ static void pack_codes(const float *const *rows, size_t n, size_t dim, float off
 }
 
 /* ---- products ---- */
+
+/* Assembler, as gcc 12 moves each accumulator to another register and back around the intrinsic. */
+INLINE __m512i add_products(__m512i sum, __m512i codes, __m512i bytes)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(bytes));
+    return sum;
+}
 
 /* Bits of 16 rows from row i on that are below. */
 INLINE uint64_t below(__m512i sum, const pm_simd_limit *limit, const pm_simd_bounds *rows, size_t i)
@@ -143,7 +154,7 @@ static void codes_not_below(const int8_t *queries, size_t stride, size_t nquerie
                 const __m512i y = _mm512_set1_epi32(four);
                 UNROLL
                 for (size_t v = 0; v < 4; v++)
-                    sum[c * 4 + v] = _mm512_dpbusd_epi32(sum[c * 4 + v], x[v], y);
+                    sum[c * 4 + v] = add_products(sum[c * 4 + v], x[v], y);
             }
         }
         UNROLL
