@@ -44,11 +44,12 @@ typedef struct pomai_collection_options {
     uint64_t dim; /* 1 to POMAI_MAX_DIM */
     pomai_metric metric;
     pomai_id_kind id_kind;
-    uint64_t ttl_ns; /* rows that are put without an expiry vanish so long after their commit stamp; 0: never */
+    uint64_t ttl_ns;   /* rows that are put without an expiry vanish so long after their commit stamp; 0: never */
+    pomai_dtype dtype; /* of the vectors as they are stored; 0: float32 */
 } pomai_collection_options;
 #define POMAI_COLLECTION_OPTIONS_INIT                                                                                  \
     {                                                                                                                  \
-        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64, 0                                          \
+        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64, 0, POMAI_DTYPE_FLOAT32                     \
     }
 
 typedef struct pomai_write_options {

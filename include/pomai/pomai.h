@@ -73,8 +73,8 @@ POMAI_API pomai_status pomai_collection_create(pomai_db *db, const char *name, c
 /* Opens a collection; POMAI_ENOTFOUND if there is none. */
 POMAI_API pomai_status pomai_collection_open(pomai_db *db, const char *name, pomai_collection **collection,
                                              pomai_error *err);
-/* The collection `default`, which the first put to it makes (dimension and kind of id from the data, metric L2) unless
- * pomai_collection_create made it before.
+/* The collection `default`, which the first put to it makes (dimension, kind of id and type of the vectors from the
+ * data, metric L2) unless pomai_collection_create made it before.
  * Belongs to the database; not to be closed. */
 POMAI_API pomai_collection *pomai_default(pomai_db *db);
 POMAI_API void pomai_collection_close(pomai_collection *collection);
@@ -84,6 +84,8 @@ POMAI_API pomai_status pomai_collection_drop(pomai_db *db, const char *name, pom
 POMAI_API pomai_status pomai_collection_list(pomai_db *db, char ***names, size_t *count, pomai_error *err);
 POMAI_API pomai_status pomai_collection_get_info(pomai_collection *collection, pomai_collection_info *info,
                                                  pomai_error *err);
+/* The type of its vectors, at once: no row is counted. 0: `default`, before its first put; or it was dropped. */
+POMAI_API pomai_dtype pomai_collection_dtype(pomai_collection *collection);
 
 /* ---- writing ---- */
 
@@ -104,12 +106,13 @@ POMAI_API pomai_status pomai_wait(pomai_ticket *ticket, uint64_t timeout_us, pom
 /* Frees a ticket; waits for it first if it is not done, because the batch's memory is in use until then. */
 POMAI_API void pomai_ticket_free(pomai_ticket *ticket);
 
-/* Reserves a block of rows x dim floats, 64-byte aligned and zeroed, that becomes the engine's own storage at
- * pomai_commit without a copy. For collections of u64 ids; ids are assigned at commit. */
+/* Reserves a block of rows x dim elements of the collection's type (float32 for `default` before its first put),
+ * 64-byte aligned and zeroed, that becomes the engine's own storage at pomai_commit without a copy. For collections of
+ * u64 ids; ids are assigned at commit. */
 POMAI_API pomai_status pomai_reserve(pomai_collection *collection, uint64_t rows, uint64_t dim, pomai_block **block,
                                      pomai_error *err);
 /* The block's vectors, row after row; NULL once committed. */
-POMAI_API float *pomai_block_vectors(pomai_block *block);
+POMAI_API void *pomai_block_vectors(pomai_block *block);
 /* Checks the block and puts it, like pomai_put. `documents` (one a row) may be NULL. When refused (NaN, zero vector,
  * busy), the block is as it was and may be mended and committed again; after POMAI_OK or POMAI_EUNKNOWN it is empty. */
 POMAI_API pomai_status pomai_commit(pomai_block *block, const pomai_bytes *documents,
@@ -143,7 +146,8 @@ POMAI_API pomai_status pomai_snapshot_open(pomai_db *db, pomai_snapshot **snapsh
 POMAI_API void pomai_snapshot_close(pomai_snapshot *snapshot);
 
 /* Two words that say the logical state of all collections, now or in a snapshot: names, and ids, vectors, documents,
- * commit stamps and expiry of all rows that are seen. Equal after any reopening, flush or compaction. */
+ * commit stamps and expiry of all rows that are seen. Equal after any reopening, flush or compaction. Vectors count as
+ * they are stored, and so does their type: float16 rows are not the float32 rows of the same values. */
 POMAI_API pomai_status pomai_digest(pomai_db *db, const pomai_snapshot *snapshot, uint64_t digest[2], pomai_error *err);
 
 /* ---- reading ---- */
@@ -159,7 +163,7 @@ POMAI_API int pomai_rows_found(const pomai_rows *rows, size_t i);
 POMAI_API uint64_t pomai_rows_id(const pomai_rows *rows, size_t i);
 /* The same as bytes; {NULL, 0} in a collection of u64 ids. */
 POMAI_API pomai_bytes pomai_rows_string_id(const pomai_rows *rows, size_t i);
-/* The vector of entry i, as it was put; NULL if not found, or not included in a scan. */
+/* The vector of entry i, as it is stored, in float32; NULL if not found, or not included in a scan. */
 POMAI_API const float *pomai_rows_vector(const pomai_rows *rows, size_t i);
 /* The document of entry i; {NULL, 0} if it has none or was not found. */
 POMAI_API pomai_bytes pomai_rows_document(const pomai_rows *rows, size_t i);

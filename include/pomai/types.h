@@ -9,7 +9,7 @@
 
 /* Limits. Anything beyond is refused with POMAI_ETOOBIG, POMAI_EDIM or POMAI_EID before anything is written. */
 #define POMAI_MAX_DIM         65536u              /* dimensions of a vector */
-#define POMAI_MAX_BATCH_BYTES (64u * 1024 * 1024) /* ids + vectors + documents of one put */
+#define POMAI_MAX_BATCH_BYTES (64u * 1024 * 1024) /* ids + vectors + documents of one put, as they are given */
 #define POMAI_MAX_STRING_ID   512u                /* bytes of a string id; at least 1 */
 #define POMAI_MAX_K           1000000u            /* neighbours of one query */
 #define POMAI_MAX_NAME        64u                 /* bytes of a collection's name */
@@ -35,6 +35,17 @@ typedef enum pomai_id_kind {
     POMAI_ID_U64 = 1,    /* 64-bit unsigned, given by the caller or assigned by the engine */
     POMAI_ID_STRING = 2, /* 1 to POMAI_MAX_STRING_ID bytes, compared byte by byte */
 } pomai_id_kind;
+
+/*
+ * The type of the elements of a collection's vectors, fixed when it is made: what a row takes in memory, in the log and
+ * in segments. Numbers are kept on disk. Queries are float32, and so are the vectors of every answer: both other types
+ * convert exactly, and distances are computed on the converted values.
+ */
+typedef enum pomai_dtype {
+    POMAI_DTYPE_FLOAT32 = 1, /* float: 4 bytes */
+    POMAI_DTYPE_FLOAT16 = 2, /* IEEE 754 half precision, as uint16_t: 2 bytes; up to 65504, 11 significant bits */
+    POMAI_DTYPE_INT8 = 3,    /* int8_t: 1 byte */
+} pomai_dtype;
 
 /*
  * What an acknowledged write survives.
@@ -67,16 +78,20 @@ typedef struct pomai_batch {
     size_t struct_size;
     uint64_t rows;
     uint64_t dim;
-    const float *vectors;          /* rows x dim, row after row */
+    const void *vectors;           /* rows x dim elements of `dtype`, row after row */
     const uint64_t *u64_ids;       /* rows ids, or NULL: assigned, consecutive, from 0 or above the largest put */
     const pomai_bytes *string_ids; /* rows ids, in a collection of string ids */
     const pomai_bytes *documents;  /* rows documents (opaque bytes; by convention JSON), or NULL; of 0 bytes: none */
     const uint64_t *expiry_ns;     /* rows times, ns since 1970, at which a row vanishes, 0: never; or NULL: after the
                                       collection's ttl_ns, if it has one */
+    /* Of `vectors`; 0: float32. float32 goes into any collection, float16 and int8 into one of the same type only. Into
+     * float16 it is rounded to nearest, ties to even; what would become infinite is refused. Into int8 only whole
+     * numbers from -128 to 127 go. */
+    pomai_dtype dtype;
 } pomai_batch;
 #define POMAI_BATCH_INIT                                                                                               \
     {                                                                                                                  \
-        sizeof(pomai_batch), 0, 0, NULL, NULL, NULL, NULL, NULL                                                        \
+        sizeof(pomai_batch), 0, 0, NULL, NULL, NULL, NULL, NULL, POMAI_DTYPE_FLOAT32                                   \
     }
 
 /* What an acknowledged write got. */
@@ -122,6 +137,7 @@ typedef struct pomai_collection_info {
     pomai_id_kind id_kind;
     uint64_t ttl_ns; /* after which rows that were put without an expiry vanish; 0: never */
     uint64_t rows;   /* live rows at the time of the call */
+    pomai_dtype dtype;
 } pomai_collection_info;
 
 /* What opening found and did. Borrowed pointers live until the database is closed. */

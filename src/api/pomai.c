@@ -185,6 +185,7 @@ pomai_status pomai_collection_get_info(pomai_collection *collection, pomai_colle
         memcpy(info->name, "default", sizeof "default");
         info->metric = POMAI_METRIC_L2;
         info->id_kind = POMAI_ID_U64;
+        info->dtype = POMAI_DTYPE_FLOAT32;
         return POMAI_OK;
     }
     memcpy(info->name, coll->name, sizeof info->name);
@@ -193,7 +194,15 @@ pomai_status pomai_collection_get_info(pomai_collection *collection, pomai_colle
     info->metric = coll->metric;
     info->id_kind = coll->id_kind;
     info->ttl_ns = coll->ttl_ns;
+    info->dtype = coll->dtype;
     return pm_coll_live(collection->db, coll, &info->rows, err);
+}
+
+pomai_dtype pomai_collection_dtype(pomai_collection *collection)
+{
+    pm_coll *coll = NULL;
+    if (collection == NULL || pm_handle_coll(collection, &coll, NULL) != POMAI_OK || coll == NULL) return 0;
+    return coll->dtype;
 }
 
 /* ---- writing ---- */
@@ -267,7 +276,7 @@ pomai_status pomai_reserve(pomai_collection *collection, uint64_t rows, uint64_t
     return pm_db_reserve(collection, rows, dim, block, err);
 }
 
-float *pomai_block_vectors(pomai_block *block)
+void *pomai_block_vectors(pomai_block *block)
 {
     return block == NULL ? NULL : block->vectors;
 }

@@ -7,15 +7,15 @@
 typedef struct row {
     pm_id id;
     uint64_t stamp, expiry;
-    const float *vector;
+    const void *vector;
     pomai_bytes document;
 } row;
 
-static void add_row(uint64_t digest[2], const row *r, uint32_t dim)
+static void add_row(uint64_t digest[2], const row *r, size_t stride)
 {
     for (uint64_t seed = 1; seed <= 2; seed++) { /* two hashes that have nothing to do with each other */
         uint64_t h = pm_mix64(pm_id_hash(&r->id, seed) + seed);
-        h = pm_mix64(h ^ pm_hash_bytes(r->vector, dim * sizeof(float), seed));
+        h = pm_mix64(h ^ pm_hash_bytes(r->vector, stride, seed));
         h = pm_mix64(h ^ pm_hash_bytes(r->document.size > 0 ? r->document.data : "", r->document.size, seed));
         h = pm_mix64(h ^ pm_mix64(r->stamp + seed));
         h = pm_mix64(h ^ pm_mix64(r->expiry + seed));
@@ -23,7 +23,8 @@ static void add_row(uint64_t digest[2], const row *r, uint32_t dim)
     }
 }
 
-static void add_table(const pm_view *view, const pm_memtable *table, uint64_t visible, uint32_t dim, uint64_t digest[2])
+static void add_table(const pm_view *view, const pm_memtable *table, uint64_t visible, size_t stride,
+                      uint64_t digest[2])
 {
     const uint64_t chunks = table == NULL ? 0 : pm_memtable_visible_chunks(table, visible);
     for (uint64_t c = 0; c < chunks; c++) {
@@ -32,10 +33,10 @@ static void add_table(const pm_view *view, const pm_memtable *table, uint64_t vi
             if (!pm_chunk_row_visible(chunk, i, visible, view->now)) continue;
             row r = {.stamp = chunk->stamp,
                      .expiry = chunk->expiry == NULL ? 0 : chunk->expiry[i],
-                     .vector = chunk->vectors + (size_t)i * dim,
+                     .vector = pm_chunk_vector_at(chunk, i),
                      .document = pm_chunk_document(chunk, i)};
             pm_chunk_id(chunk, i, &r.id);
-            add_row(digest, &r, dim);
+            add_row(digest, &r, stride);
         }
     }
 }
@@ -43,9 +44,10 @@ static void add_table(const pm_view *view, const pm_memtable *table, uint64_t vi
 pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[2], pomai_error *err)
 {
     const pm_shown *shown = view->shown;
+    const size_t stride = (size_t)dim * pm_dtype_size(view->dtype);
     for (uint32_t s = 0; s < shown->shards; s++) {
-        add_table(view, shown->table[s].active, view->visible[s], dim, digest);
-        add_table(view, shown->table[s].frozen, view->visible[s], dim, digest);
+        add_table(view, shown->table[s].active, view->visible[s], stride, digest);
+        add_table(view, shown->table[s].frozen, view->visible[s], stride, digest);
     }
     for (uint32_t s = 0; s < shown->segments; s++) {
         pm_segment *segment = shown->segment[s];
@@ -55,10 +57,10 @@ pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[
             if (!pm_segment_row_seen(segment, i, view)) continue;
             row r = {.stamp = pm_segment_stamp(segment, i),
                      .expiry = pm_segment_first_expiry(segment) == 0 ? 0 : pm_segment_expiry(segment, i),
-                     .vector = pm_segment_vector(segment, i),
+                     .vector = pm_segment_vector_at(segment, i),
                      .document = pm_segment_document(segment, i)};
             pm_segment_id(segment, i, &r.id);
-            add_row(digest, &r, dim);
+            add_row(digest, &r, stride);
         }
     }
     return POMAI_OK;

@@ -35,7 +35,7 @@ static pomai_status find_all(const pm_view *view, const pomai_ids *ids, uint64_t
     return POMAI_OK;
 }
 
-static void copy_all(pomai_rows *rows, const pomai_ids *ids, const pm_where *at)
+static void copy_all(pomai_rows *rows, const pm_view *view, const pomai_ids *ids, const pm_where *at)
 {
     uint8_t *bytes = rows->bytes;
     for (size_t i = 0; i < rows->count; i++) {
@@ -43,7 +43,7 @@ static void copy_all(pomai_rows *rows, const pomai_ids *ids, const pm_where *at)
         id_at(ids, i, &id);
         pm_rows_set_id(rows, i, &id, &bytes);
         if (at[i].owner != NULL)
-            pm_rows_set(rows, i, &at[i], &bytes);
+            pm_rows_set(rows, i, view, &at[i], &bytes);
         else
             memset(rows->vectors + i * rows->dim, 0, rows->dim * sizeof(float));
     }
@@ -69,7 +69,7 @@ pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t di
                                  .id_kind = ids->u64 != NULL ? POMAI_ID_U64 : POMAI_ID_STRING};
     pomai_rows *rows = status == POMAI_OK ? pm_rows_make(&shape) : NULL;
     if (rows != NULL)
-        copy_all(rows, ids, at);
+        copy_all(rows, view, ids, at);
     else if (status == POMAI_OK)
         status = pm_fail(err, POMAI_ENOMEM, "no memory to fetch %zu rows", ids->count);
     if (at != few) pm_free(at);

@@ -60,7 +60,7 @@ typedef struct pm_rows_shape {
 pomai_rows *pm_rows_make(const pm_rows_shape *shape);
 void pm_rows_set_id(pomai_rows *rows, size_t i, const pm_id *id, uint8_t **bytes);
 /* All but the id. A row of a segment was checked. */
-void pm_rows_set(pomai_rows *rows, size_t i, const pm_where *at, uint8_t **bytes);
+void pm_rows_set(pomai_rows *rows, size_t i, const pm_view *view, const pm_where *at, uint8_t **bytes);
 void pm_rows_free(pomai_rows *rows);
 
 pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool, const pm_view *view,
@@ -72,7 +72,7 @@ void pm_result_free(pomai_result *result);
 /* ids were checked to be of the collection's kind; `seed` is that of the segments' hashes. */
 pomai_status pm_query_get(const pm_view *view, const pomai_ids *ids, uint32_t dim, uint64_t seed, pomai_rows **out,
                           pomai_error *err);
-/* Two sums over all rows that the view shows; neither order nor place of a row counts. */
+/* Two sums over all rows that the view shows; neither order nor place of a row counts. Vectors count as stored. */
 pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[2], pomai_error *err);
 
 /* scan.c: a walk over all rows of a view. It holds what the view lists, so it needs no epoch once it is open. */

@@ -61,21 +61,18 @@ void pm_rows_set_id(pomai_rows *rows, size_t i, const pm_id *id, uint8_t **bytes
         rows->string_ids[i] = keep((pomai_bytes){id->bytes, id->size}, bytes);
 }
 
-void pm_rows_set(pomai_rows *rows, size_t i, const pm_where *at, uint8_t **bytes)
+void pm_rows_set(pomai_rows *rows, size_t i, const pm_view *view, const pm_where *at, uint8_t **bytes)
 {
-    const float *vector;
     if (pm_where_chunk(at->owner)) {
         const pm_chunk *chunk = at->owner;
         rows->stamps[i] = chunk->stamp;
         rows->expiries[i] = chunk->expiry == NULL ? 0 : chunk->expiry[at->row];
-        vector = chunk->vectors + (size_t)at->row * rows->dim;
     } else {
         rows->stamps[i] = pm_segment_stamp(at->owner, at->row);
         if (pm_segment_first_expiry(at->owner) != 0) rows->expiries[i] = pm_segment_expiry(at->owner, at->row);
-        vector = pm_segment_vector(at->owner, at->row);
     }
     rows->found[i] = 1;
-    if (rows->vectors != NULL) memcpy(rows->vectors + i * rows->dim, vector, rows->dim * sizeof(float));
+    if (rows->vectors != NULL) pm_where_vector(view, at->owner, at->row, rows->dim, rows->vectors + i * rows->dim);
     if (rows->documents != NULL) rows->documents[i] = keep(pm_where_document(at), bytes);
 }
 

@@ -160,7 +160,7 @@ pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_
             pm_id id;
             pm_where_id(&b.row[i], &id);
             pm_rows_set_id(rows, i, &id, &bytes);
-            pm_rows_set(rows, i, &b.row[i], &bytes);
+            pm_rows_set(rows, i, &scan->view, &b.row[i], &bytes);
         }
         if (rows == NULL) status = no_memory(&b, err);
         *out = rows;

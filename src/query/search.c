@@ -102,6 +102,7 @@ typedef struct scan {
     uint32_t queries;
     pm_flat_group *group;
     pm_flat_tile tile;
+    float *decoded; /* PM_FLAT_TILE rows, in the cell's memory; NULL: what is stored is float32 */
 } scan;
 
 /* The deadline has passed, or the caller wants no answer any more. */
@@ -123,10 +124,19 @@ static bool offer_tile(scan *s)
     return !s->c->cut;
 }
 
-static bool offer_row(scan *s, const void *owner, uint32_t row, const float *vector)
+/* Row n of the tile as float32; apart, so that who needs none of it does not pay for it. */
+static __attribute__((noinline)) const float *decode(scan *s, size_t n, const void *stored)
+{
+    const size_t dim = s->g->search->dim;
+    float *to = s->decoded + n * dim;
+    pm_convert_row(s->g->view->convert, s->g->view->dtype, stored, dim, to);
+    return to;
+}
+
+static bool offer_row(scan *s, const void *owner, uint32_t row, const void *stored)
 {
     size_t n = s->tile.n++;
-    s->tile.vector[n] = vector;
+    s->tile.vector[n] = s->decoded == NULL ? stored : decode(s, n, stored);
     s->tile.owner[n] = owner;
     s->tile.row[n] = row;
     return s->tile.n < PM_FLAT_TILE || offer_tile(s);
@@ -136,10 +146,9 @@ static bool offer_row(scan *s, const void *owner, uint32_t row, const float *vec
 static bool scan_chunk(scan *s, const pm_chunk *chunk, uint64_t visible, uint32_t from, uint32_t to)
 {
     const bool some_unseen = chunk->expiry != NULL || atomic_load_explicit(&chunk->ended, memory_order_acquire) != 0;
-    const size_t dim = s->g->search->dim;
     for (uint32_t row = from; row < to; row++) {
         if (some_unseen && !pm_chunk_row_visible(chunk, row, visible, s->g->view->now)) continue;
-        if (!offer_row(s, chunk, row, chunk->vectors + row * dim)) return false;
+        if (!offer_row(s, chunk, row, pm_chunk_vector_at(chunk, row))) return false;
     }
     return true;
 }
@@ -148,7 +157,7 @@ static bool scan_segment(scan *s, const source *from, uint64_t first, uint64_t e
 {
     pm_segment *segment = from->segment;
     const pm_view *view = s->g->view;
-    const size_t dim = s->g->search->dim;
+    const uint64_t stride = segment->stride;
     for (uint64_t row = first; row < end;) {
         const uint64_t stop = pm_min_u64(end, (row / CHECK_ROWS + 1) * CHECK_ROWS);
         pomai_error error;
@@ -160,8 +169,8 @@ static bool scan_segment(scan *s, const source *from, uint64_t first, uint64_t e
         while (row < stop) {
             const uint64_t word_end = pm_min_u64(stop, (row / 64 + 1) * 64);
             const bool all = from->plain && pm_segment_ended_word(segment, row / 64) == 0;
-            const float *vector = pm_segment_vector(segment, row);
-            for (; row < word_end; row++, vector += dim) {
+            const uint8_t *vector = pm_segment_vector_at(segment, row);
+            for (; row < word_end; row++, vector += stride) {
                 if (!all && !pm_segment_row_seen(segment, row, view)) continue;
                 if (!offer_row(s, segment, (uint32_t)row, vector)) return false;
             }
@@ -199,12 +208,15 @@ static void work_on_cell(void *context, uint32_t piece)
     scan s = {.g = g, .c = c, .queries = queries_of(g, group)};
     const size_t group_size = pm_flat_group_size(g->simd, s.queries, search->dim);
     void *memory = group_size > 0 ? pm_malloc_aligned(64, group_size) : NULL;
-    c->memory = pm_malloc_aligned(64, s.queries * g->query_size);
+    const bool decodes = g->view->dtype != POMAI_DTYPE_FLOAT32;
+    const size_t heaps = s.queries * g->query_size; /* a multiple of 64 */
+    c->memory = pm_malloc_aligned(64, heaps + (decodes ? PM_FLAT_TILE * (size_t)search->dim * sizeof(float) : 0));
     if (c->memory == NULL || memory == NULL) {
         pm_free(memory);
         c->failed = true;
         return;
     }
+    if (decodes) s.decoded = (float *)(void *)((uint8_t *)c->memory + heaps);
     for (uint32_t i = 0; i < s.queries; i++) {
         const float *vector = search->vectors + ((size_t)group * g->group_queries + i) * search->dim;
         s.heaps[i] = pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
@@ -350,8 +362,9 @@ static pomai_bytes keep_bytes(uint8_t **to, const void *from, size_t size)
     return kept;
 }
 
-static void copy_hit(const pm_search *search, pomai_result *r, size_t at, const pm_flat_hit *hit, uint8_t **bytes)
+static void copy_hit(const grid *g, pomai_result *r, size_t at, const pm_flat_hit *hit, uint8_t **bytes)
 {
+    const size_t dim = g->search->dim;
     r->distances[at] = hit->distance;
     if (r->u64_ids != NULL)
         r->u64_ids[at] = hit->id.u64;
@@ -361,12 +374,7 @@ static void copy_hit(const pm_search *search, pomai_result *r, size_t at, const 
         pomai_bytes document = document_of(hit);
         r->documents[at] = keep_bytes(bytes, document.data, document.size);
     }
-    if (r->vectors != NULL) {
-        const pm_chunk *chunk = hit->owner;
-        const float *vector = pm_where_chunk(hit->owner) ? chunk->vectors + (size_t)hit->row * search->dim
-                                                         : pm_segment_vector(hit->owner, hit->row);
-        memcpy(r->vectors + at * search->dim, vector, search->dim * sizeof(float));
-    }
+    if (r->vectors != NULL) pm_where_vector(g->view, hit->owner, hit->row, dim, r->vectors + at * dim);
 }
 
 /* Merges the runs of each group into its first cell. */
@@ -453,7 +461,7 @@ static pomai_status collect(const grid *g, pomai_result **out, pomai_error *err)
         const answer *a = &answers[q];
         r->first[q] = at;
         for (size_t h = 0; h < a->n; h++)
-            copy_hit(search, r, at++, &a->hit[h], &to);
+            copy_hit(g, r, at++, &a->hit[h], &to);
         r->verdicts[q] = judge(search, a->n, a->cell->scanned, rows, a->cell->cut);
     }
     if (r != NULL) r->first[search->queries] = at;

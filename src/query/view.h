@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/epoch.h"
+#include "simd/convert.h"
 #include "storage/memtable/memtable.h"
 #include "storage/segment/segment.h"
 
@@ -35,6 +36,8 @@ typedef struct pm_view {
     const pm_shown *shown; /* NULL: the collection does not exist yet */
     uint64_t visible[PM_MAX_SHARDS];
     uint64_t now;
+    pomai_dtype dtype; /* of the collection's vectors */
+    const pm_convert *convert;
 } pm_view;
 
 /* A row in a view: of a chunk or a segment, whose first member is its pm_rows_kind. */
@@ -60,6 +63,18 @@ static inline void pm_where_id(const pm_where *at, pm_id *id)
         pm_chunk_id(at->owner, at->row, id);
     else
         pm_segment_id(at->owner, at->row, id);
+}
+
+/* As it is stored. A row of a segment was checked. */
+static inline const void *pm_where_stored(const void *owner, uint32_t row)
+{
+    return pm_where_chunk(owner) ? pm_chunk_vector_at(owner, row) : pm_segment_vector_at(owner, row);
+}
+
+/* The same as float32, copied. */
+static inline void pm_where_vector(const pm_view *view, const void *owner, uint32_t row, size_t dim, float *out)
+{
+    pm_convert_row(view->convert, view->dtype, pm_where_stored(owner, row), dim, out);
 }
 
 /* Whether the reader sees a row of a segment; its LSN, shard and expiry columns were checked. */

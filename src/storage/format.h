@@ -36,10 +36,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are l
 /* What a reader of the manifest must know. */
 #define PM_FEATURE_SEGMENTS ((uint64_t)1) /* rows outside of the log, or a log without its begin */
 #define PM_FEATURE_EXPIRY   ((uint64_t)2) /* a collection whose rows end by themselves */
-#define PM_FEATURES_KNOWN   (PM_FEATURE_SEGMENTS | PM_FEATURE_EXPIRY)
+#define PM_FEATURE_DTYPE    ((uint64_t)4) /* a collection whose vectors are not float32 */
+#define PM_FEATURES_KNOWN   (PM_FEATURE_SEGMENTS | PM_FEATURE_EXPIRY | PM_FEATURE_DTYPE)
 
 enum { PM_OP_PUT = 1, PM_OP_DELETE = 2, PM_OP_ABORT = 3 };
-enum { PM_DTYPE_NONE = 0, PM_DTYPE_F32 = 1 };
+enum { PM_DTYPE_NONE = 0 }; /* of a record without vectors; else pomai_dtype */
 enum { PM_REC_IDS_ARE_RANGE = 1, PM_REC_HAS_DOCUMENTS = 2, PM_REC_HAS_EXPIRY = 4, PM_REC_FLAGS_KNOWN = 7 };
 
 typedef struct pm_wal_header {
@@ -225,7 +226,8 @@ typedef struct pm_segment_header {
     uint32_t buffers;
     uint32_t block_bytes;
     uint64_t blocks;
-    uint8_t zero[112];
+    uint32_t dtype; /* 0: float32; else pomai_dtype, but not float32 */
+    uint8_t zero[108];
 } pm_segment_header;
 
 typedef struct pm_segment_shard_range {
@@ -408,7 +410,8 @@ PM_AT(pm_segment_header, files, 124);
 PM_AT(pm_segment_header, buffers, 128);
 PM_AT(pm_segment_header, block_bytes, 132);
 PM_AT(pm_segment_header, blocks, 136);
-PM_AT(pm_segment_header, zero, 144);
+PM_AT(pm_segment_header, dtype, 144);
+PM_AT(pm_segment_header, zero, 148);
 
 PM_SIZE(pm_segment_shard_range, 24);
 PM_AT(pm_segment_shard_range, min_lsn, 8);

@@ -4,6 +4,7 @@
 #define PM_STORAGE_ROW_H
 
 #include "base/base.h"
+#include "base/dtype.h"
 
 /* The end of a version that has none. A reader at LSN v sees begin <= v < end. */
 #define PM_NO_END UINT64_MAX

@@ -108,7 +108,7 @@ static void test_refused_first_put(void **state)
     batch.dim = POMAI_MAX_DIM + 1u;
     assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EDIM, "65537");
     assert_ok(pomai_reserve(coll, 1, 3, &block, &err));
-    pomai_block_vectors(block)[2] = INFINITY;
+    ((float *)pomai_block_vectors(block))[2] = INFINITY;
     assert_refused(pomai_commit(block, NULL, NULL, NULL, &err), POMAI_ENOTFINITE, NULL);
     pomai_block_free(block);
     pomai_ids list = {2, ids, NULL};

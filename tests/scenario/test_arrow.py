@@ -43,7 +43,10 @@ def check_pyarrow(directory, rows):
         before = pyarrow.total_allocated_bytes()
         reader = pyarrow.ipc.open_file(source)
         same("batches", reader.num_record_batches, 1)
-        same("version", reader.schema.field("vector").type.list_size, len(rows[0]["vector"]))
+        dtype = json.loads((directory / "stats.json").read_text())["dtype"]
+        item = {"float32": pyarrow.float32(), "float16": pyarrow.float16(), "int8": pyarrow.int8()}[dtype]
+        same("type of vector", reader.schema.field("vector").type,
+             pyarrow.list_(pyarrow.field("item", item, False), len(rows[0]["vector"])))
         batch = reader.get_batch(0)
         same("bytes copied from the map", pyarrow.total_allocated_bytes() - before, 0)
         batch.validate(full=True)
@@ -60,7 +63,7 @@ def check_pyarrow(directory, rows):
         same("has expiry", "expiry" in batch.schema.names, any(expiry))
         if any(expiry):
             same("expiry", nanoseconds(batch["expiry"]), expiry)
-        same("vector", batch["vector"].to_pylist(), [r["vector"] for r in rows])
+        same("vector", [[float(x) for x in v] for v in batch["vector"].to_pylist()], [r["vector"] for r in rows])
         for column in batch.columns:
             for buffer in column.buffers():
                 same("alignment", buffer is None or buffer.size == 0 or buffer.address % 64 == 0, True)

@@ -472,7 +472,7 @@ static void test_newer_format(void **state)
     /* A feature that a reader must know, and one that it may pass over. */
     struct file *manifest = find_file("/MANIFEST-");
     const uint8_t features = manifest->bytes[offsetof(pm_manifest_header, incompatible)];
-    manifest->bytes[offsetof(pm_manifest_header, incompatible)] = features | 4;
+    manifest->bytes[offsetof(pm_manifest_header, incompatible)] = (uint8_t)(features | (PM_FEATURES_KNOWN + 1));
     seal(manifest->bytes, manifest->size);
     restore(manifest);
     assert_open_gives(box, POMAI_EFORMAT);

@@ -137,7 +137,7 @@ static void test_blocks(void **state)
     assert_refused(pomai_reserve(coll, UINT64_MAX / 2, DIM, &block, &err), POMAI_ETOOBIG, "split");
     assert_ok(pomai_reserve(coll, 1, DIM, &block, &err));
     assert_refused(pomai_commit(block, NULL, NULL, NULL, &err), POMAI_EZEROVEC, "zero vector");
-    pomai_block_vectors(block)[0] = 1;
+    *(float *)pomai_block_vectors(block) = 1;
     const pomai_bytes nothing = {NULL, 5}, endless = {"x", SIZE_MAX};
     assert_refused(pomai_commit(block, &nothing, NULL, NULL, &err), POMAI_EINVAL, "no data");
     assert_refused(pomai_commit(block, &endless, NULL, NULL, &err), POMAI_ETOOBIG, "split");

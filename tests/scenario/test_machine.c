@@ -209,7 +209,7 @@ static void many_parts(void *arg)
     CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
     CHECK(s, pomai_reserve(pomai_default(s->db), MOST_ROWS, 1, &block, &s->err) == POMAI_OK);
     for (uint32_t i = 0; i < MOST_ROWS; i++)
-        pomai_block_vectors(block)[i] = (float)i;
+        ((float *)pomai_block_vectors(block))[i] = (float)i;
     CHECK(s, pomai_commit(block, NULL, NULL, &ack, &s->err) == POMAI_OK);
     pomai_block_free(block);
     CHECK(s, ack.parts > PM_JOB_SPANS && ack.rows == MOST_ROWS);

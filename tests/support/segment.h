@@ -17,7 +17,7 @@ typedef struct seg_source {
     unsigned flags;
     uint64_t paced;
     /* of the row given last */
-    float *vector;
+    void *vector;
     uint8_t id[POMAI_MAX_STRING_ID], document[256];
 } seg_source;
 
@@ -66,9 +66,22 @@ static inline uint64_t seg_stamp(uint64_t i)
     return 1700000000000000000u + i * 1000;
 }
 
-static inline float seg_component(uint64_t i, uint32_t d)
+/* Of any type of vectors, and exactly. */
+static inline float seg_component(const seg_source *s, uint64_t i, uint32_t d)
 {
+    if (s->place.dtype == POMAI_DTYPE_INT8) return (float)((i * 31 + d * 7) % 256) - 128;
     return (float)((i * 31 + d * 7) % 2039) / 16 - 60;
+}
+
+static inline void seg_put_component(const seg_source *s, uint64_t i, uint32_t d)
+{
+    const float value = seg_component(s, i, d);
+    if (s->place.dtype == POMAI_DTYPE_INT8)
+        ((int8_t *)s->vector)[d] = (int8_t)value;
+    else if (s->place.dtype == POMAI_DTYPE_FLOAT16)
+        ((uint16_t *)s->vector)[d] = pm_f32_to_f16(value);
+    else
+        ((float *)s->vector)[d] = value;
 }
 
 static inline pomai_status seg_row(void *context, uint64_t i, uint32_t columns, pm_segment_row *row, pomai_error *err)
@@ -83,7 +96,7 @@ static inline pomai_status seg_row(void *context, uint64_t i, uint32_t columns, 
     row->stamp = seg_stamp(i);
     row->expiry = seg_expiry(s, i);
     for (uint32_t d = 0; d < s->place.dim; d++)
-        s->vector[d] = seg_component(i, d);
+        seg_put_component(s, i, d);
     row->vector = s->vector;
     row->document = (pomai_bytes){s->document, seg_document(s, i, s->document)};
     if (row->document.size == 0) row->document.data = NULL;
@@ -103,6 +116,7 @@ static inline seg_source seg_source_make(const pm_os *os, const char *dir, pomai
     seg_source s = {.rows = rows, .distinct = rows, .flags = flags};
     s.place = (pm_segment_place){.os = os, .dir = dir, .uuid = {1, 2, 3}, .collection = 5, .dim = dim, .shards = 4};
     s.place.id_kind = kind;
+    s.place.dtype = POMAI_DTYPE_FLOAT32;
     s.place.number = 9;
     s.vector = malloc(dim * sizeof(float));
     if (s.vector == NULL) abort();
@@ -125,7 +139,8 @@ static inline bool seg_same(seg_source *s, const pm_segment *segment, uint64_t i
     pomai_bytes document = pm_segment_document(segment, i);
     bool same = pm_segment_shard(segment, i) == want.shard && pm_segment_lsn(segment, i) == want.lsn &&
                 pm_segment_stamp(segment, i) == want.stamp && pm_segment_expiry(segment, i) == want.expiry;
-    same = same && memcmp(pm_segment_vector(segment, i), want.vector, s->place.dim * sizeof(float)) == 0;
+    same = same &&
+           memcmp(pm_segment_vector_at(segment, i), want.vector, s->place.dim * pm_dtype_size(s->place.dtype)) == 0;
     same = same && (id.bytes == NULL) == (want.id.bytes == NULL) && id.u64 == want.id.u64 && id.size == want.id.size;
     if (same && id.bytes != NULL) same = memcmp(id.bytes, want.id.bytes, id.size) == 0;
     same = same && document.size == want.document.size;

@@ -32,7 +32,7 @@ static int print_rows(seg_source *s, const char *path)
             print_bytes(to, "id", row.id.bytes, row.id.size);
         print_bytes(to, "document", row.document.data, row.document.size);
         for (uint32_t d = 0; d < s->place.dim; d++)
-            fprintf(to, "%s%.9g", d == 0 ? ", \"vector\": [" : ", ", (double)row.vector[d]);
+            fprintf(to, "%s%.9g", d == 0 ? ", \"vector\": [" : ", ", (double)seg_component(s, i, d));
         fprintf(to, "]}\n");
     }
     return fclose(to);
@@ -44,14 +44,19 @@ int main(int argc, char **argv)
         pomai_id_kind kind;
         uint32_t rows, dim;
         unsigned flags;
+        pomai_dtype dtype; /* 0: float32 */
     } cases[] = {
-        {POMAI_ID_U64, 1, 1, 0},
-        {POMAI_ID_U64, 1000, 3, SEG_EXPIRY},
-        {POMAI_ID_U64, 2000, 128, SEG_DOCUMENTS},
-        {POMAI_ID_STRING, 1, 4100, SEG_DOCUMENTS},
-        {POMAI_ID_STRING, 999, 2, 0},
-        {POMAI_ID_STRING, 3000, 17, SEG_EXPIRY | SEG_DOCUMENTS},
-        {POMAI_ID_STRING, 65, 5, SEG_RAW_IDS | SEG_RAW_DOCUMENTS | SEG_DOCUMENTS | SEG_EXPIRY},
+        {POMAI_ID_U64, 1, 1, 0, 0},
+        {POMAI_ID_U64, 1000, 3, SEG_EXPIRY, 0},
+        {POMAI_ID_U64, 2000, 128, SEG_DOCUMENTS, 0},
+        {POMAI_ID_STRING, 1, 4100, SEG_DOCUMENTS, 0},
+        {POMAI_ID_STRING, 999, 2, 0, 0},
+        {POMAI_ID_STRING, 3000, 17, SEG_EXPIRY | SEG_DOCUMENTS, 0},
+        {POMAI_ID_STRING, 65, 5, SEG_RAW_IDS | SEG_RAW_DOCUMENTS | SEG_DOCUMENTS | SEG_EXPIRY, 0},
+        {POMAI_ID_U64, 1, 1, 0, POMAI_DTYPE_FLOAT16},
+        {POMAI_ID_U64, 1001, 67, SEG_EXPIRY | SEG_DOCUMENTS, POMAI_DTYPE_FLOAT16},
+        {POMAI_ID_STRING, 333, 5, 0, POMAI_DTYPE_INT8},
+        {POMAI_ID_U64, 1001, 67, SEG_EXPIRY | SEG_DOCUMENTS, POMAI_DTYPE_INT8},
     };
     if (argc != 2) return 2;
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -61,6 +66,7 @@ int main(int argc, char **argv)
         snprintf(dir, sizeof dir, "%s/%u", argv[1], i);
         snprintf(rows, sizeof rows, "%s/%u.rows", argv[1], i);
         seg_source s = seg_source_make(pm_os_posix(), dir, cases[i].kind, cases[i].rows, cases[i].dim, cases[i].flags);
+        if (cases[i].dtype != 0) s.place.dtype = cases[i].dtype;
         if (seg_make(&s, &entry, &err) != POMAI_OK) {
             fprintf(stderr, "%s\n", err.message);
             return 1;

@@ -44,13 +44,18 @@ enum { SEED = 99, ROOM = 1 << 14 };
     .vectors_len = (vectors), .documents_len = (documents)
 #define PUT(ids, kind, flag, documents)                                                                                \
     {                                                                                                                  \
-        BASE(PM_OP_PUT, 2, ids, 32, documents), .dtype = PM_DTYPE_F32, .dim = 4, .id_kind = (kind), .flags = (flag)    \
+        BASE(PM_OP_PUT, 2, ids, 32, documents), .dtype = POMAI_DTYPE_FLOAT32, .dim = 4, .id_kind = (kind),             \
+                                                .flags = (flag)                                                        \
     }
 static const pm_rec_header put = PUT(8, POMAI_ID_U64, PM_REC_IDS_ARE_RANGE, 0);
 static const pm_rec_header put_strings = PUT(16, POMAI_ID_STRING, 0, 0);
 static const pm_rec_header put_documents = PUT(8, POMAI_ID_U64, PM_REC_IDS_ARE_RANGE | PM_REC_HAS_DOCUMENTS, 16);
-static const pm_rec_header put_all = {BASE(PM_OP_PUT, 2, 8, 32, 16), .dtype = PM_DTYPE_F32,       .dim = 4,
-                                      .id_kind = POMAI_ID_U64,       .flags = PM_REC_FLAGS_KNOWN, .expiry_len = 16};
+static const pm_rec_header put_all = {BASE(PM_OP_PUT, 2, 8, 32, 16), .dtype = POMAI_DTYPE_FLOAT32, .dim = 4,
+                                      .id_kind = POMAI_ID_U64,       .flags = PM_REC_FLAGS_KNOWN,  .expiry_len = 16};
+static const pm_rec_header put_half = {BASE(PM_OP_PUT, 2, 8, 16, 0), .dtype = POMAI_DTYPE_FLOAT16, .dim = 4,
+                                       .id_kind = POMAI_ID_U64, .flags = 1};
+static const pm_rec_header put_bytes = {BASE(PM_OP_PUT, 2, 8, 14, 0), .dtype = POMAI_DTYPE_INT8, .dim = 7,
+                                        .id_kind = POMAI_ID_U64, .flags = 1};
 static const pm_rec_header delete_list = {BASE(PM_OP_DELETE, 2, 16, 0, 0), .id_kind = POMAI_ID_U64};
 static const pm_rec_header abort_record = {BASE(PM_OP_ABORT, 0, 0, 0, 0)};
 
@@ -68,6 +73,8 @@ static const struct shape shapes[] = {
     {"a put of strings", true, &put_strings, {{0}}, {0, 1, 4, 0x61626364}, {0}},
     {"a put with documents", true, &put_documents, {{0}}, {1}, {0, 0, 4, 5}},
     {"a put with expiry and documents", true, &put_all, {{0}}, {1}, {0, 0, 4, 5}},
+    {"a put of float16", true, &put_half, {{0}}, {1}, {0}},
+    {"a put of int8", true, &put_bytes, {{0}}, {1}, {0}},
     {"a delete", true, &delete_list, {{0}}, {1}, {0}},
     {"an abort", true, &abort_record, {{0}}, {0}, {0}},
     {"version", false, &put, {{R(version), 2}}, {1}, {0}},
@@ -94,6 +101,13 @@ static const struct shape shapes[] = {
     {"put of no rows", false, &put, {{R(rows), 0}}, {1}, {0}},
     {"put of too many rows", false, &put, {{R(rows), MOST_ROWS}}, {1}, {0}},
     {"put without type", false, &put, {{R(dtype), 0}}, {1}, {0}},
+    {"put of no type that is known", false, &put, {{R(dtype), 4}}, {1}, {0}},
+    {"put of float32 called float16", false, &put, {{R(dtype), 2}}, {1}, {0}},
+    {"put of float16 called float32", false, &put_half, {{R(dtype), 1}}, {1}, {0}},
+    {"put of float16 called int8", false, &put_half, {{R(dtype), 3}}, {1}, {0}},
+    {"put of int8 called float16", false, &put_bytes, {{R(dtype), 2}}, {1}, {0}},
+    {"put of int8 called the last type", false, &put_bytes, {{R(dtype), 255}}, {1}, {0}},
+    {"put of int8, one byte more", false, &put_bytes, {{R(vectors_len), 15}}, {1}, {0}},
     {"put without dim", false, &put, {{R(dim), 0}}, {1}, {0}},
     {"put of large dim", false, &put, {{R(dim), POMAI_MAX_DIM + 1}}, {1}, {0}},
     {"put of other length", false, &put, {{R(dim), 5}}, {1}, {0}},
@@ -374,7 +388,7 @@ static const struct forgery catalogues[] = {
     {"length", POMAI_ECORRUPT, {{H(length), 1}}},
     {"format", POMAI_EFORMAT, {{H(format), PM_FORMAT + 1}}},
     {"older format", POMAI_EFORMAT, {{H(format), 1}}},
-    {"incompatible", POMAI_EFORMAT, {{H(incompatible), 7}}},
+    {"incompatible", POMAI_EFORMAT, {{H(incompatible), PM_FEATURES_KNOWN * 2 + 1}}},
     {"largest incompatible", POMAI_EFORMAT, {{H(incompatible), (uint64_t)1 << 63}}},
     {"segments unsaid", POMAI_ECORRUPT, {{H(incompatible), PM_FEATURE_EXPIRY}}},
     {"expiry unsaid", POMAI_ECORRUPT, {{H(incompatible), PM_FEATURE_SEGMENTS}}},
@@ -415,7 +429,12 @@ static const struct forgery catalogues[] = {
     {"large dim", POMAI_ECORRUPT, {{C(dim), POMAI_MAX_DIM + 1}}},
     {"metric 0", POMAI_ECORRUPT, {{C(metric), 0}}},
     {"metric 9", POMAI_ECORRUPT, {{C(metric), 9}}},
-    {"dtype", POMAI_ECORRUPT, {{C(dtype), 2}}},
+    {"dtype unsaid", POMAI_ECORRUPT, {{C(dtype), POMAI_DTYPE_FLOAT16}}},
+    {"dtype said", POMAI_OK, {{C(dtype), POMAI_DTYPE_FLOAT16}, {H(incompatible), PM_FEATURES_KNOWN}}},
+    {"dtype said, none there", POMAI_OK, {{H(incompatible), PM_FEATURES_KNOWN}}},
+    {"dtype 0", POMAI_ECORRUPT, {{C(dtype), 0}, {H(incompatible), PM_FEATURES_KNOWN}}},
+    {"dtype 4", POMAI_ECORRUPT, {{C(dtype), 4}, {H(incompatible), PM_FEATURES_KNOWN}}},
+    {"dtype 255", POMAI_ECORRUPT, {{C(dtype), 255}, {H(incompatible), PM_FEATURES_KNOWN}}},
     {"kind of id", POMAI_ECORRUPT, {{C(id_kind), 9}}},
     {"flags", POMAI_ECORRUPT, {{C(flags), 1}}},
     {"zero", POMAI_ECORRUPT, {{C(zero), 1}}},
@@ -461,7 +480,7 @@ static void make_catalogue(const struct box *b, pm_manifest *m)
                                                   .dim = 4,
                                                   .metric = POMAI_METRIC_L2,
                                                   .id_kind = POMAI_ID_U64,
-                                                  .dtype = PM_DTYPE_F32,
+                                                  .dtype = POMAI_DTYPE_FLOAT32,
                                                   .name_len = 2,
                                                   .ttl_ns = i};
     *m = (pm_manifest){.epoch = 1, .shards = 2, .next_collection = 3, .collections = 2, .entry = entry, .uuid = {7, 7}};

@@ -31,7 +31,7 @@ static void fill(pm_manifest *m, uint32_t collections)
                                             .dim = 4,
                                             .metric = POMAI_METRIC_L2,
                                             .id_kind = POMAI_ID_U64,
-                                            .dtype = PM_DTYPE_F32,
+                                            .dtype = POMAI_DTYPE_FLOAT32,
                                             .name_len = (uint8_t)n};
     }
 }
@@ -98,7 +98,7 @@ static void make_catalogue(pm_manifest *m, uint32_t shards, uint32_t collections
                                               .dim = 4 + i,
                                               .metric = POMAI_METRIC_L2,
                                               .id_kind = POMAI_ID_STRING,
-                                              .dtype = PM_DTYPE_F32,
+                                              .dtype = POMAI_DTYPE_FLOAT32,
                                               .created = i,
                                               .next_id = (uint64_t)i << 40,
                                               .ttl_ns = i};
@@ -325,7 +325,7 @@ static void other_formats_and_features(void **state)
         assert_int_equal(read_with(sim, &file[f], file[f].size, &err), POMAI_OK);
     }
     const size_t at = offsetof(pm_manifest_header, incompatible);
-    for (unsigned bit = 2; bit < 64; bit++) {
+    for (unsigned bit = 3; bit < 64; bit++) {
         char bits[32];
         snprintf(bits, sizeof bits, "bits %llx;", 1ull << bit);
         set(&file[0], at, PM_FEATURES_KNOWN | 1ull << bit, 8);
@@ -353,18 +353,20 @@ static void other_formats_and_features(void **state)
 static void features_are_said_when_used(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         pm_sim *sim = make_sim();
         pm_manifest m;
         bool uncertain;
         struct taken t = {.path = "/m/MANIFEST-0000000001"};
         make_catalogue(&m, i == 2 ? 2 : 1, i == 3 ? 2 : 1, i == 1);
+        if (i > 3) m.entry[0].fixed.dtype = (uint8_t)(i == 4 ? POMAI_DTYPE_FLOAT16 : POMAI_DTYPE_INT8);
         assert_int_equal(pm_manifest_install(pm_sim_os(sim), "/m", &m, &uncertain, NULL), POMAI_OK);
         pm_manifest_clear(&m);
         pm_disk_each_file(pm_sim_disk(sim), take, &t);
         pm_manifest_header h;
         memcpy(&h, t.bytes, sizeof h);
-        static const uint64_t wanted[] = {0, PM_FEATURE_SEGMENTS, PM_FEATURE_SEGMENTS, PM_FEATURE_EXPIRY};
+        static const uint64_t wanted[] = {
+            0, PM_FEATURE_SEGMENTS, PM_FEATURE_SEGMENTS, PM_FEATURE_EXPIRY, PM_FEATURE_DTYPE, PM_FEATURE_DTYPE};
         assert_true(h.incompatible == wanted[i]);
         pm_sim_free(sim);
     }

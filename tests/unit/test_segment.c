@@ -49,13 +49,14 @@ static void check_all(seg_source *s, pm_segment *segment)
         assert_true(seg_same(s, segment, i));
 }
 
-static void round_trip(pomai_id_kind kind, uint64_t rows, uint32_t dim, unsigned flags)
+static void round_trip_of(pomai_dtype dtype, pomai_id_kind kind, uint64_t rows, uint32_t dim, unsigned flags)
 {
     char dir[64] = "/tmp/pomai-segment-XXXXXX", path[80];
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/9", dir);
     const pm_os *os = pm_os_posix();
     seg_source s = seg_source_make(os, path, kind, rows, dim, flags);
+    s.place.dtype = dtype;
     pm_manifest_segment entry;
     pm_segment *segment;
     pomai_error err = {0};
@@ -83,6 +84,23 @@ static void round_trip(pomai_id_kind kind, uint64_t rows, uint32_t dim, unsigned
     assert_int_equal(os->path_kind(os, path), PM_PATH_NONE);
     assert_int_equal(os->dir_remove(os, dir), 0);
     free(s.vector);
+}
+
+static void round_trip(pomai_id_kind kind, uint64_t rows, uint32_t dim, unsigned flags)
+{
+    round_trip_of(POMAI_DTYPE_FLOAT32, kind, rows, dim, flags);
+}
+
+static void test_round_trips_of_types(void **state)
+{
+    (void)state;
+    static const uint32_t dims[] = {1, 3, 31, 64, 129};
+    for (int dtype = POMAI_DTYPE_FLOAT16; dtype <= POMAI_DTYPE_INT8; dtype++)
+        for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++)
+            for (unsigned flags = 0; flags < 4; flags++) {
+                round_trip_of((pomai_dtype)dtype, POMAI_ID_U64, 1000, dims[d], flags);
+                round_trip_of((pomai_dtype)dtype, POMAI_ID_STRING, 65, dims[d], flags);
+            }
 }
 
 static void test_round_trips(void **state)
@@ -578,6 +596,51 @@ static void later_format(void *arg)
     assert_int_equal(read_everything(b, true, &b->err), POMAI_OK);
 }
 
+/* What neither the catalogue nor a version knows; the checksums are right. */
+static void forge_dtype(void *arg)
+{
+    box *b = arg;
+    const size_t at = offsetof(pm_segment_header, dtype);
+    for (unsigned f = 0; f < b->files; f++) {
+        if (strcmp(b->file[f].name, "SEGMENT") != 0) continue;
+        const pm_manifest_segment entry = b->entry;
+        uint8_t *bytes = b->file[f].bytes;
+        const uint8_t right = bytes[at];
+        for (unsigned value = 0; value < 256; value++) {
+            bytes[at] = (uint8_t)value;
+            uint32_t sum = pm_crc32c(0, bytes + 12, b->file[f].size - 12);
+            memcpy(bytes + 8, &sum, 4);
+            b->entry.meta_crc = pm_crc32c(0, bytes, b->file[f].size);
+            put_file(b, b->file[f].name, bytes, b->file[f].size);
+            assert_int_equal(read_everything(b, true, &b->err), value == right ? POMAI_OK : POMAI_ECORRUPT);
+        }
+        bytes[at] = right;
+        uint32_t sum = pm_crc32c(0, bytes + 12, b->file[f].size - 12);
+        memcpy(bytes + 8, &sum, 4);
+        b->entry = entry;
+        put_file(b, b->file[f].name, bytes, b->file[f].size);
+    }
+    const pomai_dtype dtype = b->s.place.dtype;
+    for (int other = POMAI_DTYPE_FLOAT32; other <= POMAI_DTYPE_INT8; other++) { /* or the catalogue lies */
+        b->s.place.dtype = (pomai_dtype)other;
+        assert_int_equal(read_everything(b, true, &b->err), b->s.place.dtype == dtype ? POMAI_OK : POMAI_ECORRUPT);
+    }
+    b->s.place.dtype = dtype;
+}
+
+static void test_forged_dtype(void **state)
+{
+    (void)state;
+    for (int dtype = POMAI_DTYPE_FLOAT32; dtype <= POMAI_DTYPE_INT8; dtype++) {
+        box b;
+        box_begin(&b, POMAI_ID_U64, 40, 3, 0);
+        b.s.place.dtype = (pomai_dtype)dtype;
+        box_run(&b, make_it);
+        box_run(&b, forge_dtype);
+        box_end(&b);
+    }
+}
+
 static void test_later_format(void **state)
 {
     (void)state;
@@ -751,10 +814,20 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),     cmocka_unit_test(test_ends),        cmocka_unit_test(test_bloom),
-        cmocka_unit_test(test_leftover),     cmocka_unit_test(test_limits),      cmocka_unit_test(test_failing_calls),
-        cmocka_unit_test(test_forged),       cmocka_unit_test(test_other_files), cmocka_unit_test(test_reread),
-        cmocka_unit_test(test_later_format), cmocka_unit_test(test_round_trips), cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_bloom),
+        cmocka_unit_test(test_leftover),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_forged),
+        cmocka_unit_test(test_forged_dtype),
+        cmocka_unit_test(test_round_trips_of_types),
+        cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_reread),
+        cmocka_unit_test(test_later_format),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_flipped_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static size_t make_record(uint8_t *to, const box *b, uint32_t seed, uint64_t fir
     pm_rec_header *h = (pm_rec_header *)(void *)to;
     h->version = PM_REC_VERSION;
     h->op = PM_OP_PUT;
-    h->dtype = PM_DTYPE_F32;
+    h->dtype = POMAI_DTYPE_FLOAT32;
     h->id_kind = POMAI_ID_U64;
     h->flags = PM_REC_IDS_ARE_RANGE;
     h->lsn = b->end.lsn + 1;

@@ -76,7 +76,7 @@ static void row_of_chunk(const pm_chunk *chunk, uint32_t row, const pm_build *b,
     if ((columns & PM_SEG_LSN) != 0) to->lsn = chunk->lsn;
     if ((columns & PM_SEG_STAMP) != 0) to->stamp = chunk->stamp;
     if ((columns & PM_SEG_EXPIRY) != 0) to->expiry = chunk->expiry == NULL ? 0 : chunk->expiry[row];
-    if ((columns & PM_SEG_VECTOR) != 0) to->vector = chunk->vectors + (size_t)row * b->coll->dim;
+    if ((columns & PM_SEG_VECTOR) != 0) to->vector = pm_chunk_vector_at(chunk, row);
     if ((columns & PM_SEG_DOCUMENT) != 0) to->document = pm_chunk_document(chunk, row);
 }
 
@@ -88,7 +88,7 @@ static void row_of_segment(const pm_segment *segment, uint32_t row, uint32_t col
     if ((columns & PM_SEG_STAMP) != 0) to->stamp = pm_segment_stamp(segment, row);
     if ((columns & PM_SEG_EXPIRY) != 0)
         to->expiry = pm_segment_first_expiry(segment) == 0 ? 0 : pm_segment_expiry(segment, row);
-    if ((columns & PM_SEG_VECTOR) != 0) to->vector = pm_segment_vector(segment, row);
+    if ((columns & PM_SEG_VECTOR) != 0) to->vector = pm_segment_vector_at(segment, row);
     if ((columns & PM_SEG_DOCUMENT) != 0) to->document = pm_segment_document(segment, row);
 }
 
@@ -125,6 +125,7 @@ static pomai_status write_output(pm_build *b, uint64_t first, uint64_t rows, pom
                               .dir = dir,
                               .collection = b->coll->id,
                               .dim = b->coll->dim,
+                              .dtype = b->coll->dtype,
                               .id_kind = b->coll->id_kind,
                               .shards = db->shared.shards,
                               .number = number};
@@ -156,7 +157,7 @@ static uint64_t row_bytes(const pm_build *b, const pm_where *at)
         pm_chunk_id(at->owner, at->row, &id);
     else
         pm_segment_id(at->owner, at->row, &id);
-    return b->coll->dim * sizeof(float) + 40 + document + id.size;
+    return pm_coll_stride(b->coll) + 40 + document + id.size;
 }
 
 pomai_status pm_build_write(pm_build *b, uint64_t most, pomai_error *err)

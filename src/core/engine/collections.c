@@ -72,6 +72,7 @@ static pomai_status coll_make(pm_db *db, const pm_manifest_entry *entry, pm_coll
     if (coll == NULL) return no_memory(entry->name, err);
     coll->id = entry->fixed.id;
     coll->dim = entry->fixed.dim;
+    coll->dtype = (pomai_dtype)entry->fixed.dtype;
     coll->metric = (pomai_metric)entry->fixed.metric;
     coll->id_kind = (pomai_id_kind)entry->fixed.id_kind;
     coll->ttl_ns = entry->fixed.ttl_ns;
@@ -146,6 +147,9 @@ static pomai_status check_options(const char *name, const pomai_collection_optio
         return pm_fail(err, POMAI_EINVAL, "unknown metric %d", (int)o->metric);
     if (o->id_kind != POMAI_ID_U64 && o->id_kind != POMAI_ID_STRING)
         return pm_fail(err, POMAI_EINVAL, "unknown kind of id %d", (int)o->id_kind);
+    if (o->dtype != 0 && !pm_dtype_known((uint32_t)o->dtype))
+        return pm_fail(err, POMAI_EINVAL, "unknown type of vectors %d: float32, float16 and int8 are known",
+                       (int)o->dtype);
     return POMAI_OK;
 }
 
@@ -188,7 +192,7 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
                                           .dim = (uint32_t)o->dim,
                                           .metric = (uint8_t)o->metric,
                                           .id_kind = (uint8_t)o->id_kind,
-                                          .dtype = PM_DTYPE_F32,
+                                          .dtype = (uint8_t)(o->dtype == 0 ? POMAI_DTYPE_FLOAT32 : o->dtype),
                                           .ttl_ns = o->ttl_ns,
                                           .created = db->os->wall_ns(db->os)};
     status = pm_manifest_add_entry(&next, &fixed, name, &entry, err);
@@ -318,12 +322,13 @@ pomai_status pm_handle_coll(pomai_collection *handle, pm_coll **coll, pomai_erro
     return POMAI_OK;
 }
 
-pomai_status pm_handle_coll_for_put(pomai_collection *handle, uint64_t dim, pomai_id_kind kind, pm_coll **coll,
-                                    pomai_error *err)
+pomai_status pm_handle_coll_for_put(pomai_collection *handle, uint64_t dim, pomai_dtype dtype, pomai_id_kind kind,
+                                    pm_coll **coll, pomai_error *err)
 {
     pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
     options.dim = dim;
     options.id_kind = kind;
+    options.dtype = dtype;
     for (;;) { /* other threads may make and drop it meanwhile */
         pomai_status status = pm_handle_coll(handle, coll, err);
         if (status != POMAI_OK || *coll != NULL) return status;

@@ -35,16 +35,18 @@ static pomai_status dump_record(pm_wal_scan *scan, const pm_wal_image *image, ui
     const dump *d = scan->context;
     const pm_rec_header *h = (const pm_rec_header *)(const void *)(image->data + at);
     char text[512];
-    const char *format = d->json ? "{\"shard\": %u, \"file\": %llu, \"offset\": %llu, \"lsn\": %llu, \"durable_lsn\": "
-                                   "%llu, \"op\": \"%s\", \"collection\": %u, "
-                                   "\"rows\": %u, \"dim\": %u, \"batch\": %llu, \"part\": %u, \"parts\": %u, "
-                                   "\"stamp_ns\": %llu, \"payload_bytes\": %llu, "
-                                   "\"expiry_bytes\": %llu, \"document_bytes\": %llu}"
-                                 : "shard %u  file %llu  offset %-9llu lsn %-7llu durable %-7llu %-6s collection %u  "
-                                   "rows %-6u dim %-5u batch %llu  part %u/%u  "
-                                   "stamp %llu  payload %llu  expiry %llu  documents %llu";
+    const char *format =
+        d->json ? "{\"shard\": %u, \"file\": %llu, \"offset\": %llu, \"lsn\": %llu, \"durable_lsn\": "
+                  "%llu, \"op\": \"%s\", \"collection\": %u, "
+                  "\"rows\": %u, \"dim\": %u, \"dtype\": \"%s\", \"batch\": %llu, \"part\": %u, \"parts\": %u, "
+                  "\"stamp_ns\": %llu, \"payload_bytes\": %llu, "
+                  "\"expiry_bytes\": %llu, \"document_bytes\": %llu}"
+                : "shard %u  file %llu  offset %-9llu lsn %-7llu durable %-7llu %-6s collection %u  "
+                  "rows %-6u dim %-5u %-7s batch %llu  part %u/%u  "
+                  "stamp %llu  payload %llu  expiry %llu  documents %llu";
     snprintf(text, sizeof text, format, scan->place->shard, (ull)image->number, (ull)at, (ull)h->lsn,
-             (ull)h->durable_lsn, op[h->op <= PM_OP_ABORT ? h->op : 0], h->collection, h->rows, h->dim, (ull)h->batch,
+             (ull)h->durable_lsn, op[h->op <= PM_OP_ABORT ? h->op : 0], h->collection, h->rows, h->dim,
+             h->dtype == PM_DTYPE_NONE ? "none" : pm_dtype_name((pomai_dtype)h->dtype), (ull)h->batch,
              d->json ? h->part : h->part + 1, h->parts, (ull)h->stamp, (ull)h->payload_len, (ull)h->expiry_len,
              (ull)h->documents_len);
     return give_line(d, text, err);
@@ -102,14 +104,16 @@ static pomai_status dump_collection(const dump *d, const pm_manifest_entry *e, u
     static const char *const metric[] = {"?", "l2", "ip", "cosine"};
     const pm_manifest_collection *c = &e->fixed;
     pm_text text = {0};
-    pm_text_add(&text,
-                d->json ? "{\"what\": \"collection\", \"id\": %u, \"name\": \"%s\", \"dim\": %u, \"metric\": \"%s\", "
-                          "\"ids\": \"%s\", \"created_ns\": %llu, \"next_id\": %llu, \"ttl_ns\": %llu, \"segments\": "
-                          "%u, \"flushed\": ["
-                        : "collection %u  %s  dim %u  %s  %s ids  created %llu  next id %llu  ttl %llu  segments %u  "
-                          "flushed",
-                c->id, e->name, c->dim, metric[c->metric], c->id_kind == POMAI_ID_U64 ? "u64" : "string",
-                (ull)c->created, (ull)c->next_id, (ull)c->ttl_ns, e->segments);
+    pm_text_add(
+        &text,
+        d->json ? "{\"what\": \"collection\", \"id\": %u, \"name\": \"%s\", \"dim\": %u, \"dtype\": \"%s\", "
+                  "\"metric\": \"%s\", "
+                  "\"ids\": \"%s\", \"created_ns\": %llu, \"next_id\": %llu, \"ttl_ns\": %llu, \"segments\": "
+                  "%u, \"flushed\": ["
+                : "collection %u  %s  dim %u  %s  %s  %s ids  created %llu  next id %llu  ttl %llu  segments %u  "
+                  "flushed",
+        c->id, e->name, c->dim, pm_dtype_name((pomai_dtype)c->dtype), metric[c->metric],
+        c->id_kind == POMAI_ID_U64 ? "u64" : "string", (ull)c->created, (ull)c->next_id, (ull)c->ttl_ns, e->segments);
     for (uint32_t i = 0; i < shards; i++)
         pm_text_add(&text, d->json ? (i == 0 ? "%llu" : ", %llu") : " %llu", (ull)e->flushed[i]);
     if (d->json) pm_text_add(&text, "]}");
@@ -179,15 +183,16 @@ static pomai_status dump_ranges(const dump *d, const pm_segment *s, const char *
 {
     const pm_segment_header *h = &s->header;
     pm_text text = {0};
-    pm_text_add(&text,
-                d->json
-                    ? "{\"what\": \"segment\", \"collection\": \"%s\", \"number\": %llu, \"rows\": %llu, \"ended\": "
-                      "%llu, \"dim\": %u, \"blocks\": %llu, \"first_expiry_ns\": %llu, \"id_bytes\": %llu, "
-                      "\"document_bytes\": %llu, \"flags\": %u, \"shards\": ["
-                    : "segment %s/%llu  rows %llu  ended %llu  dim %u  blocks %llu  first expiry %llu  id bytes "
-                      "%llu  document bytes %llu  flags %u  rows and LSNs of each shard:",
-                name, (ull)h->number, (ull)h->rows, (ull)pm_segment_ended(s), h->dim, (ull)h->blocks,
-                (ull)h->first_expiry, (ull)h->id_bytes, (ull)h->document_bytes, h->flags);
+    pm_text_add(
+        &text,
+        d->json
+            ? "{\"what\": \"segment\", \"collection\": \"%s\", \"number\": %llu, \"rows\": %llu, \"ended\": "
+              "%llu, \"dim\": %u, \"dtype\": \"%s\", \"blocks\": %llu, \"first_expiry_ns\": %llu, \"id_bytes\": %llu, "
+              "\"document_bytes\": %llu, \"flags\": %u, \"shards\": ["
+            : "segment %s/%llu  rows %llu  ended %llu  dim %u  %s  blocks %llu  first expiry %llu  id bytes "
+              "%llu  document bytes %llu  flags %u  rows and LSNs of each shard:",
+        name, (ull)h->number, (ull)h->rows, (ull)pm_segment_ended(s), h->dim, pm_dtype_name(pm_segment_where(s)->dtype),
+        (ull)h->blocks, (ull)h->first_expiry, (ull)h->id_bytes, (ull)h->document_bytes, h->flags);
     for (uint32_t i = 0; i < h->shards; i++) {
         const pm_segment_shard_range *r = &s->range[i];
         pm_text_add(&text,

@@ -25,8 +25,9 @@ struct pomai_block {
     pm_coll *coll; /* NULL: `default`, which was not made yet */
     uint64_t rows;
     uint32_t dim;
+    pomai_dtype dtype;
     pm_pages *pages;
-    float *vectors;
+    void *vectors;
 };
 
 /* In db->snapshots, under db->pins. */
@@ -124,6 +125,7 @@ struct pomai_db {
     pm_lock lock;
     pomai_durability durability;
     const pm_simd *simd;
+    const pm_convert *convert; /* of the same level */
     pm_pool *pool;
     pm_shared shared;
 
@@ -170,8 +172,8 @@ pomai_status pm_db_list(pm_db *db, char ***names, size_t *count, pomai_error *er
 /* The handle's collection: NULL and POMAI_OK if it is `default` and not made yet; POMAI_ENOTFOUND if it was dropped. */
 pomai_status pm_handle_coll(pomai_collection *handle, pm_coll **coll, pomai_error *err);
 /* The same, making `default` for a batch of this shape if need be. */
-pomai_status pm_handle_coll_for_put(pomai_collection *handle, uint64_t dim, pomai_id_kind kind, pm_coll **coll,
-                                    pomai_error *err);
+pomai_status pm_handle_coll_for_put(pomai_collection *handle, uint64_t dim, pomai_dtype dtype, pomai_id_kind kind,
+                                    pm_coll **coll, pomai_error *err);
 
 /* write.c */
 typedef struct pm_write {

@@ -67,6 +67,7 @@ void pm_inspect_place(const pm_inspection *in, const pm_manifest_entry *entry, u
         .dir = pm_layout_path(in->path, "collections/%u/segments/%llu", entry->fixed.id, (unsigned long long)number),
         .collection = entry->fixed.id,
         .dim = entry->fixed.dim,
+        .dtype = (pomai_dtype)entry->fixed.dtype,
         .id_kind = (pomai_id_kind)entry->fixed.id_kind,
         .shards = in->manifest.shards,
         .number = number};

@@ -13,6 +13,8 @@ static pm_epoch_hold take_view(pm_db *db, const pm_coll *coll, const pm_read *re
 {
     pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
     pm_coll_view(&db->shared, coll, view);
+    view->dtype = coll->dtype;
+    view->convert = db->convert;
     if (read->snapshot != NULL) {
         memcpy(view->visible, read->snapshot->visible, db->shared.shards * sizeof view->visible[0]);
         view->now = read->snapshot->now;
@@ -232,7 +234,8 @@ pomai_status pm_db_digest(pm_db *db, const pm_read *read, uint64_t digest[2], po
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
     for (uint32_t i = 0; i < catalog->count && status == POMAI_OK; i++) {
         const pm_coll *coll = catalog->coll[i];
-        uint64_t rows[2] = {coll->dim, (uint64_t)coll->metric};
+        const uint64_t type = coll->dtype == POMAI_DTYPE_FLOAT32 ? 0 : (uint64_t)coll->dtype;
+        uint64_t rows[2] = {coll->dim | type << 32, (uint64_t)coll->metric};
         pm_view view;
         pm_epoch_hold hold = take_view(db, coll, read, &view);
         status = pm_query_digest(&view, coll->dim, rows, err);

@@ -57,12 +57,18 @@ typedef struct rescue {
     pm_coll *coll;
     uint64_t rows, lost_rows, bare_rows;
     /* the batch */
-    float *vectors;
+    uint8_t *vectors; /* as they are stored */
     uint64_t u64[BATCH_ROWS], expiry[BATCH_ROWS];
     pomai_bytes string[BATCH_ROWS], document[BATCH_ROWS];
     uint32_t fill, most;
     uint64_t fill_bytes;
 } rescue;
+
+/* Bytes of a row's vector. */
+static size_t stride_of(const rescue *r)
+{
+    return (size_t)r->entry->fixed.dim * pm_dtype_size((pomai_dtype)r->entry->fixed.dtype);
+}
 
 /* ---- what is lost ---- */
 
@@ -436,7 +442,7 @@ static pomai_status scan_log(rescue *r, uint32_t shard, pomai_error *err)
     for (size_t i = 0; i < w->records; i++) {
         const pm_rec_header *h = w->record[i];
         if (h->op == PM_OP_ABORT || h->collection != c->id || h->id_kind != c->id_kind || !counts(r->s, h)) continue;
-        if (h->op == PM_OP_PUT && h->dim != c->dim) continue;
+        if (h->op == PM_OP_PUT && (h->dim != c->dim || h->dtype != c->dtype)) continue;
         const pm_rec_layout l = layout_of(h);
         for (uint32_t row = 0; row < h->rows; row++) {
             version v = {.lsn = h->lsn, .record = h, .row = row, .ended = h->op == PM_OP_DELETE};
@@ -500,6 +506,7 @@ static pomai_status put_batch(rescue *r, pomai_error *err)
     batch.rows = r->fill;
     batch.dim = r->entry->fixed.dim;
     batch.vectors = r->vectors;
+    batch.dtype = (pomai_dtype)r->entry->fixed.dtype;
     if (r->entry->fixed.id_kind == POMAI_ID_STRING)
         batch.string_ids = r->string;
     else
@@ -520,21 +527,21 @@ static pomai_status put_batch(rescue *r, pomai_error *err)
 }
 
 /* Checksums do not promise that what they are of makes sense; one such row must not refuse the others of its batch. */
-static bool good_row(const rescue *r, const pm_id *id, const float *vector)
+static bool good_row(const rescue *r, const pm_id *id, const void *vector)
 {
     const uint32_t dim = r->entry->fixed.dim;
-    bool zero = true;
+    const pomai_dtype dtype = (pomai_dtype)r->entry->fixed.dtype;
+    const pm_db *db = r->s->db;
     if (r->entry->fixed.id_kind == POMAI_ID_STRING && (id->size == 0 || id->size > POMAI_MAX_STRING_ID)) return false;
-    if (r->s->db->simd->first_not_finite(vector, dim) < dim) return false;
-    for (uint32_t d = 0; d < dim && zero; d++)
-        zero = vector[d] == 0.0f;
-    return !zero || r->entry->fixed.metric != POMAI_METRIC_COSINE;
+    if (dtype == POMAI_DTYPE_FLOAT32 && db->simd->first_not_finite(vector, dim) < dim) return false;
+    if (dtype == POMAI_DTYPE_FLOAT16 && db->convert->first_not_finite_f16(vector, dim) < dim) return false;
+    return r->entry->fixed.metric != POMAI_METRIC_COSINE || !pm_convert_all_zero(dtype, vector, dim);
 }
 
-static pomai_status copy_row(rescue *r, const pm_id *id, const float *vector, pomai_bytes document, uint64_t expiry,
+static pomai_status copy_row(rescue *r, const pm_id *id, const void *vector, pomai_bytes document, uint64_t expiry,
                              pomai_error *err)
 {
-    const uint32_t dim = r->entry->fixed.dim;
+    const size_t stride = stride_of(r);
     pomai_status status = POMAI_OK;
     if (expiry != 0 && expiry <= r->s->now) {
         r->s->expired++;
@@ -552,7 +559,7 @@ static pomai_status copy_row(rescue *r, const pm_id *id, const float *vector, po
     r->string[i] = (pomai_bytes){id->bytes, id->size};
     r->document[i] = document;
     r->expiry[i] = expiry;
-    memcpy(r->vectors + (size_t)i * dim, vector, dim * sizeof *vector);
+    memcpy(r->vectors + i * stride, vector, stride);
     r->fill_bytes += document.size;
     r->fill++;
     return status;
@@ -563,11 +570,11 @@ static pomai_status copy_of_log(rescue *r, const version *v, pomai_error *err)
     const pm_rec_header *h = v->record;
     const pm_rec_layout l = layout_of(h);
     const uint8_t *bytes = (const uint8_t *)h;
-    const float *vectors = (const float *)(const void *)(bytes + l.vectors_at);
     const uint64_t *expiry = (const uint64_t *)(const void *)(bytes + l.expiry_at);
     pomai_bytes document = {NULL, 0};
     if ((h->flags & PM_REC_HAS_DOCUMENTS) != 0) document = bytes_of(bytes + l.documents_at, h->rows, v->row);
-    return copy_row(r, &v->id, vectors + (size_t)v->row * h->dim, document, l.expiry_len > 0 ? expiry[v->row] : 0, err);
+    return copy_row(r, &v->id, bytes + l.vectors_at + v->row * stride_of(r), document,
+                    l.expiry_len > 0 ? expiry[v->row] : 0, err);
 }
 
 /* Versions from .. of one segment; where the next begin. */
@@ -594,8 +601,8 @@ static pomai_status copy_of_segment(rescue *r, size_t *from, pomai_error *err)
             lost_id(&bare, &v->id);
         else
             document = pm_segment_document(segment, v->row);
-        status =
-            copy_row(r, &v->id, pm_segment_vector(segment, v->row), document, pm_segment_expiry(segment, v->row), err);
+        status = copy_row(r, &v->id, pm_segment_vector_at(segment, v->row), document,
+                          pm_segment_expiry(segment, v->row), err);
     }
     if (status == POMAI_OK) status = put_batch(r, err); /* documents lie in the segment */
     if (PM_MUTANT(SALVAGE_IN_SILENCE)) lost.rows = 0;
@@ -609,13 +616,13 @@ static pomai_status copy_of_segment(rescue *r, size_t *from, pomai_error *err)
 
 static pomai_status copy_rows(rescue *r, pomai_error *err)
 {
-    const uint32_t dim = r->entry->fixed.dim;
-    const pomai_collection_options options = {sizeof options, dim, (pomai_metric)r->entry->fixed.metric,
-                                              (pomai_id_kind)r->entry->fixed.id_kind, r->entry->fixed.ttl_ns};
+    const pm_manifest_collection *c = &r->entry->fixed;
+    const pomai_collection_options options = {
+        sizeof options, c->dim, (pomai_metric)c->metric, (pomai_id_kind)c->id_kind, c->ttl_ns, (pomai_dtype)c->dtype};
     pomai_status status = pm_db_create(r->s->db, r->entry->name, &options, &r->coll, err);
     if (status != POMAI_OK) return status;
-    r->most = (uint32_t)pm_max_u64(1, pm_min_u64(BATCH_ROWS, BATCH_BYTES / (dim * sizeof(float))));
-    r->vectors = pm_malloc((size_t)r->most * dim * sizeof *r->vectors);
+    r->most = (uint32_t)pm_max_u64(1, pm_min_u64(BATCH_ROWS, BATCH_BYTES / stride_of(r)));
+    r->vectors = pm_malloc(r->most * stride_of(r));
     if (r->vectors == NULL) return no_memory(err);
     for (size_t i = 0; i < r->count && status == POMAI_OK;) {
         if (r->list[i].record == NULL)

@@ -26,6 +26,7 @@ pomai_status pm_segments_open(const pm_db *db, const pm_coll *coll, const pm_man
                                   .dir = dir,
                                   .collection = coll->id,
                                   .dim = coll->dim,
+                                  .dtype = coll->dtype,
                                   .id_kind = coll->id_kind,
                                   .shards = db->manifest.shards,
                                   .number = entry->segment[i].number};

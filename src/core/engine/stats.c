@@ -85,11 +85,12 @@ static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)
     pm_text_add(t, "{\"name\": \"%s\", ", coll->name);
     add_u64(t, "id", coll->id);
     add_u64(t, "dim", coll->dim);
+    pm_text_add(t, "\"dtype\": \"%s\", ", pm_dtype_name(coll->dtype));
     pm_text_add(t, "\"metric\": \"%s\", \"ids\": \"%s\", ", metric[coll->metric],
                 coll->id_kind == POMAI_ID_U64 ? "u64" : "string");
     if (coll->ttl_ns != 0) add_u64(t, "ttl_ns", coll->ttl_ns);
     add_u64(t, "rows", rows);
-    add_u64(t, "vector_bytes", rows * coll->dim * sizeof(float));
+    add_u64(t, "vector_bytes", rows * pm_coll_stride(coll));
     add_segments(t, db, coll);
     add_u64(t, "puts", atomic_load_explicit(&coll->puts, memory_order_relaxed));
     add_u64(t, "rows_put", atomic_load_explicit(&coll->put_rows, memory_order_relaxed));

@@ -56,7 +56,8 @@ static pomai_status verify_record(pm_wal_scan *scan, const pm_wal_image *image, 
         return pm_fail(err, POMAI_ECORRUPT, "LSN %llu of %s is of collection %u, which the catalogue never made",
                        (unsigned long long)h->lsn, scan->place->dir, h->collection);
     const pm_manifest_entry *e = h->op == PM_OP_ABORT ? NULL : pm_manifest_find(&v->in.manifest, h->collection);
-    if (e != NULL && (e->fixed.id_kind != h->id_kind || (h->op == PM_OP_PUT && e->fixed.dim != h->dim)))
+    const bool vectors_fit = e == NULL || h->op != PM_OP_PUT || (e->fixed.dim == h->dim && e->fixed.dtype == h->dtype);
+    if (e != NULL && (e->fixed.id_kind != h->id_kind || !vectors_fit))
         return pm_fail(err, POMAI_ECORRUPT, "LSN %llu of %s does not fit the collection %s", (unsigned long long)h->lsn,
                        scan->place->dir, e->name);
     if (e != NULL && h->op == PM_OP_PUT && h->lsn > e->flushed[scan->place->shard]) v->log_rows += h->rows;

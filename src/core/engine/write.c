@@ -53,6 +53,11 @@ static pomai_status check_size(uint64_t rows, uint64_t bytes, pomai_error *err)
     return POMAI_OK;
 }
 
+static pomai_dtype dtype_of(const pomai_batch *in)
+{
+    return in->dtype == 0 ? POMAI_DTYPE_FLOAT32 : in->dtype;
+}
+
 /* Shape and sizes, before any memory of the batch is read. */
 static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
 {
@@ -65,8 +70,11 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
     if (in->vectors == NULL) return pm_fail(err, POMAI_EINVAL, "the batch has no vectors");
     if (in->u64_ids != NULL && in->string_ids != NULL)
         return pm_fail(err, POMAI_EINVAL, "the batch has ids of both kinds; a collection has one kind");
+    if (in->dtype != 0 && !pm_dtype_known((uint32_t)in->dtype))
+        return pm_fail(err, POMAI_EINVAL, "unknown type of vectors %d: float32, float16 and int8 are known",
+                       (int)in->dtype);
     uint64_t bytes;
-    if (pm_mul_overflows(in->rows, in->dim * sizeof(float), &bytes)) bytes = UINT64_MAX;
+    if (pm_mul_overflows(in->rows, in->dim * pm_dtype_size(dtype_of(in)), &bytes)) bytes = UINT64_MAX;
     pomai_status status = check_size(in->rows, bytes, err);
     if (status != POMAI_OK) return status;
     if (in->u64_ids != NULL) bytes += in->rows * sizeof(uint64_t);
@@ -81,26 +89,81 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
     return check_size(in->rows, bytes, err);
 }
 
-static pomai_status check_vectors(const pm_db *db, const pm_coll *coll, const float *vectors, uint64_t rows,
+static pomai_status not_finite(size_t at, size_t dim, bool nan, pomai_error *err)
+{
+    return pm_fail(err, POMAI_ENOTFINITE, "row %zu, dimension %zu is %s; nothing of the batch was stored", at / dim,
+                   at % dim, nan ? "NaN" : "infinite");
+}
+
+static pomai_status not_representable(const pm_coll *coll, size_t at, float value, pomai_error *err)
+{
+    const size_t row = at / coll->dim, d = at % coll->dim;
+    if (coll->dtype == POMAI_DTYPE_FLOAT16)
+        return pm_fail(
+            err, POMAI_EINVAL,
+            "row %zu, dimension %zu is %g, beyond the 65504 of float16, which the collection %s has; nothing "
+            "of the batch was stored: scale the vectors, or use float32",
+            row, d, (double)value, coll->name);
+    return pm_fail(err, POMAI_EINVAL,
+                   "row %zu, dimension %zu is %.9g, no whole number from -128 to 127, which int8 has, the type of the "
+                   "collection %s; nothing of the batch was stored: quantise before, or use float32",
+                   row, d, (double)value, coll->name);
+}
+
+/* Float32 vectors into what the collection stores. */
+static pomai_status convert_vectors(const pm_db *db, const pm_coll *coll, const float *vectors, size_t n, void *out,
+                                    pomai_error *err)
+{
+    const size_t bad =
+        coll->dtype == POMAI_DTYPE_FLOAT16 ? db->convert->to_f16(vectors, n, out) : db->convert->to_i8(vectors, n, out);
+    if (bad == n) return POMAI_OK;
+    if (db->simd->first_not_finite(vectors + bad, 1) == 0)
+        return not_finite(bad, coll->dim, vectors[bad] != vectors[bad], err);
+    return not_representable(coll, bad, vectors[bad], err);
+}
+
+/* Vectors of the collection's type. */
+static pomai_status check_vectors(const pm_db *db, const pm_coll *coll, const void *vectors, uint64_t rows,
                                   pomai_error *err)
 {
-    const size_t dim = coll->dim;
-    const size_t n = rows * dim;
-    size_t bad = db->simd->first_not_finite(vectors, n);
-    if (bad < n)
-        return pm_fail(err, POMAI_ENOTFINITE, "row %zu, dimension %zu is %s; nothing of the batch was stored",
-                       bad / dim, bad % dim, vectors[bad] != vectors[bad] ? "NaN" : "infinite");
-    if (coll->metric != POMAI_METRIC_COSINE) return POMAI_OK;
-    for (size_t row = 0; row < rows; row++) {
-        const float *v = vectors + row * dim;
-        size_t d = 0;
-        while (d < dim && v[d] == 0.0f)
-            d++;
-        if (d == dim)
-            return pm_fail(err, POMAI_EZEROVEC,
-                           "row %zu is a zero vector, which has no direction under the cosine metric", row);
+    const size_t dim = coll->dim, stride = pm_coll_stride(coll), n = rows * dim;
+    if (coll->dtype == POMAI_DTYPE_FLOAT32) {
+        const float *all = vectors;
+        const size_t bad = db->simd->first_not_finite(all, n);
+        if (bad < n) return not_finite(bad, dim, all[bad] != all[bad], err);
+    } else if (coll->dtype == POMAI_DTYPE_FLOAT16) {
+        const uint16_t *all = vectors;
+        const size_t bad = db->convert->first_not_finite_f16(all, n);
+        if (bad < n) return not_finite(bad, dim, (all[bad] & 0x3ff) != 0, err);
     }
+    if (coll->metric != POMAI_METRIC_COSINE) return POMAI_OK;
+    for (size_t row = 0; row < rows; row++)
+        if (pm_convert_all_zero(coll->dtype, (const uint8_t *)vectors + row * stride, dim))
+            return pm_fail(err, POMAI_EZEROVEC,
+                           "row %zu is a zero vector%s, which has no direction under the cosine metric", row,
+                           coll->dtype == POMAI_DTYPE_FLOAT16 ? " in float16" : "");
     return POMAI_OK;
+}
+
+/* What will be stored: the caller's vectors, or a copy of the collection's type in *converted. */
+static pomai_status take_vectors(const pm_db *db, const pm_coll *coll, const pomai_batch *in, const void **stored,
+                                 void **converted, pomai_error *err)
+{
+    const pomai_dtype dtype = dtype_of(in);
+    *stored = in->vectors;
+    *converted = NULL;
+    if (dtype == coll->dtype) return check_vectors(db, coll, in->vectors, in->rows, err);
+    if (dtype != POMAI_DTYPE_FLOAT32)
+        return pm_fail(err, POMAI_EINVAL,
+                       "the batch has %s vectors, the collection %s has %s: give float32, or %s, in the batch's dtype",
+                       pm_dtype_name(dtype), coll->name, pm_dtype_name(coll->dtype), pm_dtype_name(coll->dtype));
+    *converted = pm_malloc(in->rows * pm_coll_stride(coll));
+    if (*converted == NULL)
+        return pm_fail(err, POMAI_ENOMEM, "no memory to convert %llu rows to %s", (unsigned long long)in->rows,
+                       pm_dtype_name(coll->dtype));
+    *stored = *converted;
+    pomai_status status = convert_vectors(db, coll, in->vectors, in->rows * coll->dim, *converted, err);
+    return status == POMAI_OK ? check_vectors(db, coll, *converted, in->rows, err) : status;
 }
 
 static pomai_status check_kind(const pm_coll *coll, bool u64, bool string, pomai_error *err)
@@ -202,7 +265,7 @@ static void simplify(pm_part *part)
     part->index = NULL;
 }
 
-/* Splits `from` (a batch on the caller's stack) into parts of a pooled one. */
+/* Splits `from` (a batch on the caller's stack) into parts of a pooled one, which takes over what `from` owns. */
 static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai_error *err)
 {
     const uint32_t less = PM_MUTANT(SHARD_MAP_MOVES) && db->shared.open_counter > 1 && db->shared.shards > 1;
@@ -217,6 +280,7 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
     b->op = from->op;
     b->level = from->level;
     b->vectors = from->vectors;
+    b->converted = from->converted;
     b->u64_ids = from->u64_ids;
     b->string_ids = from->string_ids;
     b->documents = from->documents;
@@ -232,6 +296,7 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
     }
     b->index = pm_malloc(b->rows * sizeof *b->index);
     if (b->index == NULL) {
+        b->converted = NULL; /* still the caller's */
         pm_batch_drop(&db->shared, b);
         *out = NULL;
         return pm_fail(err, POMAI_ENOMEM, "no memory to route %u rows", from->rows);
@@ -310,7 +375,7 @@ static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_er
 /* For `default`, which the first put makes: refuse what would be refused after it was made. */
 static pomai_status check_before_making(const pm_db *db, const pomai_batch *in, pomai_error *err)
 {
-    pm_coll would_be = {.dim = (uint32_t)in->dim, .metric = POMAI_METRIC_L2};
+    pm_coll would_be = {.dim = (uint32_t)in->dim, .dtype = dtype_of(in), .metric = POMAI_METRIC_L2};
     pomai_status status = check_vectors(db, &would_be, in->vectors, in->rows, err);
     pm_batch ids = {.u64_ids = in->u64_ids, .string_ids = in->string_ids, .rows = (uint32_t)in->rows};
     return status != POMAI_OK ? status : check_repeats(db, &ids, err);
@@ -328,28 +393,31 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
     if (coll == NULL) {
         status = check_before_making(db, in, err);
         pomai_id_kind kind = in->string_ids != NULL ? POMAI_ID_STRING : POMAI_ID_U64;
-        if (status == POMAI_OK) status = pm_handle_coll_for_put(handle, in->dim, kind, &coll, err);
+        if (status == POMAI_OK) status = pm_handle_coll_for_put(handle, in->dim, dtype_of(in), kind, &coll, err);
         if (status != POMAI_OK) return status;
     }
     if (in->dim != coll->dim)
         return pm_fail(err, POMAI_EDIM, "the vectors have %llu dimensions, the collection %s has %u",
                        (unsigned long long)in->dim, coll->name, coll->dim);
     status = check_kind(coll, in->u64_ids != NULL, in->string_ids != NULL, err);
-    if (status == POMAI_OK) status = check_vectors(db, coll, in->vectors, in->rows, err);
     pm_batch from = {.coll = coll,
                      .op = PM_OP_PUT,
                      .level = level_of(db, write),
-                     .vectors = in->vectors,
                      .u64_ids = in->u64_ids,
                      .string_ids = in->string_ids,
                      .documents = in->documents,
                      .expiry = in->expiry_ns,
                      .rows = (uint32_t)in->rows};
+    if (status == POMAI_OK) status = take_vectors(db, coll, in, &from.vectors, &from.converted, err);
     if (status == POMAI_OK) status = check_repeats(db, &from, err);
     if (status == POMAI_OK && coll->id_kind == POMAI_ID_U64 && in->u64_ids == NULL)
         status = assign_ids(coll, in->rows, &from.first_id, err);
     if (status == POMAI_OK) status = route(db, &from, batch, err);
-    if (status == POMAI_OK) status = send(db, *batch, write, err);
+    if (status != POMAI_OK) { /* nobody took it over */
+        pm_free(from.converted);
+        return status;
+    }
+    status = send(db, *batch, write, err);
     if (status != POMAI_OK) return status;
     atomic_fetch_add_explicit(&coll->puts, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&coll->put_rows, in->rows, memory_order_relaxed);
@@ -417,8 +485,9 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
         return pm_fail(err, POMAI_EDIM, "the block has %llu dimensions, the collection %s has %u",
                        (unsigned long long)dim, coll->name, coll->dim);
     if (coll != NULL) status = check_kind(coll, true, false, err);
+    const pomai_dtype dtype = coll == NULL ? POMAI_DTYPE_FLOAT32 : coll->dtype;
     uint64_t bytes;
-    if (pm_mul_overflows(rows, dim * sizeof(float), &bytes)) bytes = UINT64_MAX;
+    if (pm_mul_overflows(rows, dim * pm_dtype_size(dtype), &bytes)) bytes = UINT64_MAX;
     if (status == POMAI_OK) status = check_size(rows, bytes, err);
     if (status != POMAI_OK) return status;
     pomai_block *block = pm_calloc(1, sizeof *block);
@@ -433,7 +502,8 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
     block->coll = coll;
     block->rows = rows;
     block->dim = (uint32_t)dim;
-    block->vectors = (float *)(void *)block->pages->data;
+    block->dtype = dtype;
+    block->vectors = block->pages->data;
     atomic_fetch_add(&db->open_handles, 1);
     *out = block;
     return POMAI_OK;
@@ -468,22 +538,25 @@ static pomai_status check_commit(pomai_block *block, const pomai_bytes *document
 {
     if (block->vectors == NULL) return pm_fail(err, POMAI_EINVAL, "the block was committed before; reserve another");
     pomai_status status = check_writable(block->db, err);
-    uint64_t bytes = block->rows * block->dim * sizeof(float);
+    uint64_t bytes = block->rows * block->dim * pm_dtype_size(block->dtype);
     if (status == POMAI_OK && documents != NULL && !sum_bytes(documents, block->rows, &bytes))
         status = pm_fail(err, POMAI_EINVAL, "a document has a size but no data");
     if (status == POMAI_OK) status = check_size(block->rows, bytes, err);
     if (status != POMAI_OK) return status;
-    pm_coll l2 = {.dim = block->dim, .metric = POMAI_METRIC_L2};
+    pm_coll l2 = {.dim = block->dim, .dtype = block->dtype, .metric = POMAI_METRIC_L2};
     status = check_vectors(block->db, &l2, block->vectors, block->rows, err);
     *coll = block->coll;
     if (status == POMAI_OK && *coll == NULL)
-        status = pm_handle_coll_for_put(&block->db->default_handle, block->dim, POMAI_ID_U64, coll, err);
+        status = pm_handle_coll_for_put(&block->db->default_handle, block->dim, block->dtype, POMAI_ID_U64, coll, err);
     else if (status == POMAI_OK && atomic_load(&(*coll)->dropped))
         status = pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", (*coll)->name);
     if (status != POMAI_OK) return status;
     if ((*coll)->dim != block->dim) /* `default` was made by somebody else meanwhile */
         return pm_fail(err, POMAI_EDIM, "the block has %u dimensions, the collection %s has %u", block->dim,
                        (*coll)->name, (*coll)->dim);
+    if ((*coll)->dtype != block->dtype)
+        return pm_fail(err, POMAI_EINVAL, "the block has %s vectors, the collection %s has %s: reserve another",
+                       pm_dtype_name(block->dtype), (*coll)->name, pm_dtype_name((*coll)->dtype));
     status = check_kind(*coll, true, false, err);
     return status != POMAI_OK ? status : check_vectors(block->db, *coll, block->vectors, block->rows, err);
 }

@@ -110,6 +110,7 @@ void pm_batch_drop(pm_shared *shared, pm_batch *batch)
     if (batch->part != batch->inline_part) pm_free(batch->part);
     pm_free(batch->index);
     pm_free(batch->hints);
+    pm_free(batch->converted);
     int slot = batch->pool_slot;
     if (slot < 0)
         pm_free(batch);

@@ -86,7 +86,7 @@ static void measure(const pm_part *part, columns *c)
     } else {
         ids = c->range ? sizeof(uint64_t) : part->rows * sizeof(uint64_t);
     }
-    if (batch->op == PM_OP_PUT) vectors = (uint64_t)part->rows * batch->coll->dim * sizeof(float);
+    if (batch->op == PM_OP_PUT) vectors = part->rows * pm_coll_stride(batch->coll);
     if (batch->documents != NULL) {
         documents = ((uint64_t)part->rows + 1) * sizeof(uint32_t);
         for (uint32_t i = 0; i < part->rows; i++)
@@ -128,8 +128,8 @@ static void copy_ids(uint8_t *to, const pm_part *part, const columns *c)
 
 static void copy_vectors(uint8_t *to, const pm_part *part)
 {
-    const size_t bytes = (size_t)part->batch->coll->dim * sizeof(float);
-    const uint8_t *from = (const uint8_t *)part->batch->vectors;
+    const size_t bytes = pm_coll_stride(part->batch->coll);
+    const uint8_t *from = part->batch->vectors;
     if (part->index == NULL) {
         memcpy(to, from + part->first * bytes, part->rows * bytes);
         return;
@@ -225,7 +225,7 @@ static void fill_header(pm_rec_header *h, const pm_part *part, const columns *c)
     h->collection = batch->coll->id;
     h->rows = part->rows;
     if (batch->op == PM_OP_PUT) {
-        h->dtype = PM_DTYPE_F32;
+        h->dtype = (uint8_t)batch->coll->dtype;
         h->dim = batch->coll->dim;
     }
     h->payload_len = c->layout.payload_len;
@@ -237,13 +237,13 @@ static void fill_header(pm_rec_header *h, const pm_part *part, const columns *c)
 
 /* An adopted block's rows stay where they are; only what surrounds them is in the slab. */
 static void place_adopted(pm_shard *shard, uint8_t *at, pm_rec_header *h, const pm_part *part, const columns *c,
-                          const float **vectors)
+                          const void **vectors)
 {
     static const uint8_t zeros[PM_WAL_ALIGN];
     const pm_rec_layout *l = &c->layout;
     const size_t pad = l->expiry_at - l->vectors_at - l->vectors_len;
     uint8_t *tail = at + l->vectors_at;
-    *vectors = part->batch->vectors + (size_t)part->first * part->batch->coll->dim;
+    *vectors = (const uint8_t *)part->batch->vectors + part->first * pm_coll_stride(part->batch->coll);
     if (c->expiry) copy_expiry(tail, part, now_of(shard, h));
     if (part->batch->documents != NULL)
         copy_bytes(tail + (l->documents_at - l->expiry_at), part, part->batch->documents);
@@ -259,13 +259,13 @@ static void place_adopted(pm_shard *shard, uint8_t *at, pm_rec_header *h, const 
 }
 
 static void place_copied(pm_shard *shard, uint8_t *at, pm_rec_header *h, const pm_part *part, const columns *c,
-                         const float **vectors)
+                         const void **vectors)
 {
     const pm_rec_layout *l = &c->layout;
     if (l->vectors_len > 0) copy_vectors(at + l->vectors_at, part);
     if (c->expiry) copy_expiry(at + l->expiry_at, part, now_of(shard, h));
     if (part->batch->documents != NULL) copy_bytes(at + l->documents_at, part, part->batch->documents);
-    *vectors = (const float *)(const void *)(at + l->vectors_at);
+    *vectors = at + l->vectors_at;
     pm_span payload = {at + PM_REC_HEADER, l->payload_len};
     pm_rec_seal(h, &payload, 1, shard->seed);
     add_span(shard, at, l->total);
@@ -290,7 +290,7 @@ pm_encoded pm_shard_encode(pm_shard *shard, pm_part *part, pomai_error *err)
     uint8_t *at = slab_reserve(shard, in_slab);
     if (at == NULL) return no_memory(part, &c, err);
     pm_rec_header *h = (pm_rec_header *)(void *)at;
-    const float *vectors;
+    const void *vectors;
     begin_header(shard, h);
     fill_header(h, part, &c);
     copy_ids(at + c.layout.ids_at, part, &c);

@@ -130,12 +130,14 @@ static pomai_status check_fit(const pm_shard *shard, const pm_coll *coll, const 
             err, POMAI_ECORRUPT,
             "LSN %llu of %s is of collection %u, which the catalogue never made; restore both from the same copy",
             (unsigned long long)h->lsn, shard->place.dir, h->collection);
-    if (coll != NULL && (h->id_kind != coll->id_kind || (h->op == PM_OP_PUT && h->dim != coll->dim)))
+    const bool vectors_fit = h->op != PM_OP_PUT || coll == NULL || (h->dim == coll->dim && h->dtype == coll->dtype);
+    if (coll != NULL && (h->id_kind != coll->id_kind || !vectors_fit))
         return pm_fail(
             err, POMAI_ECORRUPT,
-            "LSN %llu of %s does not fit the collection %s: dimension %u, kind of id %u; is the catalogue of the same "
-            "copy as the log?",
-            (unsigned long long)h->lsn, shard->place.dir, coll->name, h->dim, h->id_kind);
+            "LSN %llu of %s does not fit the collection %s: dimension %u, type %s, kind of id %u; is the catalogue of "
+            "the same copy as the log?",
+            (unsigned long long)h->lsn, shard->place.dir, coll->name, h->dim, pm_dtype_name((pomai_dtype)h->dtype),
+            h->id_kind);
     return POMAI_OK;
 }
 
@@ -162,7 +164,7 @@ static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_h
     pm_chunk *chunk = pm_memtable_reserve(coll->shard[shard->index].table, h->rows, &bounds);
     if (chunk == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to replay LSN %llu", (unsigned long long)h->lsn);
     const uint8_t *vectors = payload + pm_align_up(h->ids_len, PM_WAL_ALIGN);
-    pm_chunk_point(chunk, h, payload, (const float *)(const void *)vectors);
+    pm_chunk_point(chunk, h, payload, vectors);
     chunk->pages[0] = pm_pages_hold(image_of(shard, h, image_at));
     (void)pm_shard_apply(shard, coll, NULL, chunk, h, bytes);
     return POMAI_OK;

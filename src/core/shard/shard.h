@@ -26,6 +26,7 @@ typedef struct pm_coll_shard {
 typedef struct pm_coll {
     uint32_t id;
     uint32_t dim;
+    pomai_dtype dtype;
     pomai_metric metric;
     pomai_id_kind id_kind;
     uint64_t ttl_ns; /* of rows that are put without an expiry; 0: they stay */
@@ -39,6 +40,12 @@ typedef struct pm_coll {
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
     pm_coll_shard shard[];
 } pm_coll;
+
+/* Bytes of a row's vector. */
+static inline size_t pm_coll_stride(const pm_coll *coll)
+{
+    return (size_t)coll->dim * pm_dtype_size(coll->dtype);
+}
 
 /* Counts of a log2 histogram with four steps an octave, in nanoseconds. */
 enum { PM_HIST_BUCKETS = 160 };
@@ -78,7 +85,8 @@ struct pm_batch {
     pomai_durability level;
     uint64_t id;
     uint64_t admitted_ns;
-    const float *vectors; /* borrowed from the caller, or the adopted block */
+    const void *vectors; /* of the collection's type: borrowed from the caller, or the adopted block, or `converted` */
+    void *converted;     /* owned; NULL: the caller's were of the collection's type */
     const uint64_t *u64_ids;
     const pomai_bytes *string_ids;
     const pomai_bytes *documents;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "base/mutant.h"
 #include "base/point.h"
 
@@ -250,7 +251,7 @@ static bool segment_sound(const pm_manifest_segment *s, uint64_t last, uint64_t 
 static bool fixed_sound(const pm_manifest *m, const pm_manifest_collection *c, uint32_t last)
 {
     if (c->id <= last || c->id >= m->next_collection || c->dim == 0 || c->dim > POMAI_MAX_DIM) return false;
-    if (c->metric < POMAI_METRIC_L2 || c->metric > POMAI_METRIC_COSINE || c->dtype != PM_DTYPE_F32) return false;
+    if (c->metric < POMAI_METRIC_L2 || c->metric > POMAI_METRIC_COSINE || !pm_dtype_known(c->dtype)) return false;
     if (c->id_kind != POMAI_ID_U64 && c->id_kind != POMAI_ID_STRING) return false;
     return c->flags == 0 && all_zero(c->zero, sizeof c->zero);
 }
@@ -322,6 +323,7 @@ static uint64_t features_of(const pm_manifest *m)
     for (uint32_t i = 0; i < m->collections; i++) {
         if (m->entry[i].segments > 0) features |= PM_FEATURE_SEGMENTS;
         if (m->entry[i].fixed.ttl_ns > 0) features |= PM_FEATURE_EXPIRY;
+        if (m->entry[i].fixed.dtype != POMAI_DTYPE_FLOAT32) features |= PM_FEATURE_DTYPE;
     }
     return features;
 }

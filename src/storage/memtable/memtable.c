@@ -340,7 +340,8 @@ pm_chunk *pm_memtable_move(pm_memtable *table, const pm_chunk *from, const pm_id
     chunk->u64_ids = from->u64_ids;
     chunk->id_ends = from->id_ends;
     chunk->id_bytes = from->id_bytes;
-    chunk->vectors = from->vectors;
+    chunk->vector_bytes = from->vector_bytes;
+    chunk->stride = from->stride;
     chunk->document_ends = from->document_ends;
     chunk->document_bytes = from->document_bytes;
     chunk->expiry = from->expiry;
@@ -409,11 +410,12 @@ void pm_id_bounds_of(const pm_rec_header *record, const uint8_t *payload, pm_id_
         bounds->last = pm_max_u64(bounds->last, ids[row]);
 }
 
-void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const float *vectors)
+void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const void *vectors)
 {
     chunk->lsn = record->lsn;
     chunk->stamp = record->stamp;
-    chunk->vectors = vectors;
+    chunk->vector_bytes = vectors;
+    chunk->stride = (uint64_t)record->dim * pm_dtype_size((pomai_dtype)record->dtype);
     const uint8_t *ids = payload;
     if ((record->flags & PM_REC_IDS_ARE_RANGE) != 0) {
         chunk->ids_are_range = true;

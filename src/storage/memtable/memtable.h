@@ -28,7 +28,8 @@ typedef struct pm_chunk {
     const uint64_t *u64_ids; /* else, of u64 ids */
     const uint32_t *id_ends; /* of string ids: rows + 1 */
     const uint8_t *id_bytes;
-    const float *vectors;
+    const uint8_t *vector_bytes;
+    uint64_t stride;               /* bytes of a row's vector */
     const uint64_t *expiry;        /* of each row, ns since 1970, 0: never; NULL: no row ever expires */
     const uint32_t *document_ends; /* rows + 1, or NULL */
     const uint8_t *document_bytes;
@@ -77,7 +78,7 @@ void pm_memtable_set_forward(pm_memtable *table, pm_forward *forward);
 pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bounds *bounds);
 void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk);
 /* Points a chunk's columns into a PUT record. `vectors` may lie elsewhere (an adopted block). */
-void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const float *vectors);
+void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const void *vectors);
 /* Publishes the chunk and ends the versions it replaces, here or in what is older (may be NULL). Not shown until the
  * shard's visible LSN is raised. */
 void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk, const pm_older *older);
@@ -127,6 +128,12 @@ static inline void pm_chunk_id(const pm_chunk *chunk, uint32_t row, pm_id *id)
         id->bytes = chunk->id_bytes + chunk->id_ends[row];
         id->size = chunk->id_ends[row + 1] - chunk->id_ends[row];
     }
+}
+
+/* The vector of a row, of the collection's type. */
+static inline const void *pm_chunk_vector_at(const pm_chunk *chunk, uint32_t row)
+{
+    return chunk->vector_bytes + row * chunk->stride;
 }
 
 static inline pomai_bytes pm_chunk_document(const pm_chunk *chunk, uint32_t row)

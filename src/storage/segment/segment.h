@@ -25,6 +25,7 @@ typedef struct pm_segment_place {
     uint8_t uuid[16];
     uint32_t collection;
     uint32_t dim;
+    pomai_dtype dtype;
     pomai_id_kind id_kind;
     uint32_t shards;
     uint64_t number;
@@ -35,8 +36,8 @@ typedef struct pm_segment_row {
     pm_id id;
     uint32_t shard;
     uint64_t lsn, stamp;
-    uint64_t expiry; /* ns since 1970; 0: never */
-    const float *vector;
+    uint64_t expiry;    /* ns since 1970; 0: never */
+    const void *vector; /* of the collection's type */
     pomai_bytes document;
 } pm_segment_row;
 
@@ -76,7 +77,8 @@ typedef struct pm_segment {
     uint32_t dim;
     uint64_t rows;
     /* columns in the mapped files; NULL: there is none */
-    const float *vectors;
+    const uint8_t *vector_bytes;
+    uint64_t stride; /* bytes of a row's vector */
     const uint64_t *lsns;
     const uint64_t *expiries;
     const uint16_t *row_shards;
@@ -187,9 +189,10 @@ static inline uint64_t pm_segment_expiry(const pm_segment *segment, uint64_t row
     return segment->expiries == NULL ? 0 : segment->expiries[row];
 }
 
-static inline const float *pm_segment_vector(const pm_segment *segment, uint64_t row)
+/* Of the collection's type. */
+static inline const void *pm_segment_vector_at(const pm_segment *segment, uint64_t row)
 {
-    return segment->vectors + row * segment->dim;
+    return segment->vector_bytes + row * segment->stride;
 }
 
 /* The seed of the hashes in ids.idx, the same for all segments of a database. */

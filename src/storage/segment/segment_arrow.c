@@ -73,15 +73,17 @@ static void fb_string(fb *b, uint32_t from, const char *text)
 /* ---- the schema ---- */
 
 enum { TYPE_INT = 2, TYPE_FLOAT = 3, TYPE_BINARY = 4, TYPE_UTF8 = 5, TYPE_TIMESTAMP = 10, TYPE_LIST = 16 };
-enum { HEADER_SCHEMA = 1, HEADER_BATCH = 3, VERSION_V5 = 4, NANOSECONDS = 3, SINGLE = 1, NONE = PM_BUFFERS };
+enum { HEADER_SCHEMA = 1, HEADER_BATCH = 3, VERSION_V5 = 4, NANOSECONDS = 3, NONE = PM_BUFFERS };
+enum { HALF = 0, SINGLE = 1 };
 enum { MOST_COLUMNS = 6, MOST_BUFFERS = 20 };
 
 typedef struct column {
     const char *name;
-    uint32_t type, bits; /* bits: of an integer; of a list: its items */
+    uint32_t type, bits; /* bits: of a number; of a list: its items */
     bool nullable;
     uint32_t valid, offsets, data; /* PM_BUF_ or NONE */
     uint64_t nulls;
+    pomai_dtype dtype; /* of the items of a list */
 } column;
 
 static uint32_t columns_of(const pm_seg_shape *s, uint32_t file, column *c)
@@ -90,23 +92,23 @@ static uint32_t columns_of(const pm_seg_shape *s, uint32_t file, column *c)
     if (file == PM_FILE_ATTRIBUTES) {
         uint32_t type = (s->flags & PM_SEGMENT_RAW_DOCUMENTS) != 0 ? TYPE_BINARY : TYPE_UTF8;
         c[n++] =
-            (column){"document",       type, 0, true, PM_BUF_DOCUMENT_VALID, PM_BUF_DOCUMENT_OFFSETS, PM_BUF_DOCUMENT,
-                     s->document_nulls};
+            (column){"document",        type, 0, true, PM_BUF_DOCUMENT_VALID, PM_BUF_DOCUMENT_OFFSETS, PM_BUF_DOCUMENT,
+                     s->document_nulls, 0};
         return n;
     }
     if (s->id_kind == POMAI_ID_U64) {
-        c[n++] = (column){"id", TYPE_INT, 64, false, NONE, NONE, PM_BUF_ID, 0};
+        c[n++] = (column){"id", TYPE_INT, 64, false, NONE, NONE, PM_BUF_ID, 0, 0};
     } else {
         uint32_t type = (s->flags & PM_SEGMENT_RAW_IDS) != 0 ? TYPE_BINARY : TYPE_UTF8;
-        c[n++] = (column){"id", type, 0, false, NONE, PM_BUF_ID_OFFSETS, PM_BUF_ID, 0};
+        c[n++] = (column){"id", type, 0, false, NONE, PM_BUF_ID_OFFSETS, PM_BUF_ID, 0, 0};
     }
-    c[n++] = (column){"shard", TYPE_INT, 16, false, NONE, NONE, PM_BUF_SHARD, 0};
-    c[n++] = (column){"lsn", TYPE_INT, 64, false, NONE, NONE, PM_BUF_LSN, 0};
-    c[n++] = (column){"stamp", TYPE_TIMESTAMP, 64, false, NONE, NONE, PM_BUF_STAMP, 0};
+    c[n++] = (column){"shard", TYPE_INT, 16, false, NONE, NONE, PM_BUF_SHARD, 0, 0};
+    c[n++] = (column){"lsn", TYPE_INT, 64, false, NONE, NONE, PM_BUF_LSN, 0, 0};
+    c[n++] = (column){"stamp", TYPE_TIMESTAMP, 64, false, NONE, NONE, PM_BUF_STAMP, 0, 0};
     if ((s->flags & PM_SEGMENT_EXPIRY) != 0)
         c[n++] =
-            (column){"expiry", TYPE_TIMESTAMP, 64, true, PM_BUF_EXPIRY_VALID, NONE, PM_BUF_EXPIRY, s->expiry_nulls};
-    c[n++] = (column){"vector", TYPE_LIST, s->dim, false, NONE, NONE, PM_BUF_VECTOR, 0};
+            (column){"expiry", TYPE_TIMESTAMP, 64, true, PM_BUF_EXPIRY_VALID, NONE, PM_BUF_EXPIRY, s->expiry_nulls, 0};
+    c[n++] = (column){"vector", TYPE_LIST, s->dim, false, NONE, NONE, PM_BUF_VECTOR, 0, s->dtype};
     return n;
 }
 
@@ -115,10 +117,11 @@ static void put_type(fb *b, uint32_t from, const column *c)
     uint32_t at[2], table;
     if (c->type == TYPE_INT) {
         table = fb_table(b, "41", at);
-        fb_put(b, at[0], c->bits, 4); /* signed: no, which is 0 */
+        fb_put(b, at[0], c->bits, 4);
+        fb_put(b, at[1], c->bits == 8, 1); /* signed: only the items of a list of int8 */
     } else if (c->type == TYPE_FLOAT) {
         table = fb_table(b, "2", at);
-        fb_put(b, at[0], SINGLE, 2);
+        fb_put(b, at[0], c->bits == 16 ? HALF : SINGLE, 2);
     } else if (c->type == TYPE_TIMESTAMP) {
         table = fb_table(b, "24", at);
         fb_put(b, at[0], NANOSECONDS, 2);
@@ -144,7 +147,8 @@ static void put_field(fb *b, uint32_t from, const column *c)
         (void)fb_vector(b, at[5], 0, 4, 4);
         return;
     }
-    column item = {"item", TYPE_FLOAT, 0, false, NONE, NONE, NONE, 0};
+    const uint32_t type = c->dtype == POMAI_DTYPE_INT8 ? TYPE_INT : TYPE_FLOAT;
+    column item = {"item", type, 8 * pm_dtype_size(c->dtype), false, NONE, NONE, NONE, 0, 0};
     uint32_t child = fb_vector(b, at[5], 1, 4, 4), inner[6];
     fb_link(b, child, fb_table(b, "411404", inner));
     fb_string(b, inner[0], item.name);
@@ -206,7 +210,7 @@ static void add_column(batch *t, pm_seg_plan *plan, uint32_t file, const pm_seg_
     } else if (c->type == TYPE_LIST) {
         add_node(t, s->rows * s->dim, 0);
         add_buffer(t, plan, file, NONE, 0);
-        add_buffer(t, plan, file, c->data, s->rows * s->dim * sizeof(float));
+        add_buffer(t, plan, file, c->data, s->rows * s->dim * pm_dtype_size(s->dtype));
     } else {
         add_buffer(t, plan, file, c->data, s->rows * c->bits / 8);
     }

@@ -12,6 +12,7 @@ enum { PM_SEG_MOST_TEXT = 0x7fffffff }; /* bytes of ids, or of documents: offset
 typedef struct pm_seg_shape {
     uint64_t rows;
     uint32_t dim;
+    pomai_dtype dtype;
     uint32_t id_kind;
     uint32_t flags;
     uint64_t id_bytes, document_bytes;
@@ -35,10 +36,18 @@ typedef struct pm_seg_plan {
 } pm_seg_plan;
 
 void pm_seg_plan_make(pm_seg_plan *plan, const pm_seg_shape *shape);
+/* What a sound header says. */
+pm_seg_shape pm_seg_shape_of(const pm_segment_header *header);
 /* segment_arrow.c */
 void pm_seg_plan_arrow(pm_seg_plan *plan, const pm_seg_shape *shape, uint32_t file);
 
 extern const char *const pm_seg_file_names[PM_FILES];
+
+/* The field of the header: 0 is float32, as in segments of before there were others. */
+static inline uint32_t pm_seg_dtype_field(pomai_dtype dtype)
+{
+    return dtype == POMAI_DTYPE_FLOAT32 ? 0 : (uint32_t)dtype;
+}
 
 static inline uint64_t pm_seg_blocks(uint64_t size)
 {

@@ -99,8 +99,7 @@ static bool take_tables(pm_segment *s, pm_seg_plan *plan)
     if (h->length < fixed) return false;
     s->range = (const pm_segment_shard_range *)(const void *)(s->meta + sizeof *h);
     if (!sound_ranges(s->range, h)) return false;
-    const pm_seg_shape shape = {h->rows,           h->dim,          h->id_kind,       h->flags, h->id_bytes,
-                                h->document_bytes, h->expiry_nulls, h->document_nulls};
+    const pm_seg_shape shape = pm_seg_shape_of(h);
     pm_seg_plan_make(plan, &shape);
     uint64_t blocks = 0, bytes = h->length;
     for (uint32_t i = 0; i < PM_FILES; i++) {
@@ -140,7 +139,8 @@ static pomai_status load_meta(pm_segment *s, pomai_error *err)
         return pm_fail(err, POMAI_EFORMAT, "%s has format %u, this build reads %u; use a newer PomaiDB", path,
                        h->format, PM_FORMAT);
     if (memcmp(h->uuid, p->uuid, 16) != 0 || h->number != p->number || h->number != s->entry.number ||
-        h->collection != p->collection || h->dim != p->dim || h->id_kind != p->id_kind || h->shards != p->shards)
+        h->collection != p->collection || h->dim != p->dim || h->dtype != pm_seg_dtype_field(p->dtype) ||
+        h->id_kind != p->id_kind || h->shards != p->shards)
         return damaged(path, "is another segment's", err);
     pm_seg_plan *plan = pm_malloc(sizeof *plan);
     if (plan == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open %s", path);
@@ -185,7 +185,7 @@ static const void *at(const pm_segment *s, uint32_t buffer)
 static void find_columns(pm_segment *s)
 {
     const bool text = s->header.id_kind == POMAI_ID_STRING;
-    s->vectors = at(s, PM_BUF_VECTOR);
+    s->vector_bytes = at(s, PM_BUF_VECTOR);
     s->lsns = at(s, PM_BUF_LSN);
     s->expiries = at(s, PM_BUF_EXPIRY);
     s->row_shards = at(s, PM_BUF_SHARD);
@@ -205,6 +205,7 @@ static pomai_status make_ends(pm_segment *s, pomai_error *err)
 {
     find_columns(s);
     s->dim = s->header.dim;
+    s->stride = (uint64_t)s->dim * pm_dtype_size(s->place.dtype);
     s->rows = s->header.rows;
     const uint64_t end_bytes = pm_align_up(s->rows * 8, 4096), bit_bytes = pm_align_up((s->rows + 63) / 64 * 8, 4096);
     s->end_bytes = end_bytes + bit_bytes;

@@ -41,6 +41,19 @@ static void plan_ids(pm_seg_plan *plan, uint64_t rows)
     plan->size[PM_FILE_IDS] = at;
 }
 
+pm_seg_shape pm_seg_shape_of(const pm_segment_header *h)
+{
+    return (pm_seg_shape){.rows = h->rows,
+                          .dim = h->dim,
+                          .dtype = h->dtype == 0 ? POMAI_DTYPE_FLOAT32 : (pomai_dtype)h->dtype,
+                          .id_kind = h->id_kind,
+                          .flags = h->flags,
+                          .id_bytes = h->id_bytes,
+                          .document_bytes = h->document_bytes,
+                          .expiry_nulls = h->expiry_nulls,
+                          .document_nulls = h->document_nulls};
+}
+
 void pm_seg_plan_make(pm_seg_plan *plan, const pm_seg_shape *shape)
 {
     memset(plan, 0, sizeof *plan);

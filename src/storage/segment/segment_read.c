@@ -118,7 +118,7 @@ static pomai_status check_columns(const pm_segment *s, uint32_t columns, uint64_
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0] && status == POMAI_OK; i++)
         if ((columns & fixed[i].column) != 0) status = check_part(s, fixed[i].buffer, first, count, fixed[i].size, err);
     if (status == POMAI_OK && (columns & PM_SEG_VECTOR) != 0)
-        status = check_part(s, PM_BUF_VECTOR, first, count, s->dim * sizeof(float), err);
+        status = check_part(s, PM_BUF_VECTOR, first, count, s->stride, err);
     if (status == POMAI_OK && (columns & PM_SEG_ID) != 0)
         status = s->ids != NULL ? check_part(s, PM_BUF_ID, first, count, 8, err)
                                 : check_text(s, PM_BUF_ID_OFFSETS, PM_BUF_ID, s->id_offsets, first, count, err);

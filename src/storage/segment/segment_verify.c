@@ -93,8 +93,7 @@ static pomai_status check_frames(const verifier *v)
 {
     const pm_segment *s = v->s;
     const pm_segment_header *h = &s->header;
-    const pm_seg_shape shape = {h->rows,           h->dim,          h->id_kind,       h->flags, h->id_bytes,
-                                h->document_bytes, h->expiry_nulls, h->document_nulls};
+    const pm_seg_shape shape = pm_seg_shape_of(h);
     pm_seg_plan *plan = pm_malloc(sizeof *plan);
     if (plan == NULL) return pm_fail(v->err, POMAI_ENOMEM, "no memory to verify %s", s->dir);
     pm_seg_plan_make(plan, &shape);

@@ -75,20 +75,29 @@ static void survey_row(survey *s, const pm_segment_row *row)
         s->shape.flags |= PM_SEGMENT_RAW_DOCUMENTS;
 }
 
-static void survey_norm(survey *s, const pm_segment_write *in, uint64_t i, const float *vector)
+static double element(pomai_dtype dtype, const void *vector, uint32_t d)
+{
+    if (dtype == POMAI_DTYPE_INT8) return ((const int8_t *)vector)[d];
+    return (double)(dtype == POMAI_DTYPE_FLOAT16 ? pm_f16_to_f32(((const uint16_t *)vector)[d])
+                                                 : ((const float *)vector)[d]);
+}
+
+static void survey_norm(survey *s, const pm_segment_write *in, uint64_t i, const void *vector)
 {
     const uint64_t every = (in->rows + SAMPLE - 1) / SAMPLE;
     if (i % every != 0 || s->sampled == SAMPLE) return;
     double sum = 0;
-    for (uint32_t d = 0; d < in->place->dim; d++)
-        sum += (double)vector[d] * (double)vector[d];
+    for (uint32_t d = 0; d < in->place->dim; d++) {
+        const double x = element(in->place->dtype, vector, d);
+        sum += x * x;
+    }
     s->norms[s->sampled++] = sqrt(sum);
 }
 
 static pomai_status survey_rows(survey *s, const pm_segment_write *in, pomai_error *err)
 {
     const pm_segment_place *p = in->place;
-    s->shape = (pm_seg_shape){.rows = in->rows, .dim = p->dim, .id_kind = p->id_kind};
+    s->shape = (pm_seg_shape){.rows = in->rows, .dim = p->dim, .dtype = p->dtype, .id_kind = p->id_kind};
     s->min_id = s->min_stamp = UINT64_MAX;
     for (uint64_t i = 0; i < in->rows; i++) {
         pm_segment_row row;
@@ -176,7 +185,7 @@ static pomai_status put_cell(pm_seg_out *out, uint32_t column, cells *c, uint64_
     case PM_BUF_EXPIRY_VALID:
         return put_bit(out, c, i, row->expiry != 0, i + 1 == out->in->rows);
     case PM_BUF_VECTOR:
-        return pm_seg_out_put(out, row->vector, out->in->place->dim * sizeof(float));
+        return pm_seg_out_put(out, row->vector, (size_t)out->in->place->dim * pm_dtype_size(out->in->place->dtype));
     case PM_BUF_DOCUMENT_VALID:
         return put_bit(out, c, i, row->document.size > 0, i + 1 == out->in->rows);
     case PM_BUF_DOCUMENT_OFFSETS:
@@ -302,6 +311,7 @@ static void make_stats(pm_text *t, survey *s, const pm_segment_write *in, const 
     add_number(t, "segment", in->place->number);
     add_number(t, "rows", in->rows);
     add_number(t, "dim", in->place->dim);
+    pm_text_add(t, ", \"dtype\": \"%s\"", pm_dtype_name(in->place->dtype));
     add_number(t, "bytes", plan->size[PM_FILE_VECTORS] + plan->size[PM_FILE_ATTRIBUTES] + plan->size[PM_FILE_IDS]);
     if (s->shape.id_kind == POMAI_ID_U64) {
         add_number(t, "min_id", s->min_id);
@@ -375,6 +385,7 @@ static pomai_status meta_make(meta *m, const pm_segment_write *in, const pm_seg_
     h.buffers = PM_BUFFERS;
     h.block_bytes = PM_SEGMENT_BLOCK;
     h.blocks = m->blocks;
+    h.dtype = pm_seg_dtype_field(shape->dtype);
     uint8_t *to = m->bytes;
     memcpy(to, &h, sizeof h);
     to += sizeof h;
@@ -491,8 +502,8 @@ static pomai_status write_all(writer *w, pm_manifest_segment *entry, pomai_error
 pomai_status pm_segment_make(const pm_segment_write *in, pm_manifest_segment *out, pomai_error *err)
 {
     const pm_segment_place *p = in->place;
-    if (in->rows == 0 || in->rows > PM_SEGMENT_MAX_ROWS || p->dim == 0 || p->dim > POMAI_MAX_DIM || p->shards == 0 ||
-        p->shards > PM_MAX_SHARDS)
+    if (in->rows == 0 || in->rows > PM_SEGMENT_MAX_ROWS || p->dim == 0 || p->dim > POMAI_MAX_DIM ||
+        !pm_dtype_known(p->dtype) || p->shards == 0 || p->shards > PM_MAX_SHARDS)
         return pm_fail(err, POMAI_EINTERNAL, "no segment can have %llu rows of %u dimensions from %u shards",
                        (unsigned long long)in->rows, p->dim, p->shards);
     writer *w = pm_calloc(1, sizeof *w);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "base/mutant.h"
 #include "base/point.h"
 #include "storage/wal/wal_int.h"
@@ -71,8 +72,9 @@ static bool columns_sound(const pm_rec_header *h, const uint8_t *record)
     bool has_documents = (h->flags & PM_REC_HAS_DOCUMENTS) != 0;
     switch (h->op) {
     case PM_OP_PUT:
-        return h->rows > 0 && h->rows <= PM_MAX_ROWS && h->dtype == PM_DTYPE_F32 && h->dim > 0 &&
-               h->dim <= POMAI_MAX_DIM && h->vectors_len == (uint64_t)h->rows * h->dim * sizeof(float) &&
+        return h->rows > 0 && h->rows <= PM_MAX_ROWS && pm_dtype_known(h->dtype) && h->dim > 0 &&
+               h->dim <= POMAI_MAX_DIM &&
+               h->vectors_len == (uint64_t)h->rows * h->dim * pm_dtype_size((pomai_dtype)h->dtype) &&
                ids_sound(h, record + l.ids_at) &&
                (has_documents ? ends_sound(record + l.documents_at, l.documents_len, h->rows, 0, UINT32_MAX)
                               : h->documents_len == 0);
