@@ -207,6 +207,16 @@ int args_id_kind(const struct args *args, pomai_id_kind *kind)
     return status;
 }
 
+int args_dtype(const struct args *args, pomai_dtype *dtype)
+{
+    static const char *const names[] = {"float32", "float16", "int8", NULL};
+    static const int numbers[] = {POMAI_DTYPE_FLOAT32, POMAI_DTYPE_FLOAT16, POMAI_DTYPE_INT8};
+    int number = (int)*dtype;
+    int status = pick(args, OPT_DTYPE, names, numbers, &number);
+    *dtype = (pomai_dtype)number;
+    return status;
+}
+
 int args_durability(const struct args *args, pomai_durability *level)
 {
     static const char *const names[] = {"sync", "group", "os", NULL};

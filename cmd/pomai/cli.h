@@ -25,6 +25,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(DIM, "dim", 'd', "D", "dimensions of a vector, 1 to 65536")                                                      \
     X(METRIC, "metric", 'm', "l2|ip|cosine", "distance of a new collection (default: l2)")                             \
     X(ID_KIND, "ids", 0, "u64|string", "kind of ids of the new collection (default: u64)")                             \
+    X(DTYPE, "dtype", 0, "float32|float16|int8", "type of the new collection's vectors (default: float32)")            \
     X(TTL, "ttl", 0, "TIME", "rows of the new collection vanish so long after they were put: 30s 5m 12h 7d")           \
     X(SHARDS, "shards", 0, "N", "shards of a new database, 1 to 256 (default: cores, at most 8)")                      \
     X(FORMAT, "format", 'f', "npy|fvecs|bvecs|csv|jsonl|idx", "format of the file (default: by its name)")             \
@@ -92,6 +93,7 @@ static inline bool args_has(const struct args *args, enum option_key key)
 int args_u64(const struct args *args, enum option_key key, uint64_t min, uint64_t max, uint64_t *value);
 int args_metric(const struct args *args, pomai_metric *metric);
 int args_id_kind(const struct args *args, pomai_id_kind *kind);
+int args_dtype(const struct args *args, pomai_dtype *dtype);
 int args_durability(const struct args *args, pomai_durability *level);
 /* "7d" and so on, as nanoseconds. */
 int args_ttl(const struct args *args, uint64_t *nanoseconds);
@@ -125,6 +127,8 @@ const char *byte_text(double bytes, char buffer[32]);
 const char *ttl_text(uint64_t nanoseconds, char buffer[32]);
 const char *metric_name(pomai_metric metric);
 const char *id_kind_name(pomai_id_kind kind);
+const char *dtype_name(pomai_dtype dtype);
+
 const char *durability_name(pomai_durability level);
 
 /* A bar on stderr while it is a terminal, otherwise silent. */

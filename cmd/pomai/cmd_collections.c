@@ -18,14 +18,14 @@ static int print_collection(const struct args *args, pomai_db *db, const char *n
     if (args_has(args, OPT_JSON)) {
         printf("{\"collection\":");
         print_json_string(info.name);
-        printf(",\"rows\":%" PRIu64 ",\"dim\":%u,\"metric\":\"%s\",\"ids\":\"%s\"", info.rows, info.dim,
-               metric_name(info.metric), id_kind_name(info.id_kind));
+        printf(",\"rows\":%" PRIu64 ",\"dim\":%u,\"dtype\":\"%s\",\"metric\":\"%s\",\"ids\":\"%s\"", info.rows,
+               info.dim, dtype_name(info.dtype), metric_name(info.metric), id_kind_name(info.id_kind));
         if (info.ttl_ns) printf(",\"ttl_ns\":%" PRIu64, info.ttl_ns);
         puts("}");
     } else {
-        printf("%-24s %15s rows  %6u dimensions  %-6s  %s ids%s%s\n", info.name, grouped(info.rows, rows), info.dim,
-               metric_name(info.metric), id_kind_name(info.id_kind), info.ttl_ns ? "  ttl " : "",
-               info.ttl_ns ? ttl_text(info.ttl_ns, ttl) : "");
+        printf("%-24s %15s rows  %6u dimensions  %-7s  %-6s  %s ids%s%s\n", info.name, grouped(info.rows, rows),
+               info.dim, dtype_name(info.dtype), metric_name(info.metric), id_kind_name(info.id_kind),
+               info.ttl_ns ? "  ttl " : "", info.ttl_ns ? ttl_text(info.ttl_ns, ttl) : "");
     }
     return EXIT_OK;
 }
@@ -50,7 +50,7 @@ const struct verb verb_collections = {
     .name = "collections",
     .synopsis = "DB [options]",
     .brief = "list the collections of a database",
-    .about = "Prints name, rows, dimensions, metric, kind of ids and time to live of each collection. Opens the "
+    .about = "Prints name, rows, dimensions, type, metric, kind of ids and time to live of each collection. Opens the "
              "database read-only.",
     .examples = "  pomai collections my.db",
     .options = TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) | TAKES(QUIET),

@@ -8,7 +8,7 @@
 static bool names_collection(const struct args *args)
 {
     return args_has(args, OPT_COLLECTION) || args_has(args, OPT_DIM) || args_has(args, OPT_METRIC) ||
-           args_has(args, OPT_ID_KIND) || args_has(args, OPT_TTL);
+           args_has(args, OPT_ID_KIND) || args_has(args, OPT_TTL) || args_has(args, OPT_DTYPE);
 }
 
 /* Opens what is there, or makes it; *made says which. */
@@ -44,6 +44,7 @@ static int run(const struct args *args)
     int status = args_u64(args, OPT_DIM, 1, POMAI_MAX_DIM, &options.dim);
     if (status == EXIT_OK) status = args_metric(args, &options.metric);
     if (status == EXIT_OK) status = args_id_kind(args, &options.id_kind);
+    if (status == EXIT_OK) status = args_dtype(args, &options.dtype);
     if (status == EXIT_OK) status = args_ttl(args, &options.ttl_ns);
     if (status != EXIT_OK) return status;
     if (names_collection(args) && !args_has(args, OPT_DIM))
@@ -63,17 +64,18 @@ static int run(const struct args *args)
         if (names_collection(args)) {
             printf(",\"collection\":");
             print_json_string(collection_name(args));
-            printf(",\"dim\":%" PRIu64 ",\"metric\":\"%s\",\"ids\":\"%s\"", options.dim, metric_name(options.metric),
-                   id_kind_name(options.id_kind));
+            printf(",\"dim\":%" PRIu64 ",\"dtype\":\"%s\",\"metric\":\"%s\",\"ids\":\"%s\"", options.dim,
+                   dtype_name(options.dtype), metric_name(options.metric), id_kind_name(options.id_kind));
             if (options.ttl_ns) printf(",\"ttl_ns\":%" PRIu64, options.ttl_ns);
         }
         puts("}");
     } else if (!args_has(args, OPT_QUIET)) {
         if (made) printf("made the database %s\n", args->positional[0]);
         if (names_collection(args))
-            printf("made the collection '%s': %" PRIu64 " dimensions, metric %s, %s ids%s%s\n", collection_name(args),
-                   options.dim, metric_name(options.metric), id_kind_name(options.id_kind),
-                   options.ttl_ns ? ", rows vanish after " : "", options.ttl_ns ? ttl_text(options.ttl_ns, ttl) : "");
+            printf("made the collection '%s': %" PRIu64 " dimensions, %s, metric %s, %s ids%s%s\n",
+                   collection_name(args), options.dim, dtype_name(options.dtype), metric_name(options.metric),
+                   id_kind_name(options.id_kind), options.ttl_ns ? ", rows vanish after " : "",
+                   options.ttl_ns ? ttl_text(options.ttl_ns, ttl) : "");
     }
     return EXIT_OK;
 }
@@ -85,9 +87,9 @@ const struct verb verb_create = {
     .about = "Makes the database in the directory DB; with --dim, a collection in it (the database may be there).\n"
              "Not needed before an import, which makes both from its file.",
     .examples = "  pomai create my.db --collection docs --dim 384 --metric cosine --ids string\n"
-                "  pomai create my.db --collection cache --dim 384 --ttl 7d",
-    .options = TAKES(COLLECTION) | TAKES(DIM) | TAKES(METRIC) | TAKES(ID_KIND) | TAKES(TTL) | TAKES(SHARDS) |
-               TAKES(JSON) | TAKES(QUIET),
+                "  pomai create my.db --collection cache --dim 384 --ttl 7d --dtype float16",
+    .options = TAKES(COLLECTION) | TAKES(DIM) | TAKES(METRIC) | TAKES(ID_KIND) | TAKES(DTYPE) | TAKES(TTL) |
+               TAKES(SHARDS) | TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,
     .positional_max = 1,
     .run = run,

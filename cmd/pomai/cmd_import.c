@@ -79,6 +79,7 @@ static int make_collection(struct importer *im, const struct chunk *chunk)
     options.dim = chunk->dim;
     options.id_kind = kind == CHUNK_STRING ? POMAI_ID_STRING : POMAI_ID_U64;
     int status = args_metric(im->args, &options.metric);
+    if (status == EXIT_OK) status = args_dtype(im->args, &options.dtype);
     if (status == EXIT_OK) status = args_ttl(im->args, &options.ttl_ns);
     if (status != EXIT_OK) return status;
     if (pomai_collection_create(im->db, collection_name(im->args), &options, &im->collection, &err) != POMAI_OK)
@@ -91,8 +92,10 @@ static int check_collection(struct importer *im, const struct chunk *chunk)
 {
     const pomai_collection_info *info = &im->info;
     pomai_metric metric = info->metric;
+    pomai_dtype dtype = info->dtype;
     uint64_t ttl_ns = info->ttl_ns;
     int status = args_metric(im->args, &metric);
+    if (status == EXIT_OK) status = args_dtype(im->args, &dtype);
     if (status == EXIT_OK) status = args_ttl(im->args, &ttl_ns);
     if (status != EXIT_OK) return status;
     if (ttl_ns != info->ttl_ns) {
@@ -106,6 +109,11 @@ static int check_collection(struct importer *im, const struct chunk *chunk)
         complain(
             "collection '%s' has the metric %s; leave --metric out, or import into another collection with -c NAME",
             info->name, metric_name(info->metric));
+        return EXIT_FAILED;
+    }
+    if (dtype != info->dtype) {
+        complain("collection '%s' has %s vectors; leave --dtype out, or import into another collection with -c NAME",
+                 info->name, dtype_name(info->dtype));
         return EXIT_FAILED;
     }
     if (chunk->dim != info->dim) {
@@ -183,6 +191,21 @@ static size_t first_not_finite(const float *vector, size_t dim)
     return i;
 }
 
+static bool representable(pomai_dtype dtype, float x)
+{
+    if (dtype == POMAI_DTYPE_FLOAT16) return fabsf(x) < 65520;
+    return dtype != POMAI_DTYPE_INT8 || (x >= -128 && x <= 127 && rintf(x) == x);
+}
+
+/* The first number of a chunk that the collection's type has not; false: there is none. */
+static bool find_not_representable(const struct importer *im, const struct chunk *chunk, size_t *at)
+{
+    const size_t n = chunk->rows * (size_t)chunk->dim;
+    for (*at = 0; *at < n; ++*at)
+        if (!representable(im->info.dtype, chunk->vectors[*at])) return true;
+    return false;
+}
+
 /* The engine counts rows within the batch; the person has a file, so its sentence is used only where no row is meant.
  */
 static void complain_of_batch(const struct importer *im, const struct chunk *chunk, const pomai_error *err)
@@ -199,6 +222,14 @@ static void complain_of_batch(const struct importer *im, const struct chunk *chu
         complain("%s, %s: a zero vector has no direction under the cosine metric; leave that row out, or use "
                  "--metric l2 (%s)",
                  path, reader_place(&im->reader, chunk, row, place), name);
+    } else if (err->status == POMAI_EINVAL && find_not_representable(im, chunk, &row)) {
+        complain("%s, %s: dimension %zu is %.9g, which %s has not: %s; nothing of the batch was stored (%s)", path,
+                 reader_place(&im->reader, chunk, row / dim, place), row % dim, (double)chunk->vectors[row],
+                 dtype_name(im->info.dtype),
+                 im->info.dtype == POMAI_DTYPE_INT8
+                     ? "it takes whole numbers from -128 to 127; quantise before, or use --dtype float32"
+                     : "it ends at 65504; scale the vectors, or use --dtype float32",
+                 name);
     } else if (err->status == POMAI_EDUPID && chunk_same_id(chunk, &row, &twin)) {
         complain("%s has the same id in %s, and again in %s; a batch takes an id once, keep one of the two (%s)", path,
                  reader_place(&im->reader, chunk, row, place), reader_place(&im->reader, chunk, twin, other), name);
@@ -347,8 +378,10 @@ static int prepare(struct importer *im)
 {
     const struct args *args = im->args;
     pomai_metric metric = POMAI_METRIC_L2;
+    pomai_dtype dtype = POMAI_DTYPE_FLOAT32;
     uint64_t ttl_ns = 0;
     int status = args_metric(args, &metric);
+    if (status == EXIT_OK) status = args_dtype(args, &dtype);
     if (status == EXIT_OK) status = args_ttl(args, &ttl_ns);
     if (status == EXIT_OK) status = reader_open(&im->reader, args, args->positional[1], args->value[OPT_FORMAT]);
     if (status == EXIT_OK) status = set_limits(im);
@@ -473,7 +506,8 @@ const struct verb verb_import = {
     .brief = "put the vectors of a file into a collection",
     .about = "Puts every row of FILE into a collection, in batches that are whole or absent, whatever happens.\n"
              "Makes the database and the collection if they are not there: dimension and kind of ids from the\n"
-             "file, the metric from --metric, a time to live from --ttl. Rows whose ids are there already replace "
+             "file, the metric from --metric, the type of the vectors as they are stored from --dtype, a time to live\n"
+             "from --ttl. Rows whose ids are there already replace "
              "them; only an id twice in one\n"
              "batch (see --batch) is refused. What is refused in the first batch leaves no row and no collection, but\n"
              "a database made for it may stay, empty.\n"
@@ -492,9 +526,9 @@ const struct verb verb_import = {
              "without a value in the first row may hold no number further down.",
     .examples = "  pomai import my.db vectors.npy\n"
                 "  pomai import my.db docs.jsonl -c docs --metric cosine",
-    .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(TTL) | TAKES(FORMAT) | TAKES(IDS) | TAKES(BATCH) |
-               TAKES(LIMIT) | TAKES(SKIP) | TAKES(LEDGER) | TAKES(DURABILITY) | TAKES(SHARDS) | TAKES(JSON) |
-               TAKES(QUIET),
+    .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(DTYPE) | TAKES(TTL) | TAKES(FORMAT) | TAKES(IDS) |
+               TAKES(BATCH) | TAKES(LIMIT) | TAKES(SKIP) | TAKES(LEDGER) | TAKES(DURABILITY) | TAKES(SHARDS) |
+               TAKES(JSON) | TAKES(QUIET),
     .positional_min = 2,
     .positional_max = 2,
     .run = run,

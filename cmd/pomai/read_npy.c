@@ -280,11 +280,13 @@ int npy_open(struct reader *reader, const struct args *args)
     reader->next = npy_next;
     if (npy->type != 'f' || npy->size != 4) {
         reader->raw = must_realloc(NULL, RAW_BYTES, 1);
-        note(args, "%s holds %s%u numbers; they are converted to float32%s", reader->in.path,
-             npy->type == 'f'   ? "float"
-             : npy->type == 'u' ? "uint"
-                                : "int",
-             npy->size * 8, npy->size >= 4 ? " and rounded" : "");
+        const char *kind = npy->type == 'f' ? "float" : npy->type == 'u' ? "uint" : "int";
+        char name[16];
+        snprintf(name, sizeof name, "%s%u", kind, npy->size * 8);
+        /* What is asked for is what comes out. */
+        if (args_has(args, OPT_DTYPE) && strcmp(args->value[OPT_DTYPE], name) == 0) return 0;
+        note(args, "%s holds %s numbers; they are converted to float32%s", reader->in.path, name,
+             npy->size >= 4 ? " and rounded" : "");
     }
     return 0;
 }

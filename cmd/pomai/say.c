@@ -132,6 +132,19 @@ const char *id_kind_name(pomai_id_kind kind)
     return kind == POMAI_ID_STRING ? "string" : kind == POMAI_ID_U64 ? "u64" : "?";
 }
 
+const char *dtype_name(pomai_dtype dtype)
+{
+    switch (dtype) {
+    case POMAI_DTYPE_FLOAT32:
+        return "float32";
+    case POMAI_DTYPE_FLOAT16:
+        return "float16";
+    case POMAI_DTYPE_INT8:
+        return "int8";
+    }
+    return "?";
+}
+
 const char *durability_name(pomai_durability level)
 {
     switch (level) {

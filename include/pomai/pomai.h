@@ -113,6 +113,8 @@ POMAI_API pomai_status pomai_reserve(pomai_collection *collection, uint64_t rows
                                      pomai_error *err);
 /* The block's vectors, row after row; NULL once committed. */
 POMAI_API void *pomai_block_vectors(pomai_block *block);
+/* The type of its elements. */
+POMAI_API pomai_dtype pomai_block_dtype(const pomai_block *block);
 /* Checks the block and puts it, like pomai_put. `documents` (one a row) may be NULL. When refused (NaN, zero vector,
  * busy), the block is as it was and may be mended and committed again; after POMAI_OK or POMAI_EUNKNOWN it is empty. */
 POMAI_API pomai_status pomai_commit(pomai_block *block, const pomai_bytes *documents,

@@ -281,6 +281,11 @@ void *pomai_block_vectors(pomai_block *block)
     return block == NULL ? NULL : block->vectors;
 }
 
+pomai_dtype pomai_block_dtype(const pomai_block *block)
+{
+    return block == NULL ? 0 : block->dtype;
+}
+
 pomai_status pomai_commit(pomai_block *block, const pomai_bytes *documents, const pomai_write_options *options,
                           pomai_ack *ack, pomai_error *err)
 {

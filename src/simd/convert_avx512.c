@@ -9,7 +9,7 @@ enum { STEP = 16 };
 /* The elements of the step at i: all, or what is left. */
 static inline __mmask16 here(size_t i, size_t n)
 {
-    return n - i >= STEP ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+    return (__mmask16)(n - i >= STEP ? 0xffffu : (1u << (n - i)) - 1);
 }
 
 static void from_f16(const uint16_t *x, size_t n, float *out)

@@ -237,7 +237,8 @@ def case_create_and_drop():
     made = pomai("create", "y.db", "--dim", 65536, "--shards", 3, "--json").json()[0]
     expect(made["created_database"] and made["collection"] == "default" and made["dim"] == 65536, f"{made}")
     listed = [c for c in pomai("collections", "x.db", "--json").json() if c["collection"] == "docs"]
-    expect(listed == [{"collection": "docs", "rows": 0, "dim": 3, "metric": "cosine", "ids": "string"}], f"{listed}")
+    expect(listed == [{"collection": "docs", "rows": 0, "dim": 3, "dtype": "float32", "metric": "cosine",
+                       "ids": "string"}], f"{listed}")
     expect("cosine" in pomai("collections", "x.db").out, "collections as text")
     pomai("drop", "x.db", "docs")
     expect("docs" not in counts("x.db"), "dropped")
@@ -1089,6 +1090,58 @@ def case_mutated_files():
             else:
                 stored = sum(counts("m.db").values())
                 expect(stored == 0, f"{name} turn {turn}: {stored} rows of one refused batch are there: {process}")
+
+
+# ---- types of vectors ----
+
+def half(value):
+    return struct.unpack("<e", struct.pack("<e", value))[0]
+
+
+def stored(db):
+    """Of the rows 0 to 39; JSON has the shortest digits of a float32."""
+    return [[struct.unpack("<f", struct.pack("<f", x))[0] for x in get(db, i)[0]["vector"]] for i in range(40)]
+
+
+def case_types_of_vectors():
+    rows = vectors(40, 5)
+    halves = [[half(x) for x in row] for row in rows]
+    whole = [[RANDOM.randrange(-128, 128) for _ in range(5)] for _ in range(40)]
+    files = {"f2": ("<f2", "e", halves, "float16"), "i1": ("|i1", "b", whole, "int8"), "f4": ("<f4", "f", rows, "float32")}
+    for name, (descr, code, values, dtype) in files.items():
+        data = b"".join(struct.pack(f"<5{code}", *row) for row in values)
+        write(f"{name}.npy", npy_bytes((40, 5), data, descr=descr))
+        outcome = pomai("import", f"{name}.db", f"{name}.npy", "--dtype", dtype, "--ids", "rows")
+        expect("converted" not in outcome.err, f"a note of nothing: {outcome}")
+        listed = pomai("collections", f"{name}.db", "--json").json()[0]
+        expect(listed["dtype"] == dtype and listed["rows"] == 40, f"{listed}")
+        expect(dtype in pomai("collections", f"{name}.db").out, "collections as text")
+        stats = json.loads(pomai("stats", f"{name}.db", "--json").out)["collections"][0]
+        expect(stats["dtype"] == dtype and stats["vector_bytes"] == len(data), f"{stats}")
+        expect(stored(f"{name}.db") == values, f"{name} reads back")
+        lines = exported(f"{name}.db")
+        again = pomai("import", f"{name}2.db", jsonl("again.jsonl", map(json.loads, lines)), "--dtype", dtype)
+        expect("imported 40 rows" in again.out and sorted(exported(f"{name}2.db")) == sorted(lines), "export")
+        expect(pomai("verify", f"{name}.db").code == 0, "verify")
+        q = [half(RANDOM.uniform(-9, 9)) for _ in range(5)]
+        hits = pomai("search", f"{name}.db", "--vector", json.dumps(q), "-k", 9, "--json").json()[0]["hits"]
+        truth = sorted((distance("l2", q, row), i) for i, row in enumerate(values))[:9]
+        expect([h["id"] for h in hits] == [i for _, i in truth], f"{hits} {truth}")
+    # Float32 into the others: rounded, or refused with its place.
+    pomai("import", "r.db", "f4.npy", "--dtype", "float16", "--ids", "rows")
+    expect(stored("r.db") == halves, "rounded to the nearest")
+    nothing_stored("w.db", "f4.npy", "--dtype", "int8", says=["f4.npy, row 0", "dimension 0", "quantise", "POMAI_EINVAL"])
+    rows[3][2] = 65520.0
+    npy("far.npy", rows)
+    nothing_stored("v.db", "far.npy", "--dtype", "float16", says=["far.npy, row 3", "dimension 2 is 65520", "65504"])
+    nothing_stored("r.db", "f4.npy", "--dtype", "int8", says=["has float16 vectors"])
+    made = pomai("create", "c.db", "--dim", 3, "--dtype", "int8", "--json").json()[0]
+    expect(made["dtype"] == "int8", f"{made}")
+    expect("int8" in pomai("create", "c.db", "-c", "d", "--dim", 3, "--dtype", "int8").out, "create as text")
+    for words in (["create", "c.db", "-c", "e", "--dim", "3"], ["import", "c.db", "f4.npy"]):
+        outcome = pomai(*words, "--dtype", "bfloat16", code=2)
+        expect("float32|float16|int8" in outcome.err, f"{outcome}")
+    refused("create", "c.db", "--dtype", "int8", says="--dim", code=2)
 
 
 # ---- search, get, delete ----

@@ -397,6 +397,7 @@ static void test_blocks(void **state)
         const uint64_t rows = 9001; /* of several blocks of ids, so of several shards */
         assert_ok(pomai_reserve(c, rows, 7, &block, &err));
         void *to = pomai_block_vectors(block);
+        assert_int_equal(pomai_block_dtype(block), dtype);
         assert_refused(pomai_commit(block, NULL, NULL, NULL, &err), POMAI_EZEROVEC, "row 0");
         for (size_t i = 0; i < rows * 7; i++)
             put_element((pomai_dtype)dtype, to, i, (float)(i % 211) - 100);

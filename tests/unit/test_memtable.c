@@ -304,20 +304,57 @@ static void expiry_is_pointed_to(void **state)
         h.flags = (uint8_t)((expires ? PM_REC_HAS_EXPIRY : 0) | (documents ? PM_REC_HAS_DOCUMENTS : 0));
         h.payload_len = 64 * (2u + expires + documents);
         pm_chunk *chunk = calloc(1, sizeof *chunk);
-        pm_chunk_point(chunk, &h, payload, elsewhere ? vectors : (const float *)(const void *)(payload + 64));
+        pm_chunk_point(chunk, &h, payload, elsewhere ? (const void *)vectors : payload + 64);
         assert_ptr_equal(chunk->expiry, expires ? (const uint64_t *)(const void *)(payload + 128) : NULL);
         if (documents) assert_ptr_equal(chunk->document_ends, payload + (expires ? 192 : 128));
         free(chunk);
     }
 }
 
+/* A chunk that goes into the next memtable still has its rows, of whatever type they are. */
+static void moved_rows_are_the_same(void **state)
+{
+    (void)state;
+    static uint8_t payload[64 * 4];
+    memcpy(payload, &(uint64_t){70}, 8);
+    for (uint8_t dtype = POMAI_DTYPE_FLOAT32; dtype <= POMAI_DTYPE_INT8; dtype++) {
+        const uint32_t size = pm_dtype_size((pomai_dtype)dtype);
+        const pm_rec_header h = {.op = PM_OP_PUT,
+                                 .dtype = dtype,
+                                 .dim = 3,
+                                 .lsn = 1,
+                                 .rows = 5,
+                                 .id_kind = POMAI_ID_U64,
+                                 .flags = PM_REC_IDS_ARE_RANGE,
+                                 .ids_len = 8,
+                                 .vectors_len = 15 * size,
+                                 .payload_len = 128};
+        const uint64_t none = 0;
+        pm_memtable *table = pm_memtable_make(POMAI_ID_U64, 1, &none), *next = pm_memtable_make(POMAI_ID_U64, 1, &none);
+        pm_id_bounds bounds;
+        pm_id_bounds_of(&h, payload, &bounds);
+        pm_chunk *chunk = pm_memtable_reserve(table, h.rows, &bounds);
+        pm_chunk_point(chunk, &h, payload, payload + 64);
+        pm_chunk *moved = pm_memtable_move(next, chunk, &bounds);
+        assert_non_null(moved);
+        for (uint32_t row = 0; row < h.rows; row++) {
+            pm_id id;
+            pm_chunk_id(moved, row, &id);
+            assert_int_equal(id.u64, 70 + row);
+            assert_ptr_equal(pm_chunk_vector_at(moved, row), payload + 64 + row * 3 * size);
+        }
+        pm_memtable_apply(next, moved, NULL);
+        pm_memtable_free(table);
+        pm_memtable_free(next);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(versions_at_every_lsn),
-        cmocka_unit_test(reservation_fails_cleanly),
-        cmocka_unit_test(readers_see_one_version),
-        cmocka_unit_test(expiry_is_pointed_to),
+        cmocka_unit_test(versions_at_every_lsn),   cmocka_unit_test(reservation_fails_cleanly),
+        cmocka_unit_test(readers_see_one_version), cmocka_unit_test(expiry_is_pointed_to),
+        cmocka_unit_test(moved_rows_are_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,6 +83,13 @@ ExpiryLike: TypeAlias = (
     | npt.NDArray[np.datetime64]
 )
 AnyPath: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
+DType: TypeAlias = (
+    Literal["float32", "float16", "int8"]
+    | type[np.float32 | np.float16 | np.int8]
+    | np.dtype[np.float32]
+    | np.dtype[np.float16]
+    | np.dtype[np.int8]
+)
 Mode: TypeAlias = Literal["latest", "bounded"]
 Durability: TypeAlias = Literal["default", "sync", "group", "os"]
 Field: TypeAlias = Literal[
@@ -177,7 +184,7 @@ class Scan:
 @final
 class Block:
     @property
-    def vectors(self) -> _Float32: ...
+    def vectors(self) -> _Float32 | Any: ...
     @property
     def ids(self) -> _UInt64: ...
     def __enter__(self) -> Self: ...
@@ -361,6 +368,8 @@ class Collection:
     @property
     def dim(self) -> int: ...
     @property
+    def dtype(self) -> str: ...
+    @property
     def closed(self) -> bool: ...
     def __len__(self) -> int: ...
     def __bool__(self) -> Literal[True]: ...
@@ -382,6 +391,7 @@ class Database(Collection):
         ids: Literal["u64", "string"] | None = None,
         ttl: float | datetime.timedelta | None = None,
         create: bool = True,
+        dtype: DType | None = None,
     ) -> Collection: ...
     def collections(self) -> list[str]: ...
     def drop(self, name: str, /) -> None: ...

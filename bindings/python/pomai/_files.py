@@ -74,6 +74,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         return parser
     add("file")
     add("-m", "--metric", choices=["l2", "ip", "cosine"])
+    add("--dtype", choices=["float32", "float16", "int8"])
     add("--ttl", type=_ttl)
     add("--shards", type=_whole, default=0)
     add("-b", "--batch", type=_whole, default=0)
@@ -187,7 +188,7 @@ def _is_vectors(kind: Any) -> bool:
 
 def _open_collection(db: Database, args: argparse.Namespace, batch: Any) -> tuple[Collection, bool]:
     """The collection, and whether it was made for this file."""
-    wanted = {"metric": args.metric, "ttl": args.ttl}
+    wanted = {"metric": args.metric, "ttl": args.ttl, "dtype": args.dtype}
     try:
         return db.collection(args.collection, **wanted), False
     except NotFoundError:

@@ -34,23 +34,33 @@ class Info(NamedTuple):
     id_kind: str
     ttl: float | None  # seconds
     rows: int
+    dtype: str = "float32"  # of the vectors as they are stored
 
 
 def verdict(values: tuple[str, str, float, int, int]) -> Verdict:
     return Verdict(*values)
 
 
-def info(values: tuple[str, int, str, str, int, int]) -> Info:
-    name, dim, metric, id_kind, ttl_ns, rows = values
-    return Info(name, dim, metric, id_kind, ttl_ns / 1e9 if ttl_ns else None, rows)
+def info(values: tuple[str, int, str, str, int, int, str]) -> Info:
+    name, dim, metric, id_kind, ttl_ns, rows, dtype = values
+    return Info(name, dim, metric, id_kind, ttl_ns / 1e9 if ttl_ns else None, rows, dtype)
 
 
-def check_same(info: Info, dim: int, metric: str | None, ids: str | None, ttl: Any) -> bool:
+def dtype_name(dtype: Any) -> Any:
+    """The word for a dtype, which may be NumPy's class or object for it."""
+    if isinstance(dtype, str):
+        return dtype
+    name = getattr(dtype, "name", None)  # numpy.dtype("float16")
+    return name if isinstance(name, str) else getattr(dtype, "__name__", dtype)  # numpy.float16
+
+
+def check_same(info: Info, dim: int, metric: str | None, ids: str | None, ttl: Any, dtype: Any) -> bool:
     """Refuses to open a collection as something that it is not."""
     wanted = {
-        "dim": dim or None, "metric": metric, "ids": ids, "ttl": None if ttl is None else (ttl_ns(ttl) / 1e9 or None)
+        "dim": dim or None, "metric": metric, "ids": ids, "ttl": None if ttl is None else (ttl_ns(ttl) / 1e9 or None),
+        "dtype": None if dtype is None else dtype_name(dtype),
     }
-    has = {"dim": info.dim, "metric": info.metric, "ids": info.id_kind, "ttl": info.ttl}
+    has = {"dim": info.dim, "metric": info.metric, "ids": info.id_kind, "ttl": info.ttl, "dtype": info.dtype}
     for key, value in wanted.items():
         if value is not None and value != has[key]:
             raise InvalidError(

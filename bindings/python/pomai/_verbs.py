@@ -90,7 +90,7 @@ def _verify(args: argparse.Namespace) -> int:
 def _create(args: argparse.Namespace) -> None:
     with _database.open(args.db, shards=args.shards) as db:
         if args.dim:
-            db.collection(args.collection, args.dim, metric=args.metric, ids=args.ids)
+            db.collection(args.collection, args.dim, metric=args.metric, ids=args.ids, dtype=args.dtype)
 
 
 def _drop(args: argparse.Namespace) -> None:
@@ -190,7 +190,9 @@ def _add(db: Database, args: argparse.Namespace, rows: Iterable[dict[str, Any]])
                 collection = db.collection(args.collection, create=False)
             except NotFoundError:
                 kind: Any = "string" if isinstance(first["id"], str) else "u64"
-                collection = db.collection(args.collection, len(first["vector"]), metric=args.metric, ids=kind)
+                collection = db.collection(
+                    args.collection, len(first["vector"]), metric=args.metric, ids=kind, dtype=args.dtype
+                )
         collection.add(
             [row["vector"] for row in batch], ids=None if first["id"] is None else [row["id"] for row in batch],
             documents=[row["document"] for row in batch],
@@ -248,7 +250,10 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("-m", "--metric", choices=metrics)
     create.add_argument("--ids", choices=["u64", "string"])
     create.add_argument("--shards", type=int, default=0)
-    verb("import", _import, "db", "file").add_argument("-m", "--metric", choices=metrics)
+    read = verb("import", _import, "db", "file")
+    read.add_argument("-m", "--metric", choices=metrics)
+    for made in (create, read):
+        made.add_argument("--dtype", choices=["float32", "float16", "int8"])
     search = verb("search", _search, "db")
     search.add_argument("--vector", required=True)
     search.add_argument("-k", type=int, default=10)

@@ -81,7 +81,7 @@ class Collection:
         return await _run(self.sync.count)
 
     async def info(self) -> Info:
-        """Name, dim, metric, kind of id, ttl and rows."""
+        """Name, dim, metric, kind of id, ttl, rows and dtype."""
         return await _run(lambda: self.sync.info)
 
     async def freeze(self) -> None:

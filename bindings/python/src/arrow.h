@@ -42,7 +42,8 @@ typedef struct pm_arrow_shape {
     uint64_t dim;
     size_t query; /* of a result */
     bool strings, vectors, documents, result;
-    bool binary; /* ids and documents need not be UTF-8 */
+    bool binary;       /* ids and documents need not be UTF-8 */
+    pomai_dtype dtype; /* of the vectors; 0: float32 */
 } pm_arrow_shape;
 
 /* Both need no GIL. 0, or an errno. */

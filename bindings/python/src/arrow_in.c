@@ -181,6 +181,12 @@ static int check_items(pm_py_state *state, const pm_arrow_column *c, const pm_ar
     return 0;
 }
 
+/* Of the collection's type: as they are. */
+static void copy(const pm_arrow_column *items, size_t size, void *to)
+{
+    if (items->length > 0) memcpy(to, pm_arrow_number(items, 0), (size_t)items->length * size);
+}
+
 static void convert(const pm_arrow_column *items, float *to)
 {
     Py_BEGIN_ALLOW_THREADS for (int64_t j = 0; j < items->length; j++) to[j] =
@@ -195,9 +201,14 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
     pm_arrow_column items;
     const pm_arrow_schema *schema = c->schema->children[0];
     const pm_arrow_array *array = c->array->children[0];
+    if (pm_arrow_column_take(state, c->name, schema, NULL, 0, 0, &items) != 0) return -1;
+    const bool number = items.kind == PM_ARROW_NUMBER && items.schema->dictionary == NULL;
+    out->dtype = number && pm_py_is_dtype(&items.numbers, out->narrow) ? out->narrow : POMAI_DTYPE_FLOAT32;
+    const bool same = number && pm_py_is_dtype(&items.numbers, out->dtype);
+    const size_t size = pm_py_dtype_size(out->dtype);
     out->rows = (uint64_t)c->length;
     if (measure(state, c, out, &first, &together) != 0) return -1;
-    if (out->dim > 0 && out->rows > (uint64_t)PY_SSIZE_T_MAX / sizeof(float) / out->dim) {
+    if (out->dim > 0 && out->rows > (uint64_t)PY_SSIZE_T_MAX / size / out->dim) {
         PyErr_NoMemory();
         return -1;
     }
@@ -207,18 +218,20 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
             check_items(state, c, &items, 0, out->dim) != 0)
             return -1;
         const char *data = all == 0 ? NULL : pm_arrow_number(&items, 0);
-        bool plain = items.numbers.kind == 'f' && items.numbers.itemsize == 4;
-        out->data = (const float *)(const void *)data;
-        if (data != NULL && plain && (uintptr_t)data % sizeof(float) == 0) return 0;
+        out->data = data;
+        if (data != NULL && same && (uintptr_t)data % size == 0) return 0;
     }
-    out->owned = malloc((size_t)all * sizeof(float) + 1);
+    out->owned = malloc((size_t)all * size + 1);
     if (out->owned == NULL) {
         PyErr_NoMemory();
         return -1;
     }
     out->data = out->owned;
     if (together) {
-        convert(&items, out->owned);
+        if (same)
+            copy(&items, size, out->owned);
+        else
+            convert(&items, out->owned);
         return 0;
     }
     for (int64_t i = 0; i < c->length; i++) {
@@ -226,8 +239,11 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
             pm_arrow_column_take(state, c->name, schema, array, first, count, &items) != 0 ||
             check_items(state, c, &items, i, out->dim) != 0)
             return -1;
-        for (int64_t j = 0; j < count; j++)
-            out->owned[i * count + j] = (float)pm_py_load_double(&items.numbers, pm_arrow_number(&items, j));
+        char *to = (char *)out->owned + (size_t)(i * count) * size;
+        if (same)
+            copy(&items, size, to);
+        else
+            convert(&items, (float *)(void *)to);
     }
     return 0;
 }
@@ -258,7 +274,7 @@ static PyObject *keep_batch(source *s)
 static int append_chunk(pm_py_state *state, const char *what, source *s, pm_py_vectors *out)
 {
     pm_arrow_column c;
-    pm_py_vectors part = {0};
+    pm_py_vectors part = {.dtype = POMAI_DTYPE_FLOAT32, .narrow = out->narrow};
     int failed = -1;
     if (s->array.length == 0 && out->rows > 0) return 0;
     if (pm_arrow_column_take(state, what, s->schema, &s->array, 0, s->array.length, &c) != 0 ||
@@ -277,14 +293,16 @@ static int append_chunk(pm_py_state *state, const char *what, source *s, pm_py_v
                      (unsigned long long)part.dim, (unsigned long long)out->dim);
         goto end;
     }
-    size_t row = (size_t)out->dim * sizeof(float), old = (size_t)out->rows * row, more = (size_t)part.rows * row;
-    float *grown = old > PY_SSIZE_T_MAX - more ? NULL : realloc(out->owned, old + more + 1);
+    /* Chunks are of one schema, so of one type. */
+    size_t row = (size_t)out->dim * pm_py_dtype_size(out->dtype), old = (size_t)out->rows * row,
+           more = (size_t)part.rows * row;
+    char *grown = old > PY_SSIZE_T_MAX - more ? NULL : realloc(out->owned, old + more + 1);
     if (grown == NULL) {
         PyErr_NoMemory();
         goto end;
     }
     if (out->owned == NULL) memcpy(grown, out->data, old);
-    memcpy((char *)grown + old, part.data, more);
+    memcpy(grown + old, part.data, more);
     out->owned = grown;
     out->data = grown;
     out->rows += part.rows;
@@ -741,6 +759,7 @@ static int is_table(add_call *a, PyObject *const *given)
 PyObject *pm_arrow_add(pm_py_collection *on, PyObject *const *given, bool *taken)
 {
     add_call a = {.on = on, .in = {.options = POMAI_WRITE_OPTIONS_INIT}};
+    a.in.vectors = (pm_py_vectors){.dtype = POMAI_DTYPE_FLOAT32, .narrow = pm_py_collection_dtype(on)};
     PyObject *made = NULL;
     *taken = false;
     int none = given[0] == NULL ? 1 : source_open(on->state, given[0], &a.source);

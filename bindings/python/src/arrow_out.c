@@ -65,7 +65,8 @@ static void schema_column(schema_block *block, const pm_arrow_shape *shape, colu
     schema_set(block, schema, names[kind], format, kind != COLUMN_ID && kind != COLUMN_DISTANCE);
     if (kind != COLUMN_VECTOR) return;
     block->item = &block->columns[ITEM];
-    schema_set(block, block->item, "item", "f", true);
+    const char *items = shape->dtype == POMAI_DTYPE_FLOAT16 ? "e" : shape->dtype == POMAI_DTYPE_INT8 ? "c" : "f";
+    schema_set(block, block->item, "item", items, true);
     schema->n_children = 1;
     schema->children = &block->item;
 }
@@ -241,6 +242,30 @@ static int make_expiry(batch_block *b, pm_arrow_array *array, const void **buffe
     return 0;
 }
 
+/* Of a number that float16 has; any other is cut off. */
+static uint16_t to_half(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u, exponent = bits >> 23 & 255, fraction = bits & 0x7fffffu;
+    if (exponent > 142) return (uint16_t)(sign | 0x7c00u);
+    if (exponent > 112) return (uint16_t)(sign | (exponent - 112) << 10 | fraction >> 13);
+    return (uint16_t)(sign | (exponent < 103 ? 0 : (fraction | 0x800000u) >> (126 - exponent)));
+}
+
+/* The type that the collection has; what the engine answers is float32. */
+static const void *narrow(batch_block *b, const float *from, size_t count)
+{
+    void *to = own(b, count * pm_py_dtype_size(b->shape->dtype));
+    for (size_t i = 0; to != NULL && i < count; i++) {
+        if (b->shape->dtype == POMAI_DTYPE_FLOAT16)
+            ((uint16_t *)to)[i] = to_half(from[i]);
+        else
+            ((int8_t *)to)[i] = (int8_t)(from[i] < -128 ? -128 : from[i] > 127 ? 127 : from[i]);
+    }
+    return to;
+}
+
 static int make_vectors(batch_block *b, pm_arrow_array *array)
 {
     const float *first = b->held->rows != NULL ? pomai_rows_vectors(b->held->rows)
@@ -253,7 +278,9 @@ static int make_vectors(batch_block *b, pm_arrow_array *array)
     b->item = &b->columns[ITEM];
     array_set(b, b->item, ITEM, (int64_t)(b->count * b->shape->dim), 2);
     b->buffers[ITEM][1] = first == NULL ? (const void *)nothing : first;
-    return 0;
+    if (first == NULL || (b->shape->dtype != POMAI_DTYPE_FLOAT16 && b->shape->dtype != POMAI_DTYPE_INT8)) return 0;
+    b->buffers[ITEM][1] = narrow(b, first, b->count * b->shape->dim);
+    return b->buffers[ITEM][1] == NULL ? ENOMEM : 0;
 }
 
 static int make_column(batch_block *b, column_kind kind, size_t at)

@@ -13,6 +13,7 @@ typedef struct {
     pomai_block *handle; /* NULL: freed */
     PyObject *ids;
     Py_ssize_t exports, shape[2], strides[2];
+    pomai_dtype dtype;
     bool done; /* committed or dropped, or about to be */
     bool busy; /* the engine is reading it */
 } block_object;
@@ -28,7 +29,7 @@ static void free_handle(block_object *b)
 static int block_get(PyObject *self, Py_buffer *buffer, int flags)
 {
     static float nothing[1];
-    static char format[] = "f";
+    static char formats[][2] = {"f", "f", "e", "b"};
     block_object *b = (block_object *)self;
     buffer->obj = NULL;
     if (b->done) {
@@ -38,10 +39,10 @@ static int block_get(PyObject *self, Py_buffer *buffer, int flags)
     memset(buffer, 0, sizeof *buffer);
     buffer->obj = Py_NewRef(self);
     buffer->buf = b->handle == NULL ? nothing : pomai_block_vectors(b->handle);
-    buffer->itemsize = sizeof(float);
-    buffer->len = b->shape[0] * b->shape[1] * (Py_ssize_t)sizeof(float);
+    buffer->itemsize = b->strides[1];
+    buffer->len = b->shape[0] * b->strides[0];
     buffer->ndim = 2;
-    if (flags & PyBUF_FORMAT) buffer->format = format;
+    if (flags & PyBUF_FORMAT) buffer->format = formats[b->dtype];
     if (flags & PyBUF_ND) buffer->shape = b->shape;
     if ((flags & PyBUF_STRIDES) == PyBUF_STRIDES) buffer->strides = b->strides;
     b->exports++;
@@ -90,8 +91,9 @@ PyObject *pm_py_reserve(PyObject *self, PyObject *const *args, Py_ssize_t count,
     b->handle = block;
     b->shape[0] = (Py_ssize_t)rows;
     b->shape[1] = (Py_ssize_t)dim;
-    b->strides[0] = b->shape[1] * (Py_ssize_t)sizeof(float);
-    b->strides[1] = sizeof(float);
+    b->dtype = pomai_block_dtype(block);
+    b->strides[1] = (Py_ssize_t)pm_py_dtype_size(b->dtype);
+    b->strides[0] = b->shape[1] * b->strides[1];
     on->db->blocks++;
     return (PyObject *)b;
 }
@@ -123,6 +125,7 @@ static int commit(block_object *b)
         call.batch.rows = (uint64_t)b->shape[0];
         call.batch.dim = (uint64_t)b->shape[1];
         call.batch.vectors = pomai_block_vectors(b->handle);
+        call.batch.dtype = b->dtype;
     }
     b->done = b->busy = true; /* no array is made from here on, and none that goes meanwhile frees it */
     pomai_status status = pm_py_write(b->on, try_commit, &call, UINT64_MAX, &err, &raised);
@@ -188,7 +191,8 @@ static const char block_doc[] = "Rows reserved in the engine's own storage: fill
                                 ">>> len(db), len(block.ids)\n"
                                 "(1000, 1000)\n";
 static PyGetSetDef block_getset[] = {
-    {"vectors", block_vectors, NULL, "float32 of shape (rows, dim), zeroed, writable: the engine's own storage.", NULL},
+    {"vectors", block_vectors, NULL,
+     "Of shape (rows, dim) and the collection's dtype, zeroed, writable: the engine's own storage.", NULL},
     {"ids", block_ids, NULL, "The ids the rows got; after the with statement.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -231,6 +231,7 @@ static int take_options(pm_py_state *state, PyObject *const *given, pomai_collec
 {
     static const char *const metrics[] = {"l2", "ip", "cosine", NULL};
     static const char *const kinds[] = {"u64", "string", NULL};
+    static const char *const dtypes[] = {"float32", "float16", "int8", NULL};
     if (pm_py_count(state, "dim", given[1], &options->dim) != 0) return -1;
     if (given[2] != NULL && given[2] != Py_None) {
         int metric = pm_py_word(state, "metric", given[2], metrics);
@@ -242,11 +243,26 @@ static int take_options(pm_py_state *state, PyObject *const *given, pomai_collec
         if (kind < 0) return -1;
         options->id_kind = (pomai_id_kind)(kind + 1);
     }
+    if (given[6] != NULL && given[6] != Py_None) {
+        PyObject *name = pm_py_help(state, "dtype_name", given[6], NULL);
+        int dtype = name == NULL ? -1 : pm_py_word(state, "dtype", name, dtypes);
+        Py_XDECREF(name);
+        if (dtype < 0) return -1;
+        options->dtype = (pomai_dtype)(dtype + 1);
+    }
     if (given[4] == NULL || given[4] == Py_None) return 0;
     PyObject *ns = pm_py_help(state, "ttl_ns", given[4], NULL);
     int failed = ns == NULL ? -1 : pm_py_count(state, "ttl", ns, &options->ttl_ns);
     Py_XDECREF(ns);
     return failed;
+}
+
+pomai_dtype pm_py_collection_dtype(const pm_py_collection *on)
+{
+    if (on->closed || on->db->base.closed || on->handle == NULL || on->db->generation != pm_py_generation())
+        return POMAI_DTYPE_FLOAT32; /* the call itself will say so */
+    const pomai_dtype dtype = pomai_collection_dtype(on->handle);
+    return dtype == 0 ? POMAI_DTYPE_FLOAT32 : dtype;
 }
 
 static PyObject *info_of(pm_py_collection *on);
@@ -259,7 +275,8 @@ static PyObject *check_same(pm_py_state *state, PyObject *made, PyObject *const 
     PyObject *same = NULL;
     if (number != NULL)
         same = pm_py_help(state, "check_same", info, number, given[2] == NULL ? Py_None : given[2],
-                          given[3] == NULL ? Py_None : given[3], given[4] == NULL ? Py_None : given[4], NULL);
+                          given[3] == NULL ? Py_None : given[3], given[4] == NULL ? Py_None : given[4],
+                          given[6] == NULL ? Py_None : given[6], NULL);
     Py_XDECREF(number);
     Py_XDECREF(info);
     Py_XDECREF(same);
@@ -269,10 +286,10 @@ static PyObject *check_same(pm_py_state *state, PyObject *made, PyObject *const 
 
 static PyObject *py_collection(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"name", "dim", "metric", "ids", "ttl", "create", NULL};
+    static const char *const names[] = {"name", "dim", "metric", "ids", "ttl", "create", "dtype", NULL};
     pm_py_collection *on = (pm_py_collection *)self;
     pm_py_state *state = on->state;
-    PyObject *given[6] = {NULL};
+    PyObject *given[7] = {NULL};
     pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
     bool create = true;
     if (pm_py_args(state, "collection", names, 2, args, count, keywords, given) != 0) return NULL;
@@ -302,12 +319,13 @@ static PyObject *py_collection(PyObject *self, PyObject *const *args, Py_ssize_t
 static PyObject *info_of(pm_py_collection *on)
 {
     static const char *const metrics[] = {"?", "l2", "ip", "cosine"};
+    static const char *const dtypes[] = {"?", "float32", "float16", "int8"};
     admin_job *a = admin(on, INFO, NULL, NULL, false, NULL);
     if (a == NULL) return NULL;
     const pomai_collection_info *i = &a->out.info;
-    PyObject *values = Py_BuildValue("(sIssKK)", i->name, (unsigned)i->dim, metrics[(unsigned)i->metric & 3],
+    PyObject *values = Py_BuildValue("(sIssKKs)", i->name, (unsigned)i->dim, metrics[(unsigned)i->metric & 3],
                                      i->id_kind == POMAI_ID_STRING ? "string" : "u64", (unsigned long long)i->ttl_ns,
-                                     (unsigned long long)i->rows);
+                                     (unsigned long long)i->rows, dtypes[(unsigned)i->dtype & 3]);
     admin_release(&a->job);
     PyObject *info = values == NULL ? NULL : pm_py_help(on->state, "info", values, NULL);
     Py_XDECREF(values);
@@ -548,9 +566,11 @@ PyMethodDef pm_py_database_method_table[] = {
 };
 
 static PyGetSetDef collection_getset[] = {
-    {"info", get_info, NULL, "Name, dim, metric, kind of id, ttl and rows: a pomai.Info.", NULL},
+    {"info", get_info, NULL, "Name, dim, metric, kind of id, ttl, rows and dtype: a pomai.Info.", NULL},
     {"name", get_of_info, NULL, "Its name.", (void *)"name"},
     {"dim", get_of_info, NULL, "Its dimension; 0 for `default` before the first add.", (void *)"dim"},
+    {"dtype", get_of_info, NULL, "The type of its vectors as they are stored: 'float32', 'float16' or 'int8'.",
+     (void *)"dtype"},
     {"closed", get_closed, NULL, "Whether it is closed.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -90,17 +90,23 @@ bool pm_py_load_u64(const pm_py_numbers *numbers, const char *at, uint64_t *valu
 /* ---- input.c, ids.c, documents.c: what goes in ---- */
 
 typedef struct pm_py_vectors {
-    const float *data;
+    const void *data;
+    pomai_dtype dtype;  /* of data */
+    pomai_dtype narrow; /* arrays of this type are taken as they are, besides float32; FLOAT32: none */
     uint64_t rows, dim;
     bool single;   /* one vector of one dimension was given */
     bool row;      /* of a list: it holds no further lists */
     bool borrowed; /* buffer is to be released */
     Py_buffer buffer;
-    float *owned;
+    void *owned;
     PyObject *keep; /* a DLPack capsule */
 } pm_py_vectors;
 
-int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out);
+/* `narrow` as in the struct. */
+int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pomai_dtype narrow, pm_py_vectors *out);
+/* Whether numbers are of this type, in the machine's byte order. */
+bool pm_py_is_dtype(const pm_py_numbers *numbers, pomai_dtype dtype);
+size_t pm_py_dtype_size(pomai_dtype dtype);
 void pm_py_vectors_release(pm_py_vectors *vectors);
 
 typedef struct pm_py_ids {
@@ -269,6 +275,9 @@ PyObject *pm_py_assigned_ids(pm_py_state *state, PyObject *runs, bool single);
 void pm_py_tell_stored(uint64_t rows);
 
 /* ---- collection.c: methods ---- */
+
+/* Of the vectors that the collection stores; float32 where nobody knows. Not for long: `default` may be made anew. */
+pomai_dtype pm_py_collection_dtype(const pm_py_collection *on);
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f)), METH_FASTCALL | METH_KEYWORDS
 

@@ -43,6 +43,18 @@ static void *allocate(uint64_t rows, uint64_t dim, size_t size)
     return memory;
 }
 
+size_t pm_py_dtype_size(pomai_dtype dtype)
+{
+    return dtype == POMAI_DTYPE_INT8 ? 1 : dtype == POMAI_DTYPE_FLOAT16 ? 2 : sizeof(float);
+}
+
+bool pm_py_is_dtype(const pm_py_numbers *n, pomai_dtype dtype)
+{
+    const char kind = dtype == POMAI_DTYPE_INT8 ? 'i' : 'f';
+    const size_t size = pm_py_dtype_size(dtype);
+    return n->kind == kind && n->itemsize == (Py_ssize_t)size && (!n->swapped || size == 1);
+}
+
 static void convert_row(const pm_py_numbers *n, const char *at, Py_ssize_t stride, Py_ssize_t dim, float *to)
 {
     if (n->kind == 'f' && n->itemsize == 8 && !n->swapped) { /* what Python and NumPy make when nothing is said */
@@ -64,16 +76,18 @@ static int take_numbers(const pm_py_numbers *n, pm_py_vectors *out)
     out->rows = (uint64_t)rows;
     out->dim = (uint64_t)dim;
     out->single = n->ndim == 1;
-    bool aligned = (uintptr_t)n->data % sizeof(float) == 0;
-    if (n->kind == 'f' && n->itemsize == 4 && !n->swapped && aligned && pm_py_contiguous(n)) {
-        out->data = (const float *)(const void *)n->data;
+    out->dtype = pm_py_is_dtype(n, out->narrow) ? out->narrow : POMAI_DTYPE_FLOAT32;
+    const bool aligned = (uintptr_t)n->data % pm_py_dtype_size(out->dtype) == 0;
+    if (pm_py_is_dtype(n, out->dtype) && aligned && pm_py_contiguous(n)) {
+        out->data = n->data;
         return 0;
     }
-    out->owned = allocate(out->rows, out->dim, sizeof(float));
-    if (out->owned == NULL) return -1;
-    out->data = out->owned;
-    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t i = 0; i < rows; i++) convert_row(
-        n, n->data + (n->ndim == 2 ? i * n->strides[0] : 0), n->strides[n->ndim - 1], dim, out->owned + i * dim);
+    out->dtype = POMAI_DTYPE_FLOAT32; /* the engine converts it back, exactly */
+    float *owned = allocate(out->rows, out->dim, sizeof(float));
+    if (owned == NULL) return -1;
+    out->data = out->owned = owned;
+    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t i = 0; i < rows; i++)
+        convert_row(n, n->data + (n->ndim == 2 ? i * n->strides[0] : 0), n->strides[n->ndim - 1], dim, owned + i * dim);
     Py_END_ALLOW_THREADS return 0;
 }
 
@@ -202,7 +216,7 @@ static int fill_row(pm_py_state *state, const char *what, PyObject *items, Py_ss
 /* Row i of a list: a list of numbers, or anything that is one vector. */
 static int list_row(pm_py_state *state, const char *what, PyObject *item, Py_ssize_t i, pm_py_vectors *out)
 {
-    pm_py_vectors row = {.row = true};
+    pm_py_vectors row = {.row = true, .dtype = POMAI_DTYPE_FLOAT32, .narrow = POMAI_DTYPE_FLOAT32};
     PyObject *numbers = NULL;
     int failed = -1;
     Py_ssize_t dim = 0;
@@ -230,7 +244,7 @@ static int list_row(pm_py_state *state, const char *what, PyObject *item, Py_ssi
                      (unsigned long long)out->dim);
         goto end;
     }
-    float *to = out->owned + (uint64_t)i * out->dim;
+    float *to = (float *)out->owned + (uint64_t)i * out->dim;
     if (numbers != NULL)
         failed = fill_row(state, what, numbers, dim, i, to);
     else {
@@ -326,9 +340,9 @@ static int refuse_unordered(pm_py_state *state, const char *what, PyObject *obje
     return 0;
 }
 
-int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
+int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pomai_dtype narrow, pm_py_vectors *out)
 {
-    memset(out, 0, sizeof *out);
+    *out = (pm_py_vectors){.dtype = POMAI_DTYPE_FLOAT32, .narrow = narrow};
     if (refuse_unordered(state, what, object) != 0) return -1;
     if (take_any(state, what, object, out) == 0) return 0;
     pm_py_vectors_release(out);

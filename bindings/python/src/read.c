@@ -161,7 +161,7 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
         pm_py_deadline(state, given[4], &s->options.deadline_us) != 0 ||
         pm_py_mode(state, given[6], &s->options.mode) != 0 || check_recall(state, given[7], given[8]) != 0)
         return -1;
-    return pm_py_vectors_take(state, "the query", vectors, &s->vectors);
+    return pm_py_vectors_take(state, "the query", vectors, POMAI_DTYPE_FLOAT32, &s->vectors);
 }
 
 /* How many rows a search compares is learnt from the last one; at first it is asked. */

@@ -122,6 +122,7 @@ static pm_py_scan *scan_new(pm_py_collection *on, const scan_input *in, const po
     s->handle = handle;
     s->batch_rows = in->batch_rows != 0 ? in->batch_rows : usual_rows(info->dim);
     s->shape.dim = info->dim;
+    s->shape.dtype = info->dtype;
     s->shape.strings = info->id_kind == POMAI_ID_STRING;
     s->shape.vectors = (in->options.include & POMAI_INCLUDE_VECTORS) != 0;
     s->shape.documents = (in->options.include & POMAI_INCLUDE_DOCUMENTS) != 0;

@@ -71,15 +71,16 @@ static int take_expiry(pm_py_state *state, PyObject *expiry, pm_py_add_input *in
     return -1;
 }
 
-static int take_input(pm_py_state *state, PyObject *const *given, pm_py_add_input *in)
+static int take_input(const pm_py_collection *on, PyObject *const *given, pm_py_add_input *in)
 {
+    pm_py_state *state = on->state;
     if (given[0] == NULL || given[0] == Py_None) {
         pm_py_refuse_type(state, "add() needs vectors");
         return -1;
     }
     if (pm_py_durability(state, given[5], &in->options.durability) != 0 ||
         pm_py_deadline(state, given[6], &in->options.deadline_us) != 0 ||
-        pm_py_vectors_take(state, "vectors", given[0], &in->vectors) != 0)
+        pm_py_vectors_take(state, "vectors", given[0], pm_py_collection_dtype(on), &in->vectors) != 0)
         return -1;
     if (given[1] != NULL && given[1] != Py_None) {
         if (PyAnySet_Check(given[1])) {
@@ -102,7 +103,8 @@ static int take_input(pm_py_state *state, PyObject *const *given, pm_py_add_inpu
 /* How many rows from `first` on fit into one put; at least one, which the engine refuses if that is too large. */
 static uint64_t chunk_rows(const pm_py_add_input *in, uint64_t first)
 {
-    uint64_t row_bytes = in->vectors.dim * sizeof(float) + 8, left = in->vectors.rows - first, bytes = 0, rows = 0;
+    uint64_t row_bytes = in->vectors.dim * pm_py_dtype_size(in->vectors.dtype) + 8, left = in->vectors.rows - first,
+             bytes = 0, rows = 0;
     const pomai_bytes *documents = in->documents.bytes, *strings = in->ids.ids.string;
     if (left > MAX_ROWS) left = MAX_ROWS;
     if (documents == NULL && strings == NULL) {
@@ -122,7 +124,8 @@ static void fill_batch(const pm_py_add_input *in, uint64_t first, uint64_t rows,
 {
     batch->rows = rows;
     batch->dim = in->vectors.dim;
-    batch->vectors = in->vectors.data + first * in->vectors.dim;
+    batch->dtype = in->vectors.dtype;
+    batch->vectors = (const char *)in->vectors.data + first * in->vectors.dim * pm_py_dtype_size(batch->dtype);
     if (in->has_ids && in->ids.ids.string != NULL)
         batch->string_ids = in->ids.ids.string + first;
     else if (in->has_ids)
@@ -224,7 +227,7 @@ PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     if (given[7] != NULL && given[7] != Py_None)
         return pm_py_refuse_type(on->state, "column= names the column of vectors in an Arrow table; vectors is %R",
                                  given[0] == NULL ? (PyObject *)Py_TYPE(Py_None) : (PyObject *)Py_TYPE(given[0]));
-    if (take_input(on->state, given, &in) != 0) goto end;
+    if (take_input(on, given, &in) != 0) goto end;
     if (!in.has_ids && (runs = PyList_New(0)) == NULL) goto end;
     if (pm_py_begin(on) != 0) goto end;
     int failed = pm_py_put_all(on, &in, runs);
