@@ -39,7 +39,7 @@ struct c_shard {
 };
 
 struct c_coll {
-    uint32_t id, dim, metric, id_kind;
+    uint32_t id, dim, dtype, metric, id_kind;
     uint64_t name_hash;
     uint64_t flushed[W_SHARDS]; /* records up to these LSNs are in segments */
 };
@@ -66,9 +66,9 @@ struct c_logs {
 
 /* ---- rows of records ---- */
 
-static inline uint64_t c_coll_hash(uint64_t name_hash, uint64_t dim, uint32_t metric, uint32_t id_kind)
+static inline uint64_t c_coll_hash(uint64_t name_hash, uint64_t dim, uint32_t dtype, uint32_t metric, uint32_t id_kind)
 {
-    return t_mix2(name_hash, dim * 64 + metric * 8 + id_kind);
+    return t_mix2(name_hash, dim * 1024 + dtype * 64 + metric * 8 + id_kind);
 }
 
 enum { C_COLUMN_IDS, C_COLUMN_VECTORS, C_COLUMN_EXPIRY, C_COLUMN_DOCUMENTS };
@@ -104,7 +104,8 @@ static inline struct c_row c_row_of(const struct c_logs *l, const pm_rec_header 
     }
     struct c_row row = {t_mix2(c.id_hash, h->collection), 0};
     if (h->op != PM_OP_PUT) return row;
-    c.vector_size = (uint64_t)h->dim * sizeof(float);
+    c.dtype = (pomai_dtype)h->dtype;
+    c.vector_size = (uint64_t)h->dim * pm_dtype_size(c.dtype);
     c.vector = record + c_column_at(h, C_COLUMN_VECTORS) + i * c.vector_size;
     if ((h->flags & PM_REC_HAS_EXPIRY) != 0) c.expiry = c_u64_at(record + c_column_at(h, C_COLUMN_EXPIRY), i);
     if ((h->flags & PM_REC_HAS_DOCUMENTS) != 0) {
@@ -170,7 +171,8 @@ static inline uint64_t c_replay(struct c_logs *l, const unsigned *cut, bool coll
         }
     uint64_t digest = 0;
     for (unsigned c = 0; c < l->colls; c++)
-        digest += c_coll_hash(l->coll[c].name_hash, l->coll[c].dim, l->coll[c].metric, l->coll[c].id_kind);
+        digest +=
+            c_coll_hash(l->coll[c].name_hash, l->coll[c].dim, l->coll[c].dtype, l->coll[c].metric, l->coll[c].id_kind);
     for (unsigned i = 0; i < C_TABLE; i++)
         digest += table[i].row_hash;
     memcpy(l->cut, cut, sizeof l->cut);
@@ -219,7 +221,7 @@ static inline const uint8_t *c_read_coll(struct c_logs *l, const uint8_t *p)
     struct c_coll *coll = &l->coll[l->colls++];
     memcpy(&c, p, sizeof c);
     p += sizeof c;
-    *coll = (struct c_coll){c.id, c.dim, c.metric, c.id_kind, c_name_hash(p, c.name_len), {0}};
+    *coll = (struct c_coll){c.id, c.dim, c.dtype, c.metric, c.id_kind, c_name_hash(p, c.name_len), {0}};
     p += pm_align_up(c.name_len, 8);
     for (uint32_t s = 0; s < l->shards; s++, p += sizeof(uint64_t)) {
         memcpy(&coll->flushed[s], p, sizeof(uint64_t));

@@ -131,7 +131,7 @@ static inline void r_collection(struct attempt *a, pomai_collection *coll, const
     const uint64_t name_hash = c_name_hash(name, strlen(name));
     const bool strings = info.id_kind == POMAI_ID_STRING;
     uint64_t count = info.rows;
-    a->digest += c_coll_hash(name_hash, info.dim, (uint32_t)info.metric, (uint32_t)info.id_kind);
+    a->digest += c_coll_hash(name_hash, info.dim, (uint32_t)info.dtype, (uint32_t)info.metric, (uint32_t)info.id_kind);
     if (r_good(a, pomai_search(coll, query, 1, info.dim, R_MOST, &options, &result, &err), &err, "search fails")) {
         count = pomai_result_count(result, 0);
         r_get_found(a, coll, result, name_hash, (uint32_t)info.dim);

@@ -3,6 +3,7 @@
 #ifndef T_SEGMENTS_H
 #define T_SEGMENTS_H
 
+#include "base/dtype.h"
 #include "files.h"
 #include "storage/format.h"
 #include "support/rng.h"
@@ -14,12 +15,29 @@ enum { C_PAST = 1000 }; /* an expiry that had passed before the row came: world.
 struct c_content {
     uint64_t name_hash, id_hash, vector_size, document_size, stamp, expiry;
     const void *vector, *document;
+    pomai_dtype dtype; /* of the vector; 0: float32 */
 };
+
+/* Of the values as float32, which is what a reader gets. */
+static inline uint64_t c_vector_hash(const struct c_content *c)
+{
+    float wide[64];
+    if (c->dtype != POMAI_DTYPE_FLOAT16 && c->dtype != POMAI_DTYPE_INT8)
+        return pm_hash_bytes(c->vector, c->vector_size, 3);
+    const size_t dim = c->vector_size / pm_dtype_size(c->dtype);
+    if (dim > sizeof wide / sizeof wide[0]) abort();
+    for (size_t d = 0; d < dim; d++) {
+        uint16_t half;
+        memcpy(&half, (const uint8_t *)c->vector + (c->dtype == POMAI_DTYPE_FLOAT16 ? 2 * d : 0), sizeof half);
+        wide[d] = c->dtype == POMAI_DTYPE_FLOAT16 ? pm_f16_to_f32(half) : (float)((const int8_t *)c->vector)[d];
+    }
+    return pm_hash_bytes(wide, dim * sizeof wide[0], 3);
+}
 
 static inline uint64_t c_row_hash(const struct c_content *c)
 {
     uint64_t h = t_mix2(c->name_hash, c->id_hash);
-    h = t_mix2(h, pm_hash_bytes(c->vector, c->vector_size, 3));
+    h = t_mix2(h, c_vector_hash(c));
     h = t_mix2(h, c->document_size == 0 ? 0 : pm_hash_bytes(c->document, c->document_size, 4));
     return t_mix2(t_mix2(h, c->stamp), c->expiry);
 }
@@ -119,11 +137,14 @@ static inline bool c_has_ended(const struct c_segment *s, uint64_t row)
 /* id_hash is the key in the table of rows. */
 static inline struct c_row c_segment_row(const struct c_segment *s, uint64_t row)
 {
+    const pomai_dtype dtype = s->h->dtype == 0 ? POMAI_DTYPE_FLOAT32 : (pomai_dtype)s->h->dtype;
+    const uint64_t stride = (uint64_t)s->h->dim * pm_dtype_size(dtype);
     struct c_content c = {.name_hash = s->name_hash,
+                          .dtype = dtype,
                           .stamp = c_u64_at(s->buffer[C_B_STAMP], row),
                           .expiry = c_u64_at(s->buffer[C_B_EXPIRY], row),
-                          .vector = s->buffer[C_B_VECTORS] + row * s->h->dim * sizeof(float),
-                          .vector_size = s->h->dim * sizeof(float)};
+                          .vector = s->buffer[C_B_VECTORS] + row * stride,
+                          .vector_size = stride};
     const uint8_t *text;
     if (s->buffer[C_B_ID_ENDS] != NULL) {
         const uint64_t size = c_text_at(s->buffer[C_B_ID_ENDS], s->buffer[C_B_IDS], row, &text);

@@ -284,6 +284,8 @@ static struct w_config draw_config(struct t_rng *r, bool log_only)
     if (!log_only && t_chance(r, 80)) c.flush_bytes = t_skewed(r, 1 << 10, 32 << 10);
     c.segment_bytes = t_skewed(r, 4 << 10, 64 << 10);
     if (t_chance(r, 60)) c.compact_rate = t_skewed(r, 1 << 10, 1 << 20); /* so that it is interrupted */
+    for (int i = 0; i < W_COLLS; i++)
+        c.dtype[i] = w_draw_dtype(r);
     return c;
 }
 

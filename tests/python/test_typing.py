@@ -60,6 +60,10 @@ def main(queries: npt.NDArray[np.float32], one: Vector, many: Matrix) -> None:
         print(table[0].verdict.completeness, table.ids[:, 0])
         with db.reserve(10, dim=2) as block:
             block.vectors[:] = 0
+        for half in (db.collection("a", 2, dtype="float16"), db.collection("a", dtype=np.float16),
+                     db.collection("a", dtype=np.dtype("float16"))):
+            assert_type(half.dtype, str)
+            half.add(np.ones((1, 2), np.float16))
         with db.snapshot() as before:
             db.delete([1])
             db.get(1, snapshot=before)
@@ -96,6 +100,7 @@ db.get(1).vector  # type: ignore[union-attr]
 db.search([1.0, 0.0], include=["everything"])  # type: ignore[list-item]
 db.search(["a"])  # type: ignore[list-item]
 db.collection("a", metric="l1")  # type: ignore[arg-type]
+db.collection("a", dtype="bfloat16")  # type: ignore[arg-type]
 pomai.open("my.db", colour="red")  # type: ignore[call-arg]
 '''
 
@@ -127,7 +132,7 @@ def test_the_examples(tmp_path: Path) -> None:
 # Where the types say on purpose what the module does not: names for types only, protocols that C types follow without
 # a method of that name, inner types, and search(), whose vectors may be given under two names.
 KNOWN = re.compile(
-    r"_core\.(\w+Like|AnyPath|Durability|Field|Id|Mode) is not present at runtime|__(iter|buffer)__ is not present"
+    r"_core\.(\w+Like|AnyPath|DType|Durability|Field|Id|Mode) is not present at runtime|__(iter|buffer)__ is not present"
     r"|_core\.(Answer|View) is not present in stub|is a disjoint base|\.search is inconsistent|_helpers\._numpy"
 )
 

@@ -134,7 +134,10 @@ static struct outcome run_case(const struct sim_case *c)
     X(config.segment_bytes)                                                                                            \
     X(config.compact_rate)                                                                                             \
     X(config.wal_file_bytes)                                                                                           \
-    X(config.expiry)
+    X(config.expiry)                                                                                                   \
+    X(config.dtype[0])                                                                                                 \
+    X(config.dtype[1])                                                                                                 \
+    X(config.dtype[2])
 
 static void print_case(const struct sim_case *c, char *text, size_t size)
 {
@@ -157,7 +160,8 @@ static bool parse_case(const char *text, struct sim_case *c)
 #undef PARSE
     return (*end == '\0' || *end == ' ' || *end == '\n') && c->config.clients >= 1 && c->config.clients <= W_CLIENTS &&
            c->config.shards >= 1 && c->config.shards <= W_SHARDS && c->config.dim[0] <= W_DIM_MOST &&
-           c->config.dim[1] <= W_DIM_MOST && c->config.dim[2] <= W_DIM_MOST;
+           c->config.dim[1] <= W_DIM_MOST && c->config.dim[2] <= W_DIM_MOST && c->config.dtype[0] <= POMAI_DTYPE_INT8 &&
+           c->config.dtype[1] <= POMAI_DTYPE_INT8 && c->config.dtype[2] <= POMAI_DTYPE_INT8;
 }
 
 /* ---- making a failing case smaller ---- */

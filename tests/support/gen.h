@@ -4,8 +4,9 @@
  * back says which write it is from, and every byte of it can be checked.
  *
  * A tagged vector has at least T_TAG_DIM components; the first ones are small whole numbers that a float holds exactly:
- *   [0] version mod 4096   [1] version / 4096   [2] writer   [3] row of the batch
- * and the rest are derived from (salt, version, writer, row). The version is never 0, so no tagged vector is zero.
+ *   [0] version mod 128   [1] version / 128   [2] writer   [3] row of the batch
+ * and the rest are derived from (salt, version, writer, row). The version is never 0, so no tagged vector is zero. Of
+ * another type than float32 the rest are what that type has exactly; it must have the first ones, too.
  */
 #ifndef T_GEN_H
 #define T_GEN_H
@@ -41,12 +42,20 @@ static inline uint64_t t_tag_key(uint64_t salt, struct t_tag tag)
 static inline void t_tagged_vector(uint64_t salt, struct t_tag tag, uint32_t dim, float *out)
 {
     struct t_rng rng = {t_tag_key(salt, tag)};
-    out[0] = (float)(tag.version & 4095);
-    out[1] = (float)(tag.version >> 12);
+    out[0] = (float)(tag.version & 127);
+    out[1] = (float)(tag.version >> 7);
     out[2] = (float)tag.writer;
     out[3] = (float)tag.row;
     for (uint32_t i = T_TAG_DIM; i < dim; i++)
         out[i] = t_unit_float(&rng);
+}
+
+/* `bytes` is the size of an element: 2 is float16, 1 is int8. */
+static inline void t_tagged_vector_of(unsigned bytes, uint64_t salt, struct t_tag tag, uint32_t dim, float *out)
+{
+    t_tagged_vector(salt, tag, dim, out);
+    for (uint32_t i = T_TAG_DIM; i < dim && bytes < 4; i++)
+        out[i] = bytes == 1 ? floorf(out[i] * 128) : floorf(out[i] * 1024) / 1024;
 }
 
 /* Reads the tag back; 0 if the vector has none and so was never written by t_tagged_vector. */
@@ -55,8 +64,8 @@ static inline int t_read_tag(const float *vector, struct t_tag *tag)
     for (unsigned i = 0; i < T_TAG_DIM; i++) {
         if (!(vector[i] >= 0.0f && vector[i] < 16777216.0f && floorf(vector[i]) == vector[i])) return 0;
     }
-    if (vector[0] >= 4096.0f || vector[1] >= 4096.0f) return 0;
-    tag->version = (uint32_t)vector[0] | (uint32_t)vector[1] << 12;
+    if (vector[0] >= 128.0f || vector[1] >= 131072.0f) return 0;
+    tag->version = (uint32_t)vector[0] | (uint32_t)vector[1] << 7;
     tag->writer = (uint32_t)vector[2];
     tag->row = (uint32_t)vector[3];
     return tag->version != 0;
@@ -87,17 +96,23 @@ static inline void t_tagged_document(uint64_t salt, struct t_tag tag, uint8_t *o
 }
 
 /* 1 if a vector and a document are, to the last bit, what the tag in the vector says. */
-static inline int t_tagged_row_is_whole(uint64_t salt, struct t_tag tag, const float *vector, uint32_t dim,
-                                        const void *document, size_t document_size)
+static inline int t_tagged_row_is_whole_of(unsigned bytes, uint64_t salt, struct t_tag tag, const float *vector,
+                                           uint32_t dim, const void *document, size_t document_size)
 {
     float expected[T_TAGGED_DIM_MOST];
     uint8_t expected_document[T_DOC_MAX];
     if (dim > T_TAGGED_DIM_MOST) return 0;
-    t_tagged_vector(salt, tag, dim, expected);
+    t_tagged_vector_of(bytes, salt, tag, dim, expected);
     if (memcmp(expected, vector, dim * sizeof(float)) != 0) return 0;
     if (document_size != t_tagged_document_size(salt, tag)) return 0;
     t_tagged_document(salt, tag, expected_document);
     return document_size == 0 || memcmp(expected_document, document, document_size) == 0;
+}
+
+static inline int t_tagged_row_is_whole(uint64_t salt, struct t_tag tag, const float *vector, uint32_t dim,
+                                        const void *document, size_t document_size)
+{
+    return t_tagged_row_is_whole_of(4, salt, tag, vector, dim, document, document_size);
 }
 
 /* ---- untagged vectors, for tests that keep what they wrote ---- */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "core/engine/engine.h"
 #include "support/gen.h"
 #include "world.h"
@@ -25,7 +26,7 @@ static void fill_row(struct self *s, struct w_slot *slot, uint32_t op, int coll,
     struct world *w = s->w;
     uint32_t dim = w->config.dim[coll];
     struct t_tag tag = {op, s->number, key};
-    t_tagged_vector(w->seed, tag, dim, slot->vectors + (size_t)row * dim);
+    t_tagged_vector_of(pm_dtype_size(w_dtype(w, coll)), w->seed, tag, dim, slot->vectors + (size_t)row * dim);
     slot->ids[row] = w_id(s->number, key);
     w_string_id(s->number, key, slot->names[row]);
     slot->string_ids[row] = (pomai_bytes){slot->names[row], strlen(slot->names[row])};
@@ -33,6 +34,28 @@ static void fill_row(struct self *s, struct w_slot *slot, uint32_t op, int coll,
     if (size > 0) t_tagged_document(w->seed, tag, slot->document_bytes + *document_at);
     slot->documents[row] = (pomai_bytes){size > 0 ? slot->document_bytes + *document_at : NULL, size};
     *document_at += (size + 15) & ~(size_t)7;
+}
+
+/* In place: what they are converted to is no longer. */
+static void narrow(pomai_dtype dtype, float *vectors, size_t count)
+{
+    uint8_t *to = (uint8_t *)vectors;
+    for (size_t i = 0; i < count; i++) {
+        const uint16_t half = pm_f32_to_f16(vectors[i]);
+        if (dtype == POMAI_DTYPE_FLOAT16)
+            memcpy(to + 2 * i, &half, 2);
+        else
+            to[i] = (uint8_t)(int8_t)vectors[i];
+    }
+}
+
+/* Into the collection's own type, or the engine is to do it. `default` is made by its first rows, so there always. */
+static void choose_dtype(struct self *s, struct w_slot *slot, int coll, bool own, pomai_batch *batch)
+{
+    const pomai_dtype dtype = w_dtype(s->w, coll);
+    if (dtype == POMAI_DTYPE_FLOAT32 || !(own || coll == W_DEFAULT || slot->op % 2 == 0)) return;
+    narrow(dtype, slot->vectors, batch->rows * batch->dim);
+    batch->dtype = dtype;
 }
 
 static uint32_t fill(struct self *s, struct w_slot *slot, uint32_t op, int coll, uint64_t keys, pomai_batch *batch)
@@ -53,6 +76,7 @@ static uint32_t fill(struct self *s, struct w_slot *slot, uint32_t op, int coll,
         slot->expiry[row] = o->expiry_ns;
     if (o->expiry != W_STAYS) batch->expiry_ns = slot->expiry;
     slot->op = op;
+    choose_dtype(s, slot, coll, coll == W_ASSIGNED, batch);
     return rows;
 }
 
@@ -230,7 +254,7 @@ static void do_commit(struct self *s)
     uint32_t op = w_begin_op(w, s->number, W_ASSIGNED, false, keys, rows, options.durability);
     pomai_batch batch;
     (void)fill(s, slot, op, W_ASSIGNED, keys, &batch);
-    memcpy(pomai_block_vectors(block), batch.vectors, (size_t)rows * dim * sizeof(float));
+    memcpy(pomai_block_vectors(block), batch.vectors, (size_t)rows * dim * pm_dtype_size(w_dtype(w, W_ASSIGNED)));
     status = pomai_commit(block, batch.documents, &options, &ack, &err);
     w_end_op(w, op, status, &ack, &err);
     pomai_block_free(block);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/dtype.h"
 #include "support/exact.h"
 #include "support/gen.h"
 #include "world.h"
@@ -268,12 +269,14 @@ bool w_may_see(const struct world *w, const struct w_client *c, int coll, uint32
 
 /* ---- rows ---- */
 
-static bool row_is_whole(const struct world *w, struct t_tag tag, const float *vector, uint32_t dim,
+static bool row_is_whole(const struct world *w, int coll, struct t_tag tag, const float *vector, uint32_t dim,
                          pomai_bytes document)
 {
     float written[W_DIM_MOST];
-    if (!w->config.uniform) return t_tagged_row_is_whole(w->seed, tag, vector, dim, document.data, document.size);
-    t_tagged_vector(w->seed, tag, dim, written);
+    const unsigned bytes = pm_dtype_size(w_dtype(w, coll));
+    if (!w->config.uniform)
+        return t_tagged_row_is_whole_of(bytes, w->seed, tag, vector, dim, document.data, document.size);
+    t_tagged_vector_of(bytes, w->seed, tag, dim, written);
     return document.size == 0 && memcmp(written, vector, dim * sizeof written[0]) == 0;
 }
 
@@ -309,7 +312,7 @@ bool w_row_possible(struct world *w, int coll, uint64_t id, pomai_bytes string_i
                tag.version);
         return false;
     }
-    if (!row_is_whole(w, tag, vector, dim, document)) {
+    if (!row_is_whole(w, coll, tag, vector, dim, document)) {
         w_fail(w, "a row of %s, key %u, of op %u, is not as it was written", w_coll_name(coll), tag.row, tag.version);
         return false;
     }
@@ -565,8 +568,8 @@ static bool read_collection(struct world *w, int coll, struct found *found)
         return true;
     }
     if (info.dim == 0) return true; /* `default`, before its first put */
-    if (info.dim != w->config.dim[coll]) {
-        w_fail(w, "%s has %u dimensions", w_coll_name(coll), info.dim);
+    if (info.dim != w->config.dim[coll] || info.dtype != w_dtype(w, coll)) {
+        w_fail(w, "%s has %u dimensions of type %d", w_coll_name(coll), info.dim, (int)info.dtype);
         return true;
     }
     float query[W_DIM_MOST];

@@ -23,6 +23,16 @@ static void draw_maintenance(struct t_rng *r, struct w_config *c)
     c->compact_rate = t_chance(r, 80) ? UINT64_MAX : t_skewed(r, 10 << 10, 100 << 20);
 }
 
+pomai_dtype w_draw_dtype(struct t_rng *rng)
+{
+    return t_chance(rng, 50) ? POMAI_DTYPE_FLOAT32 : (pomai_dtype)t_range(rng, POMAI_DTYPE_FLOAT16, POMAI_DTYPE_INT8);
+}
+
+pomai_dtype w_dtype(const struct world *w, int coll)
+{
+    return w->config.dtype[coll] == 0 ? POMAI_DTYPE_FLOAT32 : w->config.dtype[coll];
+}
+
 struct w_config w_draw_config(uint64_t seed)
 {
     struct t_rng r = t_rng_from(seed ^ 0x5eed);
@@ -50,6 +60,9 @@ struct w_config w_draw_config(uint64_t seed)
     if (!c.low_levels && !c.async && t_chance(&r, 40)) c.shards = (uint32_t)t_range(&r, W_FEW_SHARDS, W_SHARDS);
     c.paced = !c.uniform && t_chance(&r, 5);
     draw_maintenance(&r, &c);
+    struct t_rng types = t_rng_from(seed ^ 0xd7e); /* apart, so that a seed's other numbers stay what they were */
+    for (int i = 0; i < W_COLLS; i++)
+        c.dtype[i] = w_draw_dtype(&types);
     if (c.uniform) {
         c.maintain = 0;
         c.expiry = 0;
@@ -131,6 +144,7 @@ static void make_collections(struct world *w)
             pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
             options.dim = w->config.dim[i];
             options.metric = metrics[i];
+            options.dtype = w_dtype(w, i);
             options.id_kind = i == W_STRINGS ? POMAI_ID_STRING : POMAI_ID_U64;
             *made = W_TEMP_MAKING;
             status = pomai_collection_create(w->db, w_coll_name(i), &options, &w->coll[i], &err);

@@ -99,7 +99,8 @@ struct w_config {
     uint64_t flush_bytes, log_bytes, freeze_rows, segment_bytes, compact_rate, wal_file_bytes; /* 0: as it is usual */
     uint32_t expiry; /* rows with one: 0: none, 1: W_FAR and W_PAST, 2: W_NEAR, too */
     uint32_t dim[W_COLLS];
-    uint64_t capacity; /* of the disk; 0: endless */
+    pomai_dtype dtype[W_COLLS]; /* 0: float32 */
+    uint64_t capacity;          /* of the disk; 0: endless */
 };
 
 struct w_slot { /* a batch under way, with its memory */
@@ -165,6 +166,8 @@ struct world {
 
 /* A configuration drawn from the seed. */
 struct w_config w_draw_config(uint64_t seed);
+pomai_dtype w_draw_dtype(struct t_rng *rng);
+pomai_dtype w_dtype(const struct world *w, int coll);
 struct world *w_make(uint64_t seed, const struct w_config *config);
 void w_free(struct world *w);
 void w_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
