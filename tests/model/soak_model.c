@@ -169,6 +169,19 @@ static void draw_vector(struct world *w, const struct slot *slot, float *out)
     if (coll->metric == POMAI_METRIC_COSINE && t_is_zero_vector(out, coll->dim)) out[coll->dim - 1] = 1.0f;
 }
 
+/* One that the collection takes. */
+static void draw_fitting(struct world *w, const struct slot *slot, float *out)
+{
+    const struct m_coll *coll = &slot->model;
+    bool zero = true;
+    draw_vector(w, slot, out);
+    for (uint32_t d = 0; d < coll->dim; d++) {
+        out[d] = m_fitting(coll->dtype, out[d]);
+        zero = zero && m_stored(coll->dtype, out[d]) == 0.0f;
+    }
+    if (zero && coll->metric == POMAI_METRIC_COSINE) out[coll->dim - 1] = 1.0f;
+}
+
 static void draw_documents(struct world *w, struct m_batch *batch)
 {
     batch->documents = m_alloc(batch->rows * sizeof *batch->documents);
@@ -219,7 +232,8 @@ static struct m_batch draw_batch(struct world *w, const struct slot *slot, uint6
     }
     batch.vectors = m_alloc(batch.rows * batch.dim * sizeof(float));
     for (uint64_t i = 0; i < batch.rows; i++)
-        draw_vector(w, slot, batch.vectors + i * batch.dim);
+        draw_fitting(w, slot, batch.vectors + i * batch.dim);
+    if (coll->dtype > POMAI_DTYPE_FLOAT32 && t_chance(&w->rng, 50)) m_batch_narrow(&batch, coll->dtype);
     if (t_chance(&w->rng, 50)) draw_documents(w, &batch);
     if (t_chance(&w->rng, 25)) draw_expiries(w, slot, &batch);
     return batch;
@@ -381,22 +395,24 @@ static bool do_commit(struct world *w, struct slot *slot)
     size_t floats = batch.rows * batch.dim;
     bool ok = expect(w, pomai_reserve(slot->handle, batch.rows, batch.dim, &block, &err), POMAI_OK, &err, "reserve");
     if (!ok) goto out;
-    float *to = pomai_block_vectors(block);
-    ok = to != NULL && (uintptr_t)to % 64 == 0;
-    for (size_t i = 0; ok && i < floats; i++)
-        ok = to[i] == 0.0f;
+    const pomai_dtype dtype = slot->model.dtype;
+    void *to = pomai_block_vectors(block);
+    ok = to != NULL && (uintptr_t)to % 64 == 0 && (dtype == 0 || pomai_block_dtype(block) == dtype);
+    for (size_t i = 0; ok && i < floats * pm_dtype_size(dtype == 0 ? POMAI_DTYPE_FLOAT32 : dtype); i++)
+        ok = ((const uint8_t *)to)[i] == 0;
     if (!ok) {
         fail(w, "the block is not aligned or not zeroed");
         goto out;
     }
-    memcpy(to, batch.vectors, floats * sizeof(float));
-    if (t_chance(&w->rng, 20)) {
+    for (size_t i = 0; i < floats; i++)
+        m_put_element(dtype, to, i, batch.vectors[i]);
+    if (dtype != POMAI_DTYPE_INT8 && t_chance(&w->rng, 20)) {
         size_t at = t_below(&w->rng, floats);
-        to[at] = t_chance(&w->rng, 50) ? NAN : -INFINITY;
+        m_put_element(dtype, to, at, t_chance(&w->rng, 50) ? NAN : -INFINITY);
         ok = expect(w, pomai_commit(block, batch.documents, NULL, &ack, &err), POMAI_ENOTFINITE, &err, "bad commit");
         if (ok && pomai_block_vectors(block) != to) ok = fail(w, "a refused commit emptied the block");
         if (!ok) goto out;
-        to[at] = batch.vectors[at];
+        m_put_element(dtype, to, at, batch.vectors[at]);
     }
     if (t_chance(&w->rng, 90)) {
         ok = expect(w, pomai_commit(block, batch.documents, NULL, &ack, &err), POMAI_OK, &err, "commit") &&
@@ -604,8 +620,9 @@ static bool check_info(struct world *w, const struct slot *slot)
     if (!expect(w, pomai_collection_get_info(slot->handle, &info, &err), POMAI_OK, &err, "info")) return false;
     if (info.rows != slot->model.count)
         return fail(w, "info: %llu rows, should be %zu", (unsigned long long)info.rows, slot->model.count);
-    if (info.dim != slot->model.dim || info.metric != slot->model.metric || info.id_kind != slot->model.kind ||
-        strcmp(info.name, slot->model.name) != 0)
+    const pomai_dtype dtype = slot->model.dtype == 0 ? POMAI_DTYPE_FLOAT32 : slot->model.dtype;
+    if (info.dim != slot->model.dim || info.dtype != dtype || info.metric != slot->model.metric ||
+        info.id_kind != slot->model.kind || strcmp(info.name, slot->model.name) != 0)
         return fail(w, "info: %s, dim %u, metric %d, kind %d", info.name, info.dim, info.metric, info.id_kind);
     return true;
 }
@@ -692,12 +709,13 @@ static bool bad_put(struct world *w, struct slot *slot)
 {
     struct m_coll *coll = &slot->model;
     struct m_batch batch = draw_batch(w, slot, t_range(&w->rng, 2, 40), false);
+    m_batch_widen(&batch);
     pomai_batch view = m_batch_view(&batch);
     size_t at = t_below(&w->rng, batch.rows * batch.dim);
     uint64_t row = t_below(&w->rng, batch.rows);
     char long_id[POMAI_MAX_STRING_ID + 1] = {0};
     bool ok = true;
-    switch (t_below(&w->rng, 9)) {
+    switch (t_below(&w->rng, 10)) {
     case 0:
         batch.vectors[at] = t_chance(&w->rng, 50) ? NAN : INFINITY;
         ok = refuse_put(w, slot, &view, POMAI_ENOTFINITE, "put with NaN or infinity");
@@ -744,6 +762,15 @@ static bool bad_put(struct world *w, struct slot *slot)
         m_bytes_free(&batch.strings[row]);
         if (t_chance(&w->rng, 50)) batch.strings[row] = m_bytes_copy((pomai_bytes){long_id, sizeof long_id});
         ok = refuse_put(w, slot, &view, POMAI_EID, "put of an id of 0 or 513 bytes");
+        break;
+    case 8:
+        if (coll->dtype <= POMAI_DTYPE_FLOAT32) {
+            view.dtype = (pomai_dtype)t_range(&w->rng, POMAI_DTYPE_FLOAT16, POMAI_DTYPE_INT8 + 1);
+            ok = refuse_put(w, slot, &view, POMAI_EINVAL, "put of another type");
+            break;
+        }
+        batch.vectors[at] = t_chance(&w->rng, 50) ? 65520.0f : coll->dtype == POMAI_DTYPE_INT8 ? 0.25f : -1e30f;
+        ok = refuse_put(w, slot, &view, POMAI_EINVAL, "put of what the type has not");
         break;
     default:
         view.vectors = NULL;
@@ -834,6 +861,9 @@ static bool do_create(struct world *w, struct slot *slot)
         coll->dim = (uint32_t)t_range(&w->rng, 500, 800); /* some MB: searched by several threads */
     coll->metric = (pomai_metric)t_range(&w->rng, POMAI_METRIC_L2, POMAI_METRIC_COSINE);
     coll->kind = t_chance(&w->rng, 30) ? POMAI_ID_STRING : POMAI_ID_U64;
+    coll->dtype = slot == &w->slots[0] || t_chance(&w->rng, 50)
+                      ? POMAI_DTYPE_FLOAT32
+                      : (pomai_dtype)t_range(&w->rng, POMAI_DTYPE_FLOAT16, POMAI_DTYPE_INT8);
     slot->style = (enum t_style)t_below(&w->rng, T_STYLE_COUNT);
     slot->ghosts = t_chance(&w->rng, 30);
     slot->made = ++w->changes;
@@ -846,6 +876,7 @@ static bool do_create(struct world *w, struct slot *slot)
     }
     options.dim = coll->dim;
     options.metric = coll->metric;
+    options.dtype = coll->dtype;
     options.id_kind = coll->kind;
     options.ttl_ns = coll->ttl;
     pomai_status status = pomai_collection_create(w->db, coll->name, &options, &slot->handle, &err);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "exact.h"
 #include "pomai/pomai.h"
 
@@ -28,6 +29,7 @@ struct m_row {
 struct m_coll {
     char name[POMAI_MAX_NAME + 1];
     uint32_t dim;
+    pomai_dtype dtype; /* 0: float32 */
     pomai_metric metric;
     pomai_id_kind kind;
     uint64_t ttl;
@@ -40,7 +42,9 @@ struct m_batch {
     uint64_t rows;
     uint32_t dim;
     float *vectors;
-    uint64_t *ids; /* NULL: assigned */
+    void *narrow;      /* the same, of the collection's type; NULL: float32 is given */
+    pomai_dtype dtype; /* of narrow */
+    uint64_t *ids;     /* NULL: assigned */
     pomai_bytes *strings;
     pomai_bytes *documents;
     uint64_t *expiry; /* NULL: the collection's time to live; from 1 to M_PAST: long ago */
@@ -83,6 +87,7 @@ static inline void m_batch_free(struct m_batch *batch)
         if (batch->documents != NULL) m_bytes_free(&batch->documents[i]);
     }
     free(batch->vectors);
+    free(batch->narrow);
     free(batch->ids);
     free(batch->strings);
     free(batch->documents);
@@ -96,6 +101,10 @@ static inline pomai_batch m_batch_view(const struct m_batch *batch)
     view.rows = batch->rows;
     view.dim = batch->dim;
     view.vectors = batch->vectors;
+    if (batch->narrow != NULL) {
+        view.vectors = batch->narrow;
+        view.dtype = batch->dtype;
+    }
     view.u64_ids = batch->ids;
     view.string_ids = batch->strings;
     view.documents = batch->documents;
@@ -134,6 +143,45 @@ static inline void m_row_clear(struct m_row *row)
     free(row->vector);
 }
 
+/* What a collection of this type makes of a number that it takes. */
+static inline float m_stored(pomai_dtype dtype, float x)
+{
+    if (dtype == POMAI_DTYPE_FLOAT16) return pm_f16_to_f32(pm_f32_to_f16(x));
+    return dtype == POMAI_DTYPE_INT8 && x == 0.0f ? 0.0f : x;
+}
+
+/* One that it takes, and mostly rounds. */
+static inline float m_fitting(pomai_dtype dtype, float x)
+{
+    if (dtype == POMAI_DTYPE_FLOAT16) return fabsf(x) >= 65520.0f ? copysignf(65504.0f, x) : x;
+    if (dtype == POMAI_DTYPE_INT8) return floorf(fminf(fmaxf(x * 100, -128.0f), 127.0f));
+    return x;
+}
+
+static inline void m_put_element(pomai_dtype dtype, void *to, size_t i, float x)
+{
+    if (dtype == POMAI_DTYPE_FLOAT16)
+        ((uint16_t *)to)[i] = pm_f32_to_f16(x);
+    else if (dtype == POMAI_DTYPE_INT8)
+        ((int8_t *)to)[i] = (int8_t)x;
+    else
+        ((float *)to)[i] = x;
+}
+
+static inline void m_batch_narrow(struct m_batch *batch, pomai_dtype dtype)
+{
+    batch->dtype = dtype;
+    batch->narrow = m_alloc(batch->rows * batch->dim * sizeof(float));
+    for (uint64_t i = 0; i < batch->rows * batch->dim; i++)
+        m_put_element(dtype, batch->narrow, i, batch->vectors[i]);
+}
+
+static inline void m_batch_widen(struct m_batch *batch)
+{
+    free(batch->narrow);
+    batch->narrow = NULL;
+}
+
 static inline void m_upsert(struct m_coll *coll, uint64_t id, pomai_bytes string, const float *vector,
                             pomai_bytes document)
 {
@@ -154,7 +202,8 @@ static inline void m_upsert(struct m_coll *coll, uint64_t id, pomai_bytes string
     row->string = m_bytes_copy(string);
     row->document = m_bytes_copy(document);
     row->vector = m_alloc(coll->dim * sizeof(float));
-    memcpy(row->vector, vector, coll->dim * sizeof(float));
+    for (uint32_t d = 0; d < coll->dim; d++)
+        row->vector[d] = m_stored(coll->dtype, vector[d]);
 }
 
 /* true if there was one. */
