@@ -179,7 +179,10 @@
     X(SCAN_TIME_MOVES, "scenario.test_scan", "a scan takes the time by which rows have expired anew at each call")     \
     /* stopping */                                                                                                     \
     X(UNDURABLE_WAITS, "scenario.test_orders",                                                                         \
-      "of a stopped log only the first record says that it never will be durable")
+      "of a stopped log only the first record says that it never will be durable")                                     \
+    /* types of vectors */                                                                                             \
+    X(RECORD_TYPE_IGNORED, "scenario.test_dtype", "replay takes a record of another type than its collection's")       \
+    X(CONVERTED_NOT_KEPT, "scenario.test_dtype sim", "rows that were converted are freed before they are in the log")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -39,13 +39,14 @@ static uint64_t mend_record(uint8_t *at, uint64_t room, uint32_t seed, uint64_t 
         h->rows = 1 + h->rows % 8;
         h->collection = 1 + h->collection % 3;
         h->id_kind = h->collection == 2 ? POMAI_ID_STRING : POMAI_ID_U64;
-        h->dtype = h->op == PM_OP_PUT ? PM_DTYPE_F32 : PM_DTYPE_NONE;
+        const uint8_t dtype = (uint8_t)(lot % 11 == 0 ? 1 + h->dtype % 3 : POMAI_DTYPE_FLOAT32);
+        h->dtype = h->op == PM_OP_PUT ? dtype : PM_DTYPE_NONE;
         h->dim = h->op == PM_OP_PUT ? (h->collection == 2 ? 3 : 4) : 0;
         if (h->op != PM_OP_PUT) h->flags &= PM_REC_IDS_ARE_RANGE;
         if (h->id_kind == POMAI_ID_STRING) h->flags &= (uint8_t)~PM_REC_IDS_ARE_RANGE;
         h->ids_len = (h->flags & PM_REC_IDS_ARE_RANGE) != 0 ? 8 : h->rows * 8;
         if (h->id_kind == POMAI_ID_STRING) h->ids_len = ((uint64_t)h->rows + 1) * 4 + h->rows * 3;
-        h->vectors_len = (uint64_t)h->rows * h->dim * 4;
+        h->vectors_len = (uint64_t)h->rows * h->dim * pm_dtype_size((pomai_dtype)dtype);
         h->expiry_len = (h->flags & PM_REC_HAS_EXPIRY) != 0 ? (uint64_t)h->rows * 8 : 0;
         h->documents_len = (h->flags & PM_REC_HAS_DOCUMENTS) != 0 ? ((uint64_t)h->rows + 1) * 4 + 5 : 0;
         if (h->op == PM_OP_ABORT) {

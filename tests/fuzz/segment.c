@@ -63,6 +63,7 @@ static struct image *copy_image(unsigned which)
         must(m != NULL, "memory");
         const pomai_id_kind kind = (which & 1) != 0 ? POMAI_ID_STRING : POMAI_ID_U64;
         m->source = seg_source_make(NULL, DIR, kind, ROWS, DIM, (which & 2) != 0 ? SEG_EXPIRY | SEG_DOCUMENTS : 0);
+        m->source.place.dtype = (pomai_dtype)(POMAI_DTYPE_FLOAT32 + which % 3);
         struct job j = {pm_sim_make(1), m};
         run(j.sim, make_image, &j);
         pm_sim_free(j.sim);
@@ -140,7 +141,7 @@ static uint64_t read_rows(const struct image *m, pm_segment *segment)
         pomai_bytes document = pm_segment_document(segment, i);
         h ^= pm_id_hash(&id, i) ^ pm_segment_lsn(segment, i) ^ pm_segment_stamp(segment, i);
         h ^= pm_segment_expiry(segment, i) ^ pm_segment_end_of(segment, i);
-        h ^= pm_hash_bytes(pm_segment_vector(segment, i), DIM * sizeof(float), i);
+        h ^= pm_hash_bytes(pm_segment_vector_at(segment, i), DIM * pm_dtype_size(m->source.place.dtype), i);
         if (document.size > 0) h ^= pm_hash_bytes(document.data, document.size, i);
         must(pm_segment_shard(segment, i) < m->source.place.shards, "a shard that is not there");
     }

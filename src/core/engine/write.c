@@ -281,6 +281,10 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
     b->level = from->level;
     b->vectors = from->vectors;
     b->converted = from->converted;
+    if (PM_MUTANT(CONVERTED_NOT_KEPT)) {
+        pm_free(b->converted);
+        b->converted = NULL;
+    }
     b->u64_ids = from->u64_ids;
     b->string_ids = from->string_ids;
     b->documents = from->documents;

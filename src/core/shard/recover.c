@@ -130,7 +130,8 @@ static pomai_status check_fit(const pm_shard *shard, const pm_coll *coll, const 
             err, POMAI_ECORRUPT,
             "LSN %llu of %s is of collection %u, which the catalogue never made; restore both from the same copy",
             (unsigned long long)h->lsn, shard->place.dir, h->collection);
-    const bool vectors_fit = h->op != PM_OP_PUT || coll == NULL || (h->dim == coll->dim && h->dtype == coll->dtype);
+    const bool vectors_fit = h->op != PM_OP_PUT || coll == NULL ||
+                             (h->dim == coll->dim && (h->dtype == coll->dtype || PM_MUTANT(RECORD_TYPE_IGNORED)));
     if (coll != NULL && (h->id_kind != coll->id_kind || !vectors_fit))
         return pm_fail(
             err, POMAI_ECORRUPT,
