@@ -17,7 +17,7 @@
 #include "simd/simd.h"
 
 typedef struct pm_convert {
-    const char *name; /* of the pm_simd that it goes with */
+    const char *name; /* the first letters of the levels that it goes with */
 
     /* Exact. */
     void (*from_f16)(const uint16_t *x, size_t n, float *out);
