@@ -113,10 +113,22 @@ static bool is_over(const grid *g)
     return search->until_ns != PM_FOREVER && g->os->now_ns(g->os) >= search->until_ns;
 }
 
+/* The rows of a tile as float32. */
+static void decode_tile(scan *s)
+{
+    const size_t dim = s->g->search->dim;
+    for (size_t i = 0; i < s->tile.n; i++) {
+        float *to = s->decoded + i * dim;
+        pm_convert_row(s->g->view->convert, s->g->view->dtype, s->tile.vector[i], dim, to);
+        s->tile.vector[i] = to;
+    }
+}
+
 /* false: it is over. */
 static bool offer_tile(scan *s)
 {
     if (s->tile.n == 0) return true;
+    if (s->decoded != NULL) decode_tile(s);
     pm_flat_group_offer(s->group, &s->tile);
     s->c->scanned += s->tile.n;
     s->tile.n = 0;
@@ -124,19 +136,10 @@ static bool offer_tile(scan *s)
     return !s->c->cut;
 }
 
-/* Row n of the tile as float32; apart, so that who needs none of it does not pay for it. */
-static __attribute__((noinline)) const float *decode(scan *s, size_t n, const void *stored)
-{
-    const size_t dim = s->g->search->dim;
-    float *to = s->decoded + n * dim;
-    pm_convert_row(s->g->view->convert, s->g->view->dtype, stored, dim, to);
-    return to;
-}
-
 static bool offer_row(scan *s, const void *owner, uint32_t row, const void *stored)
 {
     size_t n = s->tile.n++;
-    s->tile.vector[n] = s->decoded == NULL ? stored : decode(s, n, stored);
+    s->tile.vector[n] = stored; /* of the collection's type, until the tile is full */
     s->tile.owner[n] = owner;
     s->tile.row[n] = row;
     return s->tile.n < PM_FLAT_TILE || offer_tile(s);

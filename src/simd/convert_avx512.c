@@ -14,19 +14,24 @@ static inline __mmask16 here(size_t i, size_t n)
 
 static void from_f16(const uint16_t *x, size_t n, float *out)
 {
-    for (size_t i = 0; i < n; i += STEP) {
-        const __mmask16 m = here(i, n);
-        _mm512_mask_storeu_ps(out + i, m, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, x + i)));
-    }
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(x + i))));
+    if (i == n) return;
+    const __mmask16 m = here(i, n);
+    _mm512_mask_storeu_ps(out + i, m, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, x + i)));
 }
 
 static void from_i8(const int8_t *x, size_t n, float *out)
 {
-    for (size_t i = 0; i < n; i += STEP) {
-        const __mmask16 m = here(i, n);
-        const __m512i wide = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(m, x + i));
-        _mm512_mask_storeu_ps(out + i, m, _mm512_cvtepi32_ps(wide));
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP) {
+        const __m512i wide = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(x + i)));
+        _mm512_storeu_ps(out + i, _mm512_cvtepi32_ps(wide));
     }
+    if (i == n) return;
+    const __mmask16 m = here(i, n);
+    _mm512_mask_storeu_ps(out + i, m, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(m, x + i))));
 }
 
 static inline __mmask16 not_finite(__m256i half)
