@@ -705,6 +705,18 @@ static bool refuse_put(struct world *w, struct slot *slot, const pomai_batch *ba
     return ok && (ticket == NULL || fail(w, "%s: a ticket for a refused put", what));
 }
 
+/* *number: of the batch. */
+static bool put_of_bad_type(struct world *w, struct slot *slot, pomai_batch *view, float *number)
+{
+    const pomai_dtype dtype = slot->model.dtype;
+    if (dtype <= POMAI_DTYPE_FLOAT32) {
+        view->dtype = (pomai_dtype)t_range(&w->rng, POMAI_DTYPE_FLOAT16, POMAI_DTYPE_INT8 + 1);
+        return refuse_put(w, slot, view, POMAI_EINVAL, "put of another type");
+    }
+    *number = t_chance(&w->rng, 50) ? 65520.0f : dtype == POMAI_DTYPE_INT8 ? 0.25f : -1e30f;
+    return refuse_put(w, slot, view, POMAI_EINVAL, "put of what the type has not");
+}
+
 static bool bad_put(struct world *w, struct slot *slot)
 {
     struct m_coll *coll = &slot->model;
@@ -764,13 +776,7 @@ static bool bad_put(struct world *w, struct slot *slot)
         ok = refuse_put(w, slot, &view, POMAI_EID, "put of an id of 0 or 513 bytes");
         break;
     case 8:
-        if (coll->dtype <= POMAI_DTYPE_FLOAT32) {
-            view.dtype = (pomai_dtype)t_range(&w->rng, POMAI_DTYPE_FLOAT16, POMAI_DTYPE_INT8 + 1);
-            ok = refuse_put(w, slot, &view, POMAI_EINVAL, "put of another type");
-            break;
-        }
-        batch.vectors[at] = t_chance(&w->rng, 50) ? 65520.0f : coll->dtype == POMAI_DTYPE_INT8 ? 0.25f : -1e30f;
-        ok = refuse_put(w, slot, &view, POMAI_EINVAL, "put of what the type has not");
+        ok = put_of_bad_type(w, slot, &view, &batch.vectors[at]);
         break;
     default:
         view.vectors = NULL;
