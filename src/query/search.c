@@ -102,7 +102,7 @@ typedef struct scan {
     uint32_t queries;
     pm_flat_group *group;
     pm_flat_tile tile;
-    float *decoded; /* PM_FLAT_TILE rows, in the cell's memory; NULL: what is stored is float32 */
+    float *decoded; /* PM_FLAT_TILE rows; NULL: what is stored is float32 */
 } scan;
 
 /* The deadline has passed, or the caller wants no answer any more. */
@@ -210,16 +210,16 @@ static void work_on_cell(void *context, uint32_t piece)
     const pm_search *search = g->search;
     scan s = {.g = g, .c = c, .queries = queries_of(g, group)};
     const size_t group_size = pm_flat_group_size(g->simd, s.queries, search->dim);
-    void *memory = group_size > 0 ? pm_malloc_aligned(64, group_size) : NULL;
     const bool decodes = g->view->dtype != POMAI_DTYPE_FLOAT32;
-    const size_t heaps = s.queries * g->query_size; /* a multiple of 64 */
-    c->memory = pm_malloc_aligned(64, heaps + (decodes ? PM_FLAT_TILE * (size_t)search->dim * sizeof(float) : 0));
+    const size_t decoded_size = decodes ? PM_FLAT_TILE * (size_t)search->dim * sizeof(float) : 0;
+    uint8_t *memory = group_size > 0 ? pm_malloc_aligned(64, group_size + decoded_size) : NULL;
+    c->memory = pm_malloc_aligned(64, s.queries * g->query_size);
     if (c->memory == NULL || memory == NULL) {
         pm_free(memory);
         c->failed = true;
         return;
     }
-    if (decodes) s.decoded = (float *)(void *)((uint8_t *)c->memory + heaps);
+    if (decodes) s.decoded = (float *)(void *)(memory + group_size);
     for (uint32_t i = 0; i < s.queries; i++) {
         const float *vector = search->vectors + ((size_t)group * g->group_queries + i) * search->dim;
         s.heaps[i] = pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
