@@ -154,9 +154,9 @@ static pomai_status take_vectors(const pm_db *db, const pm_coll *coll, const pom
     *converted = NULL;
     if (dtype == coll->dtype) return check_vectors(db, coll, in->vectors, in->rows, err);
     if (dtype != POMAI_DTYPE_FLOAT32)
-        return pm_fail(err, POMAI_EINVAL,
-                       "the batch has %s vectors, the collection %s has %s: give float32, or %s, in the batch's dtype",
-                       pm_dtype_name(dtype), coll->name, pm_dtype_name(coll->dtype), pm_dtype_name(coll->dtype));
+        return pm_fail(err, POMAI_EINVAL, "the batch has %s vectors, the collection %s has %s: give %s%s",
+                       pm_dtype_name(dtype), coll->name, pm_dtype_name(coll->dtype), pm_dtype_name(coll->dtype),
+                       coll->dtype == POMAI_DTYPE_FLOAT32 ? "" : ", or float32");
     *converted = pm_malloc(in->rows * pm_coll_stride(coll));
     if (*converted == NULL)
         return pm_fail(err, POMAI_ENOMEM, "no memory to convert %llu rows to %s", (unsigned long long)in->rows,
