@@ -21,8 +21,8 @@
 #include <string.h>
 
 #define WORK          2
-#define QUERY_ROWS    256 /* rows to a query */
-#define LEAST_QUERIES 400
+#define QUERY_ROWS    192 /* rows to a query */
+#define LEAST_QUERIES 500
 #define NEAREST       4
 #define QUERIES       4000
 #define LEAST_ROWS    256
