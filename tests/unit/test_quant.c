@@ -23,6 +23,7 @@
 #include "support/exact.h"
 
 #define MOST_EFFORT 100.0f
+#define DIGEST      0x353e22a0b2284205u /* of codes; changes with the revision of the format only */
 
 static uint64_t seed = 1, state, cases, failures;
 static const pm_simd *levels[8];
@@ -448,6 +449,25 @@ static void codes_and_candidates_are_the_same_at_every_level(void **unused)
     end("codes_and_candidates_are_the_same_at_every_level");
 }
 
+/* Nor does the compiler: files of another build are read. */
+static void codes_are_what_they_always_were(void **unused)
+{
+    (void)unused;
+    uint64_t digest = 0;
+    begin();
+    state = 1;
+    for (size_t i = 0; i < 12; i++) {
+        world w = new_world(i % 4 == 3 ? BYTES : CLUSTERED, 700, dims[i * 2], (pomai_metric)(1 + i % 3), 0);
+        assert_int_equal(encode(&w, levels[nlevels - 1]), POMAI_OK);
+        for (size_t s = 0; s < PM_QUANT_SECTIONS; s++)
+            digest = pm_hash_bytes(w.at[s], w.length[s], digest);
+        drop(&w);
+    }
+    printf("  digest 0x%llx\n", (unsigned long long)digest);
+    check(digest == DIGEST, "digest", levels[nlevels - 1]->name, 0, 0);
+    end("codes_are_what_they_always_were");
+}
+
 static void the_callers_rounding_does_not_matter(void **unused)
 {
     (void)unused;
@@ -787,6 +807,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(kernels_of_every_level_give_the_same_bits),
         cmocka_unit_test(rotation_keeps_lengths_and_spreads),
         cmocka_unit_test(codes_and_candidates_are_the_same_at_every_level),
+        cmocka_unit_test(codes_are_what_they_always_were),
         cmocka_unit_test(the_callers_rounding_does_not_matter),
         cmocka_unit_test(whole_numbers_are_kept_as_they_are),
         cmocka_unit_test(estimates_keep_the_bound_they_state),
