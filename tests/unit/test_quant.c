@@ -651,6 +651,37 @@ static void no_neighbour_is_lost_at_full_effort(void **unused)
     end("no_neighbour_is_lost_at_full_effort");
 }
 
+/* One row of a length that the scale, taken from a sample, does not foresee. */
+static void a_row_beyond_all_others_is_found(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 3000 };
+    begin();
+    for (size_t i = 0; i < 18; i++) {
+        uint32_t dim = i % 2 == 0 ? 48 : 64;
+        uint64_t far = below(ROWS);
+        world w = new_world(NORMAL, ROWS, dim, (pomai_metric)(1 + i % 3), 1);
+        uint32_t *candidates = allocate(ROWS * sizeof *candidates);
+        double *d = allocate(ROWS * sizeof *d);
+        void *memory = room(&w, 1);
+        for (uint32_t j = 0; j < dim; j++)
+            w.x[far * dim + j] = uniform() * (i % 4 < 2 ? FLT_MAX : 1e20f);
+        assert_int_equal(encode(&w, levels[nlevels - 1]), POMAI_OK);
+        for (size_t q = 0; q < 2; q++) {
+            const float *x = w.x + (q == 0 ? far : ROWS) * dim;
+            double kth = kth_of(&w, x, 1, NULL, d);
+            pm_quant_query *query = quant_query_make(memory, &w.quant, levels[nlevels - 1], x, 1, MOST_EFFORT);
+            size_t n = collect(&w, query, NULL, INFINITY, candidates), near = 0;
+            for (size_t c = 0; c < n; c++)
+                near += d[candidates[c]] <= kth;
+            check(near > 0, "lost", "", dim, far);
+        }
+        free(memory), free(candidates), free(d);
+        drop(&w);
+    }
+    end("a_row_beyond_all_others_is_found");
+}
+
 /* A bound leaves out what is far beyond it. */
 static void a_bound_leaves_out_what_is_beyond(void **unused)
 {
@@ -813,6 +844,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(estimates_keep_the_bound_they_state),
         cmocka_unit_test(recall_is_what_was_asked_for),
         cmocka_unit_test(no_neighbour_is_lost_at_full_effort),
+        cmocka_unit_test(a_row_beyond_all_others_is_found),
         cmocka_unit_test(a_bound_leaves_out_what_is_beyond),
         cmocka_unit_test(forged_codes_lead_nowhere),
         cmocka_unit_test(lengths_are_refused_or_right),
