@@ -91,10 +91,22 @@ typedef struct pomai_search_options {
     const pomai_snapshot *snapshot; /* search as of this moment; NULL: as `mode` says */
     pomai_read_mode mode;
     const volatile int *cancel; /* any thread may make it non-zero: the search ends as at a deadline; NULL: none does */
+    float recall; /* of the k nearest, the share that must be found, on average: 0.95 may take a segment's codes where
+                     those reached it in their calibration; 0, which _INIT sets, and 1: exact */
 } pomai_search_options;
 #define POMAI_SEARCH_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \
-        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL                                     \
+        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL, 0                                  \
+    }
+
+typedef struct pomai_build_options {
+    size_t struct_size;
+    uint64_t deadline_us;       /* from the call; UINT64_MAX, which _INIT sets: none */
+    const volatile int *cancel; /* any thread may make it non-zero: the call ends as at a deadline; NULL: none does */
+} pomai_build_options;
+#define POMAI_BUILD_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(pomai_build_options), UINT64_MAX, NULL                                                                  \
     }
 
 typedef struct pomai_scan_options {

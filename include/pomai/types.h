@@ -124,8 +124,8 @@ typedef struct pomai_verdict {
     pomai_completeness completeness;
     pomai_fewer fewer;
     double expected_recall; /* 1.0 when exact; 0.0 when cut (unknown) */
-    uint64_t rows_scanned;  /* rows compared with the query */
-    uint64_t rows_visible;  /* rows that the view shows (an upper bound when cut) */
+    uint64_t rows_scanned;  /* rows whose vectors were compared with the query */
+    uint64_t rows_visible;  /* rows that the view shows (about, when approximate; an upper bound when cut) */
 } pomai_verdict;
 
 /* What is fixed about a collection. */

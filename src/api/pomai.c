@@ -344,6 +344,17 @@ pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_err
     return pm_db_compact(db, coll, err);
 }
 
+pomai_status pomai_build_indexes(pomai_db *db, const pomai_build_options *options, pomai_error *err)
+{
+    NEED(db);
+    if (options == NULL) return pm_db_build_indexes(db, PM_FOREVER, NULL, err);
+    if (options->struct_size != sizeof *options)
+        return pm_fail(err, POMAI_EINVAL,
+                       "pomai_build_options.struct_size is %zu, not %zu: begin with POMAI_BUILD_OPTIONS_INIT",
+                       options->struct_size, sizeof *options);
+    return pm_db_build_indexes(db, until(db->os, options->deadline_us), options->cancel, err);
+}
+
 pomai_status pomai_snapshot_open(pomai_db *db, pomai_snapshot **snapshot, pomai_error *err)
 {
     NEED(snapshot);
@@ -523,8 +534,12 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
                            options->struct_size, sizeof *options);
         pomai_status status = check_include(options->include, err);
         if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
+        if (status == POMAI_OK && !(options->recall >= 0 && options->recall <= 1)) /* nor NaN */
+            status = pm_fail(err, POMAI_EINVAL, "recall is %g: it is a share from 0 to 1, such as 0.95; 0: exact",
+                             (double)options->recall);
         if (status != POMAI_OK) return status;
         include = options->include;
+        read.recall = options->recall;
         until_ns = until(collection->db->os, options->deadline_us);
         read.cancel = options->cancel;
     }

@@ -182,7 +182,11 @@
       "of a stopped log only the first record says that it never will be durable")                                     \
     /* types of vectors */                                                                                             \
     X(RECORD_TYPE_IGNORED, "scenario.test_dtype", "replay takes a record of another type than its collection's")       \
-    X(CONVERTED_NOT_KEPT, "scenario.test_dtype sim", "rows that were converted are freed before they are in the log")
+    X(CONVERTED_NOT_KEPT, "scenario.test_dtype sim", "rows that were converted are freed before they are in the log")  \
+    /* codes */                                                                                                        \
+    X(CODES_CRC_SKIPPED, "scenario.test_codes", "the codes of a segment are used without their checksums")             \
+    X(CODES_OF_ANY_SEGMENT, "scenario.test_codes", "codes count as a segment's that are of other rows")                \
+    X(CODES_NOT_JUDGED, "scenario.test_codes", "codes propose rows, and nobody asks whether the reader sees them")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Exact search. The work is a grid: groups of queries by runs of rows. Many queries make many groups, each over all
- * rows, and a tile of rows stays in the cache while the whole group sees it. Few queries make one group, and the rows
- * are cut into runs for the helpers. Every cell of the grid has its own heaps; the runs of a group are merged, so the
- * answer does not depend on the cut.
+ * Exact search, and search by codes. The work is a grid: groups of queries by runs of rows. Many queries make many
+ * groups, each over all rows, and a tile of rows stays in the cache while the whole group sees it. Few queries make one
+ * group, and the rows are cut into runs for the helpers. Every cell of the grid has its own heaps; the runs of a group
+ * are merged, so the answer does not depend on the cut. Queries with a target for the recall go through a segment
+ * by its codes, if it has some: only rows that these propose are compared. Everything else is scanned exactly.
  */
+#include <math.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "index/flat/flat.h"
+#include "query/codes.h"
 #include "query/query.h"
 
 enum {
@@ -16,13 +20,16 @@ enum {
     RUNS_A_THREAD = 4,       /* so that a slow thread does not hold up the end */
     CHECK_ROWS = 1024,       /* rows of a segment whose checksums are asked about at once */
     WORTH_SHARING = 1 << 20, /* bytes of vectors below which waking helpers costs more than it gives */
+    CODES_SHARE = 16,        /* rows that codes look at in the time of one vector */
+    FIRST_STEP = 256,        /* rows that codes are asked about before there is a bound */
 };
 
 /* A memtable's chunks that the view shows, or a segment, which counts as one chunk. */
 typedef struct source {
     const pm_memtable *table; /* NULL: a segment */
     pm_segment *segment;
-    uint64_t visible; /* of the memtable's shard */
+    pm_derived *codes; /* of the segment; NULL: it is scanned exactly */
+    uint64_t visible;  /* of the memtable's shard */
     uint64_t chunks;
     bool plain; /* a segment all of whose rows the reader sees, but for those with an end */
 } source;
@@ -38,6 +45,9 @@ typedef struct run {
 typedef struct cell {
     void *memory; /* of the heaps */
     uint64_t scanned;
+    uint64_t *proposed; /* rows that codes proposed, of each query */
+    double lost;        /* neighbours that are expected to be missed: rows x (1 - recall) */
+    bool by_codes;
     bool cut;
     bool failed;
 } cell;
@@ -51,7 +61,10 @@ typedef struct grid {
     uint32_t sources;
     _Atomic bool damaged; /* `error` says where: of the first that found damage */
     pomai_error error;
-    uint32_t k; /* no more than there are rows: a large k costs no memory that it cannot use */
+    bool by_codes;  /* segments that have codes are searched by them */
+    uint64_t rows;  /* of all sources */
+    uint64_t coded; /* of these, those that codes look at */
+    uint32_t k;     /* no more than there are rows: a large k costs no memory that it cannot use */
     size_t query_size;
     uint32_t groups, runs;
     uint32_t group_queries;
@@ -98,6 +111,8 @@ static uint64_t chunk_rows(const source *from, uint64_t chunk)
 typedef struct scan {
     grid *g;
     cell *c;
+    const float *vectors; /* of its queries */
+    uint32_t run;
     pm_flat_query *heaps[GROUP_QUERIES];
     uint32_t queries;
     pm_flat_group *group;
@@ -114,13 +129,13 @@ static bool is_over(const grid *g)
 }
 
 /* The rows of a tile as float32. */
-static void decode_tile(scan *s)
+static void decode_tile(const scan *s, pm_flat_tile *tile)
 {
     const size_t dim = s->g->search->dim;
-    for (size_t i = 0; i < s->tile.n; i++) {
+    for (size_t i = 0; i < tile->n && s->decoded != NULL; i++) {
         float *to = s->decoded + i * dim;
-        pm_convert_row(s->g->view->convert, s->g->view->dtype, s->tile.vector[i], dim, to);
-        s->tile.vector[i] = to;
+        pm_convert_row(s->g->view->convert, s->g->view->dtype, tile->vector[i], dim, to);
+        tile->vector[i] = to;
     }
 }
 
@@ -128,7 +143,7 @@ static void decode_tile(scan *s)
 static bool offer_tile(scan *s)
 {
     if (s->tile.n == 0) return true;
-    if (s->decoded != NULL) decode_tile(s);
+    decode_tile(s, &s->tile);
     pm_flat_group_offer(s->group, &s->tile);
     s->c->scanned += s->tile.n;
     s->tile.n = 0;
@@ -156,6 +171,13 @@ static bool scan_chunk(scan *s, const pm_chunk *chunk, uint64_t visible, uint32_
     return true;
 }
 
+/* false, always: a read met damage. */
+static bool is_damaged(grid *g, const pomai_error *error)
+{
+    if (!atomic_exchange(&g->damaged, true)) g->error = *error;
+    return false;
+}
+
 static bool scan_segment(scan *s, const source *from, uint64_t first, uint64_t end)
 {
     pm_segment *segment = from->segment;
@@ -165,9 +187,7 @@ static bool scan_segment(scan *s, const source *from, uint64_t first, uint64_t e
         const uint64_t stop = pm_min_u64(end, (row / CHECK_ROWS + 1) * CHECK_ROWS);
         pomai_error error;
         if (pm_segment_check(segment, PM_SEG_ALL & ~(uint32_t)PM_SEG_DOCUMENT, row, stop - row, &error) != POMAI_OK) {
-            grid *g = s->g;
-            if (!atomic_exchange(&g->damaged, true)) g->error = error;
-            return false;
+            return is_damaged(s->g, &error);
         }
         while (row < stop) {
             const uint64_t word_end = pm_min_u64(stop, (row / 64 + 1) * 64);
@@ -182,6 +202,107 @@ static bool scan_segment(scan *s, const source *from, uint64_t first, uint64_t e
     return true;
 }
 
+/* ---- by codes ---- */
+
+static bool is_over_now(const void *context)
+{
+    return is_over(context);
+}
+
+/* A bit for each of n rows that the reader sees; *all: they all are. false: damage. */
+static bool see_rows(const scan *s, const source *from, uint64_t first, uint32_t n, uint64_t *among, bool *all)
+{
+    pm_segment *segment = from->segment;
+    pomai_error error;
+    *all = true;
+    for (uint32_t i = 0; i < n; i += 64) {
+        const uint64_t rows = pm_min_u64(64, n - i), full = rows == 64 ? UINT64_MAX : ((uint64_t)1 << rows) - 1;
+        uint64_t bits = from->plain ? full & ~pm_segment_ended_word(segment, (first + i) / 64) : 0;
+        if (PM_MUTANT(CODES_NOT_JUDGED)) bits = full;
+        if (bits != full &&
+            pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, first + i, rows, &error) != POMAI_OK)
+            return is_damaged(s->g, &error);
+        for (uint64_t left = full & ~bits; left != 0; left &= left - 1) {
+            const uint64_t row = first + i + (uint64_t)__builtin_ctzll(left);
+            if (pm_segment_row_seen(segment, row, s->g->view)) bits |= left & (0 - left);
+        }
+        among[i / 64] = bits;
+        *all = *all && bits == full;
+    }
+    return true;
+}
+
+/* Offers rows to query i. false: damage. */
+static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, size_t n)
+{
+    pomai_error error;
+    pm_flat_tile tile;
+    tile.n = 0;
+    s->c->proposed[i] += n;
+    for (size_t at = 0; at < n; at++) {
+        const uint32_t row = rows[at];
+        if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
+            return is_damaged(s->g, &error);
+        tile.vector[tile.n] = pm_segment_vector_at(segment, row);
+        tile.owner[tile.n] = segment;
+        tile.row[tile.n++] = row;
+        if (tile.n < PM_FLAT_TILE && at + 1 < n) continue;
+        decode_tile(s, &tile); /* the tile of rows that all queries are offered is empty by now */
+        pm_flat_offer(&s->heaps[i], 1, &tile);
+        tile.n = 0;
+    }
+    return true;
+}
+
+/* Rows from a multiple of 64 on. */
+static bool scan_steps(scan *s, const source *from, const pm_query_codes *codes, uint64_t row, uint64_t end)
+{
+    uint64_t among[PM_QUANT_STEP / 64];
+    while (row < end) {
+        uint64_t step = PM_QUANT_STEP;
+        bool all;
+        for (uint32_t i = 0; i < s->queries; i++)
+            if (!(pm_flat_bound(s->heaps[i]) < (double)INFINITY)) step = FIRST_STEP; /* most of them are proposed */
+        const uint32_t n = (uint32_t)pm_min_u64(end - row, step);
+        if (!see_rows(s, from, row, n, among, &all)) return false;
+        for (uint32_t i = 0; i < s->queries; i++) {
+            const double bound = pm_flat_bound(s->heaps[i]);
+            const size_t found = all ? pm_quant_scan(codes->query[i], row, n, bound, codes->candidates)
+                                     : pm_quant_scan_some(codes->query[i], row, n, among, bound, codes->candidates);
+            if (!offer_rows(s, from->segment, i, codes->candidates, found)) return false;
+        }
+        row += n;
+        s->c->cut = is_over(s->g);
+        if (s->c->cut) return false;
+    }
+    return true;
+}
+
+static bool scan_codes(scan *s, const source *from, uint64_t first, uint64_t end)
+{
+    grid *g = s->g;
+    pm_query_codes codes;
+    const uint64_t begin = pm_min_u64(end, pm_align_up(first, 64));
+    const bool ready = pm_query_codes_ready(from->codes, s->run, g->runs, is_over_now, g, &s->c->cut);
+    if (s->c->cut) return false;
+    if (!ready || !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k, g->search->recall))
+        return scan_segment(s, from, first, end);
+    const bool more = scan_segment(s, from, first, begin) && offer_tile(s) && scan_steps(s, from, &codes, begin, end);
+    s->c->by_codes = true;
+    s->c->lost += (1 - (double)codes.expected) * (double)(end - begin);
+    pm_query_codes_end(&codes);
+    return more;
+}
+
+/* ---- a cell ---- */
+
+static bool scan_source(scan *s, const source *from, uint64_t chunk, uint64_t first, uint64_t end)
+{
+    if (from->codes != NULL) return scan_codes(s, from, first, end);
+    if (from->table == NULL) return scan_segment(s, from, first, end);
+    return scan_chunk(s, pm_memtable_chunk(from->table, chunk), from->visible, (uint32_t)first, (uint32_t)end);
+}
+
 static void scan_run(scan *s, const run *r)
 {
     const grid *g = s->g;
@@ -192,10 +313,7 @@ static void scan_run(scan *s, const run *r)
         const source *from = &g->source[i];
         for (; chunk_at < from->chunks && left > 0; chunk_at++, row = 0) {
             const uint32_t take = (uint32_t)pm_min_u64(left, chunk_rows(from, chunk_at) - row);
-            const bool more = from->table == NULL ? scan_segment(s, from, row, (uint64_t)row + take)
-                                                  : scan_chunk(s, pm_memtable_chunk(from->table, chunk_at),
-                                                               from->visible, row, row + take);
-            if (!more) return;
+            if (!scan_source(s, from, chunk_at, row, (uint64_t)row + take)) return;
             left -= take;
         }
     }
@@ -208,20 +326,23 @@ static void work_on_cell(void *context, uint32_t piece)
     const uint32_t group = piece / g->runs;
     cell *c = &g->cell[piece];
     const pm_search *search = g->search;
-    scan s = {.g = g, .c = c, .queries = queries_of(g, group)};
+    scan s = {.g = g, .c = c, .run = piece % g->runs, .queries = queries_of(g, group)};
     const size_t group_size = pm_flat_group_size(g->simd, s.queries, search->dim);
     const bool decodes = g->view->dtype != POMAI_DTYPE_FLOAT32;
     const size_t decoded_size = decodes ? PM_FLAT_TILE * (size_t)search->dim * sizeof(float) : 0;
     uint8_t *memory = group_size > 0 ? pm_malloc_aligned(64, group_size + decoded_size) : NULL;
-    c->memory = pm_malloc_aligned(64, s.queries * g->query_size);
+    c->memory = pm_malloc_aligned(64, s.queries * (g->query_size + sizeof *c->proposed));
     if (c->memory == NULL || memory == NULL) {
         pm_free(memory);
         c->failed = true;
         return;
     }
     if (decodes) s.decoded = (float *)(void *)(memory + group_size);
+    c->proposed = (uint64_t *)(void *)((uint8_t *)c->memory + s.queries * g->query_size);
+    s.vectors = search->vectors + (size_t)group * g->group_queries * search->dim;
     for (uint32_t i = 0; i < s.queries; i++) {
-        const float *vector = search->vectors + ((size_t)group * g->group_queries + i) * search->dim;
+        const float *vector = s.vectors + (size_t)i * search->dim;
+        c->proposed[i] = 0;
         s.heaps[i] = pm_flat_query_init(heap_at(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
     }
     s.group = pm_flat_group_init(memory, s.heaps, s.queries);
@@ -254,6 +375,8 @@ static bool find_sources(grid *g, uint64_t *rows)
         *to = (source){.segment = segment, .chunks = 1, .plain = pm_segment_first_expiry(segment) == 0};
         for (uint32_t s = 0; s < shown->shards; s++)
             to->plain &= pm_segment_max_lsn(segment, s) <= view->visible[s];
+        if (g->by_codes && g->search->k < pm_segment_rows(segment)) to->codes = pm_segment_codes(segment);
+        if (to->codes != NULL) g->coded += pm_segment_rows(segment);
         *rows += pm_segment_rows(segment);
     }
     for (uint32_t s = 0; s < shown->shards; s++) {
@@ -289,7 +412,8 @@ static void cut_runs(grid *g, uint64_t rows)
 static void cut_groups(grid *g, uint32_t threads)
 {
     const uint64_t queries = g->search->queries;
-    uint64_t groups = (queries + GROUP_QUERIES - 1) / GROUP_QUERIES;
+    const uint64_t most = g->by_codes ? PM_QUERY_CODES_MOST : GROUP_QUERIES;
+    uint64_t groups = (queries + most - 1) / most;
     groups = pm_min_u64((groups + threads - 1) / threads * threads, (queries + LEAST_GROUP - 1) / LEAST_GROUP);
     g->group_queries = (uint32_t)((queries + groups - 1) / groups);
     g->groups = (uint32_t)((queries + g->group_queries - 1) / g->group_queries);
@@ -301,12 +425,15 @@ static bool plan(grid *g, pm_pool *pool)
     const uint32_t threads = pm_pool_helpers(pool) + 1;
     uint64_t rows;
     if (!find_sources(g, &rows)) return false;
+    g->rows = rows;
+    g->by_codes = g->coded > 0; /* else the larger groups of an exact search */
     g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, rows), 1);
     g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
     cut_groups(g, threads);
     g->runs = 1;
-    const bool worth = rows / PM_FLAT_TILE > threads && rows * search->dim * sizeof(float) >= WORTH_SHARING;
+    const uint64_t work = rows - g->coded + g->coded / CODES_SHARE;
+    const bool worth = rows / PM_FLAT_TILE > threads && work * search->dim * sizeof(float) >= WORTH_SHARING;
     if (threads > 1 && worth && g->groups < threads) g->runs = threads * RUNS_A_THREAD;
     g->run = pm_calloc(g->runs + 1, sizeof *g->run);
     if (g->run == NULL) return false;
@@ -319,6 +446,16 @@ static bool plan(grid *g, pm_pool *pool)
 }
 
 /* ---- the answer ---- */
+
+/* What codes did. They do not count the rows that the reader sees; of a snapshot that may be more than live now. */
+static void judge_codes(const grid *g, const cell *c, uint64_t rows, pomai_verdict *v)
+{
+    if (!c->by_codes) return;
+    v->rows_visible = pm_max_u64(rows, v->rows_scanned);
+    if (c->cut) return;
+    v->completeness = POMAI_APPROXIMATE;
+    v->expected_recall = 1 - c->lost / (double)g->rows;
+}
 
 static pomai_verdict judge(const pm_search *search, size_t found, uint64_t scanned, uint64_t rows, bool cut)
 {
@@ -387,9 +524,13 @@ static void merge_runs(const grid *g)
         cell *into = &g->cell[group * g->runs];
         for (uint32_t r = 1; r < g->runs; r++) {
             const cell *from = &g->cell[group * g->runs + r];
-            for (uint32_t i = 0; i < queries_of(g, group); i++)
+            for (uint32_t i = 0; i < queries_of(g, group); i++) {
                 pm_flat_merge(heap_at(g, into, i), heap_at(g, from, i));
+                into->proposed[i] += from->proposed[i];
+            }
             into->scanned += from->scanned;
+            into->lost += from->lost;
+            into->by_codes |= from->by_codes;
             into->cut |= from->cut;
         }
     }
@@ -399,6 +540,7 @@ static void merge_runs(const grid *g)
 typedef struct answer {
     const pm_flat_hit *hit;
     size_t n;
+    uint64_t scanned;
     const cell *cell;
 } answer;
 
@@ -412,6 +554,7 @@ static pomai_status finish_queries(const grid *g, answer *answers, size_t *hits,
         const cell *c = &g->cell[group * g->runs];
         for (uint32_t i = 0; i < queries_of(g, group); i++, a++) {
             a->cell = c;
+            a->scanned = c->scanned + c->proposed[i];
             a->n = pm_flat_finish(heap_at(g, c, i), &a->hit);
             *hits += a->n;
             for (size_t h = 0; h < a->n; h++) {
@@ -454,7 +597,6 @@ static pomai_status collect(const grid *g, pomai_result **out, pomai_error *err)
     size_t hits, at = 0;
     answer *answers = pm_calloc(search->queries, sizeof *answers);
     if (answers == NULL) return no_memory(search, err);
-    merge_runs(g);
     pomai_status status = finish_queries(g, answers, &hits, &bytes, err);
     pomai_result *r = status == POMAI_OK ? result_make(search, hits, bytes) : NULL;
     if (status == POMAI_OK && r == NULL) status = no_memory(search, err);
@@ -465,7 +607,8 @@ static pomai_status collect(const grid *g, pomai_result **out, pomai_error *err)
         r->first[q] = at;
         for (size_t h = 0; h < a->n; h++)
             copy_hit(g, r, at++, &a->hit[h], &to);
-        r->verdicts[q] = judge(search, a->n, a->cell->scanned, rows, a->cell->cut);
+        r->verdicts[q] = judge(search, a->n, a->scanned, rows, a->cell->cut);
+        judge_codes(g, a->cell, rows, &r->verdicts[q]);
     }
     if (r != NULL) r->first[search->queries] = at;
     pm_free(answers);
@@ -473,28 +616,53 @@ static pomai_status collect(const grid *g, pomai_result **out, pomai_error *err)
     return status;
 }
 
+/* Codes proposed too few rows that the reader sees: some ended, or have expired. */
+static bool fell_short(const grid *g)
+{
+    for (uint32_t group = 0; group < g->groups; group++) {
+        const cell *c = &g->cell[group * g->runs];
+        for (uint32_t i = 0; c->by_codes && !c->cut && i < queries_of(g, group); i++)
+            if (!(pm_flat_bound(heap_at(g, c, i)) < (double)INFINITY)) return true;
+    }
+    return false;
+}
+
+/* *again: by codes there are fewer than k, and perhaps more rows. */
+static pomai_status search_once(grid *g, pm_pool *pool, bool *again, pomai_result **result, pomai_error *err)
+{
+    pomai_status status = POMAI_OK;
+    bool good = plan(g, pool);
+    *again = false;
+    if (good) pm_pool_run(pool, work_on_cell, g, g->groups * g->runs);
+    for (uint64_t i = 0; good && i < (uint64_t)g->groups * g->runs; i++)
+        good = !g->cell[i].failed;
+    if (!good) {
+        status = no_memory(g->search, err);
+    } else if (atomic_load(&g->damaged)) {
+        status = g->error.status;
+        if (err != NULL) *err = g->error;
+    } else {
+        merge_runs(g);
+        *again = fell_short(g);
+        if (!*again) status = collect(g, result, err);
+    }
+    for (uint64_t i = 0; g->cell != NULL && i < (uint64_t)g->groups * g->runs; i++)
+        pm_free(g->cell[i].memory);
+    pm_free(g->cell);
+    pm_free(g->run);
+    pm_free(g->source);
+    return status;
+}
+
 pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool, const pm_view *view,
                              const pm_search *search, pomai_result **result, pomai_error *err)
 {
-    grid g = {.os = os, .simd = simd, .view = view, .search = search};
-    pomai_status status = POMAI_OK;
-    bool good = plan(&g, pool);
-    if (good) pm_pool_run(pool, work_on_cell, &g, g.groups * g.runs);
-    for (uint64_t i = 0; good && i < (uint64_t)g.groups * g.runs; i++)
-        good = !g.cell[i].failed;
-    if (!good) {
-        status = no_memory(search, err);
-    } else if (atomic_load(&g.damaged)) {
-        status = g.error.status;
-        if (err != NULL) *err = g.error;
-    } else {
-        status = collect(&g, result, err);
-    }
-    for (uint64_t i = 0; g.cell != NULL && i < (uint64_t)g.groups * g.runs; i++)
-        pm_free(g.cell[i].memory);
-    pm_free(g.cell);
-    pm_free(g.run);
-    pm_free(g.source);
+    const bool targeted = search->recall > 0 && search->recall < 1;
+    grid by_codes = {.os = os, .simd = simd, .view = view, .search = search, .by_codes = true};
+    grid exact = {.os = os, .simd = simd, .view = view, .search = search};
+    bool again = true;
+    pomai_status status = targeted ? search_once(&by_codes, pool, &again, result, err) : POMAI_OK;
+    if (again) status = search_once(&exact, pool, &again, result, err);
     return status;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything that is on disk, by offset: docs/format/wal.md, manifest.md and segment.md, with one static assertion for
- * each size and offset. Structs are used in memory as they are on disk; the engine runs on little-endian machines only.
+ * Everything that is on disk, by offset: docs/format/wal.md, manifest.md, segment.md, derived.md, with one static
+ * assertion for each size and offset. Structs are used in memory as they are on disk; the engine runs on little-endian
+ * machines only.
  */
 #ifndef PM_STORAGE_FORMAT_H
 #define PM_STORAGE_FORMAT_H
@@ -21,6 +22,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are l
 #define PM_SEGMENT_MAGIC  "POMAISEG"
 #define PM_IDS_MAGIC      "POMAIIDX"
 #define PM_LIVE_MAGIC     "POMAILIV"
+#define PM_DERIVED_MAGIC  "POMAIDRV"
 
 #define PM_WAL_ALIGN       64u
 #define PM_WAL_HEADER      512u
@@ -273,6 +275,40 @@ typedef struct pm_live_header {
     uint32_t zero;
 } pm_live_header;
 
+#define PM_DERIVED_HEADER   128u
+#define PM_DERIVED_FORMAT   1u
+#define PM_DERIVED_BLOCK    65536u /* bytes under one checksum; and where sections begin */
+#define PM_DERIVED_SECTIONS 8u     /* at most */
+
+enum { PM_DERIVED_CODES = 1 }; /* kinds */
+
+typedef struct pm_derived_header {
+    char magic[8];
+    uint32_t crc;
+    uint32_t format;
+    uint8_t uuid[16];
+    uint64_t number;
+    uint64_t length;
+    uint32_t collection;
+    uint32_t segment_crc;
+    uint32_t kind;
+    uint32_t version;
+    uint64_t seed;
+    uint64_t rows;
+    uint32_t dim;
+    uint32_t metric;
+    uint32_t sections;
+    uint32_t block_bytes;
+    uint64_t blocks;
+    uint64_t header_length;
+    uint8_t zero[16];
+} pm_derived_header;
+
+typedef struct pm_derived_section {
+    uint64_t offset;
+    uint64_t length;
+} pm_derived_section;
+
 #define PM_AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field)
 #define PM_SIZE(type, size)        _Static_assert(sizeof(type) == (size), #type)
 
@@ -443,5 +479,27 @@ PM_AT(pm_live_header, generation, 40);
 PM_AT(pm_live_header, count, 48);
 PM_AT(pm_live_header, collection, 56);
 PM_AT(pm_live_header, zero, 60);
+
+PM_SIZE(pm_derived_header, PM_DERIVED_HEADER);
+PM_AT(pm_derived_header, crc, 8);
+PM_AT(pm_derived_header, format, 12);
+PM_AT(pm_derived_header, uuid, 16);
+PM_AT(pm_derived_header, number, 32);
+PM_AT(pm_derived_header, length, 40);
+PM_AT(pm_derived_header, collection, 48);
+PM_AT(pm_derived_header, segment_crc, 52);
+PM_AT(pm_derived_header, kind, 56);
+PM_AT(pm_derived_header, version, 60);
+PM_AT(pm_derived_header, seed, 64);
+PM_AT(pm_derived_header, rows, 72);
+PM_AT(pm_derived_header, dim, 80);
+PM_AT(pm_derived_header, metric, 84);
+PM_AT(pm_derived_header, sections, 88);
+PM_AT(pm_derived_header, block_bytes, 92);
+PM_AT(pm_derived_header, blocks, 96);
+PM_AT(pm_derived_header, header_length, 104);
+PM_AT(pm_derived_header, zero, 112);
+PM_SIZE(pm_derived_section, 16);
+PM_AT(pm_derived_section, length, 8);
 
 #endif

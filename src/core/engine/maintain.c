@@ -11,26 +11,30 @@
 
 #define MS ((uint64_t)1000 * 1000)
 enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, LOOK_ANYWAY_MS = 10000, PACE_MS = 20 };
+enum { CODES_RETRY_MOST_MS = 600 * 1000, CODES_PIECE_MS = 1, CODES_REST = 9, CODES_REST_MOST_MS = 100 };
 
 /* ---- what went wrong ---- */
 
-/* What fails is tried again after a while, each time a longer one; flushes do not wait for what compactions fail at. */
+/* What fails is tried again after a while, each time a longer one; flushes do not wait for what compactions fail at,
+ * nor these for codes, which may take what is left of a disk each time, and so are tried seldom. */
 static void note_result(pm_db *db, pomai_error *kept, pomai_status status, const pomai_error *error)
 {
     pm_maintenance *m = &db->maintenance;
     const pm_os *os = db->os;
+    const bool of_flush = kept == &m->flush_error, of_codes = kept == &m->codes_error;
     os->mutex_lock(os, &db->state);
     if (status != POMAI_OK) *kept = *error;
     kept->status = status;
     os->mutex_unlock(os, &db->state);
-    uint64_t *retry_ns = kept == &m->flush_error ? &m->retry_ns : &m->compact_retry_ns;
-    uint64_t *retry_at = kept == &m->flush_error ? &m->retry_at : &m->compact_retry_at;
+    uint64_t *retry_ns = of_flush ? &m->retry_ns : of_codes ? &m->codes_retry_ns : &m->compact_retry_ns;
+    uint64_t *retry_at = of_flush ? &m->retry_at : of_codes ? &m->codes_retry_at : &m->compact_retry_at;
     if (status == POMAI_OK) {
         *retry_ns = 0;
         return;
     }
-    atomic_fetch_add_explicit(&m->failures, 1, memory_order_relaxed);
-    *retry_ns = pm_min_u64(pm_max_u64(*retry_ns * 2, RETRY_LEAST_MS * MS), RETRY_MOST_MS * MS);
+    atomic_fetch_add_explicit(of_codes ? &m->codes_failures : &m->failures, 1, memory_order_relaxed);
+    const uint64_t most = (of_codes ? CODES_RETRY_MOST_MS : RETRY_MOST_MS) * MS;
+    *retry_ns = pm_min_u64(pm_max_u64(*retry_ns * 2, RETRY_LEAST_MS * MS), most);
     *retry_at = os->now_ns(os) + *retry_ns;
 }
 
@@ -48,8 +52,27 @@ static void answer(pm_db *db, pm_request *r, uint64_t upto, pomai_status status,
     os->word_wake(os, &db->maintenance.answer_word);
 }
 
+/* Until it is answered: a caller with a deadline, or who may change their mind, looks now and then. */
+static pomai_status wait_for(pm_db *db, const pm_request *r, uint64_t wanted, uint64_t until_ns,
+                             const volatile int *cancel, pomai_error *err)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    for (;;) {
+        const uint32_t seen = atomic_load(&m->answer_word);
+        if (atomic_load(&r->done) >= wanted) return POMAI_OK;
+        const uint64_t now = os->now_ns(os);
+        if (now >= until_ns || (cancel != NULL && __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0))
+            return pm_fail(err, POMAI_EDEADLINE,
+                           "it was not done before the deadline, or was cancelled; what is left "
+                           "is done in the background");
+        os->word_wait(os, &m->answer_word, seen, cancel == NULL ? until_ns : pm_min_u64(until_ns, now + PACE_MS * MS));
+    }
+}
+
 /* only: where it is said for which collection; NULL is all. */
-static pomai_status ask(pm_db *db, pm_request *r, pm_coll **only, pm_coll *coll, pomai_error *err)
+static pomai_status ask(pm_db *db, pm_request *r, pm_coll **only, pm_coll *coll, uint64_t until_ns,
+                        const volatile int *cancel, pomai_error *err)
 {
     pm_maintenance *m = &db->maintenance;
     const pm_os *os = db->os;
@@ -61,13 +84,10 @@ static pomai_status ask(pm_db *db, pm_request *r, pm_coll **only, pm_coll *coll,
     const uint64_t wanted = atomic_fetch_add(&r->wanted, 1) + 1;
     os->mutex_unlock(os, &db->state);
     pm_task_wake(&m->task);
-    for (;;) {
-        const uint32_t seen = atomic_load(&m->answer_word);
-        if (atomic_load(&r->done) >= wanted) break;
-        os->word_wait(os, &m->answer_word, seen, PM_FOREVER);
-    }
+    pomai_status status = wait_for(db, r, wanted, until_ns, cancel, err);
+    if (status != POMAI_OK) return status;
     os->mutex_lock(os, &db->state);
-    const pomai_status status = r->status;
+    status = r->status;
     if (status != POMAI_OK && err != NULL) *err = r->error;
     os->mutex_unlock(os, &db->state);
     return status;
@@ -75,12 +95,21 @@ static pomai_status ask(pm_db *db, pm_request *r, pm_coll **only, pm_coll *coll,
 
 pomai_status pm_db_flush(pm_db *db, pomai_error *err)
 {
-    return ask(db, &db->maintenance.flush, NULL, NULL, err);
+    return ask(db, &db->maintenance.flush, NULL, NULL, PM_FOREVER, NULL, err);
 }
 
 pomai_status pm_db_compact(pm_db *db, pm_coll *coll, pomai_error *err)
 {
-    return ask(db, &db->maintenance.compact, &db->maintenance.compact_only, coll, err);
+    return ask(db, &db->maintenance.compact, &db->maintenance.compact_only, coll, PM_FOREVER, NULL, err);
+}
+
+pomai_status pm_db_build_indexes(pm_db *db, uint64_t until_ns, const volatile int *cancel, pomai_error *err)
+{
+    pm_maintenance *m = &db->maintenance;
+    atomic_fetch_add(&m->codes_waiters, 1);
+    pomai_status status = ask(db, &m->codes, NULL, NULL, until_ns, cancel, err);
+    atomic_fetch_sub(&m->codes_waiters, 1);
+    return status;
 }
 
 /* ---- room in memory ---- */
@@ -449,6 +478,85 @@ static bool compact_if_due(pm_db *db, uint64_t now)
     return did;
 }
 
+/* All that comes before codes and the scrub: one thing of it, if there is something to do. */
+static bool do_one(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    if (serve(db)) return true;
+    const uint64_t now = db->os->now_ns(db->os);
+    if (now >= m->compact_retry_at && !PM_MUTANT(NEVER_BEHIND) && catch_up(db)) return true;
+    if (now < m->retry_at) return false;
+    return flush_if_due(db) || (now >= m->compact_retry_at && compact_if_due(db, now));
+}
+
+/* ---- codes ---- */
+
+static uint64_t all_visible(const pm_db *db)
+{
+    uint64_t sum = 0;
+    for (uint32_t s = 0; s < db->shared.shards; s++)
+        sum += pm_shard_visible(db->shared.shard[s]);
+    return sum;
+}
+
+bool pm_maintenance_yield(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    const uint64_t worked = os->now_ns(os) - m->yielded_at;
+    if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
+    if (worked < CODES_PIECE_MS * MS) return true; /* rows may be asked for one at a time */
+    do {
+        if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
+        (void)pm_limbo_reclaim(db, false);
+        bury_dropped(db);
+    } while (do_one(db));
+    const uint64_t visible = all_visible(db), begin = os->now_ns(os);
+    const bool busy = visible != m->yielded_visible; /* somebody writes, and needs the cores more */
+    const uint64_t until = begin + pm_min_u64(worked * CODES_REST, CODES_REST_MOST_MS * MS);
+    m->yielded_visible = visible;
+    for (uint64_t now = begin; busy && now < until && !atomic_load(&m->closing); now = os->now_ns(os)) {
+        _Atomic uint32_t nobody = 0;
+        if (atomic_load(&m->codes_waiters) > 0) break;
+        os->word_wait(os, &nobody, 0, pm_min_u64(until, now + PACE_MS * MS));
+        while (do_one(db))
+            ;
+    }
+    m->yielded_at = os->now_ns(os);
+    return true;
+}
+
+static bool build_if_due(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    pomai_error error = {0};
+    bool did;
+    if (pm_codes_drop_damaged(db, &error)) note_result(db, &m->codes_error, POMAI_ECORRUPT, &error);
+    if (pm_stopped(&db->shared) || db->os->now_ns(db->os) < m->codes_retry_at) return false;
+    pomai_status status = pm_codes_build_one(db, UINT64_MAX, &did, &error);
+    if (status == POMAI_EBUSY) return true; /* closing */
+    if (did) note_result(db, &m->codes_error, status, &error);
+    return did;
+}
+
+/* Those of the segments that there are by now, also if it failed before. */
+static bool serve_codes(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    pomai_error error = {0};
+    const uint64_t wanted = atomic_load(&m->codes.wanted), below = m->next_segment;
+    if (wanted == atomic_load(&m->codes.done)) return false;
+    pomai_status status = POMAI_OK;
+    bool did = true;
+    if (pm_codes_drop_damaged(db, &error)) note_result(db, &m->codes_error, POMAI_ECORRUPT, &error);
+    while (did && status == POMAI_OK && atomic_load(&m->codes_waiters) > 0) {
+        status = pm_codes_build_one(db, below, &did, &error);
+        if (did && status != POMAI_EBUSY) note_result(db, &m->codes_error, status, &error);
+    }
+    answer(db, &m->codes, wanted, status, &error);
+    return true;
+}
+
 static pm_next maintain(void *arg)
 {
     pm_db *db = arg;
@@ -461,18 +569,17 @@ static pm_next maintain(void *arg)
         if (db->flush_at_close && !pm_stopped(&db->shared))
             note_result(db, &m->flush_error, flush_all(db, true, &error), &error);
         (void)serve(db);
+        (void)serve_codes(db);
         return (pm_next){PM_NEXT_DONE, 0};
     }
-    if (serve(db)) return (pm_next){PM_NEXT_AGAIN, 0};
+    if (do_one(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     const uint64_t now = os->now_ns(os);
     uint64_t until = now + LOOK_MS * MS;
-    if (now >= m->compact_retry_at && !PM_MUTANT(NEVER_BEHIND) && catch_up(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     if (now >= m->retry_at) {
-        if (flush_if_due(db)) return (pm_next){PM_NEXT_AGAIN, 0};
-        if (now >= m->compact_retry_at && compact_if_due(db, now)) return (pm_next){PM_NEXT_AGAIN, 0};
         if (m->look_at > now) until = pm_max_u64(m->look_at, now + MS); /* else nothing changed since */
         until = pm_min_u64(until, pm_max_u64(pm_scrub_if_due(db, now), now + MS));
     }
+    if (serve_codes(db) || build_if_due(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     if (!freed) until = pm_min_u64(until, now + LIMBO_MS * MS);
     return (pm_next){PM_NEXT_PARK, until};
 }

@@ -96,7 +96,8 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                         .id_kind = POMAI_ID_U64,
                         .include = include,
                         .until_ns = until_ns,
-                        .cancel = read->cancel};
+                        .cancel = read->cancel,
+                        .recall = read->recall};
     if (coll == NULL) return pm_query_search_nothing(&search, result, err);
     search.metric = coll->metric;
     search.id_kind = coll->id_kind;

@@ -56,7 +56,7 @@ static void add_shard(pm_text *t, const pm_db *db, uint32_t index)
 
 static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
 {
-    uint64_t memory = 0, rows = 0, ended = 0, bytes = 0;
+    uint64_t memory = 0, rows = 0, ended = 0, bytes = 0, coded = 0, coded_bytes = 0, waiting = 0;
     pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
     const pm_shown *shown = atomic_load(&coll->shown);
     for (uint32_t i = 0; i < shown->shards; i++) {
@@ -67,6 +67,10 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
         rows += pm_segment_rows(shown->segment[i]);
         ended += pm_segment_ended(shown->segment[i]);
         bytes += pm_segment_entry(shown->segment[i])->bytes;
+        const pm_derived *codes = pm_segment_codes(shown->segment[i]);
+        coded += codes != NULL;
+        coded_bytes += codes == NULL ? 0 : codes->header.length;
+        if (pm_codes_missing(shown->segment[i], coll->metric)) waiting += pm_segment_rows(shown->segment[i]);
     }
     add_u64(t, "segments", shown->segments);
     pm_epoch_leave(&db->shared.epoch, hold);
@@ -74,6 +78,9 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
     add_u64(t, "segment_rows_ended", ended);
     add_u64(t, "snapshot_held_rows", atomic_load_explicit(&coll->held_rows, memory_order_relaxed));
     add_u64(t, "segment_bytes", bytes);
+    add_u64(t, "segments_with_codes", coded);
+    add_u64(t, "codes_bytes", coded_bytes);
+    add_u64(t, "rows_waiting_for_codes", waiting);
     add_u64(t, "index_memory_bytes", memory);
 }
 
@@ -114,9 +121,15 @@ static void add_error(pm_text *t, pm_db *db, const char *name, const pomai_error
     pm_text_add(t, "}, ");
 }
 
-static void add_scrub(pm_text *t, pm_db *db)
+static void add_codes_and_scrub(pm_text *t, pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
+    ADD(codes_builds);
+    ADD(codes_rows);
+    ADD(codes_written);
+    ADD(codes_failures);
+    ADD(codes_damaged);
+    add_error(t, db, "codes_error", &m->codes_error);
     ADD(scrubbed_bytes);
     ADD(scrub_damages);
     add_u64(t, "scrub_passes", atomic_load_explicit(&m->scrub.passes, memory_order_relaxed));
@@ -156,7 +169,7 @@ static void add_maintenance(pm_text *t, pm_db *db)
     add_u64(t, "scans", atomic_load(&db->open_scans));
     add_error(t, db, "flush_error", &m->flush_error);
     add_error(t, db, "compact_error", &m->compact_error);
-    add_scrub(t, db);
+    add_codes_and_scrub(t, db);
     close_with(t, "}, ");
 }
 

@@ -245,6 +245,11 @@ void pm_flat_offer(pm_flat_query *const *queries, size_t nqueries, const pm_flat
     pm_simd_fp_leave(fp);
 }
 
+double pm_flat_bound(const pm_flat_query *q)
+{
+    return q->n < q->k ? (double)INFINITY : q->heap[0].distance;
+}
+
 void pm_flat_merge(pm_flat_query *into, const pm_flat_query *from)
 {
     for (size_t i = 0; i < from->n; i++)

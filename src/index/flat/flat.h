@@ -82,6 +82,9 @@ pm_flat_group *pm_flat_group_init(void *memory, pm_flat_query *const *queries, s
 
 void pm_flat_group_offer(pm_flat_group *group, const pm_flat_tile *tile);
 
+/* The distance of the k-th nearest so far: nothing farther can be in the answer. INFINITY while there are fewer. */
+double pm_flat_bound(const pm_flat_query *query);
+
 /* Offers the hits of `from` to `into`: the same vector, metric and k over other rows. `from` stays as it is. */
 void pm_flat_merge(pm_flat_query *into, const pm_flat_query *from);
 

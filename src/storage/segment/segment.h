@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "os/os.h"
+#include "storage/derived/derived.h"
 #include "storage/format.h"
 #include "storage/row.h"
 
@@ -93,6 +94,8 @@ typedef struct pm_segment {
     _Atomic(uint64_t) *ended;
     _Atomic(uint64_t) ended_count;
     _Atomic(void *) forward;
+    _Atomic(pm_derived *) codes; /* NULL: none; docs/threads.md, "Codes" */
+    _Atomic bool uncoded;        /* none can be made: rows are damaged */
     /* ids.idx */
     const uint64_t *bloom;
     const uint32_t *directory;
@@ -237,6 +240,18 @@ static inline _Atomic(void *) *pm_segment_forward(pm_segment *segment)
     return &segment->forward;
 }
 
+/* Codes of its rows; NULL: there are none. They stay while the reader is in the epoch in which it asked. */
+static inline pm_derived *pm_segment_codes(const pm_segment *segment)
+{
+    return atomic_load_explicit(&segment->codes, memory_order_acquire);
+}
+
+/* For maintenance: publishes codes, or NULL; what was there before is the caller's to free once readers have left. */
+static inline pm_derived *pm_segment_set_codes(pm_segment *segment, pm_derived *codes)
+{
+    return atomic_exchange_explicit(&segment->codes, codes, memory_order_acq_rel);
+}
+
 /* Writes live-<generation> with every end that is at most upto[shard of its row], synced, and fills the live_ fields of
  * `entry`. No such end: live_generation 0, and no file. */
 pomai_status pm_segment_write_live(const pm_segment *segment, uint64_t generation, const uint64_t *upto,
@@ -245,7 +260,7 @@ pomai_status pm_segment_write_live(const pm_segment *segment, uint64_t generatio
 uint64_t pm_segment_live_count(const pm_manifest_segment *entry);
 /* Removes live-<generation>. */
 void pm_segment_remove_live(const pm_segment *segment, uint64_t generation);
-/* Removes every live-<g> but the one of the entry, and *.tmp: for a writer's open. */
+/* Removes every live-<g> but the one of the entry, *.tmp, and codes that it did not take: for a writer's open. */
 void pm_segment_remove_leftovers(const pm_segment *segment);
 
 /* ---- inspecting ---- */

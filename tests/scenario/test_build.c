@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Building codes on the simulated machine: every call that it makes fails, the disk is full, the database is closed or
+ * crashes meanwhile, a compaction takes the segment away, rows are written. Nobody notices but the statistics; answers
+ * are those of the rows; and once it works there are codes.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/engine/engine.h"
+#include "os/sim/os_sim.h"
+#include "pomai/pomai.h"
+#include "support/gen.h"
+
+enum { DIM = 16, ROWS = 300, LEAST = 64, K = 5 };
+#define MS ((uint64_t)1000 * 1000)
+
+struct scene {
+    pm_sim *sim;
+    pm_db *db;
+    pomai_error err;
+    pm_sim_fault fault;
+    uint64_t when;
+    bool hit;
+    char what[500];
+};
+
+#define CHECK(s, condition)                                                                                            \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            wrong((s), __LINE__, #condition);                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+static void wrong(struct scene *s, int line, const char *text)
+{
+    if (s->what[0] == '\0') snprintf(s->what, sizeof s->what, "line %d: %s (%.250s)", line, text, s->err.message);
+}
+
+static pomai_status open_scene(struct scene *s)
+{
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.shards = 1;
+    o.search_threads = UINT32_MAX;
+    o.compact_rate = UINT64_MAX;
+    o.scrub_rate = UINT64_MAX;
+    return pm_db_open(pm_sim_os(s->sim), "/db", &o, &s->db, &s->err);
+}
+
+static pomai_status put(struct scene *s, uint64_t first, uint64_t rows, uint64_t what)
+{
+    static float vectors[ROWS * DIM];
+    static uint64_t ids[ROWS];
+    pomai_batch batch = POMAI_BATCH_INIT;
+    struct t_rng r = t_rng_from(what);
+    for (uint64_t i = 0; i < rows; i++) {
+        ids[i] = first + i;
+        for (unsigned d = 0; d < DIM; d++)
+            vectors[i * DIM + d] = t_unit_float(&r);
+    }
+    batch.rows = rows;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    return pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err);
+}
+
+static bool stats_say(struct scene *s, const char *text)
+{
+    char *json;
+    if (pomai_stats(s->db, &json, &s->err) != POMAI_OK) return false;
+    const bool said = strstr(json, text) != NULL;
+    pomai_free(json);
+    return said;
+}
+
+/* Queries that are rows find themselves, and as many others as there are. */
+static bool finds_rows(struct scene *s, uint64_t what, bool *approximate)
+{
+    bool good = true;
+    struct t_rng r = t_rng_from(what);
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.recall = 0.8f;
+    *approximate = false;
+    for (int q = 0; q < 8 && good; q++) {
+        float query[DIM];
+        pomai_result *result;
+        pomai_verdict v;
+        for (unsigned d = 0; d < DIM; d++)
+            query[d] = t_unit_float(&r);
+        if (pomai_search(pomai_default(s->db), query, 1, DIM, K, &o, &result, &s->err) != POMAI_OK) return false;
+        pomai_result_verdict(result, 0, &v);
+        *approximate |= v.completeness == POMAI_APPROXIMATE;
+        good = pomai_result_count(result, 0) == K && pomai_result_distances(result, 0)[0] == 0;
+        pomai_result_free(result);
+    }
+    return good;
+}
+
+static bool finds(struct scene *s, uint64_t what)
+{
+    bool approximate;
+    return finds_rows(s, what, &approximate);
+}
+
+static bool finds_by_codes(struct scene *s, uint64_t what)
+{
+    bool approximate;
+    return finds_rows(s, what, &approximate) && approximate;
+}
+
+static bool run_scene_with(pm_sim_fn part, pm_sim_fault fault, uint64_t when, uint64_t seed, uint32_t preempt)
+{
+    struct scene *s = calloc(1, sizeof *s);
+    pm_codes_least_rows = LEAST;
+    s->sim = pm_sim_make(seed);
+    pm_sim_set_preemption(s->sim, preempt);
+    s->fault = fault;
+    s->when = when;
+    pm_sim_end end = pm_sim_run(s->sim, part, s);
+    if (end != PM_SIM_DONE || s->what[0] != '\0')
+        fail_msg("calls %#x, nth %llu, for ever %d, errno %d, when %llu, seed %llu: ended with %d, %s", fault.calls,
+                 (unsigned long long)fault.nth, fault.for_ever, fault.error, (unsigned long long)when,
+                 (unsigned long long)seed, (int)end, s->what);
+    pm_sim_held held = pm_sim_what_is_held(s->sim);
+    assert_int_equal(held.allocations + held.regions + held.descriptors + held.tasks, 0);
+    const bool hit = s->hit;
+    pm_sim_free(s->sim);
+    free(s);
+    return hit;
+}
+
+static bool run_scene(pm_sim_fn part, pm_sim_fault fault, uint64_t when)
+{
+    return run_scene_with(part, fault, when, 5, 0);
+}
+
+/* Rows in a segment, and codes not yet built: nothing is large enough. */
+static bool begin(struct scene *s)
+{
+    pm_codes_least_rows = UINT64_MAX;
+    return open_scene(s) == POMAI_OK && put(s, 0, ROWS, 1) == POMAI_OK && pomai_flush(s->db, &s->err) == POMAI_OK;
+}
+
+static void finish(struct scene *s)
+{
+    CHECK(s, pomai_build_indexes(s->db, NULL, &s->err) == POMAI_OK);
+    CHECK(s, stats_say(s, "\"segments_with_codes\": 1") && stats_say(s, "\"rows_waiting_for_codes\": 0"));
+    CHECK(s, !stats_say(s, "codes_error") && finds_by_codes(s, 1));
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_scene(s) == POMAI_OK);
+    CHECK(s, stats_say(s, "\"segments_with_codes\": 1") && finds_by_codes(s, 1));
+    CHECK(s, stats_say(s, "\"codes_builds\": 0"));
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, pm_inspect_verify(pm_sim_os(s->sim), "/db", NULL, NULL, NULL, &s->err) == POMAI_OK);
+}
+
+/* ---- each call in turn ---- */
+
+static void one_fault(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, begin(s));
+    pm_sim_sleep(s->sim, 100 * MS); /* the log falls idle */
+    pm_sim_set_fault(s->sim, s->fault);
+    pm_codes_least_rows = LEAST;
+    const pomai_status status = pomai_build_indexes(s->db, NULL, &s->err);
+    s->hit = pm_sim_faults(s->sim) > 0;
+    if (status != POMAI_OK) CHECK(s, s->hit && s->err.status == status && strlen(s->err.message) > 10);
+    CHECK(s, status != POMAI_ECORRUPT && status != POMAI_EINTERNAL && status != POMAI_ESTOPPED);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    CHECK(s, finds(s, 1));
+    if (status != POMAI_OK) CHECK(s, stats_say(s, "codes_error") || stats_say(s, "\"segments_with_codes\": 1"));
+    CHECK(s, put(s, ROWS, 3, 2) == POMAI_OK); /* writes never wait for it */
+    finish(s);
+}
+
+static void test_each_call(void **state)
+{
+    static const uint32_t calls[] = {PM_SIM_BIT(WRITE), PM_SIM_BIT(SYNC),   PM_SIM_BIT(OPEN), PM_SIM_BIT(RENAME),
+                                     PM_SIM_BIT(MAP),   PM_SIM_BIT(MALLOC), PM_SIM_BIT(READ), PM_SIM_BIT(REMOVE)};
+    unsigned hits = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
+        for (unsigned way = 0; way < 4; way++)
+            for (uint64_t nth = 0; nth < 80; nth++, hits++) {
+                pm_sim_fault fault = {calls[i], nth, way % 2 == 1, way > 1, way > 1 ? EIO : ENOSPC};
+                if (!run_scene(one_fault, fault, 0)) break;
+            }
+    assert_true(hits > 30);
+}
+
+/* ---- a full disk ---- */
+
+static void add_size(void *context, const char *path, const uint8_t *bytes, uint64_t size)
+{
+    (void)path;
+    (void)bytes;
+    *(uint64_t *)context += size;
+}
+
+static void full_disk(void *arg)
+{
+    struct scene *s = arg;
+    uint64_t used = 0;
+    CHECK(s, begin(s));
+    pm_sim_sleep(s->sim, 100 * MS);
+    pm_disk_each_file(pm_sim_disk(s->sim), add_size, &used);
+    pm_disk_set_capacity(pm_sim_disk(s->sim), used + s->when);
+    pm_codes_least_rows = LEAST;
+    const pomai_status status = pomai_build_indexes(s->db, NULL, &s->err);
+    s->hit = status != POMAI_OK;
+    CHECK(s, status == POMAI_OK || status == POMAI_ENOSPC);
+    CHECK(s, finds(s, 1) && (status == POMAI_OK || stats_say(s, "POMAI_ENOSPC")));
+    pm_disk_set_capacity(pm_sim_disk(s->sim), 0);
+    pm_sim_sleep(s->sim, 3000 * MS); /* it is tried again by itself */
+    CHECK(s, stats_say(s, "\"segments_with_codes\": 1"));
+    finish(s);
+}
+
+static void test_full_disk(void **state)
+{
+    uint64_t room = 1;
+    (void)state;
+    while (run_scene(full_disk, (pm_sim_fault){0}, room) && room < 4 << 20)
+        room += 9000;
+    assert_true(room > 9000 && room < 4 << 20);
+}
+
+/* ---- closed meanwhile ---- */
+
+static void close_during(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, begin(s));
+    pm_codes_least_rows = LEAST;
+    pm_sim_sleep(s->sim, s->when);
+    const uint64_t then = pm_sim_time(s->sim);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, pm_sim_time(s->sim) - then < 100 * MS);
+    CHECK(s, open_scene(s) == POMAI_OK);
+    s->hit = stats_say(s, "\"segments_with_codes\": 0");
+    CHECK(s, finds(s, 1));
+    finish(s);
+}
+
+/* When it begins and ends depends on the clock alone: the close comes at every moment between. */
+static void test_close_during(void **state)
+{
+    unsigned without = 0, runs = 0;
+    uint64_t low = 0, high = 1000 * MS;
+    (void)state;
+    while (high - low > MS / 1000) { /* low: none are there yet; high: they are */
+        const uint64_t middle = (low + high) / 2;
+        if (run_scene(close_during, (pm_sim_fault){0}, middle))
+            low = middle;
+        else
+            high = middle;
+    }
+    for (uint64_t when = high - pm_min_u64(high, MS / 4); when < high + MS / 20; when += MS / 1000, runs++)
+        without += run_scene(close_during, (pm_sim_fault){0}, when);
+    assert_true(without > 0 && without < runs);
+}
+
+/* ---- the power goes ---- */
+
+static void build_only(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, begin(s));
+    s->hit = true;
+    pm_codes_least_rows = LEAST;
+    (void)pomai_build_indexes(s->db, NULL, &s->err);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void look_after(void *arg)
+{
+    struct scene *s = arg;
+    pm_codes_least_rows = LEAST;
+    CHECK(s, open_scene(s) == POMAI_OK);
+    if (s->hit) {
+        CHECK(s, finds(s, 1));
+        finish(s);
+    } else {
+        CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    }
+}
+
+static void look_for_codes(void *context, const char *path, const uint8_t *bytes, uint64_t size)
+{
+    (void)bytes;
+    (void)size;
+    *(bool *)context |= strstr(path, "/codes") != NULL;
+}
+
+/* Whatever a power loss leaves of the file, its checksums tell. */
+static void test_power_gone(void **state)
+{
+    unsigned begun = 0;
+    (void)state;
+    for (uint64_t seed = 1; seed < 60; seed++) {
+        struct scene *s = calloc(1, sizeof *s);
+        s->sim = pm_sim_make(seed);
+        pm_codes_least_rows = LEAST;
+        pm_sim_set_preemption(s->sim, 0);
+        struct t_rng r = t_rng_from(seed);
+        pm_sim_crash_in(s->sim, 1000 + t_below(&r, 60000));
+        (void)pm_sim_run(s->sim, build_only, s);
+        if (s->what[0] != '\0') fail_msg("seed %llu: %s", (unsigned long long)seed, s->what);
+        pm_sim_kill_process(s->sim);
+        bool there = false;
+        pm_disk_each_file(pm_sim_disk(s->sim), look_for_codes, &there);
+        begun += there;
+        pm_choices choices = pm_choices_random(seed);
+        pm_sim_set_disk(s->sim, pm_disk_power_loss(pm_sim_disk(s->sim), &choices, seed % 2 == 0));
+        pm_sim_crash_in(s->sim, UINT64_MAX);
+        pm_sim_end end = pm_sim_run(s->sim, look_after, s);
+        if (end != PM_SIM_DONE || s->what[0] != '\0')
+            fail_msg("seed %llu: ended with %d, %s", (unsigned long long)seed, (int)end, s->what);
+        pm_sim_free(s->sim);
+        free(s);
+    }
+    if (begun < 20) fail_msg("only %u times there was a file", begun);
+}
+
+/* ---- a compaction takes the segment away; rows are written ---- */
+
+static void compact_meanwhile(void *arg)
+{
+    struct scene *s = arg;
+    pomai_error err;
+    if (pomai_compact(s->db, NULL, &err) != POMAI_OK) wrong(s, __LINE__, "a compaction fails");
+}
+
+static void write_meanwhile(void *arg)
+{
+    struct scene *s = arg;
+    for (unsigned i = 0; i < 10; i++)
+        if (put(s, ROWS / 2 + i, 3, 3 + i) != POMAI_OK) wrong(s, __LINE__, "a put fails");
+}
+
+static void taken_away(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, begin(s));
+    CHECK(s, put(s, ROWS / 2, ROWS, 2) == POMAI_OK && pomai_flush(s->db, &s->err) == POMAI_OK);
+    pm_codes_least_rows = LEAST;
+    const uint32_t other = pm_sim_spawn(s->sim, compact_meanwhile, s);
+    const uint32_t writer = pm_sim_spawn(s->sim, write_meanwhile, s);
+    CHECK(s, pomai_build_indexes(s->db, NULL, &s->err) == POMAI_OK);
+    CHECK(s, finds(s, 1));
+    pm_sim_join(s->sim, other);
+    pm_sim_join(s->sim, writer);
+    CHECK(s, finds(s, 1) && pomai_compact(s->db, NULL, &s->err) == POMAI_OK);
+    finish(s);
+}
+
+static void test_taken_away(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 60; seed++)
+        (void)run_scene_with(taken_away, (pm_sim_fault){0}, 0, seed, 20);
+}
+
+static void dropped(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, begin(s));
+    pm_codes_least_rows = LEAST;
+    pm_sim_sleep(s->sim, s->when);
+    CHECK(s, pomai_collection_drop(s->db, "default", &s->err) == POMAI_OK);
+    CHECK(s, pomai_build_indexes(s->db, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_scene(s) == POMAI_OK && pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_dropped(void **state)
+{
+    (void)state;
+    for (uint64_t when = 240 * MS; when < 262 * MS; when += MS / 4)
+        (void)run_scene(dropped, (pm_sim_fault){0}, when);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_call),  cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_close_during),
+        cmocka_unit_test(test_power_gone), cmocka_unit_test(test_taken_away), cmocka_unit_test(test_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
