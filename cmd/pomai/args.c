@@ -154,6 +154,18 @@ int args_milliseconds(const struct args *args, enum option_key key, uint64_t *mi
     return EXIT_OK;
 }
 
+int args_share(const struct args *args, enum option_key key, float *share)
+{
+    const char *text = args->value[key];
+    if (!text) return EXIT_OK;
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || *end || !(number > 0 && number <= 1))
+        return usage_error(args, "--%s is '%s', not a number above 0 and at most 1", options[key].name, text);
+    *share = (float)number;
+    return EXIT_OK;
+}
+
 int args_ttl(const struct args *args, uint64_t *nanoseconds)
 {
     static const struct {

@@ -41,6 +41,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(K, "k", 'k', "K", "neighbours of each query (default: 10)")                                                      \
     X(DOCUMENTS, "documents", 0, NULL, "show the documents of the neighbours")                                         \
     X(DEADLINE, "deadline-ms", 0, "X", "cut each call after X milliseconds and say so")                                \
+    X(RECALL, "recall", 0, "R", "the share of the nearest that must be found, such as 0.95 (default: all, exactly)")   \
     X(TRUTH, "truth", 0, "FILE", "true neighbours (.ivecs, one record a query): print the recall")                     \
     X(THREADS, "threads", 't', "N", "threads that search, this one included (default: cores)")                         \
     X(ROWS, "rows", 0, NULL, "a line for each row, too")                                                               \
@@ -97,6 +98,8 @@ int args_dtype(const struct args *args, pomai_dtype *dtype);
 int args_durability(const struct args *args, pomai_durability *level);
 /* "7d" and so on, as nanoseconds. */
 int args_ttl(const struct args *args, uint64_t *nanoseconds);
+/* EXIT_OK with *share as it was if the option is not given. */
+int args_share(const struct args *args, enum option_key key, float *share);
 int args_milliseconds(const struct args *args, enum option_key key, uint64_t *microseconds);
 /* Says what is wrong with the command line and where help is. Returns EXIT_USAGE. */
 int usage_error(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pomai flush, pomai compact, pomai digest: rows that live for years. */
+/* pomai flush, pomai compact, pomai index, pomai digest: rows that live for years. */
 #include "cli.h"
 
 #include <inttypes.h>
@@ -35,6 +35,19 @@ static int run_compact(const struct args *args)
     if (status == EXIT_OK && pomai_compact(db, collection, &err) != POMAI_OK) status = complain_error(&err);
     status = db_close(db, collection, status);
     return say(args, status, "{\"ok\":true}", "compacted");
+}
+
+static int run_index(const struct args *args)
+{
+    pomai_db *db = NULL;
+    pomai_error err;
+    pomai_build_options options = POMAI_BUILD_OPTIONS_INIT;
+    int status = args_milliseconds(args, OPT_DEADLINE, &options.deadline_us);
+    if (status == EXIT_OK) status = db_open(args, true, false, &db);
+    if (status == EXIT_OK && pomai_flush(db, &err) != POMAI_OK) status = complain_error(&err);
+    if (status == EXIT_OK && pomai_build_indexes(db, &options, &err) != POMAI_OK) status = complain_error(&err);
+    status = db_close(db, NULL, status);
+    return say(args, status, "{\"ok\":true}", "segments have their codes");
 }
 
 static int run_digest(const struct args *args)
@@ -75,6 +88,20 @@ const struct verb verb_compact = {
     .positional_min = 1,
     .positional_max = 1,
     .run = run_compact,
+};
+
+const struct verb verb_index = {
+    .name = "index",
+    .synopsis = "DB [options]",
+    .brief = "build what makes searches with --recall fast",
+    .about = "Writes what is still in the log into segments, and codes beside each segment of 4,096 rows or more,\n"
+             "by which a search with --recall leaves out most rows. This happens by itself, too, in the background of\n"
+             "a program that has the database open. With --deadline-ms it stops after so long, and says so.",
+    .examples = "  pomai index my.db",
+    .options = TAKES(DEADLINE) | TAKES(JSON) | TAKES(QUIET),
+    .positional_min = 1,
+    .positional_max = 1,
+    .run = run_index,
 };
 
 const struct verb verb_digest = {

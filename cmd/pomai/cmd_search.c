@@ -297,6 +297,7 @@ static int run(const struct args *args)
         return usage_error(args, "give either --vector or --queries");
     int status = args_u64(args, OPT_K, 1, POMAI_MAX_K, &s.k);
     if (status == EXIT_OK) status = args_milliseconds(args, OPT_DEADLINE, &s.options.deadline_us);
+    if (status == EXIT_OK) status = args_share(args, OPT_RECALL, &s.options.recall);
     if (status != EXIT_OK) return status;
     if (args_has(args, OPT_DOCUMENTS)) s.options.include |= POMAI_INCLUDE_DOCUMENTS;
     status = db_open(args, false, false, &s.db);
@@ -321,14 +322,16 @@ const struct verb verb_search = {
     .synopsis = "DB (--vector JSON | --queries FILE) [options]",
     .brief = "find the nearest rows",
     .about = "Finds the k nearest rows of one query or of every row of a file, of any format that import reads, and\n"
-             "says how complete each answer is: exact, or cut by --deadline-ms; and why it has fewer than k.\n"
+             "says how complete each answer is: exact, approximate, or cut by --deadline-ms; and why it has fewer\n"
+             "than k. With --recall segments that have codes (pomai index) are searched by them.\n"
              "Distances: smaller is closer; l2 is squared Euclidean, ip is 1 - dot, cosine is 1 - cos.\n"
              "Opens the database read-only. The seconds of the summary are those of the search alone.",
     .examples = "  pomai search my.db --vector '[0.1, 0.2, 0.3]' -k 5 --documents\n"
-                "  pomai search my.db --queries queries.npy --quiet",
+                "  pomai search my.db --queries queries.npy --quiet\n"
+                "  pomai search my.db --vector '[0.1, 0.2, 0.3]' --recall 0.95",
     .options = TAKES(COLLECTION) | TAKES(VECTOR) | TAKES(QUERIES) | TAKES(FORMAT) | TAKES(K) | TAKES(DOCUMENTS) |
-               TAKES(DEADLINE) | TAKES(TRUTH) | TAKES(BATCH) | TAKES(LIMIT) | TAKES(SKIP) | TAKES(THREADS) |
-               TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) | TAKES(QUIET),
+               TAKES(DEADLINE) | TAKES(RECALL) | TAKES(TRUTH) | TAKES(BATCH) | TAKES(LIMIT) | TAKES(SKIP) |
+               TAKES(THREADS) | TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,
     .positional_max = 1,
     .run = run,

@@ -153,8 +153,8 @@ def nothing_stored(db, *words, says=(), code=1, **more):
 
 # ---- usage ----
 
-VERBS = ["create", "import", "export", "search", "get", "delete", "collections", "drop", "flush", "compact", "stats",
-         "digest", "verify", "salvage", "dump-wal", "dump-segment", "dump-manifest", "version", "help"]
+VERBS = ["create", "import", "export", "search", "get", "delete", "collections", "drop", "flush", "compact", "index",
+         "stats", "digest", "verify", "salvage", "dump-wal", "dump-segment", "dump-manifest", "version", "help"]
 
 
 def case_help_of_every_verb():
@@ -182,7 +182,7 @@ def case_usage_errors():
     refused("help", "frobnicate", code=2, says="frobnicate")
     npy("x.npy", vectors(2, 3))
     for words in (["import", "x.db"], ["import"], ["search"], ["get", "x.db"], ["delete", "x.db"], ["stats"],
-                  ["verify", "a", "b"], ["create"], ["flush"], ["compact"], ["digest"], ["salvage", "x.db"],
+                  ["verify", "a", "b"], ["create"], ["flush"], ["compact"], ["index"], ["digest"], ["salvage", "x.db"],
                   ["export"], ["export", "x.db", "rows.jsonl"], ["export", "x.db", "--json"],
                   ["dump-segment"], ["dump-segment", "x.db", "1", "2"], ["dump-manifest"], ["compact", "x.db", "1"],
                   ["create", "x.db", "--ttl", "7d"], ["drop", "x.db"], ["dump-wal"], ["collections"],
@@ -198,6 +198,11 @@ def case_usage_errors():
                   ["create", "x.db", "--dim", "3", "--ids", "uuid"], ["search", "x.db"],
                   ["search", "x.db", "--vector", "[1]", "--queries", "x.npy"],
                   ["search", "x.db", "--vector", "[1]", "-k", "0"],
+                  ["search", "x.db", "--vector", "[1]", "--recall", "0"],
+                  ["search", "x.db", "--vector", "[1]", "--recall", "1.1"],
+                  ["search", "x.db", "--vector", "[1]", "--recall", "nan"],
+                  ["search", "x.db", "--vector", "[1]", "--recall", "most"],
+                  ["index", "x.db", "--deadline-ms", "soon"],
                   ["search", "x.db", "--vector", "[1]", "-k", "1000001"],
                   ["search", "x.db", "--vector", "[1]", "--deadline-ms", "soon"],
                   ["search", "x.db", "--vector", "[1]", "--deadline-ms", "nan"]):
@@ -249,7 +254,7 @@ def case_no_database():
     npy("x.npy", vectors(2, 3))
     for words in (["search", "x.db", "--vector", "[1,2,3]"], ["get", "x.db", "1"], ["delete", "x.db", "1"],
                   ["stats", "x.db"], ["collections", "x.db"], ["verify", "x.db"], ["dump-wal", "x.db"],
-                  ["flush", "x.db"], ["compact", "x.db"], ["digest", "x.db"], ["dump-segment", "x.db"],
+                  ["flush", "x.db"], ["compact", "x.db"], ["index", "x.db"], ["digest", "x.db"], ["dump-segment", "x.db"],
                   ["dump-manifest", "x.db"], ["salvage", "x.db", "y.db"],
                   ["drop", "x.db", "a"]):
         outcome = pomai(*words, code=1)
@@ -1344,6 +1349,37 @@ def case_damage_in_the_log_is_reported():
     expect(report["lost"][0]["what"] == "log", f"{report}")
     # Readers may only look; the bytes are as they were.
     expect(open(path, "rb").read() == damaged, "a damaged log was changed")
+
+
+# ---- codes ----
+
+def case_index_and_recall():
+    x = vectors(6000, 24)
+    npy("x.npy", x)
+    pomai("import", "x.db", "x.npy", "--ids", "rows")
+    refused("index", "x.db", "--deadline-ms", "0", says="POMAI_EDEADLINE")
+    expect(pomai("index", "x.db").out == "segments have their codes\n", "index")
+    expect(pomai("index", "x.db", "--json").json() == [{"ok": True}], "index --json")
+    stats = json.loads(pomai("stats", "x.db", "--json").out)["collections"][0]
+    expect(stats["segments_with_codes"] == stats["segments"] == 1 and stats["rows_waiting_for_codes"] == 0, f"{stats}")
+    expect(stats["codes_bytes"] > 0, f"{stats}")
+    query = json.dumps([float(v) for v in x[7]])
+    found = pomai("search", "x.db", "--vector", query, "-k", "3", "--recall", "0.9", "--json").json()[0]
+    verdict = found["verdict"]
+    expect(found["hits"][0] == {"distance": 0, "id": 7} and len(found["hits"]) == 3, f"{found}")
+    expect(verdict["completeness"] == "approximate" and 0.9 <= verdict["expected_recall"] <= 1, f"{verdict}")
+    expect(verdict["rows_scanned"] < verdict["rows_visible"] == 6000, f"{verdict}")
+    expect("approximate" in pomai("search", "x.db", "--vector", query, "--recall", "0.9").out, "the line says so")
+    for more in ([], ["--recall", "1"]):
+        verdict = pomai("search", "x.db", "--vector", query, "--json", *more).json()[0]["verdict"]
+        expect(verdict["completeness"] == "exact" and verdict["rows_scanned"] == 6000, f"{more}: {verdict}")
+    codes = [path for path in files_of("x.db") if path.endswith("codes")]
+    expect(len(codes) == 1, f"{codes}")
+    flip(codes[0], os.path.getsize(codes[0]) - 1)
+    outcome = json.loads(pomai("verify", "x.db", "--json").out)
+    expect(outcome["codes_damaged"] == 1 and "no rows are affected" in outcome["notes"], f"{outcome}")
+    found = pomai("search", "x.db", "--vector", query, "-k", "3", "--recall", "0.9", "--json").json()[0]
+    expect(found["hits"][0]["id"] == 7 and found["verdict"]["completeness"] == "exact", f"{found}")
 
 
 # ---- rows that live for years ----

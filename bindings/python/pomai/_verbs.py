@@ -118,6 +118,12 @@ def _compact(args: argparse.Namespace) -> None:
         db.compact()
 
 
+def _index(args: argparse.Namespace) -> None:
+    with _database.open(args.db, existing=True) as db:
+        db.flush()
+        db.build_indexes()
+
+
 def _get(args: argparse.Namespace) -> int:
     with _reading(args) as db:
         collection = _collection(db, args)
@@ -131,7 +137,7 @@ def _get(args: argparse.Namespace) -> int:
 def _search(args: argparse.Namespace) -> None:
     with _reading(args) as db:
         include: Any = ["documents"] if args.documents else []
-        result = _collection(db, args).search(json.loads(args.vector), args.k, include=include)
+        result = _collection(db, args).search(json.loads(args.vector), args.k, include=include, recall=args.recall)
         hits = [{"distance": h.distance, "id": h.id} | ({"document": h.document} if include else {}) for h in result]
         _say({"query": 0, "hits": hits, "verdict": result.verdict._asdict()})
 
@@ -239,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("version", _version)
     for name, call in {"collections": _collections, "stats": _stats, "digest": _digest, "verify": _verify,
-                       "flush": _flush, "compact": _compact, "export": _export}.items():
+                       "flush": _flush, "compact": _compact, "index": _index, "export": _export}.items():
         verb(name, call, "db")
     verb("drop", _drop, "db", "name")
     verb("delete", _delete, "db", "ids")
@@ -257,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     search = verb("search", _search, "db")
     search.add_argument("--vector", required=True)
     search.add_argument("-k", type=int, default=10)
+    search.add_argument("--recall", type=float)
     search.add_argument("--documents", action="store_true")
     return parser
 

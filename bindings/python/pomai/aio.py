@@ -96,6 +96,10 @@ class Collection:
         """Takes back the space of rows that nobody can see any more."""
         await _run(self.sync.compact)
 
+    async def build_indexes(self) -> None:
+        """Returns once every segment that should has the codes that search(recall=) uses."""
+        await _run(self.sync.build_indexes)
+
     async def close(self) -> None:
         """Closes it, after the calls under way."""
         await _run(self.sync.close)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { FLUSH, COMPACT, SYNC, FREEZE, DIGEST, DROP, CREATE, OPEN, SNAPSHOT, STATS, LIST, INFO } admin_op;
+typedef enum { FLUSH, COMPACT, INDEX, SYNC, FREEZE, DIGEST, DROP, CREATE, OPEN, SNAPSHOT, STATS, LIST, INFO } admin_op;
 
 typedef struct {
     pm_py_job job;
@@ -38,6 +38,12 @@ static void admin_run(pm_py_job *job)
     case COMPACT:
         job->status = pomai_compact(a->db, a->collection, err);
         break;
+    case INDEX: {
+        pomai_build_options options = POMAI_BUILD_OPTIONS_INIT;
+        options.cancel = &job->cancel;
+        job->status = pomai_build_indexes(a->db, &options, err);
+        break;
+    }
     case SYNC:
         job->status = pomai_sync(a->db, err);
         break;
@@ -84,7 +90,7 @@ static void admin_release(pm_py_job *job)
 static admin_job *admin(pm_py_collection *on, admin_op op, const char *name, PyObject *snapshot, bool all,
                         const pomai_collection_options *options)
 {
-    bool aside = op == FLUSH || op == COMPACT || op == SYNC || op == DIGEST;
+    bool aside = op == FLUSH || op == COMPACT || op == INDEX || op == SYNC || op == DIGEST;
     admin_job *a = calloc(1, sizeof *a);
     if (a != NULL && name != NULL) a->name = strdup(name);
     if (a == NULL || (name != NULL && a->name == NULL)) {
@@ -142,6 +148,12 @@ static PyObject *py_compact(PyObject *self, PyObject *none)
 {
     (void)none;
     return nothing(admin((pm_py_collection *)self, COMPACT, NULL, NULL, is_database(self), NULL));
+}
+
+static PyObject *py_build_indexes(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return nothing(admin((pm_py_collection *)self, INDEX, NULL, NULL, true, NULL));
 }
 
 static PyObject *py_freeze(PyObject *self, PyObject *none)
@@ -547,6 +559,7 @@ static PyMethodDef collection_methods[] = {
     {"freeze", py_freeze, METH_NOARGS, freeze_doc},
     {"flush", py_flush, METH_NOARGS, flush_doc},
     {"compact", py_compact, METH_NOARGS, compact_doc},
+    {"build_indexes", py_build_indexes, METH_NOARGS, build_indexes_doc},
     {"close", py_close, METH_NOARGS, close_doc},
     {"__enter__", get_self, METH_NOARGS, NULL},
     {"__exit__", py_close, METH_VARARGS, NULL},

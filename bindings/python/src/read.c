@@ -117,8 +117,7 @@ static int take_include(pm_py_state *state, PyObject *object, uint32_t *include)
     return failed;
 }
 
-/* Every search of this version is exact, which is within any recall that can be asked for. */
-static int check_recall(pm_py_state *state, PyObject *exact, PyObject *recall)
+static int take_recall(pm_py_state *state, PyObject *exact, PyObject *recall, float *share)
 {
     if (recall == NULL || recall == Py_None) return 0;
     double value = PyFloat_AsDouble(recall);
@@ -130,6 +129,7 @@ static int check_recall(pm_py_state *state, PyObject *exact, PyObject *recall)
         pm_py_refuse(state, POMAI_EINVAL, "recall is above 0 and at most 1, not %U", pm_py_show(state, recall));
         return -1;
     }
+    *share = (float)value;
     if (exact != Py_True || value >= 1) return 0;
     pm_py_refuse(state, POMAI_EINVAL, "exact=True and recall=%U contradict each other: give one",
                  pm_py_show(state, recall));
@@ -159,7 +159,8 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
     s->k = 10;
     if (pm_py_count(state, "k", given[1], &s->k) != 0 || take_include(state, given[3], &s->options.include) != 0 ||
         pm_py_deadline(state, given[4], &s->options.deadline_us) != 0 ||
-        pm_py_mode(state, given[6], &s->options.mode) != 0 || check_recall(state, given[7], given[8]) != 0)
+        pm_py_mode(state, given[6], &s->options.mode) != 0 ||
+        take_recall(state, given[7], given[8], &s->options.recall) != 0)
         return -1;
     return pm_py_vectors_take(state, "the query", vectors, POMAI_DTYPE_FLOAT32, &s->vectors);
 }
