@@ -26,6 +26,7 @@ typedef enum c_kind {
     C_STATS,
     C_LIVE,
     C_LOCK,
+    C_CODES,
     C_OTHER
 } c_kind;
 
@@ -56,6 +57,7 @@ static inline c_kind c_kind_of(const char *path)
     if (strcmp(name, "ids.idx") == 0) return C_IDS;
     if (strcmp(name, "stats.json") == 0) return C_STATS;
     if (strncmp(name, "live-", 5) == 0) return C_LIVE;
+    if (strcmp(name, "codes") == 0) return C_CODES;
     if (n == 19 && strncmp(name, "MANIFEST-", 9) == 0) return C_MANIFEST;
     return C_OTHER;
 }

@@ -33,7 +33,8 @@ enum {
     T_IDS,
     T_STATS
 };
-enum { T_LIVE = T_STATS + 1, T_DIRS, T_OTHER, T_SEVERAL, T_KINDS };
+enum { T_LIVE = T_STATS + 1, T_CODES, T_DIRS, T_OTHER, T_SEVERAL, T_KINDS };
+enum { CODED = 8 /* one seed in so many */, CODED_ROWS = 4, CODED_DIM = 20, DAMAGES_OF_A_CODED = 1000 };
 enum { REPORTED, READ_SAYS, HARMLESS, TORN, OUTCOMES };
 
 struct soak {
@@ -48,6 +49,7 @@ struct image {
     struct soak *soak;
     uint64_t seed;
     int kind;
+    bool coded; /* segments have codes */
     struct world *w;
     struct w_model *model; /* as the clients left it */
     bool may_lose;
@@ -190,6 +192,8 @@ static int row_of_table(const struct damage *d)
         return T_MARK;
     case C_LOG:
         return d->in_header ? T_LOG_HEADER : d->behind ? T_BEHIND : T_LOG;
+    case C_CODES:
+        return T_CODES;
     default:
         return T_OTHER;
     }
@@ -245,7 +249,9 @@ static void try_damage(struct image *im)
     if (!d_differs(&im->damage) || is_another_catalogue(im)) return;
     struct c_verdict v = c_judge(&logs, &im->damage.view);
     pm_sim_set_disk(im->w->sim, damaged_disk(im));
-    struct attempt a = attempt(im, ++s->cases % 3 == 0 ? POMAI_OPEN_NO_FLUSH_AT_CLOSE : 0, false);
+    uint32_t flags = ++s->cases % 3 == 0 ? POMAI_OPEN_NO_FLUSH_AT_CLOSE : 0;
+    if (im->coded && s->cases % 4 != 0) flags = POMAI_OPEN_READONLY; /* else damaged codes are built again each time */
+    struct attempt a = attempt(im, flags, false);
     uint64_t *count = s->table[im->kind == CRASHED][row_of_table(&im->damage)];
     if (a.status != POMAI_OK) {
         count[REPORTED]++;
@@ -372,6 +378,7 @@ static bool image_is_good(struct image *im)
     im->damage.older = &files_older;
     im->damage.other = &files_other;
     im->damage.logs = &logs;
+    im->damage.coded = im->coded;
     d_begin(&im->damage);
     uint64_t before = im->soak->failures;
     check_model(im, false);
@@ -405,24 +412,44 @@ static void free_image(struct image *im)
     free(im);
 }
 
+static void build_codes(void *context)
+{
+    struct image *im = context;
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    pomai_error err = {0};
+    pm_db *db;
+    o.search_threads = UINT32_MAX;
+    if (pm_db_open(pm_sim_os(im->w->sim), "/db", &o, &db, &err) != POMAI_OK || pomai_flush(db, &err) != POMAI_OK ||
+        pomai_build_indexes(db, NULL, &err) != POMAI_OK || pomai_close(db, &err) != POMAI_OK)
+        failed(im, "building codes", err.message);
+}
+
 static struct image *make_image(struct soak *s, uint64_t seed)
 {
     struct image *im = calloc(1, sizeof *im);
     if (im == NULL) abort();
     struct t_rng r = t_rng_from(seed ^ 0xda3a6e);
-    const bool log_only = t_chance(&r, 30);
+    const bool coded = seed % CODED == 0, log_only = !coded && t_chance(&r, 30);
     struct w_config config = draw_config(&r, log_only);
+    for (int i = 0; i < W_COLLS && coded; i++)
+        config.dim[i] = CODED_DIM;
     struct length length = {.steps = 60000, .changes = 100};
     im->soak = s;
     im->seed = seed;
-    im->kind = (int)t_below(&r, IMAGE_KINDS);
+    im->coded = coded;
+    im->kind = coded ? CLOSED : (int)t_below(&r, IMAGE_KINDS);
     im->w = w_make(seed, &config);
+    pm_codes_least_rows = PM_CODES_LEAST_ROWS; /* there are none before the last generation has ended */
     if (log_only) im->w->close_how = W_CLOSE_KEEPS;
     length.older_at = t_skewed(&r, 20, 400);
     c_files_free(&files_older);
     before_the_last(im, &r, (uint32_t)t_range(&r, 0, 3), &length);
     if (files_older.count == 0) c_files_read(&files_older, pm_sim_disk(im->w->sim));
     generation(im->w, im->kind, &r, &length);
+    if (coded && !im->w->failed) {
+        pm_codes_least_rows = CODED_ROWS;
+        if (pm_sim_run(im->w->sim, build_codes, im) != PM_SIM_DONE) failed(im, "building codes hangs", "");
+    }
     keep_image(im);
     return im;
 }
@@ -440,7 +467,8 @@ static void random_damages(struct soak *s, uint64_t seed)
 {
     struct image *im = make_image(s, seed);
     bool good = image_is_good(im);
-    for (uint64_t i = 0; good && i < DAMAGES_OF_AN_IMAGE && !time_is_over(s, 100); i++) {
+    const uint64_t most = im->coded ? DAMAGES_OF_A_CODED : DAMAGES_OF_AN_IMAGE;
+    for (uint64_t i = 0; good && i < most && !time_is_over(s, 100); i++) {
         struct t_rng r = t_rng_from(t_mix2(seed, i));
         uint64_t lot = t_below(&r, 100);
         d_begin(&im->damage);
@@ -596,9 +624,9 @@ static void every_damage(struct soak *s)
 static void print_table(const struct soak *s)
 {
     static const char *const names[T_KINDS] = {
-        "CURRENT",          "MANIFEST", "WATERMARK",     "log, header",      "log, records",
-        "log, behind them", "SEGMENT",  "vectors.arrow", "attributes.arrow", "ids.idx",
-        "stats.json",       "live-<g>", "directories",   "other files",      "several at once"};
+        "CURRENT", "MANIFEST",      "WATERMARK",        "log, header",    "log, records", "log, behind them",
+        "SEGMENT", "vectors.arrow", "attributes.arrow", "ids.idx",        "stats.json",   "live-<g>",
+        "codes",   "directories",   "other files",      "several at once"};
     printf("%-17s%11s%11s%11s%16s%11s%11s%11s\n", "", "at rest:", "", "", "after crash:", "", "", "");
     printf("%-17s%11s%11s%11s%16s%11s%11s%11s\n", "damaged", "refused", "by a read", "harmless", "refused", "by a read",
            "harmless", "torn tail");
@@ -627,6 +655,7 @@ int main(int argc, char **argv)
         random_damages(&s, one);
     } else {
         every_damage(&s);
+        random_damages(&s, args.seed * CODED);
         for (uint64_t i = 0; !time_is_over(&s, 100); i++)
             random_damages(&s, t_case_seed(args.seed, i));
     }

@@ -395,6 +395,7 @@ static void do_search(struct self *s)
     pomai_result *result;
     pomai_error err = {0};
     size_t k = 1 + t_below(&s->rng, 30);
+    if (t_chance(&s->rng, 50)) options.recall = 0.8f;
     pomai_status status = pomai_search(w->coll[coll], query, 1, dim, k, &options, &result, &err);
     if (status != POMAI_OK) {
         if (!w->faults && status != POMAI_ENOTFOUND) w_fail(w, "search: %s", err.message);

@@ -33,6 +33,15 @@ static void flush(struct world *w, bool compact, pomai_collection *only)
             w_op_sure(w, c, acked[c][i]);
 }
 
+static void build(struct world *w, struct t_rng *rng)
+{
+    pomai_build_options options = POMAI_BUILD_OPTIONS_INIT;
+    pomai_error err = {0};
+    if (t_chance(rng, 50)) options.deadline_us = t_below(rng, 2000);
+    pomai_status status = pomai_build_indexes(w->db, &options, &err);
+    if (status != POMAI_EDEADLINE) told(w, "build_indexes", status, &err);
+}
+
 /* ---- reading keys ---- */
 
 struct keys {
@@ -242,6 +251,7 @@ static void search_pinned(struct world *w, uint32_t client, struct t_rng *rng)
     pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
     options.include = POMAI_INCLUDE_VECTORS | POMAI_INCLUDE_DOCUMENTS;
     options.snapshot = p->snapshot;
+    if (t_chance(rng, 50)) options.recall = 0.8f;
     pomai_result *result;
     pomai_error err = {0};
     pomai_status status =
@@ -276,7 +286,9 @@ void w_maintain(struct world *w, uint32_t client, struct t_rng *rng)
     const uint64_t lot = t_below(rng, 100);
     struct w_pin *p = &w->pin[client];
     if (lot < 32 && t_chance(rng, 30)) w_aim_fault(w, rng, 40);
-    if (lot < 18) {
+    if (lot < 4) {
+        build(w, rng);
+    } else if (lot < 18) {
         flush(w, false, NULL);
     } else if (lot < 32) {
         flush(w, true, t_chance(rng, 50) ? NULL : w->coll[t_below(rng, W_COLLS)]);
