@@ -51,15 +51,21 @@ static void draw_all(void)
         ids[i] = i;
 }
 
-static pomai_collection *make(pomai_db *db, const char *name, pomai_metric metric)
+static pomai_collection *make_typed(pomai_db *db, const char *name, pomai_metric metric, pomai_dtype dtype)
 {
     pomai_error err;
     pomai_collection *coll;
     pomai_collection_options o = POMAI_COLLECTION_OPTIONS_INIT;
     o.dim = DIM;
     o.metric = metric;
+    o.dtype = dtype;
     assert_ok(pomai_collection_create(db, name, &o, &coll, &err));
     return coll;
+}
+
+static pomai_collection *make(pomai_db *db, const char *name, pomai_metric metric)
+{
+    return make_typed(db, name, metric, POMAI_DTYPE_FLOAT32);
 }
 
 static pomai_collection *have(pomai_db *db, const char *name)
@@ -246,9 +252,10 @@ static void answers_are_as_good_as_asked(void **state)
     const struct box *box = *state;
     draw_all();
     pomai_db *db = open_db(box, NULL);
-    for (int m = 0; m < 3; m++) {
+    for (int m = 0; m < 4; m++) {
         char name[2] = {(char)('a' + m), '\0'};
-        pomai_collection *coll = make(db, name, metrics[m]);
+        pomai_collection *coll =
+            make_typed(db, name, metrics[m % 3], m < 3 ? POMAI_DTYPE_FLOAT32 : POMAI_DTYPE_FLOAT16);
         put(coll, 0, ROWS, NULL);
         assert_int_equal(check_recall(coll, K, NULL), 0); /* nothing has codes yet */
         build(db);
