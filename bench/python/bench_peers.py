@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import shutil
 import statistics
@@ -23,9 +21,9 @@ from typing import Any
 
 import peers
 import venvs
+from common import ROOT, file_system, fresh, last_line, machine, number, print_table
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 BATCHES = "1,1000,10000"
 QUICK_BATCHES = "1,1000"
 CALLS = {1: 300, 1000: 20, 10000: 4}
@@ -63,11 +61,6 @@ class Failed(Exception):
     pass
 
 
-def last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "no output"
-
-
 def work(row: Row, directory: Path, what: str, *options: str, killed: bool = False, trace: Path | None = None) -> Any:
     """Runs worker.py with the Python of the row; returns the object that it prints."""
     command = [str(row.python), str(HERE / "worker.py"), what, row.name, str(directory), *options]
@@ -84,12 +77,6 @@ def work(row: Row, directory: Path, what: str, *options: str, killed: bool = Fal
         return json.loads(last_line(done.stdout) if done.stdout else "")
     except json.JSONDecodeError as error:
         raise Failed(f"{what}: printed no result") from error
-
-
-def fresh(directory: Path) -> Path:
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    return directory
 
 
 def options(row: Row, batch: int, calls: int) -> list[str]:
@@ -162,10 +149,6 @@ def rates(row: Row, batch: int) -> dict[int, float]:
     return {s["round"]: s["rate"] for s in row.slices if s["asked"] == batch and s["rate"]}
 
 
-def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
-
-
 def cells(row: Row, ours: Row | None, batch: int) -> list[str]:
     """vec/s as median (least to most), and as a share of ours, taken within each round."""
     mine = rates(row, batch)
@@ -199,13 +182,6 @@ def synced(row: Row) -> str:
     return ", ".join(parts) or "-"
 
 
-def print_table(lines: list[list[str]]) -> None:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-    print()
-
-
 def report(rows: list[Row], batches: list[int]) -> None:
     ours = next((row for row in rows if row.name == peers.OURS and row.slices), None)
     there = [row for row in rows if row.python]
@@ -230,24 +206,6 @@ def report(rows: list[Row], batches: list[int]) -> None:
             print(f"{row.label}: not installed: {row.reason}")
         for failure in dict.fromkeys(row.failures):
             print(f"{row.label}: {failure}")
-
-
-def file_system(directory: Path) -> str:
-    best, kind = "", "unknown"
-    path = str(directory.resolve())
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, mount, type_ = line.split()[:3]
-        if len(mount) >= len(best) and (path + "/").startswith(mount.rstrip("/") + "/"):
-            best, kind = mount, type_
-    return kind
-
-
-def machine(directory: Path) -> dict[str, Any]:
-    model = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return {
-        "cpu": model[1] if model else platform.processor(), "cores": os.cpu_count(), "kernel": platform.release(),
-        "file_system": file_system(directory), "python": platform.python_version(),
-    }  # fmt: skip
 
 
 def arguments() -> argparse.Namespace:
@@ -276,7 +234,9 @@ def arguments() -> argparse.Namespace:
 
 
 def make_rows(args: argparse.Namespace) -> list[Row]:
-    installed = venvs.install(args.names, ROOT / "build" / "venv-bench", args.ours, args.upgrade)
+    wanted = {name: peers.load(name).packages for name in args.names}
+    installed = venvs.install(wanted, ROOT / "build" / "venv-bench", args.upgrade)
+    venvs.add_ours(installed, peers.OURS, args.ours)
     rows = []
     for name in args.names:
         peer = peers.load(name)

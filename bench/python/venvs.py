@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The virtual environments of the benchmark: one for all engines if they agree, else one for each."""
+"""The virtual environments of the benchmarks: one for all engines if they agree, or one for each."""
 from __future__ import annotations
 
 import json
@@ -8,8 +8,6 @@ import sys
 import venv
 from dataclasses import dataclass
 from pathlib import Path
-
-import peers
 
 COMMON = ("numpy",)
 
@@ -52,28 +50,37 @@ def make(directory: Path, packages: list[str], upgrade: bool) -> Installed:
 
 
 def install_ours(python: Path, source: Path) -> Installed:
-    """PomaiDB comes from this tree or from a wheel of it, never from a registry."""
     if source.suffix != ".whl" and not (source / "pyproject.toml").exists():
         return Installed(None, f"no wheel, and no pyproject.toml in {source}")
     wrong = pip(python, "install", "--no-deps", "--force-reinstall", str(source.resolve()))
     return Installed(None, wrong) if wrong else Installed(python)
 
 
-def install(names: list[str], root: Path, ours: Path, upgrade: bool) -> dict[str, Installed]:
+def install(wanted: dict[str, tuple[str, ...]], root: Path, upgrade: bool) -> dict[str, Installed]:
     """Where the Python for each name is, or why there is none."""
-    wanted = {name: [*COMMON, *peers.load(name).packages] for name in names}
-    together = sorted({package for packages in wanted.values() for package in packages})
+    together = sorted({*COMMON, *(package for packages in wanted.values() for package in packages)})
     # What was installed together once serves fewer names as well.
     kept = root / "all" / "installed.json"
     if kept.exists() and set(together) <= set(json.loads(kept.read_text())):
         together = json.loads(kept.read_text())
     shared = make(root / "all", together, upgrade)
     if shared.python:
-        result = {name: shared for name in names}
-    else:
-        print(f"==> not together: {shared.reason}", file=sys.stderr)
-        result = {name: make(root / name, packages, upgrade) for name, packages in wanted.items()}
-    python = result[peers.OURS].python if peers.OURS in result else None
+        return {name: shared for name in wanted}
+    print(f"==> not together: {shared.reason}", file=sys.stderr)
+    return {name: make(root / name, [*COMMON, *packages], upgrade) for name, packages in wanted.items()}
+
+
+def install_apart(wanted: dict[str, tuple[str, ...]], root: Path, upgrade: bool) -> dict[str, Installed]:
+    """The same, with an environment for each set of packages: what one drags in does not change another."""
+    made: dict[tuple[str, ...], Installed] = {}
+    for packages in wanted.values():
+        if packages not in made:
+            made[packages] = make(root / ("+".join(packages) or "numpy"), [*COMMON, *packages], upgrade)
+    return {name: made[packages] for name, packages in wanted.items()}
+
+
+def add_ours(installed: dict[str, Installed], name: str, source: Path) -> None:
+    """PomaiDB comes from this tree or from a wheel of it, never from a registry."""
+    python = installed[name].python if name in installed else None
     if python:
-        result[peers.OURS] = install_ours(python, ours)
-    return result
+        installed[name] = install_ours(python, source)
