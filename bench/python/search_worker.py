@@ -117,6 +117,8 @@ class Worker:
         if effort != self.effort:
             self.engine.set_effort(effort)
             self.effort = effort
+            for query in self.queries[:3]:
+                self.engine.search(query, self.k)
         return True
 
     def judge(self, effort: Any, queries: int, seconds: float) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def make(directory: Path, packages: list[str], upgrade: bool) -> Installed:
 def install_ours(python: Path, source: Path) -> Installed:
     if source.suffix != ".whl" and not (source / "pyproject.toml").exists():
         return Installed(None, f"no wheel, and no pyproject.toml in {source}")
-    wrong = pip(python, "install", "--no-deps", "--force-reinstall", str(source.resolve()))
+    kept = [] if source.suffix == ".whl" else ["-C", f"build-dir={python.parent.parent / 'pomai-build'}"]
+    wrong = pip(python, "install", "--no-deps", "--force-reinstall", *kept, str(source.resolve()))
     return Installed(None, wrong) if wrong else Installed(python)
 
 
