@@ -59,7 +59,7 @@ class Process:
                 start_new_session=True,
             )  # fmt: skip
 
-    def ask(self, limit: float, what: str, **options: Any) -> dict[str, Any]:
+    def ask(self, limit: float, what: str, **options: Any) -> Any:
         """One order and its answer; Failed, and no process, after the limit or if it dies."""
         try:
             return self._ask(limit, what, options)
@@ -67,7 +67,7 @@ class Process:
             self.kill()
             raise
 
-    def _ask(self, limit: float, what: str, options: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, limit: float, what: str, options: dict[str, Any]) -> Any:
         assert self.process.stdin and self.process.stdout
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"do": what, **options}).encode() + b"\n")
@@ -129,7 +129,7 @@ class Comparison:
         key = [version, parameters, self.where.name, processor()]
         return PLACE / "index" / row.name / hashlib.sha1(json.dumps(key).encode()).hexdigest()[:12]
 
-    def build(self, row: Row, threads: int, into: Path) -> dict[str, Any]:
+    def build(self, row: Row, threads: int, into: Path) -> Any:
         assert row.python
         print(f"==> building {row.label}, {threads} thread{'s'[: threads > 1]}", file=sys.stderr)
         process = Process(row.python, row.name, self.where, fresh(into), threads)
@@ -162,7 +162,7 @@ class Comparison:
                 shutil.rmtree(work, ignore_errors=True)
         row.disk = row.built["disk"]
 
-    def open(self, row: Row) -> Process:
+    def open(self, row: Row) -> Any:
         """Its process, started if it has none; those not used for longest make room."""
         if row.process:
             self.alive.remove(row)
@@ -295,7 +295,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def prepare(args: argparse.Namespace) -> dict[str, Any]:
+def prepare(args: argparse.Namespace) -> Any:
     """The data, made if it is not there."""
     packages = DATA_PACKAGES.get(args.data, ())
     made = venvs.make(VENVS / "+".join(["data", *packages]), [*venvs.COMMON, *packages], upgrade=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,13 +143,13 @@ class Report:
                     rate = Spread.of(one["qps"] for one in rounds if one["qps"])
                     if not rate:
                         continue
-                    times = {
-                        key: Spread.of(one[key] for one in rounds).median for key in ("p50_ms", "p99_ms")
-                    } if name == "single" else {"size": 1000}  # fmt: skip
+                    more: dict[str, Any] = {"size": 1000}
+                    if name == "single":
+                        more = {key: statistics.median(one[key] for one in rounds) for key in ("p50_ms", "p99_ms")}
                     yield figure(
                         f"compare.{data}.{row.name}.{name}", rate.median, "queries/s", least=rate.least,
                         most=rate.most, engine=row.name, effort=effort, recall=judged["recall"],
-                        queries=judged["queries"], threads=threads, **times,
+                        queries=judged["queries"], threads=threads, **more,
                     )  # fmt: skip
         yield figure(
             f"compare.{data}.{row.name}.memory", row.loaded["bytes"], "bytes", engine=row.name,

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -145,7 +146,7 @@ SOURCES = {
 }  # fmt: skip
 
 
-def distances(rows: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:
+def distances(rows: np.ndarray, query: np.ndarray, metric: str) -> Any:
     """In float64, each from its own row alone: equal rows are at equal distances."""
     rows, query = rows.astype(np.float64), query.astype(np.float64)
     if metric == "cosine":
@@ -195,7 +196,7 @@ def load_all(name: str, directory: Path) -> Pair:
     return np.load(where / "base.npy", mmap_mode="r"), np.load(where / "queries.npy")
 
 
-def prepare(name: str, directory: Path, limit: int) -> dict[str, object]:
+def prepare(name: str, directory: Path, limit: int) -> Any:
     _, metric, usual = SOURCES[name]
     limit = limit or usual
     done = directory / f"{name}-{limit or 'whole'}"

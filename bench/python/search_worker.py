@@ -183,8 +183,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
-    calls = {"build": worker.build, "load": worker.load, "judge": worker.judge, "single": worker.single,
-             "batch": worker.batch}  # fmt: skip
+    calls: dict[str, Any] = {"build": worker.build, "load": worker.load, "judge": worker.judge,
+                             "single": worker.single, "batch": worker.batch}  # fmt: skip
     for line in sys.stdin:
         asked = json.loads(line)
         result = calls[asked.pop("do")](**asked)

@@ -75,7 +75,7 @@ class Engine:
 
 
 def kind(name: str) -> type[Engine]:
-    adapter = importlib.import_module(f"engines.{name}").Adapter
+    adapter: type[Engine] = importlib.import_module(f"engines.{name}").Adapter
     assert issubclass(adapter, Engine)
     return adapter
 

@@ -16,13 +16,16 @@ class Adapter(Engine):
     distribution = "rabitqlib"
     module = "rabitqlib"
     parameters = "max_degree 32, ef_construction 200, raw vectors"
-    efforts = EF
+    efforts: tuple[int, ...] = EF
+    index_class = "SymqgIndex"
+
+    def kind(self) -> str:
+        return "l2" if self.metric == "l2" else "ip"  # for cosine it wants rows of length 1
 
     def build(self, base: np.ndarray, directory: Path, threads: int) -> None:
         import rabitqlib
 
-        metric = "l2" if self.metric == "l2" else "ip"  # for cosine it wants rows of length 1
-        self.index = rabitqlib.SymqgIndex(self.dim, 32, metric)
+        self.index = rabitqlib.SymqgIndex(self.dim, 32, self.kind())
         self.index.build(base, 200, num_threads=threads)
 
     def save(self, directory: Path) -> None:
@@ -31,7 +34,7 @@ class Adapter(Engine):
     def load(self, directory: Path, base: Path) -> None:
         import rabitqlib
 
-        self.index = rabitqlib.SymqgIndex.load(str(directory / "index"))
+        self.index = getattr(rabitqlib, self.index_class).load(str(directory / "index"))
         self.threads = 1
 
     def set_effort(self, effort: int) -> None:

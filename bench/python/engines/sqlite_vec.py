@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines import Engine
+from peers import sqlite_vec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,27 +15,13 @@ BATCH = 10_000
 
 class Adapter(Engine):
     name = "sqlite-vec"
-    # Pythons whose own sqlite3 cannot load extensions need the second one.
-    packages = ("sqlite-vec", "pysqlite3-binary")
-    distribution = "sqlite-vec"
+    packages = sqlite_vec.Adapter.packages
+    distribution = sqlite_vec.Adapter.distribution
     module = "sqlite_vec"
     parameters = "vec0, exact only; batches of 10,000 rows"
 
-    def connect(self, directory: Path) -> None:
-        import sqlite3
-
-        import sqlite_vec
-
-        self.db = sqlite3.connect(directory / "rows.db")
-        if not hasattr(self.db, "enable_load_extension"):
-            import pysqlite3.dbapi2
-
-            self.db = pysqlite3.dbapi2.connect(str(directory / "rows.db"))
-        self.db.enable_load_extension(True)
-        sqlite_vec.load(self.db)
-
     def build(self, base: np.ndarray, directory: Path, threads: int) -> None:
-        self.connect(directory)
+        self.db = sqlite_vec.connect(directory / "rows.db")
         metric = "" if self.metric == "l2" else " distance_metric=cosine"
         self.db.execute(f"create virtual table rows using vec0(embedding float[{self.dim}]{metric})")
         for first in range(0, len(base), BATCH):
@@ -44,7 +31,7 @@ class Adapter(Engine):
                 self.db.executemany("insert into rows(rowid, embedding) values (?, ?)", pairs)
 
     def load(self, directory: Path, base: Path) -> None:
-        self.connect(directory)
+        self.db = sqlite_vec.connect(directory / "rows.db")
 
     def search(self, query: np.ndarray, k: int) -> Any:
         asked = "select rowid from rows where embedding match ? and k = ? order by distance"

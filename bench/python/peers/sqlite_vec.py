@@ -2,12 +2,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peers import Durability, Peer
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def connect(file: Path) -> Any:
+    """SQLite with the extension, by whichever of the two packages can load it."""
+    import sqlite3
+
+    import sqlite_vec
+
+    db: Any = sqlite3.connect(file)
+    if not hasattr(db, "enable_load_extension"):
+        import pysqlite3.dbapi2
+
+        db = pysqlite3.dbapi2.connect(str(file))
+    db.enable_load_extension(True)
+    sqlite_vec.load(db)
+    return db
 
 
 class Adapter(Peer):
@@ -22,17 +38,7 @@ class Adapter(Peer):
     )
 
     def open(self, path: Path, dim: int) -> None:
-        import sqlite3
-
-        import sqlite_vec
-
-        self.db = sqlite3.connect(path / "rows.db")
-        if not hasattr(self.db, "enable_load_extension"):
-            import pysqlite3.dbapi2
-
-            self.db = pysqlite3.dbapi2.connect(str(path / "rows.db"))
-        self.db.enable_load_extension(True)
-        sqlite_vec.load(self.db)
+        self.db = connect(path / "rows.db")
         self.db.execute(f"create virtual table if not exists docs using vec0(embedding float[{dim}])")
 
     def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
