@@ -207,7 +207,8 @@ class Comparison:
                 row.single.setdefault((effort, threads), {})[round_] = process.ask(
                     args.limit, "single", effort=effort, queries=args.queries, seconds=args.seconds, threads=threads
                 )
-        for effort in dict.fromkeys(row.at_least(level) for level in (0.95, 1.0)):
+        exact = "exact" if "exact" in row.judged else None
+        for effort in dict.fromkeys((row.at_least(0.95), exact)):
             for threads in dict.fromkeys((1, CORES)):
                 if effort is None or (row.single[(effort, 1)][round_]["qps"] or 0) * args.limit < 2000:
                     continue  # a batch would take too long
@@ -260,7 +261,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench compare", description=__doc__)
     parser.add_argument("--data", default="fashion-mnist", help=f"one of: {', '.join(DATA)}")
     parser.add_argument("--only", default="", metavar="NAME,NAME", help=f"of: {', '.join(engines.NAMES)}")
-    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(engines.QUICK)}; fewer queries, 3 rounds")
+    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(engines.QUICK)}; 300 queries")
     parser.add_argument("--exact", action="store_true", help=f"only exact search: {', '.join(engines.EXACT)}")
     parser.add_argument("--prepare", action="store_true", help="only install, make the data and build the indexes")
     parser.add_argument("--rounds", type=int, help="rounds (5; quick: 3)")
@@ -268,10 +269,10 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.3, help="of one slice (0.3)")
     parser.add_argument("--slow", type=float, default=20, help="seconds for the recall of one effort at most (20)")
     parser.add_argument("--limit", type=float, default=1800, help="seconds for one build or one answer at most (1,800)")
-    parser.add_argument("--limit-rows", type=int, default=0, metavar="N", help="rows of the data, drawn by a fixed seed")
+    parser.add_argument("--limit-rows", type=int, default=0, metavar="N", help="rows, drawn by a fixed seed")
     parser.add_argument("-k", type=int, default=10, help="neighbours (10), at most 100")
-    parser.add_argument("--builds", choices=("all", "both"), help="build with all cores, or also with one thread (both)")
-    parser.add_argument("--rebuild", default="", metavar="NAME,NAME", help="build these again, for the times of this run")
+    parser.add_argument("--builds", choices=("all", "both"), help="with all cores, or also with one (both)")
+    parser.add_argument("--rebuild", default="", metavar="NAME,NAME", help="build these anew, to time it in this run")
     parser.add_argument("--ours", type=Path, default=ROOT, help="PomaiDB's Python package or its wheel")
     parser.add_argument("--upgrade", action="store_true", help="the newest version of each engine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="one JSON object a figure")

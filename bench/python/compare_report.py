@@ -11,7 +11,7 @@ from typing import Any
 
 import engines
 from common import ROOT, commit, machine, print_table, processor
-from figures import Spread, at_recall, between, frontier, markdown, ratios, short, svg
+from figures import Spread, at_recall, between, markdown, ratios, short, svg
 
 PAGE = ROOT / "docs" / "comparison.md"
 LEVELS = (0.90, 0.95, 0.99)
@@ -64,11 +64,8 @@ class Row:
         return [(self.judged[e]["recall"], rate.median) for e, rate in rates.items() if rate]
 
     def at_least(self, level: float) -> Any:
-        """The fastest effort that reaches a recall, as measured; None if none does."""
-        line = [point for point in frontier(self.curve()) if point[0] >= level]
-        if not line:
-            return None
-        return next(e for e in self.judged if self.judged[e]["recall"] == line[0][0])
+        """The least effort that reaches a recall; None if none does."""
+        return next((effort for effort, judged in self.judged.items() if judged["recall"] >= level), None)
 
 
 class Report:
@@ -116,7 +113,7 @@ class Report:
                 )  # fmt: skip
             if not ours:
                 continue
-            for name, peer in (("best", best), ("hnswlib", self.row("hnswlib")), ("faiss_flat", self.row("faiss_flat"))):
+            for name, peer in (("best", best), *((name, self.row(name)) for name in ("hnswlib", "faiss_flat"))):
                 if peer:
                     yield from ratio(
                         f"{stem}.vs_{name}", ratios(ours.at(level), peer.at(level)), peer=peer.name, recall=level,
@@ -231,8 +228,9 @@ class Report:
             line = [row.label]
             for batch in (False, True):
                 for threads in (1, CORES):
-                    rate = Spread.of(row.qps("exact", threads, batch).values())
-                    share = ratios(row.qps("exact", threads, batch), ours.qps("exact", threads, batch)) if ours else None
+                    rates = row.qps("exact", threads, batch)
+                    rate = Spread.of(rates.values())
+                    share = ratios(rates, ours.qps("exact", threads, batch)) if ours else None
                     line += [short(rate.median if rate else None), short(share.median if share else None)]
             judged = row.judged["exact"]
             lines.append([*line, f"{judged['same']:,} of {judged['queries']:,}"])
@@ -257,9 +255,10 @@ class Report:
 
     def about(self) -> str:
         data, args = self.data, self.args
+        queries = min(args.queries, data["queries"])
         return (
-            f"{data['rows']:,} rows x {data['dim']} dimensions, {data['metric']}; {min(args.queries, data['queries']):,} "
-            f"queries, k = {args.k}, {args.rounds} rounds; {processor()}, {CORES} cores; commit {commit()}."
+            f"{data['rows']:,} rows x {data['dim']} dimensions, {data['metric']}; {queries:,} queries, k = {args.k}, "
+            f"{args.rounds} rounds; {processor()}, {CORES} cores; commit {commit()}."
         )
 
     def print(self) -> None:

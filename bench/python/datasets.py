@@ -29,7 +29,8 @@ DEPTH = 150  # of the truth: 100, and room for rows at the same distance
 MARGIN = 64  # candidates beyond it, before float64 decides
 QUERIES = 2000
 WALLPAPERS = (
-    "gnome-backgrounds", "lomiri-wallpapers-20.04", "mate-backgrounds", "plasma-workspace-wallpapers", "ukui-wallpapers",
+    "gnome-backgrounds", "lomiri-wallpapers-20.04", "mate-backgrounds", "plasma-workspace-wallpapers",
+    "ukui-wallpapers",
 )  # fmt: skip
 LONG_SIDE = 4200
 HELD_OUT = 8  # images whose descriptors are queries

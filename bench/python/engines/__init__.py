@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 OURS = "pomai"
 NAMES = (
     OURS, "numpy_exact", "faiss_flat", "faiss_hnsw", "faiss_ivf", "hnswlib", "usearch", "usearch_exact", "svs",
-    "svs_leanvec", "pyglass", "pyglass_sq4", "glassppy", "rabitq_symqg", "rabitq_ivf", "ngt", "vsag", "zvec", "lancedb", "chromadb",
-    "sqlite_vec", "omendb", "qdrant_edge",
+    "svs_leanvec", "pyglass", "pyglass_sq4", "glassppy", "rabitq_symqg", "rabitq_ivf", "ngt", "vsag", "zvec",
+    "lancedb", "chromadb", "sqlite_vec", "omendb", "qdrant_edge",
 )  # fmt: skip
 EXACT = (OURS, "faiss_flat", "usearch_exact", "numpy_exact")
 QUICK = (OURS, "hnswlib", "rabitq_symqg", "svs")  # besides ours and hnswlib the two fastest of a full run

@@ -40,10 +40,13 @@ class Adapter(Engine):
         import numpy as np
 
         self.open(directory, 1)
-        # What answers a wish for recall exactly, as today's package does, is not listed as another effort.
         query = np.load(base, mmap_mode="r")[0].astype(np.float32)
-        wishes = tuple(r for r in RECALLS if self.collection.search(query, 10, recall=r).verdict.completeness != "exact")
-        self.efforts = (*wishes, "exact")
+
+        def exactly(recall: float) -> bool:
+            return bool(self.collection.search(query, 10, recall=recall).verdict.completeness == "exact")
+
+        # A wish for recall that is answered exactly is no other effort.
+        self.efforts = (*(recall for recall in RECALLS if not exactly(recall)), "exact")
 
     def set_effort(self, effort: Any) -> None:
         self.options: dict[str, Any] = {"exact": True} if effort == "exact" else {"recall": effort}
