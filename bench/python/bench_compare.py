@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import engines
 import venvs
@@ -257,8 +257,15 @@ def installed_version(row: Row) -> str:
     return done.stdout.strip()
 
 
+class OneLine(argparse.ArgumentParser):
+    """Says what is wrong with an argument in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./dev bench compare", description=__doc__)
+    parser = OneLine(prog="./dev bench compare", description=__doc__)
     parser.add_argument("--data", default="fashion-mnist", help=f"one of: {', '.join(DATA)}")
     parser.add_argument("--only", default="", metavar="NAME,NAME", help=f"of: {', '.join(engines.NAMES)}")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(engines.QUICK)}; 300 queries")
@@ -328,7 +335,8 @@ def interrupted(*_: object) -> None:
 
 def main() -> int:
     args = arguments()
-    signal.signal(signal.SIGTERM, interrupted)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, interrupted)
     PLACE.mkdir(parents=True, exist_ok=True)
     try:
         data = prepare(args)

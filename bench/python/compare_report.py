@@ -248,7 +248,8 @@ class Report:
 
     def plot(self) -> str:
         data = self.data
-        title = f"{data['data']}: {data['rows']:,} x {data['dim']}, {data['metric']}, one thread, commit {commit()}"
+        title = f"{data['data']}: {data['rows']:,} x {data['dim']}, {data['metric']}, k = {self.args.k}, one thread"
+        title += f", commit {commit()}"
         curves = [(row.label, row.curve()) for row in self.measured]
         ours = engines.kind(engines.OURS).name
         return svg(title, sorted(curves, key=lambda curve: curve[0] != ours), ours)

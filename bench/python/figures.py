@@ -122,7 +122,7 @@ def svg(title: str, curves: Sequence[tuple[str, Sequence[Point]]], ours: str) ->
         'font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         text(LEFT, 24, title, more=' font-size="15"'),
-        text((LEFT + right) / 2, HEIGHT - 18, "recall@10", "middle"),
+        text((LEFT + right) / 2, HEIGHT - 18, "recall", "middle"),
         text(LEFT - 8, TOP - 8, "queries/s", "end"),
     ]
     for power in range(low, high + 1):
