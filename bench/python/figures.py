@@ -89,6 +89,7 @@ def between(text: str, name: str, part: str) -> str:
 COLOURS = (
     "#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf", "#aec7e8",
     "#ffbb78", "#98df8a", "#c5b0d5", "#c49c94", "#f7b6d2", "#c7c7c7", "#dbdb8d", "#9edae5", "#393b79", "#637939",
+    "#8c6d31", "#843c39", "#7b4173", "#000000",
 )  # fmt: skip
 OURS_COLOUR = "#d62728"
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 960, 560, 70, 40, 230, 60
@@ -123,7 +124,7 @@ def svg(title: str, curves: Sequence[tuple[str, Sequence[Point]]], ours: str) ->
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         text(LEFT, 24, title, more=' font-size="15"'),
         text((LEFT + right) / 2, HEIGHT - 18, "recall", "middle"),
-        text(LEFT - 8, TOP - 8, "queries/s", "end"),
+        text(LEFT - 8, 24, "queries/s", "end"),
     ]
     for power in range(low, high + 1):
         y = down(10**power)
