@@ -202,7 +202,7 @@ def prepare(name: str, directory: Path, limit: int) -> Any:
     limit = limit or usual
     done = directory / f"{name}-{limit or 'whole'}"
     if (done / "meta.json").exists():
-        return json.loads((done / "meta.json").read_text())
+        return json.loads((done / "meta.json").read_text()) | {"directory": str(done.resolve())}
     base, queries = load_all(name, directory)
     if limit and limit < len(base):
         base = base[np.sort(np.random.default_rng(SEED).choice(len(base), limit, replace=False))]
