@@ -20,6 +20,7 @@ enum {
     RUNS_A_THREAD = 4,       /* so that a slow thread does not hold up the end */
     CHECK_ROWS = 1024,       /* rows of a segment whose checksums are asked about at once */
     WORTH_SHARING = 1 << 20, /* bytes of vectors below which waking helpers costs more than it gives */
+    EXACT_QUERIES = 192,     /* of a thread, from which products of bytes are faster than codes, and exact */
     CODES_SHARE = 16,        /* rows that codes look at in the time of one vector */
     FIRST_STEP = 256,        /* rows that codes are asked about before there is a bound */
 };
@@ -657,7 +658,9 @@ static pomai_status search_once(grid *g, pm_pool *pool, bool *again, pomai_resul
 pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool, const pm_view *view,
                              const pm_search *search, pomai_result **result, pomai_error *err)
 {
-    const bool targeted = search->recall > 0 && search->recall < 1;
+    const uint64_t each = search->queries / (pm_pool_helpers(pool) + 1); /* of a thread */
+    const bool targeted =
+        search->recall > 0 && search->recall < 1 && !(simd->pack_codes != NULL && each >= EXACT_QUERIES);
     grid by_codes = {.os = os, .simd = simd, .view = view, .search = search, .by_codes = true};
     grid exact = {.os = os, .simd = simd, .view = view, .search = search};
     bool again = true;

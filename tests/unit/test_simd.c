@@ -484,6 +484,7 @@ static long coded_sum(const pm_simd_codes *facts, size_t i, size_t dim, float of
     const float inverse = 1 / facts->scale[i];
     long sum = 0;
     *rest2 = 0;
+    if (facts->scale[i] == 0) return 0; /* no code */
     for (size_t d = 0; d < dim; d++) {
         const float v = rows[i][d] - offset;
         const float near = nearbyintf(v * inverse), code = near < -128 ? -128 : near > 127 ? 127 : near;
