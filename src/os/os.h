@@ -110,6 +110,11 @@ struct pm_os {
 
 const pm_os *pm_os_posix(void);
 
+#if defined(__aarch64__)
+/* The optional instructions of this processor, bits as Linux gives them. */
+uint64_t pm_os_hwcap(void);
+#endif
+
 /* Makes an empty file, for writing, in place of a leftover of the same name. The leftover is removed, never truncated:
  * a rename that a crash cut in half may have left it as a second name of the very file it was to replace. */
 int pm_file_make(const pm_os *os, const char *path);

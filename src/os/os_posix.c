@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -459,6 +460,13 @@ static const pm_os posix = {
     .thread_let_go = posix_thread_let_go,
     .relax = posix_relax,
 };
+
+#if defined(__aarch64__)
+uint64_t pm_os_hwcap(void)
+{
+    return getauxval(AT_HWCAP);
+}
+#endif
 
 const pm_os *pm_os_posix(void)
 {

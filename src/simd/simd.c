@@ -9,6 +9,11 @@
 #include <cpuid.h>
 #include <xmmintrin.h>
 
+/* Lowest first. A processor need not have all below its highest: AVX-512 came before AVX-VNNI. */
+static const pm_simd *const table[] = {&pm_simd_scalar, &pm_simd_avx2, &pm_simd_avxvnni, &pm_simd_avx512,
+                                       &pm_simd_avx512vnni};
+enum { SCALAR = 1, AVX2 = 2, AVXVNNI = 4, AVX512 = 8, AVX512VNNI = 16 };
+
 /* Which register files the operating system saves (XCR0); only after cpuid has said OSXSAVE. */
 static uint64_t xcr0(void)
 {
@@ -17,25 +22,29 @@ static uint64_t xcr0(void)
     return ((uint64_t)hi << 32) | lo;
 }
 
-/* How many of the levels of the table run here. Bit numbers: Intel SDM volume 2A, CPUID; volume 1, 13.3 for XCR0. */
-static size_t levels_here(void)
+/*
+ * Which levels of the table run here, as bits. Bit numbers: Intel SDM volume 2A, CPUID; volume 1, 13.3 for XCR0.
+ */
+static unsigned levels_here(void)
 {
     const uint32_t leaf1_ecx = (1u << 12) | (1u << 27) | (1u << 28) | (1u << 29); /* FMA, OSXSAVE, AVX, F16C */
     const uint32_t leaf7_avx2 = 1u << 5;                                          /* AVX2 */
     const uint32_t leaf7_512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31); /* AVX-512 F, DQ, BW, VL */
-    const uint32_t leaf7_vnni = 1u << 11;                                         /* in ecx: AVX-512 VNNI */
+    const uint32_t leaf7_vnni512 = 1u << 11;                                      /* in ecx: AVX-512 VNNI */
+    const uint32_t leaf71_vnni = 1u << 4;                                         /* in eax: AVX-VNNI */
     const uint64_t saved_avx = 0x6, saved_512 = 0xe6;
-    uint32_t a, b, c, d;
+    uint32_t subleaves, a, b, c, d;
 
-    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf1_ecx) != leaf1_ecx) return 1;
-    uint64_t saved = xcr0();
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & leaf7_avx2) || (saved & saved_avx) != saved_avx) return 1;
-    if ((b & leaf7_512) != leaf7_512 || (saved & saved_512) != saved_512) return 2;
-    return c & leaf7_vnni ? 4 : 3;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf1_ecx) != leaf1_ecx) return SCALAR;
+    const uint64_t saved = xcr0();
+    if (!__get_cpuid_count(7, 0, &subleaves, &b, &c, &d) || !(b & leaf7_avx2) || (saved & saved_avx) != saved_avx)
+        return SCALAR;
+    unsigned here = SCALAR | AVX2;
+    if ((b & leaf7_512) == leaf7_512 && (saved & saved_512) == saved_512)
+        here |= c & leaf7_vnni512 ? AVX512 | AVX512VNNI : AVX512;
+    if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & leaf71_vnni)) here |= AVXVNNI;
+    return here;
 }
-
-/* Lowest first; each runs wherever a later one does. */
-static const pm_simd *const table[] = {&pm_simd_scalar, &pm_simd_avx2, &pm_simd_avx512, &pm_simd_avx512vnni};
 
 unsigned pm_simd_fp_enter(void)
 {
@@ -49,14 +58,45 @@ void pm_simd_fp_leave(unsigned before)
     _mm_setcsr(before);
 }
 
+#elif defined(__aarch64__)
+#include "os/os.h"
+
+static const pm_simd *const table[] = {&pm_simd_scalar, &pm_simd_neon, &pm_simd_neondot};
+enum { SCALAR = 1, NEON = 2, NEONDOT = 4 };
+
+static unsigned levels_here(void)
+{
+    const uint64_t dot_products = 1u << 20; /* HWCAP_ASIMDDP of Linux, asm/hwcap.h */
+    return pm_os_hwcap() & dot_products ? SCALAR | NEON | NEONDOT : SCALAR | NEON;
+}
+
+/* FPCR: zero is to nearest, no traps, denormals kept. Writing it is slow, and it seldom is anything else. */
+static void set_fpcr(uint64_t to)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(to) : "memory");
+}
+
+unsigned pm_simd_fp_enter(void)
+{
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before) : : "memory");
+    if (before != 0) set_fpcr(0);
+    return (unsigned)before;
+}
+
+void pm_simd_fp_leave(unsigned before)
+{
+    if (before != 0) set_fpcr(before);
+}
+
 #else
 
-static size_t levels_here(void)
+static const pm_simd *const table[] = {&pm_simd_scalar};
+
+static unsigned levels_here(void)
 {
     return 1;
 }
-
-static const pm_simd *const table[] = {&pm_simd_scalar};
 
 unsigned pm_simd_fp_enter(void)
 {
@@ -70,28 +110,30 @@ void pm_simd_fp_leave(unsigned before)
 
 #endif
 
+#define LEVELS (sizeof table / sizeof table[0])
+
 size_t pm_simd_levels(const pm_simd *out[], size_t max)
 {
-    size_t n = levels_here();
-    if (n > max) n = max;
-    for (size_t i = 0; i < n; i++)
-        out[i] = table[i];
+    const unsigned here = levels_here();
+    size_t n = 0;
+    for (size_t i = 0; i < LEVELS && n < max; i++)
+        if (here >> i & 1) out[n++] = table[i];
     return n;
 }
 
 const pm_simd *pm_simd_level(const char *name)
 {
-    size_t n = levels_here();
-    for (size_t i = 0; name != NULL && i < n; i++) {
-        if (strcmp(table[i]->name, name) == 0) return table[i];
-    }
+    const pm_simd *level[LEVELS];
+    const size_t n = pm_simd_levels(level, LEVELS);
+    for (size_t i = 0; name != NULL && i < n; i++)
+        if (strcmp(level[i]->name, name) == 0) return level[i];
     return NULL;
 }
 
 const pm_simd *pm_simd_best(const char *wanted)
 {
-    const pm_simd *level = pm_simd_level(wanted);
-    return level != NULL ? level : table[levels_here() - 1];
+    const pm_simd *level[LEVELS], *named = pm_simd_level(wanted);
+    return named != NULL ? named : level[pm_simd_levels(level, LEVELS) - 1];
 }
 
 /*

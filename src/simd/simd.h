@@ -50,7 +50,7 @@ static inline size_t pm_simd_panel_bytes(size_t dim)
  * ends is read.
  */
 typedef struct pm_simd {
-    const char *name; /* "scalar", "avx2", "avx512", "avx512vnni" */
+    const char *name; /* "scalar"; "avx2", "avxvnni", "avx512", "avx512vnni"; "neon", "neondot" */
 
     /* out[i] = float approximation of sum_d (q[d]-rows[i][d])^2, n rows given by pointer (any alignment) */
     void (*l2_rows)(const float *q, const float *const *rows, size_t n, size_t dim, float *out);

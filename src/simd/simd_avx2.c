@@ -14,16 +14,10 @@
 #endif
 
 #include <float.h>
-#include <immintrin.h>
 
-#define W 8 /* floats in a register */
+#include "simd_avx2_int.h"
+
 enum op { OP_L2, OP_DOT, OP_NORM2 };
-
-INLINE __m256i first_lanes(size_t n)
-{
-    static const int32_t ones_then_zeros[2 * W] = {-1, -1, -1, -1, -1, -1, -1, -1};
-    return _mm256_loadu_si256((const __m256i *)(const void *)(ones_then_zeros + W - n));
-}
 
 INLINE __m256 step(enum op op, __m256 q, __m256 x, __m256 sum)
 {
@@ -104,39 +98,19 @@ INLINE void each_row(enum op op, const float *q, const float *const *rows, size_
         block(op, q, rows + i, 1, dim, 0, out + i, 1, 4);
 }
 
-static void l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+void pm_avx2_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
     each_row(OP_L2, q, rows, n, dim, out);
 }
 
-static void dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
+void pm_avx2_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
     each_row(OP_DOT, q, rows, n, dim, out);
 }
 
-static void norm2_rows(const float *const *rows, size_t n, size_t dim, float *out)
+void pm_avx2_norm2_rows(const float *const *rows, size_t n, size_t dim, float *out)
 {
     each_row(OP_NORM2, NULL, rows, n, dim, out);
-}
-
-/* v[i] element j becomes v[j] element i. */
-INLINE void transpose8(__m256 *v)
-{
-    __m256 t[8];
-    UNROLL
-    for (size_t i = 0; i < 8; i += 4) {
-        __m256 ab = _mm256_unpacklo_ps(v[i], v[i + 1]), AB = _mm256_unpackhi_ps(v[i], v[i + 1]);
-        __m256 cd = _mm256_unpacklo_ps(v[i + 2], v[i + 3]), CD = _mm256_unpackhi_ps(v[i + 2], v[i + 3]);
-        t[i] = _mm256_shuffle_ps(ab, cd, 0x44);
-        t[i + 1] = _mm256_shuffle_ps(ab, cd, 0xee);
-        t[i + 2] = _mm256_shuffle_ps(AB, CD, 0x44);
-        t[i + 3] = _mm256_shuffle_ps(AB, CD, 0xee);
-    }
-    UNROLL
-    for (size_t j = 0; j < 4; j++) {
-        v[j] = _mm256_permute2f128_ps(t[j], t[4 + j], 0x20);
-        v[4 + j] = _mm256_permute2f128_ps(t[j], t[4 + j], 0x31);
-    }
 }
 
 /* panel[d * PM_SIMD_TILE + i] = rows[i][from + d] for d < run, i < n; zero for n <= i < wide, a multiple of W. */
@@ -196,8 +170,8 @@ static void products(const float *const *queries, size_t nqueries, size_t from, 
     if (j < nqueries) product(queries + j, from, run, panel, out + j, at, 1);
 }
 
-static void dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
-                     float *const *out)
+void pm_avx2_dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
+                      float *const *out)
 {
     _Alignas(64) float panel[PM_SIMD_RUN * PM_SIMD_TILE];
     size_t wide = (n + 2 * W - 1) / (2 * W) * (2 * W);
@@ -209,7 +183,7 @@ static void dot_tile(const float *const *queries, size_t nqueries, const float *
     }
 }
 
-static uint64_t not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b)
+uint64_t pm_avx2_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b)
 {
     const __m256 least = _mm256_set1_ps(-FLT_MAX), as = _mm256_set1_ps(a), bs = _mm256_set1_ps(b);
     uint64_t below = 0;
@@ -222,7 +196,7 @@ static uint64_t not_below(const float *dot, const float *plus, const float *leng
     return ~below & (~(uint64_t)0 >> ((PM_SIMD_TILE - n) & 63));
 }
 
-static size_t first_not_finite(const float *x, size_t n)
+size_t pm_avx2_first_not_finite(const float *x, size_t n)
 {
     const __m256i exponent = _mm256_set1_epi32(0x7f800000);
     for (size_t i = 0; i < n; i += W) {
@@ -264,26 +238,26 @@ INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
     return (h0 + h2) + (h1 + h3);
 }
 
-static double exact_l2(const float *a, const float *b, size_t dim)
+double pm_avx2_exact_l2(const float *a, const float *b, size_t dim)
 {
     return exact_sum(a, b, dim, true);
 }
 
-static double exact_dot(const float *a, const float *b, size_t dim)
+double pm_avx2_exact_dot(const float *a, const float *b, size_t dim)
 {
     return exact_sum(a, b, dim, false);
 }
 
 const pm_simd pm_simd_avx2 = {
     .name = "avx2",
-    .l2_rows = l2_rows,
-    .dot_rows = dot_rows,
-    .first_not_finite = first_not_finite,
-    .norm2_rows = norm2_rows,
-    .dot_tile = dot_tile,
-    .not_below = not_below,
-    .exact_l2 = exact_l2,
-    .exact_dot = exact_dot,
+    .l2_rows = pm_avx2_l2_rows,
+    .dot_rows = pm_avx2_dot_rows,
+    .first_not_finite = pm_avx2_first_not_finite,
+    .norm2_rows = pm_avx2_norm2_rows,
+    .dot_tile = pm_avx2_dot_tile,
+    .not_below = pm_avx2_not_below,
+    .exact_l2 = pm_avx2_exact_l2,
+    .exact_dot = pm_avx2_exact_dot,
 };
 
 #endif

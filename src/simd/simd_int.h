@@ -41,8 +41,20 @@ INLINE void ask_for(const float *row, size_t ahead)
 extern const pm_simd pm_simd_scalar;
 #if defined(__x86_64__)
 extern const pm_simd pm_simd_avx2;
+extern const pm_simd pm_simd_avxvnni;
 extern const pm_simd pm_simd_avx512;
 extern const pm_simd pm_simd_avx512vnni;
+
+/* simd_avx2.c; also what avxvnni does with floats. */
+void pm_avx2_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
+void pm_avx2_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
+size_t pm_avx2_first_not_finite(const float *x, size_t n);
+void pm_avx2_norm2_rows(const float *const *rows, size_t n, size_t dim, float *out);
+void pm_avx2_dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
+                      float *const *out);
+uint64_t pm_avx2_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
+double pm_avx2_exact_l2(const float *a, const float *b, size_t dim);
+double pm_avx2_exact_dot(const float *a, const float *b, size_t dim);
 
 /* simd_avx512.c; also what avx512vnni does with floats. */
 void pm_avx512_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
@@ -54,6 +66,20 @@ void pm_avx512_dot_tile(const float *const *queries, size_t nqueries, const floa
 uint64_t pm_avx512_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
 double pm_avx512_exact_l2(const float *a, const float *b, size_t dim);
 double pm_avx512_exact_dot(const float *a, const float *b, size_t dim);
+#elif defined(__aarch64__)
+extern const pm_simd pm_simd_neon;
+extern const pm_simd pm_simd_neondot;
+
+/* simd_neon.c; also what neondot does with floats. */
+void pm_neon_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
+void pm_neon_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
+size_t pm_neon_first_not_finite(const float *x, size_t n);
+void pm_neon_norm2_rows(const float *const *rows, size_t n, size_t dim, float *out);
+void pm_neon_dot_tile(const float *const *queries, size_t nqueries, const float *const *rows, size_t n, size_t dim,
+                      float *const *out);
+uint64_t pm_neon_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
+double pm_neon_exact_l2(const float *a, const float *b, size_t dim);
+double pm_neon_exact_dot(const float *a, const float *b, size_t dim);
 #endif
 
 #endif
