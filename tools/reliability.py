@@ -3,8 +3,8 @@
 """Runs every soak and writes what it said into docs/reliability.md, between the marks; and the list of the museum's
 exhibits, from the comments of its tests.
 
-reliability.py BUILD [--seconds N] [--cases N] [--seed S] [--only KIND[,KIND]]: BUILD is the release build's directory. A kind that is
-not run keeps its line. Exits with 1 if one of them failed; the failure is written down too.
+reliability.py BUILD [--seconds N] [--cases N] [--seed S] [--only KIND[,KIND]]: BUILD is the release build's directory. A
+kind that is not run keeps its line. Exits with 1 if one of them failed; the failure is written down too.
 """
 import argparse
 import datetime
@@ -33,8 +33,12 @@ WHAT = {
     "endure": "writers' states after kill -9 on a real disk, threads, flushes and compactions going on",
     "mutants": "planted bugs, each to be caught",
     "fuzz": "inputs of the libFuzzer targets, all together",
+    "oldcpu": "test programs under an emulator of x86-64 without SSE4.2, AVX or AVX-512",
+    "arm": "test programs under an emulator of 64-bit ARM, with and without dot products",
 }
 ORDER = list(WHAT)
+EMULATED = ("oldcpu", "arm")  # skipped where there is no emulator
+SKIPPED = 77
 
 
 def commands(build, kind, args):
@@ -42,6 +46,9 @@ def commands(build, kind, args):
     extra = ["--seconds", str(args.seconds)]
     extra += ["--seed", str(args.seed)] if args.seed is not None else []
     extra += ["--cases", str(args.cases)] if args.cases is not None and kind != "mutants" else []
+    if kind in EMULATED:
+        directory = build if kind == "oldcpu" else build.parent / "arm"
+        return [[sys.executable, str(ROOT / "tools" / "portable.py"), kind, str(directory), *extra]]
     if kind == "mutants":
         found = [build / "tests" / "mutants" / "soak_mutants",
                  build.parent / "tsan" / "tests" / "mutants" / "soak_mutants"]
@@ -60,6 +67,8 @@ def run(build, kind, args):
             command = ["setarch", "-R", *command]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         print(done.stdout, end="", flush=True)
+        if done.returncode == SKIPPED:
+            continue
         last = LAST.findall(done.stdout)
         if not last:
             raise SystemExit(f"{kind}: no last line; exit status {done.returncode}")
@@ -138,6 +147,8 @@ def main():
             continue
         build = args.build.resolve()
         result = fuzz(build, args.seconds, args.seed) if kind == "fuzz" else run(build, kind, args)
+        if result is None and kind in EMULATED:
+            continue
         if result is None:
             raise SystemExit(f"{kind}: not built")
         cases, failures, seed = result

@@ -22,8 +22,9 @@
 #define MAX_ROWS PM_SIMD_TILE
 #define DIGEST   0x9a85dcfec2eb683du /* of canonical sums; never changes */
 
-static uint64_t seed = 1, state, cases, failures;
-static size_t share = 1; /* --share: one in so many cases is run, for emulators; a prime above 7 meets all kinds */
+static uint64_t seed = 1, state, cases, failures, drawn;
+static int emulated_masks; /* --emulated-masks yes: masked loads touch what they leave out, as in QEMU (7.2) */
+static size_t share = 1;   /* --share: one in so many cases is run, for emulators; a prime above 7 meets all kinds */
 
 static uint64_t draw(void)
 {
@@ -46,7 +47,12 @@ static float uniform(void)
 static void begin(void)
 {
     state = seed;
-    cases = failures = 0;
+    cases = failures = drawn = 0;
+}
+
+static int left_out(void)
+{
+    return drawn++ % share != 0;
 }
 
 static void end(const char *name)
@@ -200,7 +206,7 @@ static void sums_are_within_their_bound(void **unused)
     begin();
     for (size_t i = 1; i <= 300 + sizeof more / sizeof *more; i++) {
         size_t dim = i <= 300 ? i : more[i - 301];
-        if (i % share != 0) continue;
+        if (left_out()) continue;
         for (size_t l = 0; l < nlevels; l++) {
             size_t n = dim > 300 ? 1 + below(20) : 1 + below(MAX_ROWS);
             enum kind kind = (enum kind)below(KINDS);
@@ -232,9 +238,10 @@ static void rounding_that_adds_up_is_within_the_bound(void **unused)
     (void)unused;
     static const size_t leads[] = {1, 2, 4, 8, 16, 32, 64};
     begin();
-    for (size_t dim = 1; dim < MAX_DIM; dim += share + dim / 8) {
+    for (size_t dim = 1; dim < MAX_DIM; dim += 1 + dim / 8) {
         for (size_t i = 0; i < sizeof leads / sizeof *leads; i++) {
             for (size_t period = 64; period <= 8192; period *= period < 256 ? 2 : 32) {
+                if (left_out()) continue;
                 size_t n = 1 + below(9);
                 fill_stuck(n, dim, leads[i], period, below(2) == 0);
                 for (size_t l = 0; l < nlevels; l++)
@@ -251,6 +258,7 @@ static void every_row_count_is_served(void **unused)
     (void)unused;
     begin();
     for (size_t n = 1; n <= MAX_ROWS; n++) {
+        if (left_out()) continue;
         for (size_t l = 0; l < nlevels; l++) {
             size_t dim = 1 + below(150);
             fill(n, dim, TAME);
@@ -318,6 +326,7 @@ static void canonical_sums_follow_their_definition(void **unused)
     begin();
     for (size_t i = 1; i <= 400; i++) {
         size_t dim = i <= 300 ? i : 301 + below(MAX_DIM - 300);
+        if (left_out()) continue;
         fill(8, dim, (enum kind)below(KINDS));
         for (size_t r = 0; r < 8; r++) {
             check(bits_of(pm_exact_l2(query, rows[r], dim)) == bits_of(defined_sum(query, rows[r], dim, 1)),
@@ -385,10 +394,12 @@ static void nothing_outside_a_vector_is_touched(void **unused)
 {
     (void)unused;
     guarded maps[10];
+    if (emulated_masks) skip();
     begin();
     for (size_t i = 0; i < 10; i++)
         maps[i] = guard(1100);
-    for (size_t dim = 1; dim <= 1100; dim += dim < 300 ? share : 53) {
+    for (size_t dim = 1; dim <= 1100; dim += dim < 300 ? 1 : 53) {
+        if (left_out()) continue;
         for (int at_end = 0; at_end < 2; at_end++) {
             float *q = guarded_floats(&maps[0], dim, at_end);
             for (size_t i = 0; i < 9; i++)
@@ -421,6 +432,7 @@ static void first_not_finite_finds_each_kind_everywhere(void **unused)
     float x[150];
     begin();
     for (size_t n = 0; n <= 140; n++) {
+        if (left_out()) continue;
         for (size_t l = 0; l < nlevels; l++) {
             size_t shift = below(8);
             for (size_t d = 0; d < 150; d++)
@@ -579,10 +591,9 @@ static void bytes_say_what_they_promise(void **unused)
 {
     (void)unused;
     begin();
-    for (size_t round = 0; round < 1500 / share; round++) {
-        const size_t dim = round < 300 / share ? round * share + 1
-                           : below(20) == 0    ? 1 + below(MAX_DIM)
-                                               : 1 + below(300);
+    for (size_t round = 0; round < 1500; round++) {
+        if (left_out()) continue;
+        const size_t dim = round < 300 ? round + 1 : below(20) == 0 ? 1 + below(MAX_DIM) : 1 + below(300);
         const enum kind kind = (enum kind)below(KINDS);
         const size_t n = 1 + below(MAX_ROWS);
         fill(n, dim, kind);
@@ -702,6 +713,7 @@ int main(int argc, char **argv)
 {
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 0);
+        if (strcmp(argv[i], "--emulated-masks") == 0) emulated_masks = strcmp(argv[i + 1], "yes") == 0;
         if (strcmp(argv[i], "--share") == 0) share = strtoul(argv[i + 1], NULL, 0);
     }
     if (share == 0) return 2;
