@@ -147,6 +147,7 @@ def main():
         print(f"{args.kind}: skipped: no {emulator} here (Debian: qemu-user, 12 MB to fetch)")
         return SKIPPED
     with tempfile.TemporaryDirectory(prefix="pomai-portable-") as directory:
+        os.chmod(directory, 0o755)  # a test opens a database as another user
         run = Run(args, directory)
         for cpu, levels in CPUS[args.kind]:
             run_tests(run, args.build, cpu, levels, cpu == CPUS[args.kind][0][0])
