@@ -6,9 +6,9 @@ portable.py arm|oldcpu BUILD [--seconds N] [--seed S] [--short] [--only PROGRAM[
 
 arm: BUILD is cross-compiled (cmake/aarch64-linux-gnu.cmake). oldcpu: BUILD is the release build. As the first processor
 every unit and scenario test is run, as the others those of kernels and of files; the program `pomai`, if it was built;
-and the model soak for N seconds (20). --short, which is part of ./dev test, takes only a few, with fewer cases. The last
-line is that of every soak: a case is one program run to its end as one processor. Exits with 77, a skipped test, where
-there is no emulator.
+and the model soak for N seconds (20). --short, which is part of ./dev test, takes only a few, with fewer cases. The
+last line is that of every soak: a case is one program run to its end as one processor. Exits with 77, a skipped test,
+where there is no emulator.
 """
 import argparse
 import os
@@ -36,8 +36,9 @@ EMULATOR = {"arm": ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"], "oldcpu": [
 # One in so many cases of those that count them; a prime above 7, see tests/unit/test_flat.c.
 SHARE = {"unit/test_simd": 5, "unit/test_flat": 31}
 SHORT_SHARE = {"unit/test_simd": 61, "unit/test_flat": 151}
-KERNELS_AND_FILES = {"unit/test_base", "unit/test_simd", "unit/test_flat", "unit/test_wal", "unit/test_manifest",
-                     "unit/test_memtable", "scenario/test_api", "scenario/test_lives", "scenario/test_scan"}
+KERNELS_AND_FILES = {"unit/test_base", "unit/test_simd", "unit/test_flat", "unit/test_convert", "unit/test_wal",
+                     "unit/test_manifest", "unit/test_memtable", "scenario/test_api", "scenario/test_lives",
+                     "scenario/test_scan"}
 LIMIT = 3600  # seconds; on a busy machine an emulated program can take half an hour
 SHORT = ["unit/test_base", "unit/test_simd", "unit/test_flat"]
 
@@ -75,7 +76,8 @@ class Run:
             why = f"exit status {status}"
         elif wanted not in output:
             why = f"did not say {wanted!r}"
-        print(f"{self.args.kind} {cpu.split(',')[0]}: {name}: {why or 'ok'}, {time.monotonic() - began:.0f} s", flush=True)
+        took = time.monotonic() - began
+        print(f"{self.args.kind} {cpu.split(',')[0]}: {name}: {why or 'ok'}, {took:.0f} s", flush=True)
         if why or self.args.verbose:
             print(output[-4000:], flush=True)
         self.failures += why != ""

@@ -3,8 +3,8 @@
 """Runs every soak and writes what it said into docs/reliability.md, between the marks; and the list of the museum's
 exhibits, from the comments of its tests.
 
-reliability.py BUILD [--seconds N] [--cases N] [--seed S] [--only KIND[,KIND]]: BUILD is the release build's directory. A
-kind that is not run keeps its line. Exits with 1 if one of them failed; the failure is written down too.
+reliability.py BUILD [--seconds N] [--cases N] [--seed S] [--only KIND[,KIND]]: BUILD is the release build's directory.
+A kind that is not run keeps its line. Exits with 1 if one of them failed; the failure is written down too.
 """
 import argparse
 import datetime

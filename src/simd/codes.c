@@ -7,7 +7,7 @@
 #if defined(__x86_64__)
 const pm_simd_quant *pm_simd_quant_of(const pm_simd *simd)
 {
-    if (strcmp(simd->name, "avx2") == 0) return &pm_simd_quant_avx2;
+    if (strcmp(simd->name, "avx2") == 0 || strcmp(simd->name, "avxvnni") == 0) return &pm_simd_quant_avx2;
     if (strcmp(simd->name, "avx512") == 0) return &pm_simd_quant_avx512;
     return strcmp(simd->name, "avx512vnni") == 0 ? &pm_simd_quant_avx512vnni : &pm_simd_quant_scalar;
 }

@@ -50,6 +50,7 @@ const pm_convert *pm_convert_of(const pm_simd *simd)
 {
 #if defined(__x86_64__)
     static const pm_convert *const table[] = {&pm_convert_avx2, &pm_convert_avx512};
+    if (strcmp(simd->name, "avxvnni") == 0) return &pm_convert_avx2;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) /* avx512vnni is avx512 and more */
         if (strncmp(table[i]->name, simd->name, strlen(table[i]->name)) == 0) return table[i];
 #else

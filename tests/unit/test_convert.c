@@ -78,8 +78,11 @@ static void every_float16_converts_exactly(void **state)
         half[h] = (uint16_t)h;
     for (size_t l = 0; l < levels; l++) {
         const pm_convert *convert = pm_convert_of(level[l]);
-        assert_memory_equal(convert->name, level[l]->name, strlen(convert->name));
+#if defined(__x86_64__) /* elsewhere there is only the scalar one */
+        const char *family = strcmp(level[l]->name, "avxvnni") == 0 ? "avx2" : level[l]->name;
+        assert_memory_equal(convert->name, family, strlen(convert->name));
         assert_true(l == 0 || convert != pm_convert_of(level[0]));
+#endif
         convert->from_f16(half, HALVES, out);
         for (uint32_t h = 0; h < HALVES; h++) {
             const double want = value_of((uint16_t)h);
