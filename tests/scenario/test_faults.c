@@ -288,11 +288,13 @@ static pm_os faulty_table(void)
     return os;
 }
 
-/* Linux calls a page clean whose write-back failed: what a failed sync left must be written again, not only synced
- * again. */
-static void a_failed_sync_is_not_believed_later(void **state)
+/*
+ * One database whose second put meets a failing sync. false: the sync that failed was another, of a log that fell idle,
+ * which stopped the shard before it wrote the put.
+ */
+static bool second_put_is_written_again(void)
 {
-    (void)state;
+    const uint64_t record = (uint64_t)ROWS * DIM * sizeof(float);
     char dir[T_PATH_MAX];
     t_tmp_make(dir, getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", "faults");
     pm_os os = faulty_table();
@@ -304,20 +306,36 @@ static void a_failed_sync_is_not_believed_later(void **state)
     fault.armed_call = -1;
     assert_int_equal(pm_db_open(&os, dir, &options, &db, &err), POMAI_OK);
     assert_int_equal(put(pomai_default(db), ids, 1, &err), POMAI_OK);
+    bytes_written = 0;
     fault.countdown = 0;
     fault.for_ever = false;
     fault.error = EIO;
     fault.armed_call = CALL_SYNC;
-    assert_int_equal(put(pomai_default(db), ids, 2, &err), POMAI_EUNKNOWN);
+    const pomai_status status = put(pomai_default(db), ids, 2, &err);
+    const bool written = bytes_written >= record;
+    assert_true(status == POMAI_EUNKNOWN || (status == POMAI_ESTOPPED && !written));
     assert_int_equal(pomai_close(db, &err), POMAI_ESTOPPED);
     fault.armed_call = -1;
     bytes_written = 0;
     log_dirs_synced = manifest_dirs_synced = 0;
     assert_int_equal(pm_db_open(&os, dir, &options, &db, &err), POMAI_OK);
-    assert_true(log_dirs_synced > 0 && manifest_dirs_synced > 0);       /* nor is a name believed */
-    assert_true(bytes_written >= (uint64_t)ROWS * DIM * sizeof(float)); /* the record of the second put */
+    assert_true(log_dirs_synced > 0 && manifest_dirs_synced > 0); /* nor is a name believed */
+    const bool again = bytes_written >= record;
     assert_int_equal(pomai_close(db, &err), POMAI_OK);
     t_remove(dir);
+    assert_true(again || !written);
+    return written;
+}
+
+/* Linux calls a page clean whose write-back failed: what a failed sync left must be written again, not only synced
+ * again. */
+static void a_failed_sync_is_not_believed_later(void **state)
+{
+    (void)state;
+    unsigned attempts = 0;
+    while (!second_put_is_written_again())
+        assert_true(++attempts < 20);
+    if (attempts > 0) printf("  another sync failed first, %u times\n", attempts);
 }
 
 static _Atomic uint64_t syncs;
