@@ -499,6 +499,17 @@ static uint64_t all_visible(const pm_db *db)
     return sum;
 }
 
+/* All that comes before codes, until there is nothing; false: the database is being closed, or stopped. */
+static bool do_all_else(pm_db *db)
+{
+    do {
+        if (atomic_load(&db->maintenance.closing) || pm_stopped(&db->shared)) return false;
+        (void)pm_limbo_reclaim(db, false);
+        bury_dropped(db); /* a flush may be due for rows of a collection that was dropped: only this ends it */
+    } while (do_one(db));
+    return true;
+}
+
 bool pm_maintenance_yield(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
@@ -506,21 +517,16 @@ bool pm_maintenance_yield(pm_db *db)
     const uint64_t worked = os->now_ns(os) - m->yielded_at;
     if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
     if (worked < CODES_PIECE_MS * MS) return true; /* rows may be asked for one at a time */
-    do {
-        if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
-        (void)pm_limbo_reclaim(db, false);
-        bury_dropped(db);
-    } while (do_one(db));
+    if (!do_all_else(db)) return false;
     const uint64_t visible = all_visible(db), begin = os->now_ns(os);
     const bool busy = visible != m->yielded_visible; /* somebody writes, and needs the cores more */
     const uint64_t until = begin + pm_min_u64(worked * CODES_REST, CODES_REST_MOST_MS * MS);
     m->yielded_visible = visible;
-    for (uint64_t now = begin; busy && now < until && !atomic_load(&m->closing); now = os->now_ns(os)) {
+    for (uint64_t now = begin; busy && now < until; now = os->now_ns(os)) {
         _Atomic uint32_t nobody = 0;
         if (atomic_load(&m->codes_waiters) > 0) break;
         os->word_wait(os, &nobody, 0, pm_min_u64(until, now + PACE_MS * MS));
-        while (do_one(db))
-            ;
+        if (!do_all_else(db)) return false;
     }
     m->yielded_at = os->now_ns(os);
     return true;
