@@ -15,8 +15,10 @@
 #include "query/query.h"
 
 enum {
-    GROUP_QUERIES = 512,     /* most queries that share a pass over the rows */
+    GROUP_QUERIES = 1024,    /* most queries that share a pass over the rows */
     LEAST_GROUP = 8,         /* fewer in a group lose the matrix product */
+    LEAST_SHARED = 64,       /* queries of a thread from which rows are shared out and not queries, */
+    SHARED_K = 128,          /* up to this k */
     RUNS_A_THREAD = 4,       /* so that a slow thread does not hold up the end */
     CHECK_ROWS = 1024,       /* rows of a segment whose checksums are asked about at once */
     WORTH_SHARING = 1 << 20, /* bytes of vectors below which waking helpers costs more than it gives */
@@ -409,13 +411,22 @@ static void cut_runs(grid *g, uint64_t rows)
     g->runs = made > 0 ? made : 1;
 }
 
-/* Groups of about equal size, as many for each thread if there are enough queries. */
-static void cut_groups(grid *g, uint32_t threads)
+/*
+ * Groups of about equal size, as many for each thread if there are enough queries. Where tiles are coded for a group,
+ * one group that shares the rows out is better than a group for each thread: each tile is coded once. Not for a large
+ * k, as each share has hits of its own.
+ */
+static void cut_groups(grid *g, uint32_t threads, bool share_rows)
 {
     const uint64_t queries = g->search->queries;
     const uint64_t most = g->by_codes ? PM_QUERY_CODES_MOST : GROUP_QUERIES;
     uint64_t groups = (queries + most - 1) / most;
-    groups = pm_min_u64((groups + threads - 1) / threads * threads, (queries + LEAST_GROUP - 1) / LEAST_GROUP);
+    g->runs = 1;
+    if (share_rows && !g->by_codes && g->simd->pack_codes != NULL && g->k <= SHARED_K && groups < threads &&
+        queries / threads >= LEAST_SHARED)
+        g->runs = threads;
+    else
+        groups = pm_min_u64((groups + threads - 1) / threads * threads, (queries + LEAST_GROUP - 1) / LEAST_GROUP);
     g->group_queries = (uint32_t)((queries + groups - 1) / groups);
     g->groups = (uint32_t)((queries + g->group_queries - 1) / g->group_queries);
 }
@@ -431,11 +442,11 @@ static bool plan(grid *g, pm_pool *pool)
     g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, rows), 1);
     g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
-    cut_groups(g, threads);
-    g->runs = 1;
     const uint64_t work = rows - g->coded + g->coded / CODES_SHARE;
-    const bool worth = rows / PM_FLAT_TILE > threads && work * search->dim * sizeof(float) >= WORTH_SHARING;
-    if (threads > 1 && worth && g->groups < threads) g->runs = threads * RUNS_A_THREAD;
+    const bool worth =
+        threads > 1 && rows / PM_FLAT_TILE > threads && work * search->dim * sizeof(float) >= WORTH_SHARING;
+    cut_groups(g, threads, worth);
+    if (worth && g->groups < threads && g->runs == 1) g->runs = threads * RUNS_A_THREAD;
     g->run = pm_calloc(g->runs + 1, sizeof *g->run);
     if (g->run == NULL) return false;
     if (g->runs > 1)
