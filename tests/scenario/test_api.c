@@ -539,7 +539,7 @@ static void test_distances_of_each_metric(void **state)
     close_db(db);
 }
 
-enum { MANY_ROWS = 3000, MANY_DIM = 129, MANY_QUERIES = 140, MANY_K = 40 };
+enum { MANY_ROWS = 2100, MANY_DIM = 129, MANY_QUERIES = 140, MANY_K = 40 };
 
 /* A number that says every id and distance of an answer. */
 static uint64_t digest_result(const pomai_result *result)
