@@ -62,13 +62,14 @@ static bool add_bytes(struct chunk *chunk, const json_t *value, bool hex, struct
         *span = chunk_add_text(chunk, text, size);
         return true;
     }
-    *span = (struct span){chunk->text.size, size / 2};
+    const size_t at = chunk->text.size;
     for (size_t i = 0; i < size; i += 2) {
         const int high = hex_digit(text[i]), low = i + 1 < size ? hex_digit(text[i + 1]) : -1;
         if (high < 0 || low < 0) return false;
         const char byte = (char)(high << 4 | low);
         text_add(&chunk->text, &byte, 1);
     }
+    *span = (struct span){at, size / 2}; /* of bytes that are there: the rows before a refused one are looked at */
     return true;
 }
 

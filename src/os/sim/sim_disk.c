@@ -745,13 +745,24 @@ void pm_disk_each_file(const pm_disk *disk, file_fn each, void *context)
     each_below(disk, ROOT, path, 0, each, context);
 }
 
+/* Whether the file has a second name, as a rename that a crash cut in half may leave it. */
+static bool has_other_names(const pm_disk *disk, const char *path)
+{
+    uint32_t file, names = 0;
+    if (lookup(disk, path, &file) != 0) return false;
+    for (uint32_t d = 0; d < disk->count; d++)
+        for (uint32_t i = 0; i < disk->nodes[d].entry_count; i++)
+            names += present(&disk->nodes[d].entries[i]) == file;
+    return names > 1;
+}
+
 int pm_disk_put(pm_disk *disk, const char *path, const void *data, uint64_t size)
 {
     uint32_t file, dir;
     const char *name;
     size_t name_size;
-    int rc =
-        data == NULL ? pm_disk_remove(disk, path) : pm_disk_open(disk, path, PM_OPEN_WRITE | PM_OPEN_CREATE, &file);
+    int rc = data == NULL || has_other_names(disk, path) ? pm_disk_remove(disk, path) : 0;
+    if (rc == 0 && data != NULL) rc = pm_disk_open(disk, path, PM_OPEN_WRITE | PM_OPEN_CREATE, &file);
     if (rc == 0 && data != NULL) rc = pm_disk_resize(disk, file, 0);
     if (rc == 0 && data != NULL) rc = pm_disk_write(disk, file, data, size, 0);
     if (rc == 0 && data != NULL) rc = pm_disk_sync(disk, file);

@@ -82,7 +82,8 @@ void pm_disk_set_capacity(pm_disk *disk, uint64_t most);
 void pm_disk_each_file(const pm_disk *disk,
                        void (*each)(void *context, const char *path, const uint8_t *bytes, uint64_t size),
                        void *context);
-/* A file's content, durable at once; made if it is not there. bytes NULL: the file is removed, durably. */
+/* A file's content, durable at once; made if it is not there. Another name of the same file keeps what it had. bytes
+ * NULL: the file is removed, durably. */
 int pm_disk_put(pm_disk *disk, const char *path, const void *data, uint64_t size);
 /* A number that says everything a process could see. */
 uint64_t pm_disk_digest(const pm_disk *disk);
