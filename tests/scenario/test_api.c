@@ -748,6 +748,58 @@ static void test_put_refusals(void **state)
     munmap((void *)(uintptr_t)zeros, (size_t)256 << 20);
 }
 
+struct changer {
+    volatile uint64_t *ids;
+    atomic_bool stop;
+};
+
+enum { CHANGED_IDS = 4096 };
+
+static void *change_ids(void *argument)
+{
+    struct changer *c = argument;
+    for (uint64_t add = CHANGED_IDS; !atomic_load(&c->stop); add = -add)
+        for (unsigned i = 0; i < CHANGED_IDS; i++)
+            c->ids[i] += add;
+    return NULL;
+}
+
+/* Ids are borrowed during a put and read more than once. Who writes to them meanwhile breaks the contract; the rows may
+ * be refused or go wrong, but no memory is overrun. */
+static void test_ids_change_during_a_put(void **state)
+{
+#ifdef __SANITIZE_THREAD__
+    skip(); /* the race is the test's own */
+#endif
+    struct box *box = *state;
+    static uint64_t ids[CHANGED_IDS];
+    static float vectors[CHANGED_IDS];
+    struct changer changer = {.ids = ids};
+    pthread_t thread;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    pomai_error err;
+    options.shards = 8;
+    pomai_db *db = open_db(box, &options);
+    pomai_collection *coll = create(db, "c", 1, POMAI_METRIC_L2, POMAI_ID_U64);
+    for (unsigned i = 0; i < CHANGED_IDS; i++)
+        ids[i] = i;
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = CHANGED_IDS;
+    batch.dim = 1;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    assert_int_equal(pthread_create(&thread, NULL, change_ids, &changer), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        pomai_status status = pomai_put(coll, &batch, NULL, NULL, &err);
+        if (status == POMAI_EINVAL) assert_non_null(strstr(err.message, "changed"));
+        assert_true(status == POMAI_OK || status == POMAI_EINVAL);
+    }
+    atomic_store(&changer.stop, true);
+    pthread_join(thread, NULL);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 static void test_error_is_left_alone_on_success(void **state)
 {
     struct box *box = *state;
@@ -1101,6 +1153,7 @@ int main(void)
         BOXED(test_same_answer_everywhere),
         BOXED(test_search_refusals),
         BOXED(test_put_refusals),
+        BOXED(test_ids_change_during_a_put),
         BOXED(test_error_is_left_alone_on_success),
         BOXED(test_largest_batch),
         BOXED(test_tickets),

@@ -311,7 +311,14 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
         at += count[b->part[p].shard];
     }
     for (uint32_t row = 0; row < b->rows; row++) {
-        pm_part *part = &b->part[part_of[shard_at(b, row, shards)]];
+        const uint32_t shard = shard_at(b, row, shards);
+        if (count[shard]-- == 0) { /* room was made for so many: another thread writes the ids that are only borrowed */
+            b->converted = NULL;   /* still the caller's */
+            pm_batch_drop(&db->shared, b);
+            *out = NULL;
+            return pm_fail(err, POMAI_EINVAL, "the ids changed while they were being put; nothing was stored");
+        }
+        pm_part *part = &b->part[part_of[shard]];
         b->index[(uint32_t)(part->index - b->index) + part->rows++] = row;
     }
     for (uint32_t p = 0; p < parts; p++)
