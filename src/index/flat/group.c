@@ -280,29 +280,27 @@ static void judge(pm_flat_group *g, size_t rows)
     g->seen = g->open = 0;
 }
 
+static void offer_coded(pm_flat_group *g, const pm_flat_tile *tile)
+{
+    pm_flat_facts facts;
+    facts.has_norm2 = 0;
+    g->simd->pack_codes(tile->vector, tile->n, g->dim, g->offset, g->whole, g->panel, &g->codes);
+    set_bounds(g, tile->n);
+    g->simd->codes_not_below(g->bytes, g->stride, g->n, g->limit, g->panel, tile->n, g->dim, &g->bounds, g->not_below);
+    for (size_t j = 0; j < g->n; j++)
+        if (g->not_below[j] != 0) offer_undecided(g, j, tile, &facts);
+    judge(g, tile->n);
+}
+
 void pm_flat_group_offer(pm_flat_group *g, const pm_flat_tile *tile)
 {
     assert(tile->n <= PM_FLAT_TILE);
     if (tile->n == 0) return;
-    if (g->state == FLOATS) {
-        pm_flat_offer(g->query, g->n, tile);
-        return;
-    }
     unsigned fp = pm_simd_fp_enter();
-    pm_flat_facts facts;
-    facts.has_norm2 = 0;
     if (g->state == NEW) begin(g, tile);
-    if (g->state == CODED) {
-        g->simd->pack_codes(tile->vector, tile->n, g->dim, g->offset, g->whole, g->panel, &g->codes);
-        set_bounds(g, tile->n);
-        g->simd->codes_not_below(g->bytes, g->stride, g->n, g->limit, g->panel, tile->n, g->dim, &g->bounds,
-                                 g->not_below);
-        for (size_t j = 0; j < g->n; j++)
-            if (g->not_below[j] != 0) offer_undecided(g, j, tile, &facts);
-        judge(g, tile->n);
-        pm_simd_fp_leave(fp);
-        return;
-    }
+    if (g->state == CODED)
+        offer_coded(g, tile);
+    else
+        pm_flat_offer(g->query, g->n, tile);
     pm_simd_fp_leave(fp);
-    pm_flat_offer(g->query, g->n, tile);
 }
