@@ -306,7 +306,7 @@ int main(int argc, char **argv)
     (void)getloadavg(load, 1);
     printf("load %.1f\n", load[0]);
     printf("%s: %llu rows of %u, %s\n", in.data != NULL ? in.data : "generated", (unsigned long long)in.rows, in.dim,
-           pm_simd_quant_of(in.level)->name);
+           in.level->quant->name);
     build(&in);
     void *memory = bench_alloc(pm_flat_query_size(100, in.dim)),
          *coded = bench_alloc(pm_quant_query_size(&in.quant, 100));

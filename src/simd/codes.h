@@ -71,9 +71,4 @@ typedef struct pm_simd_quant {
     void (*tables)(const float *x, size_t n, float inverse, uint8_t *table);
 } pm_simd_quant;
 
-/* The best table that runs where `simd` does and no level above it. Cheap. */
-const pm_simd_quant *pm_simd_quant_of(const pm_simd *simd);
-/* All tables this machine runs, lowest first; their number. */
-size_t pm_simd_quant_all(const pm_simd_quant *out[], size_t max);
-
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of the levels, for codes.c, and the loops that every level compiles for itself. */
+/* The loops that every table of codes.h compiles for itself. */
 #ifndef PM_CODES_INT_H
 #define PM_CODES_INT_H
 
@@ -17,11 +17,7 @@
 #pragma STDC FP_CONTRACT OFF /* gcc takes -ffp-contract=off from the build */
 #endif
 
-extern const pm_simd_quant pm_simd_quant_scalar;
 #if defined(__x86_64__)
-extern const pm_simd_quant pm_simd_quant_avx2;
-extern const pm_simd_quant pm_simd_quant_avx512;
-extern const pm_simd_quant pm_simd_quant_avx512vnni;
 void pm_codes_bits_near_avx512(const pm_simd_bits *query, const uint8_t *blocks, size_t n, float limit, uint32_t *mask);
 #endif
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The level that runs everywhere, the choice of the level, and what needs none. */
+/* The table that runs everywhere, and what needs none. */
 #include <string.h>
 
 #include "simd/convert_int.h"
@@ -39,25 +39,11 @@ static size_t first_not_finite_f16(const uint16_t *x, size_t n)
     return n;
 }
 
-const pm_convert pm_convert_scalar = {.name = "scalar",
-                                      .from_f16 = from_f16,
+const pm_convert pm_convert_scalar = {.from_f16 = from_f16,
                                       .from_i8 = from_i8,
                                       .to_f16 = to_f16,
                                       .to_i8 = to_i8,
                                       .first_not_finite_f16 = first_not_finite_f16};
-
-const pm_convert *pm_convert_of(const pm_simd *simd)
-{
-#if defined(__x86_64__)
-    static const pm_convert *const table[] = {&pm_convert_avx2, &pm_convert_avx512};
-    if (strcmp(simd->name, "avxvnni") == 0) return &pm_convert_avx2;
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) /* avx512vnni is avx512 and more */
-        if (strncmp(table[i]->name, simd->name, strlen(table[i]->name)) == 0) return table[i];
-#else
-    (void)simd;
-#endif
-    return &pm_convert_scalar;
-}
 
 void pm_convert_row(const pm_convert *convert, pomai_dtype dtype, const void *x, size_t n, float *out)
 {

@@ -17,8 +17,6 @@
 #include "simd/simd.h"
 
 typedef struct pm_convert {
-    const char *name; /* the first letters of the levels that it goes with */
-
     /* Exact. */
     void (*from_f16)(const uint16_t *x, size_t n, float *out);
     void (*from_i8)(const int8_t *x, size_t n, float *out);
@@ -35,9 +33,6 @@ typedef struct pm_convert {
     /* Index of the first NaN or infinity, or n. */
     size_t (*first_not_finite_f16)(const uint16_t *x, size_t n);
 } pm_convert;
-
-/* The table of a level. */
-const pm_convert *pm_convert_of(const pm_simd *simd);
 
 /* `n` elements of any type as float32. */
 void pm_convert_row(const pm_convert *convert, pomai_dtype dtype, const void *x, size_t n, float *out);

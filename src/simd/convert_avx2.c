@@ -109,8 +109,7 @@ static size_t first_not_finite_f16(const uint16_t *x, size_t n)
     return n;
 }
 
-const pm_convert pm_convert_avx2 = {.name = "avx2",
-                                    .from_f16 = from_f16,
+const pm_convert pm_convert_avx2 = {.from_f16 = from_f16,
                                     .from_i8 = from_i8,
                                     .to_f16 = to_f16,
                                     .to_i8 = to_i8,

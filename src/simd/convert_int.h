@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of the levels, for convert.c. */
+/* What the tables of convert.h share. */
 #ifndef PM_SIMD_CONVERT_INT_H
 #define PM_SIMD_CONVERT_INT_H
 
 #include "base/dtype.h"
 #include "simd/convert.h"
-
-extern const pm_convert pm_convert_scalar;
-#if defined(__x86_64__)
-extern const pm_convert pm_convert_avx2;
-extern const pm_convert pm_convert_avx512;
-#endif
+#include "simd/simd_int.h"
 
 static inline bool pm_convert_f16_finite(uint16_t h)
 {

@@ -45,11 +45,18 @@ static inline size_t pm_simd_panel_bytes(size_t dim)
     return (dim + 63) / 64 * 64 * PM_SIMD_TILE;
 }
 
+struct pm_simd_quant; /* codes.h */
+struct pm_convert;    /* convert.h */
+
 /*
  * The kernels of one instruction set. Vectors have dim >= 1 elements and any alignment; nothing past their
  * ends is read.
  */
 typedef struct pm_simd {
+    /* The best tables of their kind that run wherever this level does. */
+    const struct pm_simd_quant *quant;
+    const struct pm_convert *convert;
+
     const char *name; /* "scalar"; "avx2", "avxvnni", "avx512", "avx512vnni"; "neon", "neondot" */
 
     /* out[i] = float approximation of sum_d (q[d]-rows[i][d])^2, n rows given by pointer (any alignment) */

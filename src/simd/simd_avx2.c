@@ -250,6 +250,8 @@ double pm_avx2_exact_dot(const float *a, const float *b, size_t dim)
 
 const pm_simd pm_simd_avx2 = {
     .name = "avx2",
+    .quant = &pm_simd_quant_avx2,
+    .convert = &pm_convert_avx2,
     .l2_rows = pm_avx2_l2_rows,
     .dot_rows = pm_avx2_dot_rows,
     .first_not_finite = pm_avx2_first_not_finite,

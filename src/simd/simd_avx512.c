@@ -249,6 +249,8 @@ double pm_avx512_exact_dot(const float *a, const float *b, size_t dim)
 
 const pm_simd pm_simd_avx512 = {
     .name = "avx512",
+    .quant = &pm_simd_quant_avx512,
+    .convert = &pm_convert_avx512,
     .l2_rows = pm_avx512_l2_rows,
     .dot_rows = pm_avx512_dot_rows,
     .first_not_finite = pm_avx512_first_not_finite,

@@ -171,6 +171,8 @@ static void codes_not_below(const int8_t *queries, size_t stride, size_t nquerie
 
 const pm_simd pm_simd_avx512vnni = {
     .name = "avx512vnni",
+    .quant = &pm_simd_quant_avx512vnni,
+    .convert = &pm_convert_avx512,
     .l2_rows = pm_avx512_l2_rows,
     .dot_rows = pm_avx512_dot_rows,
     .first_not_finite = pm_avx512_first_not_finite,

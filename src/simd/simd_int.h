@@ -38,6 +38,14 @@ INLINE void ask_for(const float *row, size_t ahead)
 }
 #endif
 
+/* What the levels name: codes_<level>.c, convert.c, convert_<level>.c. */
+extern const struct pm_simd_quant pm_simd_quant_scalar;
+extern const struct pm_convert pm_convert_scalar;
+#if defined(__x86_64__)
+extern const struct pm_simd_quant pm_simd_quant_avx2, pm_simd_quant_avx512, pm_simd_quant_avx512vnni;
+extern const struct pm_convert pm_convert_avx2, pm_convert_avx512;
+#endif
+
 extern const pm_simd pm_simd_scalar;
 #if defined(__x86_64__)
 extern const pm_simd pm_simd_avx2;

@@ -256,6 +256,8 @@ double pm_neon_exact_dot(const float *a, const float *b, size_t dim)
 
 const pm_simd pm_simd_neon = {
     .name = "neon",
+    .quant = &pm_simd_quant_scalar,
+    .convert = &pm_convert_scalar,
     .l2_rows = pm_neon_l2_rows,
     .dot_rows = pm_neon_dot_rows,
     .first_not_finite = pm_neon_first_not_finite,

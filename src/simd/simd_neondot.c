@@ -186,6 +186,8 @@ static void codes_not_below(const int8_t *queries, size_t stride, size_t nquerie
 
 const pm_simd pm_simd_neondot = {
     .name = "neondot",
+    .quant = &pm_simd_quant_scalar,
+    .convert = &pm_convert_scalar,
     .l2_rows = pm_neon_l2_rows,
     .dot_rows = pm_neon_dot_rows,
     .first_not_finite = pm_neon_first_not_finite,

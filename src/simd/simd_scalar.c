@@ -92,6 +92,8 @@ static size_t first_not_finite(const float *x, size_t n)
 
 const pm_simd pm_simd_scalar = {
     .name = "scalar",
+    .quant = &pm_simd_quant_scalar,
+    .convert = &pm_convert_scalar,
     .l2_rows = l2_rows,
     .dot_rows = dot_rows,
     .first_not_finite = first_not_finite,

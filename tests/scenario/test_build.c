@@ -19,6 +19,7 @@
 #include "os/sim/os_sim.h"
 #include "pomai/pomai.h"
 #include "support/gen.h"
+#include "support/scene_check.h"
 
 enum { DIM = 16, ROWS = 300, LEAST = 64, K = 5 };
 #define MS ((uint64_t)1000 * 1000)
@@ -32,19 +33,6 @@ struct scene {
     bool hit;
     char what[500];
 };
-
-#define CHECK(s, condition)                                                                                            \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            wrong((s), __LINE__, #condition);                                                                          \
-            return;                                                                                                    \
-        }                                                                                                              \
-    } while (0)
-
-static void wrong(struct scene *s, int line, const char *text)
-{
-    if (s->what[0] == '\0') snprintf(s->what, sizeof s->what, "line %d: %s (%.250s)", line, text, s->err.message);
-}
 
 static pomai_status open_scene(struct scene *s)
 {
@@ -339,14 +327,14 @@ static void compact_meanwhile(void *arg)
 {
     struct scene *s = arg;
     pomai_error err;
-    if (pomai_compact(s->db, NULL, &err) != POMAI_OK) wrong(s, __LINE__, "a compaction fails");
+    if (pomai_compact(s->db, NULL, &err) != POMAI_OK) WRONG(s, "a compaction fails");
 }
 
 static void write_meanwhile(void *arg)
 {
     struct scene *s = arg;
     for (unsigned i = 0; i < 10; i++)
-        if (put(s, ROWS / 2 + i, 3, 3 + i) != POMAI_OK) wrong(s, __LINE__, "a put fails");
+        if (put(s, ROWS / 2 + i, 3, 3 + i) != POMAI_OK) WRONG(s, "a put fails");
 }
 
 static void taken_away(void *arg)

@@ -19,6 +19,7 @@
 #include "core/engine/engine.h"
 #include "os/sim/os_sim.h"
 #include "pomai/pomai.h"
+#include "support/scene_check.h"
 
 enum { DIM = 4, ROWS = 200, SHARDS = 2 };
 
@@ -31,19 +32,6 @@ struct scene {
     bool compacts, hit;
     char what[500];
 };
-
-#define CHECK(s, condition)                                                                                            \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            wrong((s), __LINE__, #condition);                                                                          \
-            return;                                                                                                    \
-        }                                                                                                              \
-    } while (0)
-
-static void wrong(struct scene *s, int line, const char *text)
-{
-    if (s->what[0] == '\0') snprintf(s->what, sizeof s->what, "line %d: %s (%.250s)", line, text, s->err.message);
-}
 
 static pomai_status open_scene(struct scene *s)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A scene on the simulated machine (os_sim.h). Checks run in fibers, so they note a failure instead of leaving by
- * longjmp. Needs cmocka. */
+/* A scene on the simulated machine (os_sim.h). Needs cmocka. */
 #ifndef T_SCENE_H
 #define T_SCENE_H
 
@@ -11,6 +10,7 @@
 #include "core/engine/engine.h"
 #include "os/sim/os_sim.h"
 #include "pomai/pomai.h"
+#include "support/scene_check.h"
 
 enum { DIM = 4, ROWS = 24 };
 
@@ -23,19 +23,6 @@ struct scene {
     uint64_t strays; /* faults that hit other calls than the one they were meant for */
     bool refusals;   /* a fault was asked for: calls may be refused */
 };
-
-#define CHECK(s, condition)                                                                                            \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            wrong((s), __LINE__, #condition);                                                                          \
-            return;                                                                                                    \
-        }                                                                                                              \
-    } while (0)
-
-static inline void wrong(struct scene *s, int line, const char *text)
-{
-    if (s->what[0] == '\0') snprintf(s->what, sizeof s->what, "line %d: %s (%.250s)", line, text, s->err.message);
-}
 
 static inline struct scene *make(uint64_t seed, uint32_t preempt)
 {

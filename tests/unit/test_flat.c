@@ -18,46 +18,12 @@
 #include <string.h>
 
 #include "index/flat/flat.h"
+#include "support/cases.h"
 
 #define MAX_ROWS    700
 #define MAX_QUERIES 140
 #define MAX_DIM     900
 #define MAX_PARTS   4
-
-static uint64_t seed = 1, state, cases, failures;
-static size_t share = 1; /* --share: one in so many cases is run, for emulators; a prime above 7 meets all kinds */
-
-static uint64_t draw(void)
-{
-    uint64_t x = state += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static size_t below(size_t n)
-{
-    return (size_t)(draw() % n);
-}
-
-static float uniform(void)
-{
-    return (float)((double)(draw() >> 11) * 0x1p-52 - 1);
-}
-
-static void begin(void)
-{
-    state = seed;
-    cases = failures = 0;
-}
-
-static void end(const char *name)
-{
-    printf("%s: %llu cases, %llu failures, seed %llu\n", name, (unsigned long long)cases, (unsigned long long)failures,
-           (unsigned long long)seed);
-    assert_true(cases > 0);
-    assert_true(failures == 0);
-}
 
 static const pm_simd *levels[8];
 static size_t nlevels;
@@ -561,11 +527,7 @@ static void string_ids_are_ordered_by_byte_then_length(void **unused)
 
 int main(int argc, char **argv)
 {
-    for (int i = 1; i + 1 < argc; i++) {
-        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 0);
-        if (strcmp(argv[i], "--share") == 0) share = strtoul(argv[i + 1], NULL, 0);
-    }
-    if (share == 0) return 2;
+    if (!cases_arguments(argc, argv)) return 2;
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_equal_a_naive_sort),

@@ -20,34 +20,14 @@
 #include "index/quant/quant.h"
 #include "index/quant/quant_int.h"
 #include "simd/codes.h"
+#include "support/cases.h"
 #include "support/exact.h"
 
 #define MOST_EFFORT 100.0f
 #define DIGEST      0x353e22a0b2284205u /* of codes; changes with the revision of the format only */
 
-static uint64_t seed = 1, state, cases, failures;
-static size_t share =
-    1; /* --share: one in so many of the slow cases, for sanitizers; a prime above 3 meets all metrics */
 static const pm_simd *levels[8];
 static size_t nlevels;
-
-static uint64_t draw(void)
-{
-    uint64_t x = state += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static size_t below(size_t n)
-{
-    return (size_t)(draw() % n);
-}
-
-static float uniform(void)
-{
-    return (float)((double)(draw() >> 11) * 0x1p-52 - 1);
-}
 
 /* Nearly normal, deviation 1. */
 static float normal(void)
@@ -56,20 +36,6 @@ static float normal(void)
     for (int i = 0; i < 6; i++)
         sum += uniform();
     return sum * 0.70710678f;
-}
-
-static void begin(void)
-{
-    state = seed;
-    cases = failures = 0;
-}
-
-static void end(const char *name)
-{
-    printf("%s: %llu cases, %llu failures, seed %llu\n", name, (unsigned long long)cases, (unsigned long long)failures,
-           (unsigned long long)seed);
-    assert_true(cases > 0);
-    assert_true(failures == 0);
 }
 
 static void check(int ok, const char *what, const char *level, uint32_t dim, uint64_t rows)
@@ -362,17 +328,16 @@ static void compare_floats(const pm_simd_quant *scalar, const pm_simd_quant *lev
 static void kernels_of_every_level_give_the_same_bits(void **unused)
 {
     (void)unused;
-    const pm_simd_quant *tables[8];
-    size_t n = pm_simd_quant_all(tables, 8);
     begin();
-    for (size_t t = 0; t < n; t++) {
+    for (size_t l = 0; l < nlevels; l++) {
+        const pm_simd_quant *table = levels[l]->quant;
         for (size_t i = 0; i < 90; i++) {
             size_t dim = 16 * (i < 60 ? i + 1 : i == 60 ? 4096 : 1 + below(300));
-            compare_bits(tables[0], tables[t], dim);
-            compare_bytes(tables[0], tables[t], dim);
-            compare_floats(tables[0], tables[t], dim);
+            compare_bits(levels[0]->quant, table, dim);
+            compare_bytes(levels[0]->quant, table, dim);
+            compare_floats(levels[0]->quant, table, dim);
         }
-        printf("  %s\n", tables[t]->name);
+        printf("  %s: %s\n", levels[l]->name, table->name);
     }
     end("kernels_of_every_level_give_the_same_bits");
 }
@@ -383,7 +348,7 @@ static void rotation_keeps_lengths_and_spreads(void **unused)
     (void)unused;
     begin();
     for (uint32_t dim = 16; dim <= 2112; dim += 16) {
-        const pm_simd_quant *codes = pm_simd_quant_of(levels[nlevels - 1]);
+        const pm_simd_quant *codes = levels[nlevels - 1]->quant;
         size_t window = 16;
         while (window * 2 <= dim)
             window *= 2;
@@ -457,7 +422,7 @@ static void codes_are_what_they_always_were(void **unused)
     (void)unused;
     uint64_t digest = 0;
     begin();
-    state = 1;
+    cases_rng.state = 1;
     for (size_t i = 0; i < 12; i++) {
         world w = new_world(i % 4 == 3 ? BYTES : CLUSTERED, 700, dims[i * 2], (pomai_metric)(1 + i % 3), 0);
         assert_int_equal(encode(&w, levels[nlevels - 1]), POMAI_OK);
@@ -832,11 +797,7 @@ static void stops_and_missing_memory_are_reported(void **unused)
 
 int main(int argc, char **argv)
 {
-    for (int i = 1; i + 1 < argc; i++) {
-        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 0);
-        if (strcmp(argv[i], "--share") == 0) share = strtoul(argv[i + 1], NULL, 0);
-    }
-    if (share == 0) return 2;
+    if (!cases_arguments(argc, argv)) return 2;
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_of_every_level_give_the_same_bits),

@@ -17,51 +17,13 @@
 #include <unistd.h>
 
 #include "simd/simd.h"
+#include "support/cases.h"
 
 #define MAX_DIM  4100
 #define MAX_ROWS PM_SIMD_TILE
 #define DIGEST   0x9a85dcfec2eb683du /* of canonical sums; never changes */
 
-static uint64_t seed = 1, state, cases, failures, drawn;
 static int emulated_masks; /* --emulated-masks yes: masked loads touch what they leave out, as in QEMU (7.2) */
-static size_t share = 1;   /* --share: one in so many cases is run, for emulators; a prime above 7 meets all kinds */
-
-static uint64_t draw(void)
-{
-    uint64_t x = state += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static size_t below(size_t n)
-{
-    return (size_t)(draw() % n);
-}
-
-static float uniform(void)
-{
-    return (float)((double)(draw() >> 11) * 0x1p-52 - 1);
-}
-
-static void begin(void)
-{
-    state = seed;
-    cases = failures = drawn = 0;
-}
-
-static int left_out(void)
-{
-    return drawn++ % share != 0;
-}
-
-static void end(const char *name)
-{
-    printf("%s: %llu cases, %llu failures, seed %llu\n", name, (unsigned long long)cases, (unsigned long long)failures,
-           (unsigned long long)seed);
-    assert_true(cases > 0);
-    assert_true(failures == 0);
-}
 
 static int check(int ok, const char *what, const char *level, size_t dim, size_t i)
 {
@@ -712,11 +674,9 @@ static void the_callers_floating_point_control_is_set_aside(void **unused)
 int main(int argc, char **argv)
 {
     for (int i = 1; i + 1 < argc; i++) {
-        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 0);
         if (strcmp(argv[i], "--emulated-masks") == 0) emulated_masks = strcmp(argv[i + 1], "yes") == 0;
-        if (strcmp(argv[i], "--share") == 0) share = strtoul(argv[i + 1], NULL, 0);
     }
-    if (share == 0) return 2;
+    if (!cases_arguments(argc, argv)) return 2;
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     pool = malloc((MAX_ROWS + 1) * (MAX_DIM + 16) * sizeof *pool);
     panel = aligned_alloc(64, pm_simd_panel_bytes(MAX_DIM));

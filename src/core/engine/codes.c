@@ -29,7 +29,7 @@ static bool describe(const pm_segment *segment, pomai_metric metric, pm_derived_
                           .number = place->number,
                           .kind = PM_DERIVED_CODES,
                           .version = CODES_VERSION,
-                          .seed = pm_segment_seed(place->uuid), /* one for all, so that a query is turned once */
+                          .seed = pm_segment_seed(place->uuid),
                           .rows = pm_segment_rows(segment),
                           .dim = place->dim,
                           .metric = (uint32_t)metric,

@@ -410,7 +410,7 @@ static pomai_status start(pm_db *db, const pomai_open_options *o, pomai_error *e
 {
     const pm_os *os = db->os;
     db->simd = pm_simd_best(os->env(os, "POMAI_SIMD"));
-    db->convert = pm_convert_of(db->simd);
+    db->convert = db->simd->convert;
     uint32_t helpers = o->search_threads == 0            ? os->cores(os) - 1
                        : o->search_threads == UINT32_MAX ? 0
                                                          : o->search_threads;

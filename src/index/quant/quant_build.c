@@ -262,8 +262,7 @@ pomai_status pm_quant_build(const pm_quant_source *source, const pm_simd *simd, 
     builder b = {.source = source, .sink = sink};
     pomai_status status = POMAI_ENOMEM;
     if (!pm_quant_lengths(source->rows, source->dim, source->metric, length)) return POMAI_EINVAL;
-    b.space = (quant_space){
-        .kernels = pm_simd_quant_of(simd), .dim = source->dim, .metric = source->metric, .seed = source->seed};
+    b.space = (quant_space){.kernels = simd->quant, .dim = source->dim, .metric = source->metric, .seed = source->seed};
     quant_space_set(&b.space, 0);
     size_t blocks = READ_FLOATS / source->dim / BLOCK;
     b.batch = (uint32_t)(blocks > 0 ? blocks * BLOCK : BLOCK);

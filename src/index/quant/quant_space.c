@@ -75,7 +75,7 @@ void quant_space_of(quant_space *space, const pm_quant *quant, const pm_simd *si
 {
     quant_model model;
     memcpy(&model, quant->section[QUANT_MODEL], sizeof model);
-    *space = (quant_space){.kernels = pm_simd_quant_of(simd),
+    *space = (quant_space){.kernels = simd->quant,
                            .dim = quant->dim,
                            .metric = quant->metric,
                            .lossless = (model.flags & QUANT_LOSSLESS) != 0,
