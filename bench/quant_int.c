@@ -217,8 +217,8 @@ static void compare(const struct in *in, uint32_t k, float effort, float recall,
 
 static void build(struct in *in)
 {
-    pm_quant_source source = {in->rows, in->dim, in->metric, 42, in, read_rows};
-    pm_quant_sink sink = {in, append};
+    pm_index_source source = {in->rows, in->dim, in->metric, 42, in, read_rows};
+    pm_index_sink sink = {in, append};
     double total = 0;
     if (!pm_quant_lengths(in->rows, in->dim, in->metric, in->length)) exit(1);
     in->quant = (pm_quant){.rows = in->rows, .dim = in->dim, .metric = in->metric};

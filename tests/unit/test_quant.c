@@ -126,9 +126,9 @@ static bool append(void *context, uint32_t section, const void *data, size_t byt
     return ++w->appends != w->stop_append;
 }
 
-static pm_quant_source source_of(world *w)
+static pm_index_source source_of(world *w)
 {
-    return (pm_quant_source){w->rows, w->dim, w->metric, 7, w, read_rows};
+    return (pm_index_source){w->rows, w->dim, w->metric, 7, w, read_rows};
 }
 
 /* Rows, room for codes, no codes. */
@@ -150,8 +150,8 @@ static world new_world(enum kind kind, uint64_t rows, uint32_t dim, pomai_metric
 
 static pomai_status encode(world *w, const pm_simd *level)
 {
-    pm_quant_source source = source_of(w);
-    pm_quant_sink sink = {w, append};
+    pm_index_source source = source_of(w);
+    pm_index_sink sink = {w, append};
     memset(w->filled, 0, sizeof w->filled);
     pomai_status status = pm_quant_build(&source, level, &sink);
     if (status == POMAI_OK) status = pm_quant_calibrate(&w->quant, &source, level, &sink);
@@ -770,8 +770,8 @@ static void stops_and_missing_memory_are_reported(void **unused)
     (void)unused;
     begin();
     world w = new_world(NORMAL, 300, 64, POMAI_METRIC_L2, 0);
-    pm_quant_source source = source_of(&w);
-    pm_quant_sink sink = {&w, append};
+    pm_index_source source = source_of(&w);
+    pm_index_sink sink = {&w, append};
     assert_int_equal(encode(&w, levels[0]), POMAI_OK);
     uint64_t reads = w.reads, appends = w.appends;
     for (uint64_t i = 1; i <= reads + appends; i++) {

@@ -180,9 +180,9 @@ static pomai_status outcome(const build *b, pomai_status status)
 static pomai_status write_codes(build *b, const pm_derived_of *of)
 {
     const pm_simd *simd = b->db->simd;
-    const pm_quant_source source = {
+    const pm_index_source source = {
         .rows = of->rows, .dim = of->dim, .metric = b->coll->metric, .seed = of->seed, .context = b, .read = read_rows};
-    const pm_quant_sink sink = {b, append};
+    const pm_index_sink sink = {b, append};
     pm_quant quant = {.rows = of->rows, .dim = of->dim, .metric = b->coll->metric};
     pomai_status status = pm_derived_begin(of, &b->out, b->err);
     if (status != POMAI_OK) return status;

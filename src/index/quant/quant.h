@@ -15,28 +15,10 @@
 #ifndef PM_QUANT_H
 #define PM_QUANT_H
 
-#include "base/base.h"
-#include "pomai/types.h"
+#include "index/source.h"
 #include "simd/simd.h"
 
 #define PM_QUANT_SECTIONS 4
-
-/* The rows to be coded. */
-typedef struct pm_quant_source {
-    uint64_t rows; /* 1 to 2^28 */
-    uint32_t dim;
-    pomai_metric metric;
-    uint64_t seed;
-    void *context;
-    /* Rows first .. first + n - 1 as float32 into out (n x dim). false: stop (closing, or damage). */
-    bool (*read)(void *context, uint64_t first, uint32_t n, float *out);
-} pm_quant_source;
-
-/* Where the codes go: each section from its beginning to its end, in pieces of any size; sections may alternate. */
-typedef struct pm_quant_sink {
-    void *context;
-    bool (*append)(void *context, uint32_t section, const void *data, size_t bytes); /* false: stop */
-} pm_quant_sink;
 
 /* Codes in memory or mapped; each section 64-byte aligned, its length what pm_quant_lengths says. */
 typedef struct pm_quant {
@@ -50,14 +32,14 @@ typedef struct pm_quant {
 bool pm_quant_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint64_t length[PM_QUANT_SECTIONS]);
 
 /* Writes sections 0 to 2. POMAI_EDEADLINE: stopped by read or append; POMAI_ENOMEM. */
-pomai_status pm_quant_build(const pm_quant_source *source, const pm_simd *simd, const pm_quant_sink *sink);
+pomai_status pm_quant_build(const pm_index_source *source, const pm_simd *simd, const pm_index_sink *sink);
 
 /*
  * Measures the recall of sections 0 to 2 on rows of the source (each left out of its own answer) and writes section 3,
  * the table: which effort reaches which recall, for k of 1, 10 and 100. `quant->section[3]` is not read.
  */
-pomai_status pm_quant_calibrate(const pm_quant *quant, const pm_quant_source *source, const pm_simd *simd,
-                                const pm_quant_sink *sink);
+pomai_status pm_quant_calibrate(const pm_quant *quant, const pm_index_source *source, const pm_simd *simd,
+                                const pm_index_sink *sink);
 
 /* Whether what the sections say can be used without reading or writing out of bounds; their checksums were right. */
 bool pm_quant_is_sound(const pm_quant *quant);

@@ -13,8 +13,8 @@
 #define TINY_FACTOR 1e-30f            /* beside rows of length 1: nothing */
 
 typedef struct builder {
-    const pm_quant_source *source;
-    const pm_quant_sink *sink;
+    const pm_index_source *source;
+    const pm_index_sink *sink;
     quant_space space;
     float *centre; /* dim */
     double *sum;   /* dim */
@@ -26,7 +26,7 @@ typedef struct builder {
     uint8_t *bytes; /* BLOCK rows of section 2 */
 } builder;
 
-static uint64_t sample_row(const pm_quant_source *source, uint64_t i, uint64_t samples)
+static uint64_t sample_row(const pm_index_source *source, uint64_t i, uint64_t samples)
 {
     uint64_t from = source->rows * i / samples, to = source->rows * (i + 1) / samples;
     return from + pm_mix64(source->seed ^ pm_mix64(i)) % (to - from);
@@ -43,7 +43,7 @@ static double inverse_of(const builder *b, const float *x)
 /* The centre, the scale, and whether the sample is of bytes. */
 static bool take_sample(builder *b)
 {
-    const pm_quant_source *source = b->source;
+    const pm_index_source *source = b->source;
     uint64_t samples = pm_min_u64(source->rows, SAMPLE);
     uint32_t dim = source->dim;
     bool lossless = true;
@@ -83,7 +83,7 @@ static bool take_sample(builder *b)
 /* Whether all rows are bytes, after the sample said so. */
 static bool confirm_lossless(builder *b)
 {
-    const pm_quant_source *source = b->source;
+    const pm_index_source *source = b->source;
     for (uint64_t row = 0; row < source->rows && b->space.lossless; row += b->batch) {
         uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
         if (!source->read(source->context, row, n, b->rows)) return false;
@@ -106,7 +106,7 @@ static bool append_model(const builder *b, const uint64_t length[PM_QUANT_SECTIO
                          .metric = (uint32_t)space->metric,
                          .exponent = space->exponent};
     size_t centre = space->dim * sizeof(float), end = (size_t)length[QUANT_MODEL] - sizeof model - centre;
-    const pm_quant_sink *sink = b->sink;
+    const pm_index_sink *sink = b->sink;
     return sink->append(sink->context, QUANT_MODEL, &model, sizeof model) &&
            sink->append(sink->context, QUANT_MODEL, b->centre, centre) &&
            (end == 0 || sink->append(sink->context, QUANT_MODEL, zero, end));
@@ -218,7 +218,7 @@ static bool code_block(builder *b, const float *x, uint32_t n)
 {
     uint32_t padded = b->space.padded;
     size_t block = quant_block_bytes(padded), eight = quant_eight_bytes(padded);
-    const pm_quant_sink *sink = b->sink;
+    const pm_index_sink *sink = b->sink;
     memset(b->block, 0, block);
     memset(b->bytes, 0, BLOCK / 8 * eight);
     for (uint32_t r = 0; r < n; r++)
@@ -232,7 +232,7 @@ static bool code_block(builder *b, const float *x, uint32_t n)
 
 static bool code_all(builder *b)
 {
-    const pm_quant_source *source = b->source;
+    const pm_index_source *source = b->source;
     for (uint64_t row = 0; row < source->rows; row += b->batch) {
         uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
         if (!source->read(source->context, row, n, b->rows)) return false;
@@ -256,7 +256,7 @@ static bool take_memory(builder *b)
            b->bytes != NULL;
 }
 
-pomai_status pm_quant_build(const pm_quant_source *source, const pm_simd *simd, const pm_quant_sink *sink)
+pomai_status pm_quant_build(const pm_index_source *source, const pm_simd *simd, const pm_index_sink *sink)
 {
     uint64_t length[PM_QUANT_SECTIONS];
     builder b = {.source = source, .sink = sink};

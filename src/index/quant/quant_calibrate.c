@@ -45,7 +45,7 @@ typedef struct tally {
 
 typedef struct calibration {
     const pm_quant *quant;
-    const pm_quant_source *source;
+    const pm_index_source *source;
     const pm_simd *simd;
     uint64_t rows, queries; /* drawn */
     uint32_t k;             /* neighbours sought for each query, itself perhaps among them */
@@ -103,7 +103,7 @@ static bool take_memory(calibration *c)
 /* The exact neighbours of every query among the drawn rows. */
 static bool find_neighbours(calibration *c)
 {
-    const pm_quant_source *source = c->source;
+    const pm_index_source *source = c->source;
     pm_flat_tile tile = {.n = 0};
     for (uint64_t i = 0; i < c->queries; i++) {
         if (!source->read(source->context, query_row(c, i), 1, c->tile)) return false;
@@ -143,7 +143,7 @@ static void count(calibration *c, tally *t, const pm_flat_hit *const *hits, size
 
 static bool measure(calibration *c)
 {
-    const pm_quant_source *source = c->source;
+    const pm_index_source *source = c->source;
     const pm_flat_hit *other[2 + 100];
     for (uint64_t i = 0; i < c->queries; i++) {
         const pm_flat_hit *hits;
@@ -213,8 +213,8 @@ static void fill_row(const tally *t, uint32_t k, quant_row *row)
     }
 }
 
-pomai_status pm_quant_calibrate(const pm_quant *quant, const pm_quant_source *source, const pm_simd *simd,
-                                const pm_quant_sink *sink)
+pomai_status pm_quant_calibrate(const pm_quant *quant, const pm_index_source *source, const pm_simd *simd,
+                                const pm_index_sink *sink)
 {
     calibration c = {.quant = quant, .source = source, .simd = simd};
     pomai_status status = POMAI_ENOMEM;

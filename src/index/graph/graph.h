@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A graph over the rows of a segment: each row is a node with links to near ones, so that a walk from a few entries
+ * comes to the rows nearest to a query after looking at some hundred of them, each by a code of one or a few cache
+ * lines. What the walk finds is a proposal; whoever searches ranks it on the vectors themselves (flat.h).
+ *
+ * A graph is a pure function of the rows, the metric and the seed: the same bytes at every level of the kernels and on
+ * any number of threads. It is derived: it may be deleted at any time, and is built again from the rows.
+ *
+ * docs/format/graph.md has the sections and the formulas. Nothing here opens a file, locks or calls the system. Only
+ * begin, build and calibrate allocate. A query is used by one thread at a time. The default floating-point environment
+ * is set while they run (simd.h: pm_simd_fp_enter).
+ */
+#ifndef PM_GRAPH_H
+#define PM_GRAPH_H
+
+#include "index/source.h"
+#include "simd/simd.h"
+
+#define PM_GRAPH_SECTIONS   6
+#define PM_GRAPH_LEAST_ROWS 4096 /* fewer are scanned by codes as fast */
+
+/* A graph in memory or mapped; each section 64-byte aligned (NULL: without bytes), its length what pm_graph_lengths
+ * says. */
+typedef struct pm_graph {
+    uint64_t rows;
+    uint32_t dim;
+    pomai_metric metric;
+    uint32_t variant; /* what was chosen for these rows: degree and code */
+    const uint8_t *section[PM_GRAPH_SECTIONS];
+} pm_graph;
+
+/* The bytes of each section. false: no graph of so many rows and dimensions, or no such variant. */
+bool pm_graph_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t variant,
+                      uint64_t length[PM_GRAPH_SECTIONS]);
+
+/* ---- building ---- */
+
+/* Runs work(argument, i) for i in 0..pieces-1, each once, on any threads, and returns when all are done. */
+typedef struct pm_graph_work {
+    void *context;
+    void (*run)(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces);
+    bool (*go_on)(void *context); /* asked between pieces of at most some milliseconds, by one thread at a time */
+} pm_graph_work;
+
+typedef struct pm_graph_builder pm_graph_builder;
+
+/* Reads all rows once and chooses the variant. POMAI_EDEADLINE: stopped by read or go_on; POMAI_ENOMEM. `source` and
+ * `work` must outlive the builder. */
+pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_graph_work *work,
+                            pm_graph_builder **out, uint32_t *variant);
+/* Links the rows and writes all sections but the last. */
+pomai_status pm_graph_build(pm_graph_builder *builder, const pm_index_sink *sink);
+/* Measures the recall of those sections on rows of the source, each left out of its own answer, and writes the last
+ * section, the table: which effort reaches which recall, for k of 1, 10 and 100. graph->section[last] is not read. */
+pomai_status pm_graph_calibrate(pm_graph_builder *builder, const pm_graph *graph, const pm_index_sink *sink);
+void pm_graph_end(pm_graph_builder *builder); /* NULL is fine */
+
+/* ---- searching ---- */
+
+/* Whether what the sections say can be used without reading or writing out of bounds; their checksums were right. */
+bool pm_graph_is_sound(const pm_graph *graph);
+
+/* The recall that the highest effort reached in calibration, for this k. */
+float pm_graph_best_recall(const pm_graph *graph, uint32_t k);
+
+/* How hard a walk tries. */
+typedef struct pm_graph_effort {
+    uint32_t pool;   /* nodes kept (ef): 1 to PM_GRAPH_MOST_POOL */
+    float slack;     /* nodes farther than 1 + slack times the k-th nearest are not walked from; INFINITY: all are */
+    uint32_t rerank; /* rows proposed, k to pool */
+    float expected;  /* the recall that calibration saw */
+} pm_graph_effort;
+#define PM_GRAPH_MOST_POOL 4096
+
+/* The cheapest effort that meets `recall`, under 1, for this k. false: none does; scan. */
+bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_effort *effort);
+/* The effort of a pool of `ef` nodes. false: no such pool; ef is at least k. */
+bool pm_graph_of_pool(const pm_graph *graph, uint32_t k, uint32_t ef, pm_graph_effort *effort);
+
+typedef struct pm_graph_query pm_graph_query;
+size_t pm_graph_query_size(const pm_graph *graph, const pm_graph_effort *effort); /* a multiple of 64; 0: overflow */
+/* In memory of pm_graph_query_size bytes, 64-byte aligned; nothing to release. `vector`: dim finite floats. */
+pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
+                                    uint32_t k, const pm_graph_effort *effort);
+
+/* What a walk asks of whoever searches. */
+typedef struct pm_graph_asks {
+    void *context;
+    bool (*counts)(void *context, uint32_t row); /* NULL: all rows do. Others are walked through, not proposed. */
+    bool (*is_over)(void *context);              /* NULL: never. Asked every few dozen steps; true ends the walk. */
+} pm_graph_asks;
+
+/*
+ * Walks, and returns the number of rows found, at most effort->rerank, in *rows (in the query's memory), nearest first
+ * as codes tell. The same rows on every machine, if it is not over before.
+ */
+size_t pm_graph_walk(pm_graph_query *query, const pm_graph_asks *asks, const uint32_t **rows);
+/* Nodes whose codes the walk looked at, and those it walked from. */
+void pm_graph_walked(const pm_graph_query *query, uint64_t *seen, uint64_t *expanded);
+
+#endif
