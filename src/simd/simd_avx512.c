@@ -251,6 +251,7 @@ const pm_simd pm_simd_avx512 = {
     .name = "avx512",
     .quant = &pm_simd_quant_avx512,
     .convert = &pm_convert_avx512,
+    .walk = &pm_simd_walk_avx2,
     .l2_rows = pm_avx512_l2_rows,
     .dot_rows = pm_avx512_dot_rows,
     .first_not_finite = pm_avx512_first_not_finite,

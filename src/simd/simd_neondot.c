@@ -188,6 +188,7 @@ const pm_simd pm_simd_neondot = {
     .name = "neondot",
     .quant = &pm_simd_quant_scalar,
     .convert = &pm_convert_scalar,
+    .walk = &pm_simd_walk_scalar,
     .l2_rows = pm_neon_l2_rows,
     .dot_rows = pm_neon_dot_rows,
     .first_not_finite = pm_neon_first_not_finite,

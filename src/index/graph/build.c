@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From rows to a graph: what docs/format/graph.md says of sections 0 to 4. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include <stdatomic.h>
+
+#include "graph_build.h"
+
+enum { SAMPLE = 4096, READ_BYTES = 1 << 20, PIECE_ROWS = 512 };
+enum {
+    ONE_LINE = 112,        /* dimensions of a line of nibbles beside two floats */
+    PROJECTED_MOST = 112,  /* directions */
+    PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
+    WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
+    FANOUT = 8,
+};
+#define WORTH_PROJECTING 0.9  /* of the variance, kept by one line */
+#define REST_WEIGHT      0.3f /* of what a projection leaves out of a row: part of it is the query's, too */
+
+#ifdef POMAI_TEST_HOOKS
+uint32_t pm_graph_forced_variant;
+#endif
+
+static uint64_t sample_row(const pm_index_source *source, uint64_t i, uint64_t samples)
+{
+    const uint64_t from = source->rows * i / samples, to = source->rows * (i + 1) / samples;
+    return from + pm_mix64(source->seed ^ pm_mix64(i)) % (to - from);
+}
+
+static double norm2_of(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t d = 0; d < n; d++)
+        sum += (double)x[d] * (double)x[d];
+    return sum;
+}
+
+/* The mean of the sample, its greatest length, and whether it is of bytes. */
+static bool look_at_sample(pm_graph_builder *b, uint64_t samples, bool *raw)
+{
+    const pm_index_source *source = b->source;
+    const uint32_t dim = source->dim;
+    double *sum = b->sum, reach2 = 0, rests = 0;
+    memset(sum, 0, (dim + 1) * sizeof *sum);
+    *raw = source->metric == POMAI_METRIC_L2;
+    for (uint64_t i = 0; i < samples; i++) {
+        if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
+        const double norm2 = norm2_of(b->rows, dim);
+        const double inverse = source->metric == POMAI_METRIC_COSINE && norm2 > 0 ? 1 / sqrt(norm2) : 1;
+        reach2 = norm2 > reach2 ? norm2 : reach2;
+        *raw = *raw && b->simd->quant->integers(b->rows, dim, b->code);
+        for (uint32_t d = 0; d < dim; d++) {
+            const double part = (double)b->rows[d] * inverse;
+            sum[d] = sum[d] + part;
+        }
+    }
+    for (uint32_t d = 0; d < dim; d++)
+        b->centre[d] = (float)(sum[d] / (double)samples);
+    if (source->metric != POMAI_METRIC_IP) return true;
+    b->space.reach = (float)sqrt(reach2);
+    for (uint64_t i = 0; i < samples; i++) {
+        if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
+        const double rest = (double)b->space.reach * (double)b->space.reach - norm2_of(b->rows, dim);
+        rests += rest > 0 ? sqrt(rest) : 0;
+    }
+    b->centre[dim] = (float)(rests / (double)samples);
+    return true;
+}
+
+/* A step with which the largest element of the rotated sample is 127. */
+static bool choose_step(pm_graph_builder *b, uint64_t samples)
+{
+    const pm_index_source *source = b->source;
+    float most = 0;
+    b->space.step = 1;
+    for (uint64_t i = 0; i < samples; i++) {
+        if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
+        graph_to_units(&b->space, b->rows, b->units);
+        for (uint32_t d = 0; d < b->space.shape.padded; d++)
+            if (fabsf(b->units[d]) > most) most = fabsf(b->units[d]);
+    }
+    b->space.step = most >= FLT_MIN && most <= FLT_MAX ? most / 127 : 1;
+    if (b->space.step < FLT_MIN) b->space.step = FLT_MIN;
+    return true;
+}
+
+/* *raw becomes false, and the codes are worth nothing, if not all rows are bytes. */
+static bool code_rows(pm_graph_builder *b, bool *raw)
+{
+    const pm_index_source *source = b->source;
+    const uint32_t dim = source->dim, whole = b->space.shape.whole;
+    for (uint64_t row = 0; row < source->rows; row += b->batch) {
+        const uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
+        if (!graph_go_on(b) || !source->read(source->context, row, n, b->rows)) return false;
+        for (uint32_t i = 0; i < n; i++) {
+            uint8_t *code = b->codes + (row + i) * whole;
+            const float *x = b->rows + (size_t)i * dim;
+            if (*raw && !b->simd->quant->integers(x, dim, code)) {
+                *raw = false;
+                return true;
+            }
+            graph_to_code(&b->space, x, b->units, code);
+        }
+    }
+    return true;
+}
+
+/* ---- what codes a walk looks at ---- */
+
+static uint32_t nibble_lines(uint32_t dims)
+{
+    return (uint32_t)(dims / 2 + GRAPH_FLOATS + GRAPH_LINE - 1) / GRAPH_LINE << 8 | GRAPH_NIBBLES;
+}
+
+/* One line of nibbles holds 112 dimensions. More are projected if that keeps most of the variance. */
+static pomai_status choose_variant(pm_graph_builder *b)
+{
+    const uint32_t padded = b->space.shape.padded, most = padded < PROJECTED_MOST ? padded : PROJECTED_MOST;
+    double kept[PROJECTED_MOST];
+    b->variant = 32 | (padded >= WORTH_WARM ? GRAPH_WARMED : 0);
+    if (padded <= ONE_LINE || padded > PROJECTED_FROM) {
+        b->variant |= nibble_lines(padded);
+        return POMAI_OK;
+    }
+    b->directions = pm_malloc((size_t)padded * most * sizeof *b->directions);
+    if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, most, b->mean,
+                                                   b->directions, kept))
+        return POMAI_ENOMEM;
+    b->count = most;
+    if (kept[ONE_LINE - 1] >= WORTH_PROJECTING)
+        b->variant |= nibble_lines(ONE_LINE) | GRAPH_PROJECTED;
+    else
+        b->variant |= nibble_lines(padded);
+    return POMAI_OK;
+}
+
+/* Directions as signed bytes, turned within their space, which makes all dimensions of the hot codes alike. */
+static bool make_plane(pm_graph_builder *b, float *length, float *offset, float *sum, int8_t *plane)
+{
+    const graph_shape *shape = &b->space.shape;
+    const uint32_t hot = shape->hot, padded = shape->padded;
+    const float zero = graph_is_raw(&b->space) ? 0 : 128;
+    float *turned = pm_malloc((size_t)hot * padded * sizeof *turned), *column = pm_malloc(hot * sizeof *column);
+    uint32_t window = 16;
+    while (window * 2 <= hot)
+        window *= 2;
+    if (turned == NULL || column == NULL) {
+        pm_free(turned);
+        pm_free(column);
+        return false;
+    }
+    for (uint32_t d = 0; d < padded; d++) {
+        for (uint32_t h = 0; h < hot; h++)
+            column[h] = h < b->count ? b->directions[(size_t)h * padded + d] : 0;
+        b->simd->quant->rotate(column, hot, window, b->source->seed);
+        for (uint32_t h = 0; h < hot; h++)
+            turned[(size_t)h * padded + d] = column[h];
+    }
+    for (uint32_t h = 0; h < hot; h++) {
+        const float *row = turned + (size_t)h * padded;
+        float most = 0, at_mean = 0, all = 0;
+        for (uint32_t d = 0; d < padded; d++)
+            most = fabsf(row[d]) > most ? fabsf(row[d]) : most;
+        length[h] = most / 127;
+        for (uint32_t d = 0; d < padded; d++) {
+            const float value = most > 0 ? floorf(row[d] / most * 127 + 0.5f) : 0;
+            plane[(size_t)h * shape->whole + d] = (int8_t)(int32_t)value;
+            at_mean += value * (b->mean[d] + zero);
+            all += value;
+        }
+        offset[h] = at_mean;
+        sum[h] = all;
+    }
+    pm_free(turned);
+    pm_free(column);
+    return true;
+}
+
+static pomai_status make_model(pm_graph_builder *b)
+{
+    const pm_index_source *source = b->source;
+    graph_space *space = &b->space;
+    graph_shape shape;
+    if (!graph_shape_of(&shape, source->dim, source->metric, b->variant)) return POMAI_EINTERNAL;
+    space->shape = shape;
+    b->model = pm_malloc_aligned(GRAPH_LINE, shape.model_bytes);
+    if (b->model == NULL) return POMAI_ENOMEM;
+    memset(b->model, 0, shape.model_bytes);
+    space->rest = REST_WEIGHT;
+    graph_model *model = (graph_model *)(void *)b->model;
+    *model = (graph_model){.revision = GRAPH_REVISION,
+                           .dim = source->dim,
+                           .padded = shape.padded,
+                           .rows = source->rows,
+                           .seed = source->seed,
+                           .metric = (uint32_t)source->metric,
+                           .variant = b->variant,
+                           .step = space->step,
+                           .reach = space->reach,
+                           .rest = space->rest};
+    float *floats = (float *)(void *)(b->model + sizeof *model);
+    memcpy(floats, b->centre, shape.padded * sizeof *floats);
+    memcpy(floats + shape.padded, b->mean, shape.padded * sizeof *floats);
+    graph_space_place(space, b->model);
+    float *projection = floats + 2 * (size_t)shape.padded;
+    if (shape.projected && !make_plane(b, projection, projection + shape.hot, projection + 2 * (size_t)shape.hot,
+                                       (int8_t *)b->model + graph_plane_at(&shape)))
+        return POMAI_ENOMEM;
+    return POMAI_OK;
+}
+
+/* The mean of the codes where nothing computed it: rotated rows are centred. */
+static bool take_memory(pm_graph_builder *b)
+{
+    const graph_shape *shape = &b->space.shape;
+    const pm_index_source *source = b->source;
+    const size_t row = source->dim * sizeof(float);
+    uint64_t codes;
+    if (pm_mul_overflows(source->rows, shape->whole, &codes) || codes > SIZE_MAX / 2) return false;
+    b->batch = row >= READ_BYTES ? 1 : (uint32_t)(READ_BYTES / row);
+    b->rows = pm_malloc_aligned(GRAPH_LINE, b->batch * row);
+    b->units = pm_malloc_aligned(GRAPH_LINE, (shape->padded + 16) * sizeof *b->units);
+    b->code = pm_malloc_aligned(GRAPH_LINE, shape->whole);
+    b->sum = pm_malloc((shape->padded + 16) * sizeof *b->sum);
+    b->centre = pm_calloc(shape->padded + 16, sizeof *b->centre);
+    b->mean = pm_calloc(shape->padded + 16, sizeof *b->mean);
+    b->codes = pm_malloc_aligned(GRAPH_LINE, (size_t)codes);
+    return b->rows != NULL && b->units != NULL && b->code != NULL && b->sum != NULL && b->centre != NULL &&
+           b->mean != NULL && b->codes != NULL;
+}
+
+static pomai_status begin(pm_graph_builder *b)
+{
+    const uint64_t samples = pm_min_u64(b->source->rows, SAMPLE);
+    bool raw;
+    if (!take_memory(b)) return POMAI_ENOMEM;
+    b->space.centre = b->centre;
+    graph_space_window(&b->space);
+    if (!look_at_sample(b, samples, &raw)) return POMAI_EDEADLINE;
+    if (raw) {
+        b->space.step = 0;
+        memset(b->codes, 0, (size_t)b->source->rows * b->space.shape.whole);
+        if (!code_rows(b, &raw)) return POMAI_EDEADLINE;
+    }
+    if (!raw) {
+        bool not_raw = false;
+        if (!choose_step(b, samples) || !code_rows(b, &not_raw)) return POMAI_EDEADLINE;
+    }
+    const pomai_status status = choose_variant(b);
+#ifdef POMAI_TEST_HOOKS
+    if (pm_graph_forced_variant != 0) b->variant = pm_graph_forced_variant;
+#endif
+    return status == POMAI_OK ? make_model(b) : status;
+}
+
+pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_graph_work *work,
+                            pm_graph_builder **out, uint32_t *variant)
+{
+    pm_graph_builder *b = pm_calloc(1, sizeof *b);
+    uint64_t length[PM_GRAPH_SECTIONS];
+    *out = NULL;
+    if (b == NULL) return POMAI_ENOMEM;
+    b->source = source;
+    b->simd = simd;
+    b->work = work;
+    b->space = (graph_space){.simd = simd, .metric = source->metric, .seed = source->seed};
+    pomai_status status = POMAI_EINTERNAL;
+    const uint32_t any = 32 | nibble_lines((uint32_t)pm_align_up(source->dim + 1, 16));
+    if (graph_shape_of(&b->space.shape, source->dim, source->metric, any)) {
+        const unsigned fp = pm_simd_fp_enter();
+        status = begin(b);
+        pm_simd_fp_leave(fp);
+    }
+    if (status == POMAI_OK && !pm_graph_lengths(source->rows, source->dim, source->metric, b->variant, length))
+        status = POMAI_EINTERNAL;
+    if (status != POMAI_OK) {
+        pm_graph_end(b);
+        return status;
+    }
+    *out = b;
+    *variant = b->variant;
+    return POMAI_OK;
+}
+
+void pm_graph_end(pm_graph_builder *b)
+{
+    if (b == NULL) return;
+    pm_free(b->rows);
+    pm_free(b->units);
+    pm_free(b->code);
+    pm_free(b->sum);
+    pm_free(b->centre);
+    pm_free(b->mean);
+    pm_free(b->directions);
+    pm_free(b->codes);
+    pm_free(b->model);
+    pm_free(b);
+}
+
+/* ---- writing ---- */
+
+/* Codes of one piece of the rows. */
+typedef struct coding {
+    const pm_graph_builder *b;
+    uint64_t first, rows;
+    bool warm;
+    uint8_t *out;
+    _Atomic bool failed;
+} coding;
+
+static void code_piece(void *argument, uint32_t piece)
+{
+    coding *c = argument;
+    const graph_shape *shape = &c->b->space.shape;
+    const uint64_t from = (uint64_t)piece * PIECE_ROWS, end = pm_min_u64(c->rows, from + PIECE_ROWS);
+    void *scratch = c->warm ? NULL : pm_malloc_aligned(GRAPH_LINE, graph_scratch_bytes(shape));
+    const unsigned fp = pm_simd_fp_enter();
+    if (!c->warm && scratch == NULL) atomic_store(&c->failed, true);
+    for (uint64_t i = from; i < end && (c->warm || scratch != NULL); i++) {
+        const uint8_t *code = c->b->codes + (c->first + i) * shape->whole;
+        if (c->warm)
+            graph_warm_code(&c->b->space, code, c->out + i * shape->warm_bytes);
+        else
+            graph_hot_code(&c->b->space, code, scratch, c->out + i * shape->hot_bytes);
+    }
+    pm_simd_fp_leave(fp);
+    pm_free(scratch);
+}
+
+/* All hot, or warm, codes. */
+static pomai_status append_codes(pm_graph_builder *b, const pm_index_sink *sink, bool warm)
+{
+    const graph_shape *shape = &b->space.shape;
+    const size_t each = warm ? shape->warm_bytes : shape->hot_bytes;
+    const uint64_t step = pm_max_u64(PIECE_ROWS, ((uint64_t)8 << 20) / (each + 1) / PIECE_ROWS * PIECE_ROWS);
+    if (each == 0) return POMAI_OK;
+    coding c = {.b = b, .warm = warm, .out = pm_malloc_aligned(GRAPH_LINE, step * each)};
+    pomai_status status = c.out == NULL ? POMAI_ENOMEM : POMAI_OK;
+    for (; status == POMAI_OK && c.first < b->source->rows; c.first += step) {
+        c.rows = pm_min_u64(step, b->source->rows - c.first);
+        if (!graph_go_on(b)) status = POMAI_EDEADLINE;
+        if (status == POMAI_OK) graph_run(b->work, code_piece, &c, (uint32_t)((c.rows + PIECE_ROWS - 1) / PIECE_ROWS));
+        if (status == POMAI_OK && atomic_load(&c.failed)) status = POMAI_ENOMEM;
+        if (status == POMAI_OK && !sink->append(sink->context, warm ? GRAPH_WARM : GRAPH_HOT, c.out, c.rows * each))
+            status = POMAI_EDEADLINE;
+    }
+    pm_free(c.out);
+    return status;
+}
+
+static pomai_status append_entries(pm_graph_builder *b, const pm_index_sink *sink, const graph_codes *codes)
+{
+    const graph_shape *shape = &b->space.shape;
+    uint32_t entry[GRAPH_ENTRY];
+    uint8_t *hot = pm_malloc_aligned(GRAPH_LINE, GRAPH_ENTRY * shape->hot_bytes + graph_scratch_bytes(shape));
+    if (hot == NULL) return POMAI_ENOMEM;
+    graph_entries(codes, b->simd, b->source->seed, GRAPH_ENTRY, entry);
+    for (uint32_t i = 0; i < GRAPH_ENTRY; i++)
+        graph_hot_code(&b->space, b->codes + (size_t)entry[i] * shape->whole, hot + GRAPH_ENTRY * shape->hot_bytes,
+                       hot + i * shape->hot_bytes);
+    const bool good = sink->append(sink->context, GRAPH_ENTRIES, entry, sizeof entry) &&
+                      sink->append(sink->context, GRAPH_ENTRIES, hot, GRAPH_ENTRY * shape->hot_bytes);
+    pm_free(hot);
+    return good ? POMAI_OK : POMAI_EDEADLINE;
+}
+
+pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
+{
+    const graph_shape *shape = &b->space.shape;
+    const graph_codes codes = {.code = b->codes, .rows = b->source->rows, .stride = shape->whole};
+    const graph_link_options options = {.degree = shape->degree,
+                                        .slack_256 = shape->degree > 32 ? 269 : 256,
+                                        .fanout = FANOUT,
+                                        .seed = b->source->seed,
+                                        .simd = b->simd,
+                                        .work = b->work};
+    const size_t bytes = (size_t)b->source->rows * shape->degree * sizeof(uint32_t);
+    uint32_t *links = pm_malloc_aligned(GRAPH_LINE, bytes);
+    const unsigned fp = pm_simd_fp_enter();
+    pomai_status status = links == NULL ? POMAI_ENOMEM : graph_link(&codes, &options, links);
+    if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_MODEL, b->model, shape->model_bytes) ||
+                               !sink->append(sink->context, GRAPH_LINKS, links, bytes)))
+        status = POMAI_EDEADLINE;
+    pm_free(links);
+    if (status == POMAI_OK) status = append_codes(b, sink, false);
+    if (status == POMAI_OK) status = append_entries(b, sink, &codes);
+    if (status == POMAI_OK) status = append_codes(b, sink, true);
+    pm_simd_fp_leave(fp);
+    return status;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the steps of building share. */
+#ifndef PM_GRAPH_BUILD_H
+#define PM_GRAPH_BUILD_H
+
+#include "graph_int.h"
+#include "link.h"
+
+struct pm_graph_builder {
+    const pm_index_source *source;
+    const pm_simd *simd;
+    const pm_graph_work *work;
+    graph_space space;
+    uint32_t variant;
+    uint32_t batch;  /* rows read at once */
+    float *rows;     /* batch x dim */
+    float *units;    /* padded + 16 */
+    uint8_t *code;   /* whole */
+    double *sum;     /* padded + 16 */
+    float *centre, *mean; /* padded */
+    float *directions;    /* of the projection, if there may be one */
+    uint32_t count;       /* of them */
+    uint8_t *codes;  /* rows x whole */
+    uint8_t *model;  /* section 0 */
+};
+
+static inline bool graph_go_on(const pm_graph_builder *b)
+{
+    return b->work == NULL || b->work->go_on == NULL || b->work->go_on(b->work->context);
+}
+
+/* Runs work for pieces 0 .. pieces - 1, on other threads if the builder was given some. */
+static inline void graph_run(const pm_graph_work *work, void (*piece)(void *argument, uint32_t piece), void *argument,
+                             uint32_t pieces)
+{
+    if (work != NULL && work->run != NULL) {
+        work->run(work->context, piece, argument, pieces);
+        return;
+    }
+    for (uint32_t i = 0; i < pieces; i++)
+        piece(argument, i);
+}
+
+#endif

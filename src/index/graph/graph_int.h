@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layout of docs/format/graph.md, and what building, walking and calibrating share. */
+#ifndef PM_GRAPH_INT_H
+#define PM_GRAPH_INT_H
+
+#include <assert.h>
+
+#include "graph.h"
+#include "simd/codes.h"
+#include "simd/walk.h"
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF /* gcc takes -ffp-contract=off from the build */
+#endif
+
+#define GRAPH_MODEL    0
+#define GRAPH_LINKS    1
+#define GRAPH_HOT      2
+#define GRAPH_ENTRIES  3
+#define GRAPH_WARM     4
+#define GRAPH_TABLE    5
+#define GRAPH_REVISION 1u
+#define GRAPH_LINE     64u
+#define GRAPH_MAX_ROWS ((uint64_t)1 << 28)
+#define GRAPH_MAX_DIM  4096u
+#define GRAPH_ENTRY    64u /* entries */
+#define GRAPH_FLOATS   8u  /* bytes of the two floats at the end of a code */
+
+/* A variant: degree in bits 0 to 7, lines of a hot code in bits 8 to 15, then flags. */
+#define GRAPH_NIBBLES   (1u << 16) /* hot codes are nibbles, else bytes */
+#define GRAPH_PROJECTED (1u << 17) /* hot codes are of fewer dimensions */
+#define GRAPH_WARMED    (1u << 18) /* a second code, of all dimensions, in bytes */
+
+/* Section 0: this, then `padded` floats (centre), `padded` floats (mean), and where the hot codes are projected three
+ * times `hot` floats (see graph_space) and, from the next line on, hot x whole signed bytes. */
+typedef struct graph_model {
+    uint32_t revision, dim, padded, flags;
+    uint64_t rows, seed;
+    uint32_t metric, variant;
+    float step;  /* of the codes of rows: x = step * (code - 128) in the rotated space; 0: x is the code */
+    float reach; /* IP: the length that rows are brought to by one more dimension */
+    float rest;  /* the weight of what a projection leaves out */
+    uint8_t zero[12];
+} graph_model;
+static_assert(sizeof(graph_model) == 64 && offsetof(graph_model, metric) == 32, "section 0");
+
+#define GRAPH_TARGETS 10
+#define GRAPH_KS      3
+typedef struct graph_entry {
+    float target, slack, recall, least;
+    uint32_t pool, rerank;
+} graph_entry;
+typedef struct graph_row {
+    uint32_t k, queries;
+    float best; /* recall of the highest effort */
+    uint32_t zero;
+    graph_entry entry[GRAPH_TARGETS];
+} graph_row;
+typedef struct graph_table {
+    uint32_t revision;
+    uint8_t zero[60];
+    graph_row row[GRAPH_KS];
+    uint8_t end[16];
+} graph_table;
+static_assert(sizeof(graph_row) == 256 && sizeof(graph_table) == 848, "section 5");
+
+/* What follows from dim, metric and variant. */
+typedef struct graph_shape {
+    uint32_t dim, padded; /* padded: a multiple of 16; IP has one dimension more than dim */
+    uint32_t whole;       /* padded, rounded up to whole lines: bytes of a row's code */
+    uint32_t degree, hot; /* hot: dimensions of a hot code */
+    uint32_t hot_bytes, warm_bytes; /* of a code; warm_bytes 0: there are none */
+    bool nibbles, projected;
+    uint64_t model_bytes;
+} graph_shape;
+/* false: no such graph */
+bool graph_shape_of(graph_shape *shape, uint32_t dim, pomai_metric metric, uint32_t variant);
+
+/* What turns vectors into codes; made from section 0, or before it is written. */
+typedef struct graph_space {
+    graph_shape shape;
+    const pm_simd *simd;
+    pomai_metric metric;
+    uint64_t seed;
+    uint32_t window;     /* of the rotation */
+    float step, reach, rest;
+    const float *centre; /* padded */
+    const float *mean;   /* padded: of the codes, less 128 where they are rotated */
+    /* Of a projection: dimension h is length[h] * (sum of plane[h][d] * code[d] - offset[h]), where offset is that of
+     * the mean; sum[h] is the sum of plane[h]. */
+    const float *length, *offset, *sum;
+    const int8_t *plane; /* hot x whole */
+} graph_space;
+void graph_space_of(graph_space *space, const pm_graph *graph, const pm_simd *simd);
+void graph_space_place(graph_space *space, const uint8_t *model); /* where in section 0 the arrays are */
+void graph_space_window(graph_space *space);
+size_t graph_plane_at(const graph_shape *shape);
+static inline bool graph_is_raw(const graph_space *space)
+{
+    return space->step == 0; /* NOLINT: set, not computed */
+}
+
+/* x, of dim, in units of the codes: `out` has `padded` floats; 0 is code 0 of raw rows, 128 of others. */
+void graph_to_units(const graph_space *space, const float *x, float *out);
+void graph_query_to_units(const graph_space *space, const float *x, float *out);
+/* The same as bytes, of `whole`, zero from `padded` on. Raw rows are integers from 0 to 255. */
+void graph_to_code(const graph_space *space, const float *x, float *scratch, uint8_t *code);
+
+/* One hot, or warm, code from the code of a row. */
+void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch, uint8_t *hot);
+void graph_warm_code(const graph_space *space, const uint8_t *code, uint8_t *warm);
+
+/* A query against hot, or warm, codes: `bytes` has room for 2 x hot_bytes, or warm_bytes. */
+void graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
+                     pm_walk_codes *out);
+void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,
+                      pm_walk_codes *out);
+size_t graph_scratch_bytes(const graph_shape *shape); /* for any of these, a multiple of GRAPH_LINE */
+
+/*
+ * The `count` directions in which `rows` codes (of `whole` bytes) vary most, from their covariance, and their mean:
+ * directions has count x padded floats. kept[i]: the share of the variance within the first i + 1. false: no memory.
+ */
+bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd, uint32_t count,
+                      float *mean, float *directions, double *kept);
+
+#endif

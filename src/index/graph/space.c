@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From vectors to codes. Rows become bytes by one scale (or are bytes), and everything after that is computed from
+ * these bytes: links by integers alone, hot codes by operations on single floats, so both have the same bits anywhere.
+ *
+ * Hot codes are products with a scaled copy of the row, corrected so that a row's product with itself is right, as
+ * RaBitQ does (Gao and Long, RaBitQ, 2024), and exact norms beside them. IP becomes L2 by one more dimension, which
+ * brings all rows to the same length (Bachrach et al., Speeding up the Xbox recommender system, 2014).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "graph_int.h"
+
+#define ROUND 12582912.0f /* 1.5 * 2^23: what is added to it is rounded */
+
+bool graph_shape_of(graph_shape *shape, uint32_t dim, pomai_metric metric, uint32_t variant)
+{
+    const uint32_t degree = variant & 0xff, lines = variant >> 8 & 0xff;
+    const uint32_t known = 0xffff | GRAPH_NIBBLES | GRAPH_PROJECTED | GRAPH_WARMED;
+    if (metric != POMAI_METRIC_L2 && metric != POMAI_METRIC_IP && metric != POMAI_METRIC_COSINE) return false;
+    if (dim < 8 || dim > GRAPH_MAX_DIM || degree < 16 || degree > 128 || degree % 16 != 0 || lines == 0) return false;
+    if ((variant & ~known) != 0) return false;
+    *shape = (graph_shape){.dim = dim, .degree = degree};
+    shape->padded = (uint32_t)pm_align_up(dim + (metric == POMAI_METRIC_IP), 16);
+    shape->whole = (uint32_t)pm_align_up(shape->padded, GRAPH_LINE);
+    shape->nibbles = (variant & GRAPH_NIBBLES) != 0;
+    shape->projected = (variant & GRAPH_PROJECTED) != 0;
+    shape->hot_bytes = lines * GRAPH_LINE;
+    const uint32_t room = (shape->hot_bytes - GRAPH_FLOATS) * (shape->nibbles ? 2 : 1) / 16 * 16;
+    if (shape->projected != (room < shape->padded)) return false;
+    shape->hot = shape->projected ? room : shape->padded;
+    if ((variant & GRAPH_WARMED) != 0)
+        shape->warm_bytes = (uint32_t)pm_align_up(shape->padded + GRAPH_FLOATS, GRAPH_LINE);
+    shape->model_bytes = pm_align_up(sizeof(graph_model) + 2 * shape->padded * sizeof(float), GRAPH_LINE);
+    if (shape->projected) shape->model_bytes = graph_plane_at(shape) + shape->hot * (uint64_t)shape->whole;
+    return true;
+}
+
+bool pm_graph_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t variant,
+                      uint64_t length[PM_GRAPH_SECTIONS])
+{
+    graph_shape shape;
+    if (rows <= GRAPH_ENTRY || rows > GRAPH_MAX_ROWS || !graph_shape_of(&shape, dim, metric, variant)) return false;
+    length[GRAPH_MODEL] = shape.model_bytes;
+    length[GRAPH_LINKS] = rows * shape.degree * sizeof(uint32_t);
+    length[GRAPH_HOT] = rows * shape.hot_bytes;
+    length[GRAPH_ENTRIES] = GRAPH_ENTRY * (sizeof(uint32_t) + (uint64_t)shape.hot_bytes);
+    length[GRAPH_WARM] = rows * shape.warm_bytes;
+    length[GRAPH_TABLE] = sizeof(graph_table);
+    return true;
+}
+
+void graph_space_of(graph_space *space, const pm_graph *graph, const pm_simd *simd)
+{
+    graph_model model;
+    const uint8_t *at = graph->section[GRAPH_MODEL];
+    memcpy(&model, at, sizeof model);
+    *space = (graph_space){.simd = simd,
+                           .metric = graph->metric,
+                           .seed = model.seed,
+                           .step = model.step,
+                           .reach = model.reach,
+                           .rest = model.rest};
+    (void)graph_shape_of(&space->shape, graph->dim, graph->metric, graph->variant);
+    graph_space_place(space, at);
+    graph_space_window(space);
+}
+
+void graph_space_window(graph_space *space)
+{
+    space->window = 16;
+    while (space->window * 2 <= space->shape.padded)
+        space->window *= 2;
+}
+
+void graph_space_place(graph_space *space, const uint8_t *model)
+{
+    const graph_shape *shape = &space->shape;
+    const float *floats = (const float *)(const void *)(model + sizeof(graph_model));
+    space->centre = floats;
+    space->mean = floats + shape->padded;
+    if (shape->projected) {
+        space->length = space->mean + shape->padded;
+        space->offset = space->length + shape->hot;
+        space->sum = space->offset + shape->hot;
+        space->plane = (const int8_t *)model + graph_plane_at(shape);
+    }
+}
+
+size_t graph_plane_at(const graph_shape *shape)
+{
+    return pm_align_up(sizeof(graph_model) + (2 * (size_t)shape->padded + 3 * (size_t)shape->hot) * sizeof(float), GRAPH_LINE);
+}
+
+size_t graph_scratch_bytes(const graph_shape *shape)
+{
+    return pm_align_up((2 * shape->whole + 2 * (size_t)shape->hot) * sizeof(float) + 2 * (size_t)shape->whole, GRAPH_LINE);
+}
+
+/* ---- rows ---- */
+
+static double norm2_of(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t d = 0; d < n; d++)
+        sum += (double)x[d] * (double)x[d];
+    return sum;
+}
+
+void graph_to_units(const graph_space *space, const float *x, float *out)
+{
+    const graph_shape *shape = &space->shape;
+    const uint32_t dim = shape->dim;
+    memset(out + dim, 0, (shape->padded - dim) * sizeof *out);
+    if (graph_is_raw(space)) {
+        memcpy(out, x, dim * sizeof *out);
+        return;
+    }
+    const double norm2 = space->metric == POMAI_METRIC_L2 ? 1 : norm2_of(x, dim);
+    const double inverse = space->metric == POMAI_METRIC_COSINE && norm2 > 0 ? 1 / sqrt(norm2) : 1;
+    const double scale = 1 / (double)space->step;
+    space->simd->quant->centre(x, space->centre, dim, inverse, scale, out);
+    if (space->metric == POMAI_METRIC_IP) {
+        const double rest = (double)space->reach * (double)space->reach - norm2;
+        out[dim] = (float)(((rest > 0 ? sqrt(rest) : 0) - (double)space->centre[dim]) * scale);
+    }
+    space->simd->quant->rotate(out, shape->padded, space->window, space->seed);
+}
+
+void graph_query_to_units(const graph_space *space, const float *x, float *out)
+{
+    const graph_shape *shape = &space->shape;
+    if (space->metric != POMAI_METRIC_IP) {
+        graph_to_units(space, x, out);
+        return;
+    }
+    /* The nearest of a query of any length are the same: it gets that of the rows, and nothing in the last dimension. */
+    const double norm2 = norm2_of(x, shape->dim), scale = 1 / (double)space->step;
+    const double inverse = norm2 > 0 ? (double)space->reach / sqrt(norm2) : 1;
+    memset(out + shape->dim, 0, (shape->padded - shape->dim) * sizeof *out);
+    space->simd->quant->centre(x, space->centre, shape->dim, inverse, scale, out);
+    out[shape->dim] = (float)(-(double)space->centre[shape->dim] * scale);
+    space->simd->quant->rotate(out, shape->padded, space->window, space->seed);
+}
+
+static float clamp(float x, float most)
+{
+    return x > most ? most : x < -most ? -most : x == x ? x : 0; /* no number becomes 0 */
+}
+
+void graph_to_code(const graph_space *space, const float *x, float *scratch, uint8_t *code)
+{
+    const uint32_t padded = space->shape.padded;
+    memset(code + padded, 0, space->shape.whole - padded);
+    if (graph_is_raw(space)) {
+        memset(code + space->shape.dim, 0, padded - space->shape.dim);
+        (void)space->simd->quant->integers(x, space->shape.dim, code);
+        return;
+    }
+    graph_to_units(space, x, scratch);
+    for (uint32_t d = 0; d < padded; d++)
+        scratch[d] = clamp(scratch[d], 127.25f);
+    space->simd->quant->encode(scratch, padded, 1, code);
+}
+
+/* ---- hot codes ---- */
+
+static void put_floats(uint8_t *end, float add, float mul)
+{
+    memcpy(end - 8, &add, sizeof add);
+    memcpy(end - 4, &mul, sizeof mul);
+}
+
+typedef struct fit {
+    float scale, product, square; /* sums of x * c and c * c, c the whole numbers less their middle */
+} fit;
+
+/* How x is met by whole numbers 0 to most times scale, around the middle. */
+static fit fit_of(const float *x, uint32_t n, float scale, float middle, float most)
+{
+    fit f = {.scale = scale};
+    const float inverse = 1 / scale;
+    for (uint32_t d = 0; d < n; d++) {
+        const float at = (x[d] * inverse + middle + ROUND) - ROUND;
+        const float c = (at < 0 ? 0 : at > most ? most : at) - middle;
+        f.product += x[d] * c;
+        f.square += c * c;
+    }
+    return f;
+}
+
+/* x as nibbles or bytes with a scale of its own; `outside` is added to its squared length. */
+static void encode(const graph_space *space, const float *x, float outside, uint8_t *hot)
+{
+    static const float parts[] = {1.0f, 0.9f, 0.8f, 0.7f, 0.6f};
+    const graph_shape *shape = &space->shape;
+    const float most = shape->nibbles ? 15 : 255, middle = most / 2;
+    const uint32_t half = shape->hot_bytes - GRAPH_FLOATS;
+    float largest = 0, norm2 = 0;
+    for (uint32_t d = 0; d < shape->hot; d++) {
+        const float size = fabsf(x[d]);
+        largest = size > largest ? size : largest;
+        norm2 += x[d] * x[d];
+    }
+    memset(hot, 0, shape->hot_bytes);
+    if (!(largest > 0)) {
+        put_floats(hot + shape->hot_bytes, outside, 0);
+        return;
+    }
+    fit best = {0};
+    for (size_t i = 0; i < (shape->nibbles ? sizeof parts / sizeof parts[0] : 1); i++) {
+        const fit f = fit_of(x, shape->hot, largest * parts[i] / middle, middle, most);
+        /* the largest cosine */
+        if (i == 0 || f.product * f.product * best.square > best.product * best.product * f.square) best = f;
+    }
+    const float inverse = 1 / best.scale;
+    for (uint32_t d = 0; d < shape->hot; d++) {
+        const float at = (x[d] * inverse + middle + ROUND) - ROUND;
+        const uint32_t c = at < 0 ? 0 : at > most ? (uint32_t)most : (uint32_t)at;
+        if (d < half) /* the first dimensions in low nibbles, the others in high ones */
+            hot[d] = (uint8_t)c;
+        else
+            hot[d - half] |= (uint8_t)(c << 4);
+    }
+    put_floats(hot + shape->hot_bytes, norm2 + outside, best.product > 0 ? -2 * norm2 / best.product : 0);
+}
+
+/* The row in units, less the mean. */
+static float centred(const graph_space *space, const uint8_t *code, float *out)
+{
+    const float zero = graph_is_raw(space) ? 0 : 128;
+    float norm2 = 0;
+    for (uint32_t d = 0; d < space->shape.padded; d++) {
+        out[d] = (float)code[d] - zero - space->mean[d];
+        norm2 += out[d] * out[d];
+    }
+    return norm2;
+}
+
+void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch, uint8_t *hot)
+{
+    const graph_shape *shape = &space->shape;
+    float *x = scratch;
+    const float norm2 = centred(space, code, x);
+    if (!shape->projected) {
+        encode(space, x, 0, hot);
+        return;
+    }
+    float *u = x + shape->whole;
+    int32_t *sums = (int32_t *)(void *)(u + shape->hot);
+    float inside = 0;
+    space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
+    for (uint32_t h = 0; h < shape->hot; h++) {
+        u[h] = ((float)sums[h] - space->offset[h]) * space->length[h];
+        inside += u[h] * u[h];
+    }
+    encode(space, u, space->rest * (norm2 > inside ? norm2 - inside : 0), hot);
+}
+
+void graph_warm_code(const graph_space *space, const uint8_t *code, uint8_t *warm)
+{
+    int32_t norm2 = 0;
+    for (uint32_t d = 0; d < space->shape.padded; d++) {
+        const int32_t x = (int32_t)code[d] - 128;
+        norm2 += x * x;
+    }
+    memset(warm, 0, space->shape.warm_bytes);
+    memcpy(warm, code, space->shape.padded);
+    put_floats(warm + space->shape.warm_bytes, (float)norm2, -2);
+}
+
+/* ---- queries ---- */
+
+/* Signed bytes as the kernels want them: for each line those of the low nibbles, then those of the high ones. */
+static void hot_bytes_of(const graph_space *space, const float *x, int8_t *scratch, int8_t *bytes, pm_walk_codes *out)
+{
+    const graph_shape *shape = &space->shape;
+    const pm_simd_walk *kernels = space->simd->walk;
+    const uint32_t half = shape->hot_bytes - GRAPH_FLOATS;
+    int32_t sum;
+    memset(bytes, 0, shape->hot_bytes * (shape->nibbles ? 2u : 1u));
+    out->query = bytes;
+    out->stride = shape->hot_bytes;
+    out->nibbles = shape->nibbles;
+    if (!shape->nibbles) {
+        out->scale = kernels->to_bytes(x, shape->hot, PM_WALK_BYTES, bytes, &sum);
+        out->zero = (float)sum * 127.5f;
+        return;
+    }
+    out->scale = kernels->to_bytes(x, shape->hot, PM_WALK_NIBBLES, scratch, &sum);
+    out->zero = (float)sum * 7.5f;
+    for (uint32_t d = 0; d < shape->hot; d++) {
+        const uint32_t at = d < half ? d : d - half;
+        bytes[at / GRAPH_LINE * 2 * GRAPH_LINE + at % GRAPH_LINE + (d < half ? 0 : GRAPH_LINE)] = scratch[d];
+    }
+}
+
+/* Products with the plane, of the query as bytes of its own scale. */
+static float project(const graph_space *space, const float *x, float *u)
+{
+    const graph_shape *shape = &space->shape;
+    int32_t *sums = (int32_t *)(void *)(u + shape->hot);
+    uint8_t *code = (uint8_t *)(sums + shape->hot);
+    int32_t unused;
+    float inside = 0;
+    memset(code, 0, shape->whole);
+    const float worth = space->simd->walk->to_bytes(x, shape->padded, 127, (int8_t *)code, &unused);
+    for (uint32_t d = 0; d < shape->padded; d++)
+        code[d] ^= 0x80; /* 128 more */
+    space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
+    for (uint32_t h = 0; h < shape->hot; h++) {
+        u[h] = ((float)sums[h] - 128 * space->sum[h]) * (space->length[h] * worth);
+        inside += u[h] * u[h];
+    }
+    return inside;
+}
+
+void graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
+                     pm_walk_codes *out)
+{
+    const graph_shape *shape = &space->shape;
+    float *x = scratch;
+    int8_t *small = (int8_t *)scratch + graph_scratch_bytes(shape) - shape->whole;
+    const float norm2 = space->simd->walk->centre(units, space->mean, shape->padded, x);
+    *out = (pm_walk_codes){.codes = codes, .base = norm2};
+    if (shape->projected) {
+        float *u = x + shape->whole;
+        const float inside = project(space, x, u);
+        out->base = inside + space->rest * (norm2 > inside ? norm2 - inside : 0);
+        x = u;
+    }
+    hot_bytes_of(space, x, small, bytes, out);
+}
+
+void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,
+                      pm_walk_codes *out)
+{
+    const graph_shape *shape = &space->shape;
+    const pm_simd_walk *kernels = space->simd->walk;
+    float *x = scratch, *middle = x + shape->padded;
+    int32_t sum;
+    for (uint32_t d = 0; d < shape->padded; d++)
+        middle[d] = graph_is_raw(space) ? 128 : 0;
+    *out = (pm_walk_codes){.codes = codes, .query = bytes, .stride = shape->warm_bytes};
+    out->base = kernels->centre(units, middle, shape->padded, x);
+    memset(bytes, 0, shape->warm_bytes);
+    out->scale = kernels->to_bytes(x, shape->padded, PM_WALK_BYTES, bytes, &sum);
+    out->zero = 128.0f * (float)sum;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of efforts, and whether a graph can be used. */
+#include <math.h>
+#include <string.h>
+
+#include "graph_int.h"
+
+static const uint32_t ks[GRAPH_KS] = {1, 10, 100};
+
+static bool in_range(float x, float least, float most)
+{
+    return x >= least && x <= most; /* false for NaN */
+}
+
+static bool table_is_sound(const graph_table *table)
+{
+    if (table->revision != GRAPH_REVISION) return false;
+    for (size_t i = 0; i < GRAPH_KS; i++) {
+        const graph_row *row = &table->row[i];
+        if (row->k != ks[i] || !in_range(row->best, 0, 1)) return false;
+        for (size_t j = 0; j < GRAPH_TARGETS; j++) {
+            const graph_entry *e = &row->entry[j];
+            if (!in_range(e->target, 0, 1) || !in_range(e->recall, 0, 1) || !in_range(e->least, 0, 1)) return false;
+            if (!(e->slack >= 0) || e->pool > PM_GRAPH_MOST_POOL || e->rerank > e->pool) return false;
+            if (j > 0 && e->target <= row->entry[j - 1].target) return false;
+        }
+    }
+    return true;
+}
+
+/* Links and entries are compared with the number of rows where they are followed; floats may be anything. */
+bool pm_graph_is_sound(const pm_graph *graph)
+{
+    uint64_t length[PM_GRAPH_SECTIONS];
+    graph_shape shape;
+    graph_model model;
+    graph_table table;
+    if (!pm_graph_lengths(graph->rows, graph->dim, graph->metric, graph->variant, length) ||
+        !graph_shape_of(&shape, graph->dim, graph->metric, graph->variant))
+        return false;
+    for (size_t i = 0; i < PM_GRAPH_SECTIONS; i++)
+        if (length[i] > 0 && (graph->section[i] == NULL || (uintptr_t)graph->section[i] % GRAPH_LINE != 0))
+            return false;
+    memcpy(&model, graph->section[GRAPH_MODEL], sizeof model);
+    memcpy(&table, graph->section[GRAPH_TABLE], sizeof table);
+    return model.revision == GRAPH_REVISION && model.dim == graph->dim && model.padded == shape.padded &&
+           model.rows == graph->rows && model.metric == (uint32_t)graph->metric && model.variant == graph->variant &&
+           model.flags == 0 && in_range(model.step, 0, INFINITY) && table_is_sound(&table);
+}
+
+/* The measured k that stands for this one: recall falls with k. NULL: it is more than any. */
+static const graph_row *row_of(const pm_graph *graph, uint32_t k)
+{
+    const graph_table *table = (const graph_table *)(const void *)graph->section[GRAPH_TABLE];
+    for (size_t i = 0; i < GRAPH_KS; i++)
+        if (k <= ks[i]) return &table->row[i];
+    return NULL;
+}
+
+float pm_graph_best_recall(const pm_graph *graph, uint32_t k)
+{
+    const graph_row *row = row_of(graph, k);
+    return row == NULL ? 0 : row->best;
+}
+
+bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_effort *effort)
+{
+    const graph_row *row = row_of(graph, k);
+    for (size_t j = 0; row != NULL && j < GRAPH_TARGETS; j++) {
+        const graph_entry *e = &row->entry[j];
+        if (e->target < recall || e->pool == 0) continue;
+        *effort = (pm_graph_effort){.pool = e->pool, .slack = e->slack, .rerank = e->rerank, .expected = e->recall};
+        return true;
+    }
+    return false;
+}
+
+bool pm_graph_of_pool(const pm_graph *graph, uint32_t k, uint32_t ef, pm_graph_effort *effort)
+{
+    const uint32_t pool = ef > k ? ef : k;
+    if (k == 0 || pool > PM_GRAPH_MOST_POOL) return false;
+    *effort = (pm_graph_effort){.pool = pool, .slack = INFINITY, .rerank = pool};
+    effort->expected = pm_graph_best_recall(graph, k);
+    return true;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A walk keeps a sorted pool of the nearest nodes found, walks from the nearest that it has not walked from yet, and
+ * ends when all in the pool were, or when the next is too far from the k-th (a distance-adaptive stop: Al-Jazzazi et
+ * al., Distance adaptive beam search for provably accurate graph-based nearest neighbor search, 2025). That bound also
+ * keeps nodes out of the pool.
+ *
+ * Which nodes were seen is kept in a table that forgets: a node that is met again after its slot was taken is scored
+ * once more and found in the pool, or is too far for it. So memory does not grow with the rows.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "graph_int.h"
+
+enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32 };
+#define WARM_MARGIN 1.02f /* on squared distances: many times what a warm code is wrong by */
+
+struct pm_graph_query {
+    const pm_simd_walk *kernels;
+    graph_shape shape;
+    const uint32_t *links, *entries;
+    const uint8_t *entry_codes;
+    uint64_t rows;
+    uint32_t k, rerank;
+    float reach; /* squared: (1 + slack)^2 */
+    pm_walk_codes hot, warm;
+    pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
+    uint32_t *seen;
+    uint32_t seen_mask;
+    uint64_t scored, expanded;
+    uint32_t *ids, *kept; /* room for GRAPH_MOST_AT_ONCE each */
+    float *score;         /* of ids */
+    uint32_t *result;
+};
+
+enum { MOST_AT_ONCE = 128 }; /* links of a node, or entries */
+static_assert(GRAPH_ENTRY <= MOST_AT_ONCE, "entries are scored at once");
+
+static uint32_t seen_slots(uint32_t pool)
+{
+    uint32_t slots = LEAST_SEEN;
+    while (slots < MOST_SEEN && slots < pool * SEEN_A_NODE)
+        slots *= 2;
+    return slots;
+}
+
+/* Where in a query's memory its arrays are. */
+typedef struct layout {
+    size_t bytes, pool, found, seen, ids, kept, score, result, scratch, units, size;
+} layout;
+
+static size_t take(size_t *at, size_t bytes)
+{
+    const size_t from = *at;
+    *at += pm_align_up(bytes, GRAPH_LINE);
+    return from;
+}
+
+static layout layout_of(const graph_shape *shape, const pm_graph_effort *effort)
+{
+    layout l;
+    size_t at = 0;
+    (void)take(&at, sizeof(pm_graph_query));
+    l.bytes = take(&at, 2 * (size_t)shape->hot_bytes + shape->warm_bytes);
+    l.pool = take(&at, (effort->pool + 16) * sizeof(uint64_t));
+    l.found = take(&at, (effort->pool + 16) * sizeof(uint64_t));
+    l.seen = take(&at, seen_slots(effort->pool) * sizeof(uint32_t));
+    l.ids = take(&at, MOST_AT_ONCE * sizeof(uint32_t));
+    l.kept = take(&at, MOST_AT_ONCE * sizeof(uint32_t));
+    l.score = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(float));
+    l.result = take(&at, effort->pool * sizeof(uint32_t));
+    l.scratch = take(&at, graph_scratch_bytes(shape));
+    l.units = take(&at, shape->padded * sizeof(float));
+    l.size = at;
+    return l;
+}
+
+size_t pm_graph_query_size(const pm_graph *graph, const pm_graph_effort *effort)
+{
+    graph_shape shape;
+    if (effort->pool == 0 || effort->pool > PM_GRAPH_MOST_POOL ||
+        !graph_shape_of(&shape, graph->dim, graph->metric, graph->variant))
+        return 0;
+    return layout_of(&shape, effort).size;
+}
+
+static void empty_pool(pm_walk_pool *pool, uint64_t *keys, uint32_t most)
+{
+    *pool = (pm_walk_pool){.key = keys, .most = most};
+    memset(keys, 0xff, (most + 16) * sizeof *keys);
+}
+
+pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
+                                    uint32_t k, const pm_graph_effort *effort)
+{
+    const unsigned fp = pm_simd_fp_enter();
+    pm_graph_query *q = memory;
+    uint8_t *base = memory;
+    graph_space space;
+    graph_space_of(&space, graph, simd);
+    const layout l = layout_of(&space.shape, effort);
+    float *units = (float *)(void *)(base + l.units);
+    int8_t *bytes = (int8_t *)base + l.bytes;
+    *q = (pm_graph_query){.kernels = simd->walk,
+                          .shape = space.shape,
+                          .links = (const uint32_t *)(const void *)graph->section[GRAPH_LINKS],
+                          .entries = (const uint32_t *)(const void *)graph->section[GRAPH_ENTRIES],
+                          .entry_codes = graph->section[GRAPH_ENTRIES] + GRAPH_ENTRY * sizeof(uint32_t),
+                          .rows = graph->rows,
+                          .k = k,
+                          .rerank = effort->rerank,
+                          .reach = (1 + effort->slack) * (1 + effort->slack),
+                          .seen = (uint32_t *)(void *)(base + l.seen),
+                          .seen_mask = seen_slots(effort->pool) - 1,
+                          .ids = (uint32_t *)(void *)(base + l.ids),
+                          .kept = (uint32_t *)(void *)(base + l.kept),
+                          .score = (float *)(void *)(base + l.score),
+                          .result = (uint32_t *)(void *)(base + l.result)};
+    graph_query_to_units(&space, vector, units);
+    graph_hot_query(&space, units, base + l.scratch, graph->section[GRAPH_HOT], bytes, &q->hot);
+    if (space.shape.warm_bytes > 0)
+        graph_warm_query(&space, units, graph->section[GRAPH_WARM], bytes + 2 * (size_t)space.shape.hot_bytes,
+                         (float *)(void *)(base + l.scratch), &q->warm);
+    empty_pool(&q->pool, (uint64_t *)(void *)(base + l.pool), effort->pool);
+    empty_pool(&q->found, (uint64_t *)(void *)(base + l.found), effort->pool);
+    memset(q->seen, 0xff, ((size_t)q->seen_mask + 1) * sizeof *q->seen);
+    pm_simd_fp_leave(fp);
+    return q;
+}
+
+/* ---- the walk ---- */
+
+/* Nodes beyond are neither walked from nor kept. */
+static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
+{
+    if (nearest->size < q->k) return INFINITY;
+    return pm_walk_score(nearest->key[q->k - 1]) * q->reach;
+}
+
+/* Puts scored nodes into the pool, and into `found` if only some rows count. */
+static void admit(pm_graph_query *q, const pm_graph_asks *asks, size_t n, float limit)
+{
+    q->kernels->insert(&q->pool, q->ids, q->score, n, limit);
+    if (asks->counts == NULL) return;
+    size_t kept = 0;
+    const float least = q->found.size < q->found.most ? INFINITY : pm_walk_score(q->found.key[q->found.size - 1]);
+    for (size_t i = 0; i < n; i++) {
+        if (!(q->score[i] <= least) || !(q->score[i] < limit) || !asks->counts(asks->context, q->ids[i])) continue;
+        q->kept[kept] = q->ids[i];
+        q->score[kept++] = q->score[i];
+    }
+    q->kernels->insert(&q->found, q->kept, q->score, kept, limit);
+}
+
+static void enter(pm_graph_query *q, const pm_graph_asks *asks)
+{
+    pm_walk_codes codes = q->hot;
+    size_t n = 0;
+    codes.codes = q->entry_codes;
+    for (uint32_t i = 0; i < GRAPH_ENTRY; i++)
+        q->ids[i] = i;
+    q->kernels->score(&codes, q->ids, GRAPH_ENTRY, q->score);
+    for (uint32_t i = 0; i < GRAPH_ENTRY; i++) {
+        const uint32_t id = q->entries[i];
+        if (id >= q->rows) continue;
+        q->seen[id & q->seen_mask] = id;
+        q->score[n] = q->score[i];
+        q->ids[n++] = id;
+    }
+    q->scored += n;
+    admit(q, asks, n, INFINITY);
+}
+
+/* The nodes that `node` leads to and that were not seen, as far as is remembered. */
+static size_t neighbours(pm_graph_query *q, uint32_t node)
+{
+    const uint32_t *link = q->links + (size_t)node * q->shape.degree;
+    size_t n = 0;
+    for (uint32_t i = 0; i < q->shape.degree && link[i] < q->rows; i++) {
+        const uint32_t id = link[i];
+        uint32_t *slot = &q->seen[id & q->seen_mask];
+        q->ids[n] = id;
+        n += *slot != id;
+        *slot = id;
+    }
+    return n;
+}
+
+static void ask_for_links(const pm_graph_query *q, uint32_t node)
+{
+    const char *line = (const char *)(q->links + (size_t)node * q->shape.degree);
+    for (size_t i = 0; i < q->shape.degree * sizeof(uint32_t); i += GRAPH_LINE)
+        __builtin_prefetch(line + i);
+}
+
+static void walk(pm_graph_query *q, const pm_graph_asks *asks)
+{
+    pm_walk_pool *pool = &q->pool;
+    const pm_walk_pool *nearest = asks->counts == NULL ? pool : &q->found;
+    for (;;) {
+        while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
+            pool->next++;
+        if (pool->next == pool->size) return;
+        const float limit = limit_of(q, nearest);
+        const uint64_t key = pool->key[pool->next];
+        if (pm_walk_score(key) > limit) return;
+        pool->key[pool->next++] |= 1;
+        if (pool->next < pool->size) ask_for_links(q, pm_walk_node(pool->key[pool->next]));
+        if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return;
+        const size_t n = neighbours(q, pm_walk_node(key));
+        if (n == 0) continue;
+        q->kernels->score(&q->hot, q->ids, n, q->score);
+        q->scored += n;
+        admit(q, asks, n, limit);
+    }
+}
+
+/* The nearest of `from` by their warm codes, and how many of them may be among the k nearest. */
+static size_t rescore(pm_graph_query *q, const pm_walk_pool *from, size_t n)
+{
+    pm_walk_pool warm;
+    uint64_t *keys = from == &q->pool ? q->found.key : q->pool.key;
+    uint32_t most = q->pool.most;
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) /* `from` is not needed any more, and may be what is emptied */
+        q->result[i] = pm_walk_node(from->key[i]);
+    empty_pool(&warm, keys, most);
+    for (size_t at = 0; at < n; at += MOST_AT_ONCE) {
+        const size_t some = n - at < MOST_AT_ONCE ? n - at : MOST_AT_ONCE;
+        q->kernels->score(&q->warm, q->result + at, some, q->score);
+        q->kernels->insert(&warm, q->result + at, q->score, some, INFINITY);
+    }
+    const float limit = warm.size < q->k ? INFINITY : pm_walk_score(warm.key[q->k - 1]) * WARM_MARGIN;
+    for (; kept < warm.size && pm_walk_score(warm.key[kept]) <= limit; kept++)
+        q->result[kept] = pm_walk_node(warm.key[kept]);
+    return kept;
+}
+
+size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
+{
+    const unsigned fp = pm_simd_fp_enter();
+    enter(q, asks);
+    walk(q, asks);
+    const pm_walk_pool *from = asks->counts == NULL ? &q->pool : &q->found;
+    size_t n = from->size < q->rerank ? from->size : q->rerank;
+    if (q->shape.warm_bytes > 0)
+        n = rescore(q, from, n);
+    else
+        for (size_t i = 0; i < n; i++)
+            q->result[i] = pm_walk_node(from->key[i]);
+    *rows = q->result;
+    pm_simd_fp_leave(fp);
+    return n;
+}
+
+void pm_graph_walked(const pm_graph_query *query, uint64_t *seen, uint64_t *expanded)
+{
+    *seen = query->scored;
+    *expanded = query->expanded;
+}

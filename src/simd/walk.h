@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernels of a walk through a graph (index/graph), one table of functions an instruction set: scores of scattered
+ * codes, and the sorted pool of the nodes found so far. Every level gives the same bits: integers, and float operations
+ * on single elements, never fused.
+ *
+ * No function here allocates, locks or calls the system; all may be called from any thread.
+ */
+#ifndef PM_WALK_H
+#define PM_WALK_H
+
+#include "simd/simd.h"
+
+#define PM_WALK_LINE 64
+#define PM_WALK_ROOM 16 /* floats behind the last that score may write */
+
+/*
+ * Codes of `stride` bytes, a multiple of PM_WALK_LINE, aligned to that: unsigned bytes or nibbles, and at the end two
+ * floats, `add` and `mul`. A query is signed bytes, 0 where the floats are; for nibbles twice the stride, each line's
+ * low nibbles first, then its high ones. Sums of a query's bytes times those of a code stay below 2^31; of bytes a
+ * query's are at most PM_WALK_BYTES, lest the sum of two products overflow 16 bits.
+ */
+typedef struct pm_walk_codes {
+    const uint8_t *codes;
+    const int8_t *query;
+    size_t stride;
+    bool nibbles;
+    float scale, zero, base;
+} pm_walk_codes;
+#define PM_WALK_BYTES   63
+#define PM_WALK_NIBBLES 127
+
+/* Nodes by score, nearest first: the bits of the score, then the number of the node, then whether it was walked from.
+ */
+typedef struct pm_walk_pool {
+    uint64_t *key; /* room for most + 16; those from size on are UINT64_MAX, but for the first of them */
+    uint32_t size, most;
+    uint32_t next; /* all before this one were walked from */
+} pm_walk_pool;
+
+static inline uint32_t pm_walk_node(uint64_t key)
+{
+    return (uint32_t)key >> 1;
+}
+
+static inline float pm_walk_score(uint64_t key)
+{
+    union {
+        uint32_t bits;
+        float score;
+    } u = {.bits = (uint32_t)(key >> 32)};
+    return u.score;
+}
+
+typedef struct pm_simd_walk {
+    const char *name; /* "scalar", "avx2", "avx512vnni" */
+
+    /* out[i] = max(0, (add + base) + (mul * scale) * (dot - zero)) of codes ids[i]; out has n + PM_WALK_ROOM elements
+     */
+    void (*score)(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out);
+
+    /* Puts those whose score is below `limit` where they belong, unless they are there; the farthest fall out. */
+    void (*insert)(pm_walk_pool *pool, const uint32_t *ids, const float *score, size_t n, float limit);
+
+    /* out[i] = x[i] - less[i]; returns the sum of their squares. n a multiple of 16. */
+    float (*centre)(const float *x, const float *less, size_t n, float *out);
+
+    /*
+     * x as signed bytes from -most to most: bytes[i] is x[i] by what one is worth, which is returned, rounded; *sum is
+     * theirs. Worth nothing: all x are 0. What is no number becomes some byte. n a multiple of 16.
+     */
+    float (*to_bytes)(const float *x, size_t n, float most, int8_t *bytes, int32_t *sum);
+
+    /* out[i] = sum of a[d] * rows[i * stride + d], exact; stride a multiple of 64, the sums below 2^31 */
+    void (*products)(const uint8_t *a, const int8_t *rows, size_t stride, size_t n, int32_t *out);
+} pm_simd_walk;
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AVX-512 with VNNI: four scattered codes at a time; the pool is searched and shifted eight keys at a time. */
+#include "walk_int.h"
+
+#if defined(__x86_64__)
+
+#if !defined(__AVX512VNNI__)
+#error "walk_avx512vnni.c needs -mavx512vnni"
+#endif
+
+#include <immintrin.h>
+
+INLINE __m512i load(const void *at)
+{
+    return _mm512_loadu_si512(at);
+}
+
+/* Sums of the elements of four. */
+INLINE __m128i reduce4(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+INLINE void finish4(const pm_walk_codes *c, const uint8_t *const *row, __m128i dots, float *out)
+{
+    /* add and mul of each of four rows */
+    const size_t at = c->stride - 8;
+    const __m128 x = _mm_castpd_ps(_mm_loadh_pd(_mm_load_sd((const double *)(const void *)(row[0] + at)),
+                                                (const double *)(const void *)(row[1] + at)));
+    const __m128 y = _mm_castpd_ps(_mm_loadh_pd(_mm_load_sd((const double *)(const void *)(row[2] + at)),
+                                                (const double *)(const void *)(row[3] + at)));
+    const __m128 add = _mm_shuffle_ps(x, y, 0x88), mul = _mm_shuffle_ps(x, y, 0xdd);
+    const __m128 factor = _mm_mul_ps(mul, _mm_set1_ps(c->scale));
+    const __m128 part = _mm_sub_ps(_mm_cvtepi32_ps(dots), _mm_set1_ps(c->zero));
+    const __m128 score = _mm_add_ps(_mm_add_ps(add, _mm_set1_ps(c->base)), _mm_mul_ps(factor, part));
+    _mm_storeu_ps(out, _mm_max_ps(score, _mm_setzero_ps()));
+}
+
+INLINE __m512i dot_line(__m512i sum, const uint8_t *row, const int8_t *query, bool nibbles)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    const __m512i both = load(row);
+    if (!nibbles) return _mm512_dpbusd_epi32(sum, both, load(query));
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(both, low), load(query));
+    return _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), load(query + PM_WALK_LINE));
+}
+
+/* With constant shape: `lines` 0 says any number. */
+INLINE void score_lines(const pm_walk_codes *c, const uint32_t *ids, size_t n, float *out, size_t lines, bool nibbles)
+{
+    const size_t stride = lines > 0 ? lines * PM_WALK_LINE : c->stride, step = nibbles ? 2 : 1;
+    for (size_t i = 0; i < n; i += 4) {
+        const uint8_t *row[4];
+        __m512i sum[4];
+        UNROLL
+        for (size_t j = 0; j < 4; j++) {
+            row[j] = c->codes + ids[i + j < n ? i + j : n - 1] * stride;
+            sum[j] = _mm512_setzero_si512();
+        }
+        for (size_t d = 0; d < stride; d += PM_WALK_LINE)
+            UNROLL
+        for (size_t j = 0; j < 4; j++)
+            sum[j] = dot_line(sum[j], row[j] + d, c->query + d * step, nibbles);
+        finish4(c, row, reduce4(sum[0], sum[1], sum[2], sum[3]), out + i);
+    }
+}
+
+static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out)
+{
+    if (codes->nibbles && codes->stride == PM_WALK_LINE)
+        score_lines(codes, ids, n, out, 1, true);
+    else if (codes->nibbles)
+        score_lines(codes, ids, n, out, 0, true);
+    else if (codes->stride == 2 * (size_t)PM_WALK_LINE)
+        score_lines(codes, ids, n, out, 2, false);
+    else
+        score_lines(codes, ids, n, out, 0, false);
+}
+
+INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
+{
+    uint64_t *keys = pool->key;
+    const uint32_t size = pool->size;
+    if (size == pool->most && key > keys[size - 1]) return;
+    const __m512i wanted = _mm512_set1_epi64((long long)key);
+    uint32_t at = 0;
+    for (uint32_t block = 0; block < size; block += 8) {
+        const __mmask8 less = _mm512_cmplt_epu64_mask(load(keys + block), wanted);
+        at += (uint32_t)__builtin_popcount(less);
+        if (less != 0xff) break;
+    }
+    if (at < size && (keys[at] ^ key) <= 1) return; /* it is there */
+    if (size < pool->most) pool->size = size + 1;
+    if (at < size) {
+        uint32_t block = (size - 1) / 8 * 8;
+        for (; block > at; block -= 8)
+            _mm512_storeu_si512(keys + block + 1, load(keys + block));
+        _mm512_mask_storeu_epi64(keys + block + 1, (__mmask8)(0xff << (at - block)), load(keys + block));
+    }
+    keys[at] = key;
+    if (at < pool->next) pool->next = at;
+}
+
+static void insert(pm_walk_pool *pool, const uint32_t *ids, const float *scores, size_t n, float limit)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 some = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        const __m512 score = _mm512_maskz_loadu_ps(some, scores + i);
+        __mmask16 near = _mm512_mask_cmp_ps_mask(some, score, _mm512_set1_ps(limit), _CMP_LT_OQ);
+        if (pool->size == pool->most) { /* those that fall out are most of them: no branch for each */
+            const __m512 last = _mm512_set1_ps(pm_walk_score(pool->key[pool->most - 1]));
+            near = _mm512_mask_cmp_ps_mask(near, score, last, _CMP_LE_OQ);
+        }
+        for (uint32_t left = near; left != 0; left &= left - 1) {
+            const size_t one = i + (size_t)__builtin_ctz(left);
+            insert_one(pool, walk_key(scores[one], ids[one]));
+        }
+    }
+}
+
+static void products(const uint8_t *a, const int8_t *rows, size_t stride, size_t n, int32_t *out)
+{
+    int32_t four[4];
+    for (size_t i = 0; i < n; i += 4) {
+        __m512i sum[4];
+        const size_t left = n - i < 4 ? n - i : 4;
+        UNROLL
+        for (size_t j = 0; j < 4; j++)
+            sum[j] = _mm512_setzero_si512();
+        for (size_t d = 0; d < stride; d += 64)
+            UNROLL
+        for (size_t j = 0; j < 4; j++)
+            sum[j] = _mm512_dpbusd_epi32(sum[j], load(a + d), load(rows + (i + (j < left ? j : 0)) * stride + d));
+        _mm_storeu_si128((__m128i *)(void *)four, reduce4(sum[0], sum[1], sum[2], sum[3]));
+        memcpy(out + i, four, left * sizeof *out);
+    }
+}
+
+const pm_simd_walk pm_simd_walk_avx512vnni = {
+    .name = "avx512vnni",
+    .score = score,
+    .insert = insert,
+    .products = products,
+    WALK_COMMON,
+};
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tables of walk.h share. */
+#ifndef PM_WALK_INT_H
+#define PM_WALK_INT_H
+
+#include <string.h>
+
+#include "simd_int.h"
+#include "walk.h"
+
+#if defined(__FAST_MATH__)
+#error "the kernels of walks must not be compiled with -ffast-math: what is found would depend on the compiler"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF /* gcc takes -ffp-contract=off from the build */
+#endif
+
+/* walk_scalar.c; also what avx2 does with pools. */
+void pm_walk_insert(pm_walk_pool *pool, const uint32_t *ids, const float *score, size_t n, float limit);
+
+INLINE float walk_finish(const pm_walk_codes *c, const uint8_t *row, int32_t dot)
+{
+    float add, mul;
+    memcpy(&add, row + c->stride - 8, sizeof add);
+    memcpy(&mul, row + c->stride - 4, sizeof mul);
+    const float factor = mul * c->scale, part = (float)dot - c->zero;
+    const float product = factor * part, score = (add + c->base) + product;
+    return score > 0 ? score : 0;
+}
+
+INLINE uint64_t walk_key(float score, uint32_t id)
+{
+    union {
+        float score;
+        uint32_t bits;
+    } u = {.score = score};
+    return (uint64_t)u.bits << 32 | (uint64_t)id << 1;
+}
+
+/*
+ * What follows is compiled for each level by its own file, as vectors of its own width: operations on single elements,
+ * and sums in a fixed order, which have the same result in any width.
+ */
+#define WALK_EACH   static __attribute__((unused))
+#define WALK_COMMON .centre = walk_centre, .to_bytes = walk_to_bytes
+#define WALK_LANES  16
+
+typedef int32_t walk_bits __attribute__((vector_size(4 * WALK_LANES), aligned(4), may_alias));
+
+#define WALK_ROUND 12582912.0f /* 1.5 * 2^23: what is added to it is rounded, halves to even */
+
+WALK_EACH float walk_centre(const float *x, const float *less, size_t n, float *out)
+{
+    float squares[WALK_LANES] = {0};
+    for (size_t d = 0; d < n; d += WALK_LANES)
+        for (size_t i = 0; i < WALK_LANES; i++) {
+            const float o = x[d + i] - less[d + i], square = o * o;
+            out[d + i] = o;
+            squares[i] = squares[i] + square;
+        }
+    for (size_t half = WALK_LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            squares[i] = squares[i] + squares[i + half];
+    return squares[0];
+}
+
+WALK_EACH float walk_to_bytes(const float *x, size_t n, float most, int8_t *bytes, int32_t *sum)
+{
+    const walk_bits sign = (walk_bits){0} + INT32_MAX;
+    walk_bits largest = {0}; /* what is not negative is in the order of its bits */
+    union {
+        int32_t bits;
+        float x;
+    } u = {0};
+    int32_t all = 0;
+    for (size_t d = 0; d < n; d += WALK_LANES) {
+        const walk_bits size = *(const walk_bits *)(const void *)(x + d) & sign, more = size > largest;
+        largest = (size & more) | (largest & ~more);
+    }
+    for (size_t i = 0; i < WALK_LANES; i++)
+        u.bits = largest[i] > u.bits ? largest[i] : u.bits;
+    const float greatest = u.x;
+    const float inverse = greatest > 0 ? most / greatest : 0;
+    for (size_t d = 0; d < n; d++) {
+        float v = x[d] * inverse;
+        v = v > -most ? v : -most; /* no number, too */
+        v = v < most ? v : most;
+        const int32_t whole = (int32_t)((v + WALK_ROUND) - WALK_ROUND);
+        bytes[d] = (int8_t)whole;
+        all += whole;
+    }
+    *sum = all;
+    return greatest / most;
+}
+
+#endif

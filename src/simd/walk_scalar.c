@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "walk_int.h"
+
+static int32_t dot_bytes(const uint8_t *code, const int8_t *query, size_t n)
+{
+    int32_t dot = 0;
+    for (size_t d = 0; d < n; d++)
+        dot += code[d] * query[d];
+    return dot;
+}
+
+static int32_t dot_nibbles(const uint8_t *code, const int8_t *query, size_t n)
+{
+    int32_t dot = 0;
+    for (size_t line = 0; line < n; line += PM_WALK_LINE, query += 2 * PM_WALK_LINE)
+        for (size_t d = 0; d < PM_WALK_LINE; d++)
+            dot += (code[line + d] & 15) * query[d] + (code[line + d] >> 4) * query[PM_WALK_LINE + d];
+    return dot;
+}
+
+static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = codes->codes + ids[i] * codes->stride;
+        const int32_t dot = codes->nibbles ? dot_nibbles(row, codes->query, codes->stride)
+                                           : dot_bytes(row, codes->query, codes->stride);
+        out[i] = walk_finish(codes, row, dot);
+    }
+}
+
+void pm_walk_insert(pm_walk_pool *pool, const uint32_t *ids, const float *score, size_t n, float limit)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t key = walk_key(score[i], ids[i]);
+        uint32_t at = 0, end = pool->size;
+        if (!(score[i] < limit) || (end == pool->most && key > pool->key[end - 1])) continue;
+        while (at < end) {
+            const uint32_t middle = (at + end) / 2;
+            if (pool->key[middle] < key)
+                at = middle + 1;
+            else
+                end = middle;
+        }
+        if (at < pool->size && (pool->key[at] ^ key) <= 1) continue; /* it is there */
+        if (pool->size < pool->most) pool->size++;
+        memmove(pool->key + at + 1, pool->key + at, (pool->size - 1 - at) * sizeof *pool->key);
+        pool->key[at] = key;
+        if (at < pool->next) pool->next = at;
+    }
+}
+
+static void products(const uint8_t *a, const int8_t *rows, size_t stride, size_t n, int32_t *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = dot_bytes(a, rows + i * stride, stride);
+}
+
+const pm_simd_walk pm_simd_walk_scalar = {
+    .name = "scalar",
+    .score = score,
+    .insert = pm_walk_insert,
+    .products = products,
+    WALK_COMMON,
+};
