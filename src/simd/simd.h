@@ -48,6 +48,7 @@ static inline size_t pm_simd_panel_bytes(size_t dim)
 struct pm_simd_quant; /* codes.h */
 struct pm_convert;    /* convert.h */
 struct pm_simd_walk;  /* walk.h */
+struct pm_simd_graph; /* graph.h */
 
 /*
  * The kernels of one instruction set. Vectors have dim >= 1 elements and any alignment; nothing past their
@@ -58,6 +59,7 @@ typedef struct pm_simd {
     const struct pm_simd_quant *quant;
     const struct pm_convert *convert;
     const struct pm_simd_walk *walk;
+    const struct pm_simd_graph *graph;
 
     const char *name; /* "scalar"; "avx2", "avxvnni", "avx512", "avx512vnni"; "neon", "neondot" */
 

@@ -46,6 +46,14 @@ extern const struct pm_simd_walk pm_simd_walk_scalar;
 extern const struct pm_simd_quant pm_simd_quant_avx2, pm_simd_quant_avx512, pm_simd_quant_avx512vnni;
 extern const struct pm_convert pm_convert_avx2, pm_convert_avx512;
 extern const struct pm_simd_walk pm_simd_walk_avx2, pm_simd_walk_avx512vnni;
+/* What the levels name: codes_<level>.c, convert.c, convert_<level>.c, graph_<level>.c. */
+extern const struct pm_simd_quant pm_simd_quant_scalar;
+extern const struct pm_convert pm_convert_scalar;
+extern const struct pm_simd_graph pm_simd_graph_scalar;
+#if defined(__x86_64__)
+extern const struct pm_simd_quant pm_simd_quant_avx2, pm_simd_quant_avx512, pm_simd_quant_avx512vnni;
+extern const struct pm_convert pm_convert_avx2, pm_convert_avx512;
+extern const struct pm_simd_graph pm_simd_graph_avx2, pm_simd_graph_avx512, pm_simd_graph_avx512vnni;
 #endif
 
 extern const pm_simd pm_simd_scalar;

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages one after another, and how pieces of them are run and stopped. */
+#include "link_int.h"
+
+#include <assert.h>
+
+#define TWO_LEVELS ((uint64_t)3 << 19) /* rows, above which leaders of one level have too many each */
+
+void graph_stop(graph_linker *linker, pomai_status status)
+{
+    int none = POMAI_OK;
+    atomic_compare_exchange_strong(&linker->status, &none, (int)status);
+}
+
+bool graph_go_on(graph_linker *linker)
+{
+    const pm_graph_work *work = linker->options->work;
+    if (atomic_load_explicit(&linker->status, memory_order_relaxed) != POMAI_OK) return false;
+    if (work->go_on == NULL || atomic_flag_test_and_set_explicit(&linker->asking, memory_order_acquire)) return true;
+    const bool on = work->go_on(work->context);
+    atomic_flag_clear_explicit(&linker->asking, memory_order_release);
+    if (!on) graph_stop(linker, POMAI_EDEADLINE);
+    return on;
+}
+
+void *graph_take(graph_linker *linker, uint64_t count, uint64_t size)
+{
+    uint64_t bytes;
+    void *memory = NULL;
+    if (!pm_mul_overflows(count, size, &bytes) && bytes <= SIZE_MAX - 64)
+        memory = pm_malloc_aligned(64, (size_t)pm_align_up(bytes + (bytes == 0), 64));
+    if (memory == NULL) graph_stop(linker, POMAI_ENOMEM);
+    return memory;
+}
+
+bool graph_run(graph_linker *linker, void (*piece)(void *linker, uint32_t i), uint64_t pieces, const void *stage)
+{
+    const pm_graph_work *work = linker->options->work;
+    assert(pieces <= UINT32_MAX);
+    linker->stage = stage;
+    if (work->run != NULL)
+        work->run(work->context, piece, linker, (uint32_t)pieces);
+    else
+        for (uint32_t i = 0; i < pieces; i++)
+            piece(linker, i);
+    return atomic_load(&linker->status) == POMAI_OK;
+}
+
+void graph_sort_keys(uint64_t *key, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const uint64_t k = key[i];
+        size_t at = i;
+        for (; at > 0 && key[at - 1] > k; at--)
+            key[at] = key[at - 1];
+        key[at] = k;
+    }
+}
+
+pomai_status graph_link(const graph_codes *codes, const graph_link_options *options, uint32_t *links)
+{
+    assert(options->degree >= 1 && options->degree <= GRAPH_MOST_DEGREE && options->slack_256 >= 256);
+    assert(options->fanout >= 1 && options->fanout <= GRAPH_MOST_FANOUT);
+    assert(codes->rows <= (uint64_t)1 << 28 && codes->stride % 64 == 0 && codes->stride <= PM_GRAPH_STRIDE);
+    graph_linker linker = {.codes = *codes, .options = options, .kernels = options->simd->graph, .links = links};
+    linker.fan = codes->rows > TWO_LEVELS && options->fanout % 2 == 0 ? 2 : 1;
+    linker.slots = codes->rows > GRAPH_LEAF ? options->fanout : 1;
+    linker.keep = linker.slots > 4 ? 10 : (GRAPH_CANDIDATES + linker.slots - 1) / linker.slots;
+    atomic_init(&linker.status, POMAI_OK);
+    atomic_flag_clear(&linker.asking);
+    if (codes->rows == 0) return POMAI_OK;
+    linker.keys = graph_take(&linker, codes->rows, (uint64_t)linker.slots * linker.keep * sizeof *linker.keys);
+    const bool linked = linker.keys != NULL && graph_group(&linker) && graph_prune(&linker);
+    pm_free(linker.keys);
+    if (linked) (void)graph_repair(&linker);
+    return (pomai_status)atomic_load(&linker.status);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what each row met to its links: the best of it, pruned, then links back. */
+#include "link_int.h"
+
+#include <string.h>
+
+#define BLOCK       512 /* rows of a piece */
+#define LEAST_RANGE ((uint64_t)1 << 17)
+#define RANGES      8
+#define MOST        96 /* keys of a row that are looked at */
+#define ROOM        (MOST + 1)
+#define SOURCE      32 /* links back that are sorted at once */
+#define PICK        4
+
+/* What pruning one row needs; of a piece. */
+typedef struct pruner {
+    uint8_t *panels;    /* of MOST rows */
+    uint32_t *distance; /* PICK x MOST, of whole panels */
+} pruner;
+
+typedef struct stage {
+    atomic_uint *count; /* of each row: rows that link to it */
+    uint64_t first, rows;
+    uint64_t *from; /* of each of these, into back; and the end */
+    uint64_t *back; /* keys */
+} stage;
+
+static bool take_pruner(graph_linker *l, pruner *p)
+{
+    p->panels = graph_take(l, MOST / PM_GRAPH_PANEL, pm_graph_panel_bytes(l->kernels, l->codes.stride));
+    p->distance = graph_take(l, PICK * MOST, sizeof *p->distance);
+    return p->panels != NULL && p->distance != NULL;
+}
+
+static void drop_pruner(pruner *p)
+{
+    pm_free(p->panels), pm_free(p->distance);
+}
+
+/* Two sorted lists into one without repeats; at most `most`. The lists end by GRAPH_NO_KEY, which out gets, too. */
+static size_t merge(const uint64_t *a, const uint64_t *b, uint64_t *out, size_t most)
+{
+    size_t n = 0;
+    while (n < most) {
+        const uint64_t x = *a, y = *b, least = x < y ? x : y;
+        if (least == GRAPH_NO_KEY) break;
+        out[n++] = least;
+        a += x == least;
+        b += y == least;
+    }
+    out[n] = GRAPH_NO_KEY;
+    return n;
+}
+
+/*
+ * Which of n sorted keys, of rows around one, are worth a link: a row is not if one that is worth it is by a factor
+ * nearer to it than the one in the middle is. Keeps those, at most `degree`, in order; their number.
+ */
+static size_t choose(const graph_linker *l, const pruner *p, uint64_t *key, size_t n)
+{
+    const uint64_t slack2 = (uint64_t)l->options->slack_256 * l->options->slack_256;
+    const size_t panel = pm_graph_panel_bytes(l->kernels, l->codes.stride), degree = l->options->degree;
+    const uint8_t *code[MOST];
+    int32_t limit[MOST];
+    uint8_t gone[MOST] = {0};
+    size_t kept = 0;
+    if (n == 0) return 0;
+    for (size_t i = 0; i < n; i++) {
+        code[i] = graph_code(&l->codes, (uint32_t)key[i]);
+        /* slack2 * x <= 65536 * distance, solved for x; distances are below 2^31 */
+        limit[i] = (int32_t)((key[i] >> 32 << 16) / slack2);
+    }
+    l->kernels->pack(code, n, l->codes.stride, p->panels);
+    for (size_t i = 0; i < n && kept < degree;) {
+        const uint8_t *at[PICK];
+        size_t pick[PICK], picked = 0;
+        for (; i < n && picked < PICK; i++)
+            if (!gone[i]) at[picked] = code[i], pick[picked++] = i;
+        if (picked == 0) break;
+        const size_t first = pick[0] / PM_GRAPH_PANEL * PM_GRAPH_PANEL;
+        l->kernels->distances(at, picked, l->codes.stride, p->panels + first / PM_GRAPH_PANEL * panel, n - first,
+                              p->distance, MOST);
+        for (size_t c = 0; c < picked && kept < degree; c++) {
+            if (gone[pick[c]]) continue;
+            const int32_t *from = (const int32_t *)(const void *)(p->distance + c * MOST);
+            key[kept++] = key[pick[c]];
+            for (size_t j = pick[c] + 1; j < n; j++)
+                gone[j] |= (uint8_t)(from[j - first] <= limit[j]);
+        }
+    }
+    return kept;
+}
+
+/* ---- out ---- */
+
+/* The best of what a row met, without repeats; `list` has ROOM. */
+static size_t gather(const graph_linker *l, const uint64_t *keys, uint64_t *list)
+{
+    uint64_t run[2][8][GRAPH_CANDIDATES + 1];
+    size_t runs = l->slots;
+    for (size_t s = 0; s < runs; s++) {
+        memcpy(run[0][s], keys + s * l->keep, l->keep * sizeof **run[0]);
+        run[0][s][l->keep] = GRAPH_NO_KEY;
+    }
+    unsigned side = 0;
+    for (; runs > 1; runs = (runs + 1) / 2, side ^= 1)
+        for (size_t s = 0; s < runs; s += 2)
+            if (s + 1 < runs)
+                (void)merge(run[side][s], run[side][s + 1], run[side ^ 1][s / 2], GRAPH_CANDIDATES);
+            else
+                memcpy(run[side ^ 1][s / 2], run[side][s], sizeof run[0][s]);
+    const uint64_t end = GRAPH_NO_KEY;
+    return merge(run[side][0], &end, list, GRAPH_CANDIDATES);
+}
+
+/* Keys that pruning leaves of a row, at most. */
+static size_t chosen(const graph_linker *l)
+{
+    const size_t room = (size_t)l->slots * l->keep;
+    return room < GRAPH_CANDIDATES ? room : GRAPH_CANDIDATES;
+}
+
+static void write_links(const graph_linker *l, uint64_t row, const uint64_t *key, size_t n)
+{
+    uint32_t *links = l->links + row * l->options->degree;
+    for (size_t i = 0; i < l->options->degree; i++)
+        links[i] = i < n ? (uint32_t)key[i] : GRAPH_NONE;
+}
+
+static void out_piece(void *linker, uint32_t piece)
+{
+    graph_linker *l = linker;
+    const stage *st = l->stage;
+    const uint64_t first = (uint64_t)piece * BLOCK, end = pm_min_u64(first + BLOCK, l->codes.rows);
+    pruner p;
+    const bool good = take_pruner(l, &p) && graph_go_on(l);
+    for (uint64_t row = first; good && row < end; row++) {
+        uint64_t list[ROOM], *keys = graph_keys_of(l, row);
+        const size_t n = choose(l, &p, list, gather(l, keys, list));
+        memcpy(keys, list, n * sizeof *keys);
+        if (n < chosen(l)) keys[n] = GRAPH_NO_KEY;
+        for (size_t i = 0; i < n; i++)
+            atomic_fetch_add_explicit(&st->count[(uint32_t)list[i]], 1, memory_order_relaxed);
+    }
+    drop_pruner(&p);
+}
+
+/* ---- and back ---- */
+
+/* Links to the rows of the stage, each to where it ends; in any order. count: how many are still to come. */
+static void back_piece(void *linker, uint32_t piece)
+{
+    graph_linker *l = linker;
+    const stage *st = l->stage;
+    const uint64_t first = (uint64_t)piece * BLOCK, end = pm_min_u64(first + BLOCK, l->codes.rows);
+    if (!graph_go_on(l)) return;
+    for (uint64_t row = first; row < end; row++) {
+        const uint64_t *keys = graph_keys_of(l, row);
+        for (size_t i = 0; i < chosen(l) && keys[i] != GRAPH_NO_KEY; i++) {
+            const uint64_t to = (uint64_t)(uint32_t)keys[i] - st->first;
+            if (to >= st->rows) continue;
+            const unsigned left = atomic_fetch_sub_explicit(&st->count[(uint32_t)keys[i]], 1, memory_order_relaxed);
+            st->back[st->from[to + 1] - left] = (keys[i] & ~(uint64_t)UINT32_MAX) | row;
+        }
+    }
+}
+
+/* The best of a row's links and those to it; `list` has ROOM. */
+static size_t join(const graph_linker *l, uint64_t row, const uint64_t *back, size_t backs, uint64_t *list)
+{
+    const uint64_t end = GRAPH_NO_KEY;
+    uint64_t own[GRAPH_CANDIDATES + 1], some[SOURCE + 1], other[ROOM];
+    memcpy(own, graph_keys_of(l, row), chosen(l) * sizeof *own);
+    own[chosen(l)] = GRAPH_NO_KEY;
+    size_t n = merge(own, &end, list, MOST);
+    for (size_t i = 0; i < backs; i += SOURCE) {
+        const size_t here = backs - i < SOURCE ? backs - i : SOURCE;
+        memcpy(some, back + i, here * sizeof *some);
+        some[here] = GRAPH_NO_KEY;
+        graph_sort_keys(some, here);
+        memcpy(other, list, (n + 1) * sizeof *list);
+        n = merge(other, some, list, MOST);
+    }
+    return n;
+}
+
+static void join_piece(void *linker, uint32_t piece)
+{
+    graph_linker *l = linker;
+    const stage *st = l->stage;
+    const uint64_t first = (uint64_t)piece * BLOCK, end = pm_min_u64(first + BLOCK, st->rows);
+    pruner p;
+    const bool good = take_pruner(l, &p) && graph_go_on(l);
+    for (uint64_t i = first; good && i < end; i++) {
+        uint64_t list[ROOM];
+        size_t n = join(l, st->first + i, st->back + st->from[i], (size_t)(st->from[i + 1] - st->from[i]), list);
+        if (n > l->options->degree) n = choose(l, &p, list, n);
+        write_links(l, st->first + i, list, n);
+    }
+    drop_pruner(&p);
+}
+
+/* A range of rows at a time, as the keys of all links back would take as much room as all else. */
+static bool go_back(graph_linker *l, stage *st)
+{
+    const uint64_t blocks = (l->codes.rows + BLOCK - 1) / BLOCK;
+    st->rows = pm_min_u64(l->codes.rows - st->first, pm_max_u64(LEAST_RANGE, l->codes.rows / RANGES + 1));
+    st->from = graph_take(l, st->rows + 1, sizeof *st->from);
+    if (st->from == NULL) return false;
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < st->rows; i++) {
+        st->from[i] = sum;
+        sum += atomic_load_explicit(&st->count[st->first + i], memory_order_relaxed);
+    }
+    st->from[st->rows] = sum;
+    st->back = graph_take(l, sum, sizeof *st->back);
+    return st->back != NULL && graph_run(l, back_piece, blocks, st) &&
+           graph_run(l, join_piece, (st->rows + BLOCK - 1) / BLOCK, st);
+}
+
+bool graph_prune(graph_linker *linker)
+{
+    stage st = {0};
+    st.count = graph_take(linker, linker->codes.rows, sizeof *st.count);
+    if (st.count == NULL) return false;
+    for (uint64_t i = 0; i < linker->codes.rows; i++)
+        atomic_init(&st.count[i], 0);
+    bool good = graph_run(linker, out_piece, (linker->codes.rows + BLOCK - 1) / BLOCK, &st);
+    for (; good && st.first < linker->codes.rows; st.first += st.rows) {
+        good = go_back(linker, &st);
+        pm_free(st.from), pm_free(st.back);
+        st.from = st.back = NULL;
+    }
+    pm_free(st.count);
+    return good;
+}
