@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Links of a graph: every level of the kernels and any number of threads give the same, links are in range and in
+ * order, every row is reached, and a plain walk finds what is near.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/graph/link.h"
+#include "index/graph/link_int.h"
+#include "simd/graph.h"
+#include "support/cases.h"
+
+#define MOST_THREADS 5
+
+static const pm_simd *levels[8];
+static size_t nlevels;
+
+static void check(int ok, const char *what, const char *level, size_t stride, uint64_t rows)
+{
+    cases++;
+    if (ok) return;
+    if (failures++ < 10)
+        printf("  %s: %s, stride %zu, %llu rows, seed %llu\n", what, level, stride, (unsigned long long)rows,
+               (unsigned long long)seed);
+}
+
+static void *allocate(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
+    assert_non_null(memory);
+    memset(memory, 0xa5, (bytes + 64) / 64 * 64);
+    return memory;
+}
+
+/* ---- rows ---- */
+
+enum kind { CLUSTERED, EQUAL, FEW, DUPLICATES, NOISE, EXTREMES, FAR, OUTLIERS, KINDS };
+
+static uint8_t near_byte(int centre, int by)
+{
+    const int at = centre + (int)below((size_t)(2 * by + 1)) - by;
+    return (uint8_t)(at < 0 ? 0 : at > 255 ? 255 : at);
+}
+
+static uint8_t element(enum kind kind, const uint8_t *centre, size_t d, uint64_t row)
+{
+    switch (kind) {
+    case CLUSTERED:
+        return near_byte(centre[d], 40);
+    case EQUAL:
+        return 77;
+    case FEW: /* sixteen different rows */
+        return d < 4 ? (uint8_t)(below(2) * 200) : 0;
+    case EXTREMES:
+        return (uint8_t)(below(2) * 255);
+    case FAR: /* clusters that no leaf of the near ones joins */
+        return near_byte(centre[d] / 128 * 255, 1);
+    case OUTLIERS:
+        return row % 500 == 0 ? (uint8_t)below(256) : near_byte(20, 2);
+    default:
+        return (uint8_t)below(256);
+    }
+}
+
+static uint8_t *fill(enum kind kind, uint64_t rows, size_t dim, size_t stride)
+{
+    uint8_t *code = allocate(rows * stride), *centres = allocate(16 * dim);
+    for (size_t i = 0; i < 16 * dim; i++)
+        centres[i] = (uint8_t)below(256);
+    memset(code, 0, rows * stride);
+    for (uint64_t i = 0; i < rows; i++) {
+        const uint8_t *centre = centres + below(16) * dim;
+        if (kind == DUPLICATES && i > 8 && below(3) > 0) {
+            memcpy(code + i * stride, code + below(below(2) == 0 ? 8 : i) * stride, stride);
+            continue;
+        }
+        for (size_t d = 0; d < dim; d++)
+            code[i * stride + d] = element(kind, centre, d, i);
+    }
+    free(centres);
+    return code;
+}
+
+/* ---- threads ---- */
+
+typedef struct crew {
+    uint32_t threads;
+    void (*work)(void *argument, uint32_t piece);
+    void *argument;
+    uint32_t pieces;
+    atomic_uint next;
+    atomic_uint asking;
+    atomic_ullong asked;
+    uint64_t stop_at; /* the question that is answered no, from 1; 0: none */
+} crew;
+
+static void *crew_thread(void *context)
+{
+    crew *c = context;
+    for (uint32_t i; (i = atomic_fetch_add(&c->next, 1)) < c->pieces;)
+        c->work(c->argument, c->pieces - 1 - i); /* not in order */
+    return NULL;
+}
+
+static void crew_run(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces)
+{
+    crew *c = context;
+    pthread_t thread[MOST_THREADS];
+    c->work = work, c->argument = argument, c->pieces = pieces;
+    atomic_store(&c->next, 0);
+    for (uint32_t t = 1; t < c->threads; t++)
+        assert_int_equal(pthread_create(&thread[t], NULL, crew_thread, c), 0);
+    crew_thread(c);
+    for (uint32_t t = 1; t < c->threads; t++)
+        pthread_join(thread[t], NULL);
+}
+
+static bool crew_go_on(void *context)
+{
+    crew *c = context;
+    assert_int_equal(atomic_fetch_add(&c->asking, 1), 0);
+    const bool on = atomic_fetch_add(&c->asked, 1) + 1 != c->stop_at;
+    atomic_fetch_sub(&c->asking, 1);
+    return on;
+}
+
+/* threads 0: without a runner. */
+static pomai_status link_rows(const graph_codes *codes, graph_link_options options, uint32_t threads, uint32_t *links,
+                              uint64_t stop_at, uint64_t *asked)
+{
+    crew c = {.threads = threads, .stop_at = stop_at};
+    const pm_graph_work work = {&c, threads > 0 ? crew_run : NULL, crew_go_on};
+    options.work = &work;
+    const pomai_status status = graph_link(codes, &options, links);
+    if (asked != NULL) *asked = atomic_load(&c.asked);
+    return status;
+}
+
+/* ---- what links must be ---- */
+
+static uint64_t distance(const graph_codes *codes, uint64_t a, uint64_t b)
+{
+    const uint8_t *x = codes->code + a * codes->stride, *y = codes->code + b * codes->stride;
+    uint64_t sum = 0;
+    for (size_t d = 0; d < codes->stride; d++)
+        sum += (uint64_t)((x[d] - y[d]) * (x[d] - y[d]));
+    return sum;
+}
+
+static bool in_order(const graph_codes *codes, uint32_t degree, const uint32_t *links)
+{
+    for (uint64_t row = 0; row < codes->rows; row++) {
+        const uint32_t *own = links + row * degree;
+        uint64_t before = 0;
+        bool ended = false;
+        for (uint32_t i = 0; i < degree; i++) {
+            ended = ended || own[i] == GRAPH_NONE;
+            if (ended && own[i] == GRAPH_NONE) continue;
+            if (ended || own[i] >= codes->rows || own[i] == row) return false;
+            const uint64_t key = distance(codes, row, own[i]) << 32 | own[i];
+            if (i > 0 && key <= before) return false; /* so no row is there twice */
+            before = key;
+        }
+    }
+    return true;
+}
+
+static uint64_t count_reached(const graph_codes *codes, uint32_t degree, const uint32_t *links, uint32_t entry)
+{
+    uint32_t *queue = allocate(codes->rows * sizeof *queue);
+    uint8_t *seen = allocate(codes->rows);
+    uint64_t head = 0, tail = 0;
+    memset(seen, 0, codes->rows);
+    queue[tail++] = entry;
+    seen[entry] = 1;
+    while (head < tail) {
+        const uint32_t *own = links + queue[head++] * (uint64_t)degree;
+        for (uint32_t i = 0; i < degree && own[i] < codes->rows; i++)
+            if (!seen[own[i]]) seen[own[i]] = 1, queue[tail++] = own[i];
+    }
+    free(queue), free(seen);
+    return tail;
+}
+
+static void check_links(const graph_codes *codes, uint32_t degree, const uint32_t *links)
+{
+    uint32_t entry = GRAPH_NONE;
+    assert_int_equal(graph_entries(codes, levels[nlevels - 1], 1, 1, &entry), POMAI_OK);
+    check(in_order(codes, degree, links), "links", "", codes->stride, codes->rows);
+    check(count_reached(codes, degree, links, entry) == codes->rows, "reached", "", codes->stride, codes->rows);
+}
+
+/* ---- kernels ---- */
+
+static void distances_are_right_at_every_level(void **unused)
+{
+    (void)unused;
+    static const size_t strides[] = {64, 128, 192, 256, 320, 832, 4096, PM_GRAPH_STRIDE};
+    begin();
+    for (size_t i = 0; i < 160; i++) {
+        const size_t stride = strides[i % 8], n = 1 + below(PM_GRAPH_TILE), packed = 1 + below(100);
+        const size_t apart = (pm_graph_panels(packed) + below(2)) * PM_GRAPH_PANEL;
+        uint8_t *code = fill(i % 3 == 0 ? EXTREMES : NOISE, n + packed, stride, stride);
+        uint32_t *out = allocate(PM_GRAPH_TILE * apart * sizeof *out);
+        const uint8_t *row[PM_GRAPH_TILE + 100];
+        if (left_out()) {
+            free(code), free(out);
+            continue;
+        }
+        if (i % 6 == 0) memset(code, 0, n * stride), memset(code + n * stride, 255, packed * stride);
+        const graph_codes codes = {code, n + packed, stride};
+        for (size_t r = 0; r < n + packed; r++)
+            row[r] = code + r * stride;
+        for (size_t l = 0; l < nlevels; l++) {
+            const pm_simd_graph *k = levels[l]->graph;
+            uint8_t *panels = allocate(pm_graph_panels(packed) * pm_graph_panel_bytes(k, stride));
+            k->pack(row + n, packed, stride, panels);
+            k->distances(row, n, stride, panels, packed, out, apart);
+            bool right = true;
+            for (size_t a = 0; a < n; a++)
+                for (size_t b = 0; b < packed; b++)
+                    right = right && out[a * apart + b] == distance(&codes, a, n + b);
+            check(right, "distances", levels[l]->name, stride, n * 1000 + packed);
+            free(panels);
+        }
+        free(code), free(out);
+    }
+    end("distances_are_right_at_every_level");
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void the_nearest_are_chosen_at_every_level(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 4000; i++) {
+        const size_t n = 1 + below(i % 4 == 0 ? 4100 : i % 4 == 1 ? 40 : 1024), most = 1 + below(i % 5 == 0 ? 64 : 16);
+        static const size_t ranges[] = {1, 3, 40, 1000, 0x7fffffff};
+        const size_t range = ranges[below(5)];
+        if (left_out()) continue;
+        uint32_t *d = allocate((n + PM_GRAPH_PANEL) * sizeof *d);
+        uint64_t *sorted = allocate(n * sizeof *sorted), out[PM_GRAPH_NEAREST];
+        for (size_t j = 0; j < n; j++) {
+            d[j] = (uint32_t)below(range) + (i % 7 == 0 ? (uint32_t)(n - j) : 0);
+            if (below(30) == 0) d[j] = UINT32_MAX;
+            sorted[j] = (uint64_t)d[j] << 32 | j;
+        }
+        for (size_t j = n; j < (n + 15) / 16 * 16; j++)
+            d[j] = 0; /* not to be looked at */
+        qsort(sorted, n, sizeof *sorted, by_key);
+        for (size_t l = 0; l < nlevels; l++) {
+            const size_t found = levels[l]->graph->nearest(d, n, most, out);
+            check(found == (most < n ? most : n) && memcmp(out, sorted, found * sizeof *out) == 0, "nearest",
+                  levels[l]->name, most, n);
+        }
+        free(d), free(sorted);
+    }
+    end("the_nearest_are_chosen_at_every_level");
+}
+
+/* ---- links ---- */
+
+static const struct {
+    uint32_t degree, slack, fanout;
+} shapes[] = {{32, 256, 8}, {64, 269, 8}, {32, 256, 4}, {8, 300, 3}, {2, 256, 1}, {64, 256, 2}};
+
+static void links_are_the_same_on_any_machine(void **unused)
+{
+    (void)unused;
+    static const uint32_t threads[] = {1, 2, MOST_THREADS};
+    static const uint64_t sizes[] = {1, 2, 3, 32, 33, 64, 65, 1000, 1001, 2500, 7000};
+    static const size_t strides[] = {64, 128, 832};
+    begin();
+    for (size_t i = 0; i < 11 * KINDS; i++) {
+        const enum kind kind = (enum kind)(i % KINDS);
+        const size_t stride = strides[below(3)], dim = stride - below(60), shape = below(6);
+        const uint64_t rows = sizes[i / KINDS];
+        const graph_codes codes = {fill(kind, rows, dim, stride), rows, stride};
+        const uint64_t own_seed = draw();
+        if (left_out()) {
+            free((void *)(uintptr_t)codes.code);
+            continue;
+        }
+        const size_t bytes = rows * shapes[shape].degree * sizeof(uint32_t);
+        uint32_t *links = allocate(bytes), *other = allocate(bytes);
+        graph_link_options options = {
+            shapes[shape].degree, shapes[shape].slack, shapes[shape].fanout, own_seed, levels[nlevels - 1], NULL};
+        assert_int_equal(link_rows(&codes, options, 0, links, 0, NULL), POMAI_OK);
+        check_links(&codes, options.degree, links);
+        for (size_t l = 0; l < nlevels; l++) {
+            memset(other, 0x11, bytes);
+            options.simd = levels[l];
+            assert_int_equal(link_rows(&codes, options, threads[(i + l) % 3], other, 0, NULL), POMAI_OK);
+            check(memcmp(links, other, bytes) == 0, "the same", levels[l]->name, stride, rows * 100 + kind);
+        }
+        free((void *)(uintptr_t)codes.code), free(links), free(other);
+    }
+    end("links_are_the_same_on_any_machine");
+}
+
+static void entries_are_distinct_and_the_same(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 5 * KINDS; i++) {
+        const uint64_t rows = 1 + below(i < KINDS ? 20 : 3000);
+        const uint32_t count = (uint32_t)(1 + below(rows < 64 ? rows : 64));
+        const graph_codes codes = {fill((enum kind)(i % KINDS), rows, 100, 128), rows, 128};
+        uint32_t entry[64], other[64];
+        assert_int_equal(graph_entries(&codes, levels[0], 5, count, entry), POMAI_OK);
+        for (uint32_t a = 0; a < count; a++)
+            for (uint32_t b = 0; b <= a; b++)
+                check(entry[a] < rows && (a == b || entry[a] != entry[b]), "distinct", "", a, rows);
+        for (size_t l = 1; l < nlevels; l++) {
+            assert_int_equal(graph_entries(&codes, levels[l], 5, count, other), POMAI_OK);
+            check(memcmp(entry, other, count * sizeof *entry) == 0, "the same", levels[l]->name, 128, rows);
+        }
+        free((void *)(uintptr_t)codes.code);
+    }
+    end("entries_are_distinct_and_the_same");
+}
+
+/* ---- walks ---- */
+
+typedef struct walk {
+    const graph_codes *codes;
+    const uint32_t *links;
+    uint32_t degree;
+    size_t pool, kept;
+    uint64_t key[64];
+    uint8_t done[64];
+    uint8_t *seen;
+} walk;
+
+static void offer(walk *w, const uint8_t *query, uint32_t row)
+{
+    if (w->seen[row]) return;
+    w->seen[row] = 1;
+    const uint8_t *code = w->codes->code + row * w->codes->stride;
+    uint64_t sum = 0;
+    for (size_t d = 0; d < w->codes->stride; d++)
+        sum += (uint64_t)((code[d] - query[d]) * (code[d] - query[d]));
+    const uint64_t key = sum << 32 | row;
+    if (w->kept == w->pool && key >= w->key[w->kept - 1]) return;
+    size_t at = w->kept < w->pool ? w->kept++ : w->kept - 1;
+    for (; at > 0 && w->key[at - 1] > key; at--)
+        w->key[at] = w->key[at - 1], w->done[at] = w->done[at - 1];
+    w->key[at] = key, w->done[at] = 0;
+}
+
+static void go(walk *w, const uint8_t *query, const uint32_t *entry, size_t entries)
+{
+    memset(w->seen, 0, w->codes->rows);
+    w->kept = 0;
+    for (size_t i = 0; i < entries; i++)
+        offer(w, query, entry[i]);
+    for (size_t i = 0; i < w->kept;) {
+        if (w->done[i]) {
+            i++;
+            continue;
+        }
+        w->done[i] = 1;
+        const uint32_t *own = w->links + (uint32_t)w->key[i] * (uint64_t)w->degree;
+        for (uint32_t j = 0; j < w->degree && own[j] != GRAPH_NONE; j++)
+            offer(w, query, own[j]);
+        i = 0;
+    }
+}
+
+static double recall(const graph_codes *codes, const uint8_t *queries, size_t n, uint32_t degree, const uint32_t *links,
+                     const uint32_t *entry, size_t entries)
+{
+    walk w = {codes, links, degree, 64, 0, {0}, {0}, allocate(codes->rows)};
+    uint64_t *all = allocate(codes->rows * sizeof *all), hits = 0;
+    for (size_t q = 0; q < n; q++) {
+        const uint8_t *query = queries + q * codes->stride;
+        for (uint64_t row = 0; row < codes->rows; row++) {
+            const uint8_t *code = codes->code + row * codes->stride;
+            all[row] = 0;
+            for (size_t d = 0; d < codes->stride; d++)
+                all[row] += (uint64_t)((code[d] - query[d]) * (code[d] - query[d]));
+        }
+        go(&w, query, entry, entries);
+        uint64_t found[10], within = 0;
+        for (size_t i = 0; i < 10; i++)
+            found[i] = w.kept > i ? w.key[i] >> 32 : UINT64_MAX;
+        qsort(all, codes->rows, sizeof *all, by_key);
+        for (size_t i = 0; i < 10; i++)
+            within += found[i] <= all[9];
+        hits += within;
+    }
+    free(all), free(w.seen);
+    return (double)hits / (10 * (double)n);
+}
+
+static void walks_find_what_is_near(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 20000, QUERIES = 100 };
+    static const struct {
+        enum kind kind;
+        double least;
+    } data[] = {{CLUSTERED, 0.95}, {DUPLICATES, 0.75}, {FAR, 0.95}, {FEW, 0.95}};
+    begin();
+    for (size_t i = 0; i < 4; i++) {
+        if (left_out()) continue;
+        const size_t dim = data[i].kind == CLUSTERED ? 24 : 64, stride = 64;
+        uint8_t *code = fill(data[i].kind, ROWS + QUERIES, dim, stride);
+        const graph_codes codes = {code, ROWS, stride};
+        for (size_t shape = 0; shape < 3; shape++) {
+            const graph_link_options options = {
+                shapes[shape].degree, shapes[shape].slack, shapes[shape].fanout, 3, levels[nlevels - 1], NULL};
+            uint32_t *links = allocate(ROWS * options.degree * sizeof *links), entry[64];
+            assert_int_equal(link_rows(&codes, options, 2, links, 0, NULL), POMAI_OK);
+            check_links(&codes, options.degree, links);
+            assert_int_equal(graph_entries(&codes, levels[nlevels - 1], 3, 64, entry), POMAI_OK);
+            const double one = recall(&codes, code + ROWS * stride, QUERIES, options.degree, links, entry, 1);
+            const double many = recall(&codes, code + ROWS * stride, QUERIES, options.degree, links, entry, 64);
+            printf("  kind %d, degree %u: recall %.4f from one entry, %.4f from 64\n", (int)data[i].kind,
+                   options.degree, one, many);
+            check(many >= data[i].least, "recall", "", (size_t)data[i].kind, options.degree);
+            free(links);
+        }
+        free(code);
+    }
+    end("walks_find_what_is_near");
+}
+
+/* ---- stops ---- */
+
+static uint64_t allocations, fail_at;
+
+static bool fails(size_t size)
+{
+    (void)size;
+    return ++allocations == fail_at;
+}
+
+static void stops_and_missing_memory_are_reported(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 3; i++) {
+        const uint64_t rows = i == 0 ? 40 : 2500;
+        const graph_codes codes = {fill(i == 2 ? OUTLIERS : CLUSTERED, rows, 64, 64), rows, 64};
+        uint32_t *links = allocate(rows * 32 * sizeof *links), entry[8];
+        uint64_t asked = 0, last;
+        const graph_link_options options = {32, 256, 4, 1, levels[nlevels - 1], NULL};
+        assert_int_equal(link_rows(&codes, options, 0, links, 0, &asked), POMAI_OK);
+        for (uint64_t at = 1; at <= asked; at++) {
+            check(link_rows(&codes, options, 0, links, at, &last) == POMAI_EDEADLINE, "stop", "", 64, at);
+            check(last == at, "asked again", "", 64, at);
+        }
+        check(link_rows(&codes, options, 3, links, asked / 4, NULL) == POMAI_EDEADLINE, "stop", "threads", 64, rows);
+        pm_malloc_fails = fails;
+        for (fail_at = 1;; fail_at++) {
+            allocations = 0;
+            const pomai_status status = link_rows(&codes, options, 0, links, 0, NULL);
+            if (allocations < fail_at) break;
+            check(status == POMAI_ENOMEM, "memory", "", 64, fail_at);
+        }
+        check(fail_at > 20, "allocations", "", 64, fail_at);
+        for (fail_at = 1;; fail_at++) {
+            allocations = 0;
+            const pomai_status status = graph_entries(&codes, levels[0], 1, 8, entry);
+            if (allocations < fail_at) break;
+            check(status == POMAI_ENOMEM, "memory of entries", "", 64, fail_at);
+        }
+        pm_malloc_fails = NULL;
+        free((void *)(uintptr_t)codes.code), free(links);
+    }
+    end("stops_and_missing_memory_are_reported");
+}
+
+int main(int argc, char **argv)
+{
+    if (!cases_arguments(argc, argv)) return 2;
+    nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(distances_are_right_at_every_level),
+        cmocka_unit_test(the_nearest_are_chosen_at_every_level),
+        cmocka_unit_test(links_are_the_same_on_any_machine),
+        cmocka_unit_test(entries_are_distinct_and_the_same),
+        cmocka_unit_test(walks_find_what_is_near),
+        cmocka_unit_test(stops_and_missing_memory_are_reported),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
