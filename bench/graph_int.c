@@ -128,8 +128,7 @@ static struct outcome measure(const struct in *in, uint32_t k, const pm_graph_ef
         const double before = busy();
         pm_graph_query *q = pm_graph_query_init(memory, &in->graph, in->level, vector, k, effort);
         const size_t n = pm_graph_walk(q, &asks, &rows);
-        pm_flat_query *flat =
-            pm_flat_query_init(flat_memory, in->level, in->metric, vector, in->dim, k, id_of);
+        pm_flat_query *flat = pm_flat_query_init(flat_memory, in->level, in->metric, vector, in->dim, k, id_of);
         pm_flat_tile tile = {.n = 0};
         for (size_t r = 0; r < n; r++) {
             tile.vector[tile.n] = in->x + (size_t)rows[r] * in->dim;
@@ -212,11 +211,11 @@ static void build(struct in *in)
 
 static void parse(struct in *in, int argc, char **argv)
 {
-    static const struct option options[] = {{"data", 1, NULL, 'd'},   {"queries", 1, NULL, 'q'}, {"truth", 1, NULL, 't'},
-                                            {"dim", 1, NULL, 'n'},    {"rows", 1, NULL, 'r'},    {"metric", 1, NULL, 'm'},
-                                            {"k", 1, NULL, 'k'},      {"simd", 1, NULL, 'l'},    {"sweep", 0, NULL, 's'},
-                                            {"effort", 1, NULL, 'e'},
-                                            {"variant", 1, NULL, 'v'}, {"threads", 1, NULL, 'p'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"data", 1, NULL, 'd'},  {"queries", 1, NULL, 'q'}, {"truth", 1, NULL, 't'},   {"dim", 1, NULL, 'n'},
+        {"rows", 1, NULL, 'r'},  {"metric", 1, NULL, 'm'},  {"k", 1, NULL, 'k'},       {"simd", 1, NULL, 'l'},
+        {"sweep", 0, NULL, 's'}, {"effort", 1, NULL, 'e'},  {"variant", 1, NULL, 'v'}, {"threads", 1, NULL, 'p'},
+        {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'd')
             in->data = optarg;

@@ -125,8 +125,8 @@ static pomai_status choose_variant(pm_graph_builder *b)
         return POMAI_OK;
     }
     b->directions = pm_malloc((size_t)padded * most * sizeof *b->directions);
-    if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, most, b->mean,
-                                                   b->directions, kept))
+    if (b->directions == NULL ||
+        !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, most, b->mean, b->directions, kept))
         return POMAI_ENOMEM;
     b->count = most;
     if (kept[ONE_LINE - 1] >= WORTH_PROJECTING)

@@ -71,7 +71,8 @@ static void orthonormal(double *x, uint32_t count, uint32_t n)
         double norm2 = 0;
         for (uint32_t d = 0; d < n; d++)
             norm2 += row[d] * row[d];
-        const double inverse = norm2 > 1e-200 ? 1 / sqrt(norm2) : 0; /* fewer directions than asked for: the rest are 0 */
+        const double inverse =
+            norm2 > 1e-200 ? 1 / sqrt(norm2) : 0; /* fewer directions than asked for: the rest are 0 */
         for (uint32_t d = 0; d < n; d++)
             row[d] *= inverse;
     }
@@ -92,8 +93,8 @@ static void multiply(const double *x, const double *c, uint32_t count, uint32_t 
             }
 }
 
-bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd, uint32_t count,
-                      float *mean, float *directions, double *kept)
+bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
+                      uint32_t count, float *mean, float *directions, double *kept)
 {
     const uint32_t n = shape->padded;
     double *c = pm_malloc((size_t)n * n * sizeof *c), *x = pm_malloc((size_t)count * n * sizeof *x);

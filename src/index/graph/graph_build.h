@@ -12,16 +12,16 @@ struct pm_graph_builder {
     const pm_graph_work *work;
     graph_space space;
     uint32_t variant;
-    uint32_t batch;  /* rows read at once */
-    float *rows;     /* batch x dim */
-    float *units;    /* padded + 16 */
-    uint8_t *code;   /* whole */
-    double *sum;     /* padded + 16 */
+    uint32_t batch;       /* rows read at once */
+    float *rows;          /* batch x dim */
+    float *units;         /* padded + 16 */
+    uint8_t *code;        /* whole */
+    double *sum;          /* padded + 16 */
     float *centre, *mean; /* padded */
     float *directions;    /* of the projection, if there may be one */
     uint32_t count;       /* of them */
-    uint8_t *codes;  /* rows x whole */
-    uint8_t *model;  /* section 0 */
+    uint8_t *codes;       /* rows x whole */
+    uint8_t *model;       /* section 0 */
 };
 
 static inline bool graph_go_on(const pm_graph_builder *b)

@@ -66,9 +66,9 @@ static_assert(sizeof(graph_row) == 256 && sizeof(graph_table) == 848, "section 5
 
 /* What follows from dim, metric and variant. */
 typedef struct graph_shape {
-    uint32_t dim, padded; /* padded: a multiple of 16; IP has one dimension more than dim */
-    uint32_t whole;       /* padded, rounded up to whole lines: bytes of a row's code */
-    uint32_t degree, hot; /* hot: dimensions of a hot code */
+    uint32_t dim, padded;           /* padded: a multiple of 16; IP has one dimension more than dim */
+    uint32_t whole;                 /* padded, rounded up to whole lines: bytes of a row's code */
+    uint32_t degree, hot;           /* hot: dimensions of a hot code */
     uint32_t hot_bytes, warm_bytes; /* of a code; warm_bytes 0: there are none */
     bool nibbles, projected;
     uint64_t model_bytes;
@@ -82,7 +82,7 @@ typedef struct graph_space {
     const pm_simd *simd;
     pomai_metric metric;
     uint64_t seed;
-    uint32_t window;     /* of the rotation */
+    uint32_t window; /* of the rotation */
     float step, reach, rest;
     const float *centre; /* padded */
     const float *mean;   /* padded: of the codes, less 128 where they are rotated */
@@ -121,7 +121,7 @@ size_t graph_scratch_bytes(const graph_shape *shape); /* for any of these, a mul
  * The `count` directions in which `rows` codes (of `whole` bytes) vary most, from their covariance, and their mean:
  * directions has count x padded floats. kept[i]: the share of the variance within the first i + 1. false: no memory.
  */
-bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd, uint32_t count,
-                      float *mean, float *directions, double *kept);
+bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
+                      uint32_t count, float *mean, float *directions, double *kept);
 
 #endif

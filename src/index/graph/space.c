@@ -90,12 +90,14 @@ void graph_space_place(graph_space *space, const uint8_t *model)
 
 size_t graph_plane_at(const graph_shape *shape)
 {
-    return pm_align_up(sizeof(graph_model) + (2 * (size_t)shape->padded + 3 * (size_t)shape->hot) * sizeof(float), GRAPH_LINE);
+    return pm_align_up(sizeof(graph_model) + (2 * (size_t)shape->padded + 3 * (size_t)shape->hot) * sizeof(float),
+                       GRAPH_LINE);
 }
 
 size_t graph_scratch_bytes(const graph_shape *shape)
 {
-    return pm_align_up((2 * shape->whole + 2 * (size_t)shape->hot) * sizeof(float) + 2 * (size_t)shape->whole, GRAPH_LINE);
+    return pm_align_up((2 * shape->whole + 2 * (size_t)shape->hot) * sizeof(float) + 2 * (size_t)shape->whole,
+                       GRAPH_LINE);
 }
 
 /* ---- rows ---- */
@@ -135,7 +137,8 @@ void graph_query_to_units(const graph_space *space, const float *x, float *out)
         graph_to_units(space, x, out);
         return;
     }
-    /* The nearest of a query of any length are the same: it gets that of the rows, and nothing in the last dimension. */
+    /* The nearest of a query of any length are the same: it gets that of the rows, and nothing in the last dimension.
+     */
     const double norm2 = norm2_of(x, shape->dim), scale = 1 / (double)space->step;
     const double inverse = norm2 > 0 ? (double)space->reach / sqrt(norm2) : 1;
     memset(out + shape->dim, 0, (shape->padded - shape->dim) * sizeof *out);
