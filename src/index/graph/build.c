@@ -15,7 +15,10 @@ enum {
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
     WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
     FANOUT = 8,
+    FEW_LINKS = 32,
+    MANY_LINKS = 64,
 };
+#define BROAD            24.0
 #define WORTH_PROJECTING 0.9  /* of the variance, kept by one line */
 #define REST_WEIGHT      0.3f /* of what a projection leaves out of a row: part of it is the query's, too */
 
@@ -93,7 +96,7 @@ static bool code_rows(pm_graph_builder *b, bool *raw)
     const uint32_t dim = source->dim, whole = b->space.shape.whole;
     for (uint64_t row = 0; row < source->rows; row += b->batch) {
         const uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
-        if (!graph_go_on(b) || !source->read(source->context, row, n, b->rows)) return false;
+        if (!builder_go_on(b) || !source->read(source->context, row, n, b->rows)) return false;
         for (uint32_t i = 0; i < n; i++) {
             uint8_t *code = b->codes + (row + i) * whole;
             const float *x = b->rows + (size_t)i * dim;
@@ -114,22 +117,25 @@ static uint32_t nibble_lines(uint32_t dims)
     return (uint32_t)(dims / 2 + GRAPH_FLOATS + GRAPH_LINE - 1) / GRAPH_LINE << 8 | GRAPH_NIBBLES;
 }
 
-/* One line of nibbles holds 112 dimensions. More are projected if that keeps most of the variance. */
+/* One line of nibbles holds 112 dimensions. More are projected if that keeps most of the variance. Rows that vary in
+ * many directions have neighbours in many, and need more links. */
 static pomai_status choose_variant(pm_graph_builder *b)
 {
-    const uint32_t padded = b->space.shape.padded, most = padded < PROJECTED_MOST ? padded : PROJECTED_MOST;
-    double kept[PROJECTED_MOST];
-    b->variant = 32 | (padded >= WORTH_WARM ? GRAPH_WARMED : 0);
-    if (padded <= ONE_LINE || padded > PROJECTED_FROM) {
+    const uint32_t padded = b->space.shape.padded;
+    const uint32_t most = padded <= ONE_LINE ? 0 : padded < PROJECTED_MOST ? padded : PROJECTED_MOST;
+    double kept[PROJECTED_MOST], breadth;
+    b->variant = FEW_LINKS | (padded >= WORTH_WARM ? GRAPH_WARMED : 0);
+    if (padded > PROJECTED_FROM) {
         b->variant |= nibble_lines(padded);
         return POMAI_OK;
     }
-    b->directions = pm_malloc((size_t)padded * most * sizeof *b->directions);
-    if (b->directions == NULL ||
-        !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, most, b->mean, b->directions, kept))
+    b->directions = pm_malloc(((size_t)padded * most + 1) * sizeof *b->directions);
+    if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, most, b->mean,
+                                                   b->directions, kept, &breadth))
         return POMAI_ENOMEM;
     b->count = most;
-    if (kept[ONE_LINE - 1] >= WORTH_PROJECTING)
+    if (breadth > BROAD) b->variant += MANY_LINKS - FEW_LINKS;
+    if (most == ONE_LINE && kept[ONE_LINE - 1] >= WORTH_PROJECTING)
         b->variant |= nibble_lines(ONE_LINE) | GRAPH_PROJECTED;
     else
         b->variant |= nibble_lines(padded);
@@ -340,8 +346,9 @@ static pomai_status append_codes(pm_graph_builder *b, const pm_index_sink *sink,
     pomai_status status = c.out == NULL ? POMAI_ENOMEM : POMAI_OK;
     for (; status == POMAI_OK && c.first < b->source->rows; c.first += step) {
         c.rows = pm_min_u64(step, b->source->rows - c.first);
-        if (!graph_go_on(b)) status = POMAI_EDEADLINE;
-        if (status == POMAI_OK) graph_run(b->work, code_piece, &c, (uint32_t)((c.rows + PIECE_ROWS - 1) / PIECE_ROWS));
+        if (!builder_go_on(b)) status = POMAI_EDEADLINE;
+        if (status == POMAI_OK)
+            builder_run(b->work, code_piece, &c, (uint32_t)((c.rows + PIECE_ROWS - 1) / PIECE_ROWS));
         if (status == POMAI_OK && atomic_load(&c.failed)) status = POMAI_ENOMEM;
         if (status == POMAI_OK && !sink->append(sink->context, warm ? GRAPH_WARM : GRAPH_HOT, c.out, c.rows * each))
             status = POMAI_EDEADLINE;

@@ -94,19 +94,23 @@ static void multiply(const double *x, const double *c, uint32_t count, uint32_t 
 }
 
 bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
-                      uint32_t count, float *mean, float *directions, double *kept)
+                      uint32_t count, float *mean, float *directions, double *kept, double *breadth)
 {
     const uint32_t n = shape->padded;
-    double *c = pm_malloc((size_t)n * n * sizeof *c), *x = pm_malloc((size_t)count * n * sizeof *x);
-    double *y = pm_malloc((size_t)count * n * sizeof *y), all = 0, sum = 0;
+    double *c = pm_malloc((size_t)n * n * sizeof *c), *x = pm_malloc(((size_t)count * n + 1) * sizeof *x);
+    double *y = pm_malloc(((size_t)count * n + 1) * sizeof *y), all = 0, sum = 0;
     const bool good = c != NULL && x != NULL && y != NULL && covariance(codes, rows, shape, simd, c, mean);
     assert(n % 16 == 0 && count <= n);
     if (good) {
+        double squares = 0;
         for (uint32_t d = 0; d < n; d++)
             all += c[(size_t)d * n + d];
+        for (size_t i = 0; i < (size_t)n * n; i++)
+            squares += c[i] * c[i];
+        *breadth = squares > 0 ? all * all / squares : 1;
         for (size_t i = 0; i < (size_t)count * n; i++)
             x[i] = (double)(int64_t)(pm_mix64(i + 1) >> 32) / 0x1p31 - 1;
-        for (int round = 0; round < ROUNDS; round++) {
+        for (int round = 0; round < ROUNDS && count > 0; round++) {
             multiply(x, c, count, n, y);
             memcpy(x, y, (size_t)count * n * sizeof *x);
             orthonormal(x, count, n);

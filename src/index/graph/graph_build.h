@@ -24,14 +24,14 @@ struct pm_graph_builder {
     uint8_t *model;       /* section 0 */
 };
 
-static inline bool graph_go_on(const pm_graph_builder *b)
+static inline bool builder_go_on(const pm_graph_builder *b)
 {
     return b->work == NULL || b->work->go_on == NULL || b->work->go_on(b->work->context);
 }
 
 /* Runs work for pieces 0 .. pieces - 1, on other threads if the builder was given some. */
-static inline void graph_run(const pm_graph_work *work, void (*piece)(void *argument, uint32_t piece), void *argument,
-                             uint32_t pieces)
+static inline void builder_run(const pm_graph_work *work, void (*piece)(void *argument, uint32_t piece), void *argument,
+                               uint32_t pieces)
 {
     if (work != NULL && work->run != NULL) {
         work->run(work->context, piece, argument, pieces);

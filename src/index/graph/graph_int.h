@@ -117,11 +117,19 @@ void graph_warm_query(const graph_space *space, const float *units, const uint8_
                       pm_walk_codes *out);
 size_t graph_scratch_bytes(const graph_shape *shape); /* for any of these, a multiple of GRAPH_LINE */
 
+/* A query that is a row, by its code, and is left out of its own answer; and a walk whose rows are not ranked by warm
+ * codes. For calibration. */
+pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t row,
+                                   const uint8_t *code, uint32_t k, const pm_graph_effort *effort);
+size_t graph_walk_unranked(pm_graph_query *query, const pm_graph_asks *asks, const uint32_t **rows);
+
 /*
  * The `count` directions in which `rows` codes (of `whole` bytes) vary most, from their covariance, and their mean:
- * directions has count x padded floats. kept[i]: the share of the variance within the first i + 1. false: no memory.
+ * directions has count x padded floats. kept[i]: the share of the variance within the first i + 1. *breadth: the
+ * number of dimensions among which the variance seems shared out, the square of its sum by the sum of squares, which
+ * is n if it is the same in n directions. count may be 0. false: no memory.
  */
 bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
-                      uint32_t count, float *mean, float *directions, double *kept);
+                      uint32_t count, float *mean, float *directions, double *kept, double *breadth);
 
 #endif

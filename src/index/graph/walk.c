@@ -23,7 +23,8 @@ struct pm_graph_query {
     const uint8_t *entry_codes;
     uint64_t rows;
     uint32_t k, rerank;
-    float reach; /* squared: (1 + slack)^2 */
+    uint32_t left_out; /* a row that is its own query is neither found nor walked from; UINT32_MAX: none */
+    float reach;       /* squared: (1 + slack)^2 */
     pm_walk_codes hot, warm;
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     uint32_t *seen;
@@ -32,6 +33,9 @@ struct pm_graph_query {
     uint32_t *ids, *kept; /* room for GRAPH_MOST_AT_ONCE each */
     float *score;         /* of ids */
     uint32_t *result;
+    float *units;
+    int8_t *bytes;
+    void *scratch;
 };
 
 enum { MOST_AT_ONCE = 128 }; /* links of a node, or entries */
@@ -91,41 +95,69 @@ static void empty_pool(pm_walk_pool *pool, uint64_t *keys, uint32_t most)
     memset(keys, 0xff, (most + 16) * sizeof *keys);
 }
 
-pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
-                                    uint32_t k, const pm_graph_effort *effort)
+static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t k,
+                               const pm_graph_effort *effort, graph_space *space)
 {
-    const unsigned fp = pm_simd_fp_enter();
     pm_graph_query *q = memory;
     uint8_t *base = memory;
-    graph_space space;
-    graph_space_of(&space, graph, simd);
-    const layout l = layout_of(&space.shape, effort);
-    float *units = (float *)(void *)(base + l.units);
-    int8_t *bytes = (int8_t *)base + l.bytes;
+    graph_space_of(space, graph, simd);
+    const layout l = layout_of(&space->shape, effort);
     *q = (pm_graph_query){.kernels = simd->walk,
-                          .shape = space.shape,
+                          .shape = space->shape,
                           .links = (const uint32_t *)(const void *)graph->section[GRAPH_LINKS],
                           .entries = (const uint32_t *)(const void *)graph->section[GRAPH_ENTRIES],
                           .entry_codes = graph->section[GRAPH_ENTRIES] + GRAPH_ENTRY * sizeof(uint32_t),
                           .rows = graph->rows,
                           .k = k,
                           .rerank = effort->rerank,
+                          .left_out = UINT32_MAX,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
                           .seen = (uint32_t *)(void *)(base + l.seen),
                           .seen_mask = seen_slots(effort->pool) - 1,
                           .ids = (uint32_t *)(void *)(base + l.ids),
                           .kept = (uint32_t *)(void *)(base + l.kept),
                           .score = (float *)(void *)(base + l.score),
-                          .result = (uint32_t *)(void *)(base + l.result)};
-    graph_query_to_units(&space, vector, units);
-    graph_hot_query(&space, units, base + l.scratch, graph->section[GRAPH_HOT], bytes, &q->hot);
-    if (space.shape.warm_bytes > 0)
-        graph_warm_query(&space, units, graph->section[GRAPH_WARM], bytes + 2 * (size_t)space.shape.hot_bytes,
-                         (float *)(void *)(base + l.scratch), &q->warm);
+                          .result = (uint32_t *)(void *)(base + l.result),
+                          .units = (float *)(void *)(base + l.units),
+                          .bytes = (int8_t *)base + l.bytes,
+                          .scratch = base + l.scratch};
     empty_pool(&q->pool, (uint64_t *)(void *)(base + l.pool), effort->pool);
     empty_pool(&q->found, (uint64_t *)(void *)(base + l.found), effort->pool);
     memset(q->seen, 0xff, ((size_t)q->seen_mask + 1) * sizeof *q->seen);
+    return q;
+}
+
+/* From q->units. */
+static void code_query(pm_graph_query *q, const graph_space *space, const pm_graph *graph)
+{
+    graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
+    if (q->shape.warm_bytes > 0)
+        graph_warm_query(space, q->units, graph->section[GRAPH_WARM], q->bytes + 2 * (size_t)q->shape.hot_bytes,
+                         q->scratch, &q->warm);
+}
+
+pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
+                                    uint32_t k, const pm_graph_effort *effort)
+{
+    const unsigned fp = pm_simd_fp_enter();
+    graph_space space;
+    pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
+    graph_query_to_units(&space, vector, q->units);
+    code_query(q, &space, graph);
     pm_simd_fp_leave(fp);
+    return q;
+}
+
+pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t row,
+                                   const uint8_t *code, uint32_t k, const pm_graph_effort *effort)
+{
+    graph_space space;
+    pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
+    q->left_out = row;
+    const float zero = graph_is_raw(&space) ? 0 : 128;
+    for (uint32_t d = 0; d < space.shape.padded; d++)
+        q->units[d] = (float)code[d] - zero;
+    code_query(q, &space, graph);
     return q;
 }
 
@@ -163,7 +195,7 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
     q->kernels->score(&codes, q->ids, GRAPH_ENTRY, q->score);
     for (uint32_t i = 0; i < GRAPH_ENTRY; i++) {
         const uint32_t id = q->entries[i];
-        if (id >= q->rows) continue;
+        if (id >= q->rows || id == q->left_out) continue;
         q->seen[id & q->seen_mask] = id;
         q->score[n] = q->score[i];
         q->ids[n++] = id;
@@ -181,7 +213,7 @@ static size_t neighbours(pm_graph_query *q, uint32_t node)
         const uint32_t id = link[i];
         uint32_t *slot = &q->seen[id & q->seen_mask];
         q->ids[n] = id;
-        n += *slot != id;
+        n += *slot != id && id != q->left_out;
         *slot = id;
     }
     return n;
@@ -216,40 +248,40 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
     }
 }
 
-/* The nearest of `from` by their warm codes, and how many of them may be among the k nearest. */
-static size_t rescore(pm_graph_query *q, const pm_walk_pool *from, size_t n)
+/* Sorts the result by warm codes, and cuts off what cannot be among the k nearest. */
+static size_t rescore(pm_graph_query *q, size_t n)
 {
-    pm_walk_pool warm;
-    uint64_t *keys = from == &q->pool ? q->found.key : q->pool.key;
-    uint32_t most = q->pool.most;
+    pm_walk_pool *warm = &q->found; /* the walk is over */
     size_t kept = 0;
-    for (size_t i = 0; i < n; i++) /* `from` is not needed any more, and may be what is emptied */
-        q->result[i] = pm_walk_node(from->key[i]);
-    empty_pool(&warm, keys, most);
+    empty_pool(warm, warm->key, warm->most);
     for (size_t at = 0; at < n; at += MOST_AT_ONCE) {
         const size_t some = n - at < MOST_AT_ONCE ? n - at : MOST_AT_ONCE;
         q->kernels->score(&q->warm, q->result + at, some, q->score);
-        q->kernels->insert(&warm, q->result + at, q->score, some, INFINITY);
+        q->kernels->insert(warm, q->result + at, q->score, some, INFINITY);
     }
-    const float limit = warm.size < q->k ? INFINITY : pm_walk_score(warm.key[q->k - 1]) * WARM_MARGIN;
-    for (; kept < warm.size && pm_walk_score(warm.key[kept]) <= limit; kept++)
-        q->result[kept] = pm_walk_node(warm.key[kept]);
+    const float limit = warm->size < q->k ? INFINITY : pm_walk_score(warm->key[q->k - 1]) * WARM_MARGIN;
+    for (; kept < warm->size && pm_walk_score(warm->key[kept]) <= limit; kept++)
+        q->result[kept] = pm_walk_node(warm->key[kept]);
     return kept;
+}
+
+size_t graph_walk_unranked(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
+{
+    enter(q, asks);
+    walk(q, asks);
+    const pm_walk_pool *from = asks->counts == NULL ? &q->pool : &q->found;
+    const size_t n = from->size < q->rerank ? from->size : q->rerank;
+    for (size_t i = 0; i < n; i++)
+        q->result[i] = pm_walk_node(from->key[i]);
+    *rows = q->result;
+    return n;
 }
 
 size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
 {
     const unsigned fp = pm_simd_fp_enter();
-    enter(q, asks);
-    walk(q, asks);
-    const pm_walk_pool *from = asks->counts == NULL ? &q->pool : &q->found;
-    size_t n = from->size < q->rerank ? from->size : q->rerank;
-    if (q->shape.warm_bytes > 0)
-        n = rescore(q, from, n);
-    else
-        for (size_t i = 0; i < n; i++)
-            q->result[i] = pm_walk_node(from->key[i]);
-    *rows = q->result;
+    size_t n = graph_walk_unranked(q, asks, rows);
+    if (q->shape.warm_bytes > 0) n = rescore(q, n);
     pm_simd_fp_leave(fp);
     return n;
 }
