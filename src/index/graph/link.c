@@ -3,8 +3,12 @@
 #include "link_int.h"
 
 #include <assert.h>
+#include <string.h>
 
-#define TWO_LEVELS ((uint64_t)3 << 19) /* rows, above which leaders of one level have too many each */
+#define UPPER_SHARE  16
+#define UPPER_LEAST  8 /* rows */
+#define UPPER_DEGREE 4
+#define TWO_LEVELS   ((uint64_t)3 << 19) /* rows, above which leaders of one level have too many each */
 
 void graph_stop(graph_linker *linker, pomai_status status)
 {
@@ -57,6 +61,34 @@ void graph_sort_keys(uint64_t *key, size_t n)
     }
 }
 
+/* Links one row in UPPER_SHARE among its like. false: stopped. */
+static bool link_upper(graph_linker *l)
+{
+    const uint64_t rows = l->codes.rows, count = rows / UPPER_SHARE;
+    const uint32_t degree = l->options->degree / 2;
+    if (count < UPPER_LEAST || degree < UPPER_DEGREE) return true;
+    l->upper.row = graph_take(l, count, sizeof *l->upper.row);
+    l->upper.links = graph_take(l, count, degree * sizeof *l->upper.links);
+    uint8_t *code = graph_take(l, count, l->codes.stride);
+    pomai_status status = POMAI_ENOMEM;
+    if (l->upper.row != NULL && l->upper.links != NULL && code != NULL) {
+        graph_link_options options = *l->options;
+        options.degree = degree;
+        options.seed = pm_mix64(options.seed + 1);
+        for (uint64_t i = 0; i < count; i++) {
+            const uint64_t from = rows * i / count, to = rows * (i + 1) / count;
+            l->upper.row[i] = (uint32_t)(from + pm_mix64(options.seed ^ pm_mix64(i)) % (to - from));
+            memcpy(code + i * l->codes.stride, graph_code(&l->codes, l->upper.row[i]), l->codes.stride);
+        }
+        status = graph_link(&(graph_codes){code, count, l->codes.stride}, &options, l->upper.links);
+        l->upper.count = (uint32_t)count;
+        l->upper.degree = degree;
+    }
+    pm_free(code);
+    if (status != POMAI_OK) graph_stop(l, status);
+    return status == POMAI_OK;
+}
+
 pomai_status graph_link(const graph_codes *codes, const graph_link_options *options, uint32_t *links)
 {
     assert(options->degree >= 1 && options->degree <= GRAPH_MOST_DEGREE && options->slack_256 >= 256);
@@ -69,9 +101,11 @@ pomai_status graph_link(const graph_codes *codes, const graph_link_options *opti
     atomic_init(&linker.status, POMAI_OK);
     atomic_flag_clear(&linker.asking);
     if (codes->rows == 0) return POMAI_OK;
-    linker.keys = graph_take(&linker, codes->rows, (uint64_t)linker.slots * linker.keep * sizeof *linker.keys);
-    const bool linked = linker.keys != NULL && graph_group(&linker) && graph_prune(&linker);
-    pm_free(linker.keys);
+    bool linked = link_upper(&linker);
+    if (linked)
+        linker.keys = graph_take(&linker, codes->rows, (uint64_t)linker.slots * linker.keep * sizeof *linker.keys);
+    linked = linked && linker.keys != NULL && graph_group(&linker) && graph_prune(&linker);
+    pm_free(linker.keys), pm_free(linker.upper.row), pm_free(linker.upper.links);
     if (linked) (void)graph_repair(&linker);
     return (pomai_status)atomic_load(&linker.status);
 }

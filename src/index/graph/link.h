@@ -7,8 +7,9 @@
  *
  * The way there: rows near the same random leaders are compared with each other, all pairs of at most a thousand, as
  * matrix products (HCNNG: Munoz et al., 2019; PiPNN: Rubel et al., 2026); what each row found is pruned by the rule of
- * Vamana (DiskANN: Subramanya et al., 2019), links are made to go both ways, and rows that are not reached get a link
- * from a near one that is.
+ * Vamana (DiskANN: Subramanya et al., 2019), and links are made to go both ways. One row in sixteen is linked among its
+ * like besides, and of these one in sixteen, and so on, as in the layers of HNSW (Malkov, Yashunin, 2016), for links
+ * between near rows do not lead out of a dense cluster. Rows that are not reached get a link from a near one that is.
  */
 #ifndef PM_GRAPH_LINK_H
 #define PM_GRAPH_LINK_H

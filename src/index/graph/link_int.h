@@ -13,6 +13,13 @@
 #define GRAPH_CANDIDATES 48   /* of a row, before pruning */
 #define GRAPH_NO_KEY     UINT64_MAX
 
+/* One row in so many, and links between these, so that a walk also gets from one cluster to the next. */
+typedef struct graph_upper {
+    uint32_t count, degree; /* none: 0 */
+    uint32_t *row;          /* in order */
+    uint32_t *links;        /* count x degree, as numbers in row */
+} graph_upper;
+
 /*
  * A key is distance << 32 | row: ordered by distance, then by row.
  *
@@ -24,8 +31,9 @@ typedef struct graph_linker {
     const graph_link_options *options;
     const pm_simd_graph *kernels;
     uint32_t slots, keep,
-        fan;            /* fan: leaders that a row goes to at the second level; slots = fan * those of the first */
-    uint64_t *keys;     /* rows x slots x keep */
+        fan;        /* fan: leaders that a row goes to at the second level; slots = fan * those of the first */
+    uint64_t *keys; /* rows x slots x keep */
+    graph_upper upper;
     uint32_t *links;    /* rows x degree */
     atomic_int status;  /* what stopped the work, or POMAI_OK */
     atomic_flag asking; /* go_on is asked by one thread at a time */

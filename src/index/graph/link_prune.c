@@ -54,12 +54,12 @@ static size_t merge(const uint64_t *a, const uint64_t *b, uint64_t *out, size_t 
 
 /*
  * Which of n sorted keys, of rows around one, are worth a link: a row is not if one that is worth it is by a factor
- * nearer to it than the one in the middle is. Keeps those, at most `degree`, in order; their number.
+ * nearer to it than the one in the middle is. Keeps those, at most `most`, in order; their number.
  */
-static size_t choose(const graph_linker *l, const pruner *p, uint64_t *key, size_t n)
+static size_t choose(const graph_linker *l, const pruner *p, uint64_t *key, size_t n, size_t most)
 {
     const uint64_t slack2 = (uint64_t)l->options->slack_256 * l->options->slack_256;
-    const size_t panel = pm_graph_panel_bytes(l->kernels, l->codes.stride), degree = l->options->degree;
+    const size_t panel = pm_graph_panel_bytes(l->kernels, l->codes.stride);
     const uint8_t *code[MOST];
     int32_t limit[MOST];
     uint8_t gone[MOST] = {0};
@@ -71,7 +71,7 @@ static size_t choose(const graph_linker *l, const pruner *p, uint64_t *key, size
         limit[i] = (int32_t)((key[i] >> 32 << 16) / slack2);
     }
     l->kernels->pack(code, n, l->codes.stride, p->panels);
-    for (size_t i = 0; i < n && kept < degree;) {
+    for (size_t i = 0; i < n && kept < most;) {
         const uint8_t *at[PICK];
         size_t pick[PICK], picked = 0;
         for (; i < n && picked < PICK; i++)
@@ -80,7 +80,7 @@ static size_t choose(const graph_linker *l, const pruner *p, uint64_t *key, size
         const size_t first = pick[0] / PM_GRAPH_PANEL * PM_GRAPH_PANEL;
         l->kernels->distances(at, picked, l->codes.stride, p->panels + first / PM_GRAPH_PANEL * panel, n - first,
                               p->distance, MOST);
-        for (size_t c = 0; c < picked && kept < degree; c++) {
+        for (size_t c = 0; c < picked && kept < most; c++) {
             if (gone[pick[c]]) continue;
             const int32_t *from = (const int32_t *)(const void *)(p->distance + c * MOST);
             key[kept++] = key[pick[c]];
@@ -136,7 +136,7 @@ static void out_piece(void *linker, uint32_t piece)
     const bool good = take_pruner(l, &p) && graph_go_on(l);
     for (uint64_t row = first; good && row < end; row++) {
         uint64_t list[ROOM], *keys = graph_keys_of(l, row);
-        const size_t n = choose(l, &p, list, gather(l, keys, list));
+        const size_t n = choose(l, &p, list, gather(l, keys, list), l->options->degree);
         memcpy(keys, list, n * sizeof *keys);
         if (n < chosen(l)) keys[n] = GRAPH_NO_KEY;
         for (size_t i = 0; i < n; i++)
@@ -184,6 +184,42 @@ static size_t join(const graph_linker *l, uint64_t row, const uint64_t *back, si
     return n;
 }
 
+/* The first of upper->row that is not before this one. */
+static uint32_t first_upper(const graph_linker *l, uint64_t row)
+{
+    uint32_t from = 0, to = l->upper.count;
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (l->upper.row[middle] < row)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+/* Keys of the links that a row has among its like, in order; none if it is not of these. `next`: where to look. */
+static size_t upper_keys(const graph_linker *l, const pruner *p, uint64_t row, uint32_t *next, uint64_t *key)
+{
+    const graph_upper *upper = &l->upper;
+    const uint8_t *code[GRAPH_MOST_DEGREE], *own = graph_code(&l->codes, row);
+    size_t n = 0;
+    while (*next < upper->count && upper->row[*next] < row)
+        ++*next;
+    if (*next == upper->count || upper->row[*next] != row) return 0;
+    const uint32_t *links = upper->links + (size_t)*next * upper->degree;
+    for (; n < upper->degree && links[n] != GRAPH_NONE; n++) {
+        key[n] = upper->row[links[n]];
+        code[n] = graph_code(&l->codes, key[n]);
+    }
+    l->kernels->pack(code, n, l->codes.stride, p->panels);
+    l->kernels->distances(&own, 1, l->codes.stride, p->panels, n, p->distance, MOST);
+    for (size_t i = 0; i < n; i++)
+        key[i] |= (uint64_t)p->distance[i] << 32;
+    key[n] = GRAPH_NO_KEY;
+    return n; /* in order: their numbers in upper are in that of their rows */
+}
+
 static void join_piece(void *linker, uint32_t piece)
 {
     graph_linker *l = linker;
@@ -191,11 +227,16 @@ static void join_piece(void *linker, uint32_t piece)
     const uint64_t first = (uint64_t)piece * BLOCK, end = pm_min_u64(first + BLOCK, st->rows);
     pruner p;
     const bool good = take_pruner(l, &p) && graph_go_on(l);
+    uint32_t next = first_upper(l, st->first + first);
     for (uint64_t i = first; good && i < end; i++) {
-        uint64_t list[ROOM];
-        size_t n = join(l, st->first + i, st->back + st->from[i], (size_t)(st->from[i + 1] - st->from[i]), list);
-        if (n > l->options->degree) n = choose(l, &p, list, n);
-        write_links(l, st->first + i, list, n);
+        const uint64_t row = st->first + i, *back = st->back + st->from[i];
+        uint64_t list[ROOM], upper[GRAPH_MOST_DEGREE + 1], both[ROOM];
+        size_t n = join(l, row, back, (size_t)(st->from[i + 1] - st->from[i]), list);
+        const size_t above = upper_keys(l, &p, row, &next, upper), most = l->options->degree - above;
+        if (n > most) n = choose(l, &p, list, n, most);
+        list[n] = GRAPH_NO_KEY;
+        if (above > 0) n = merge(list, upper, both, l->options->degree);
+        write_links(l, row, above > 0 ? both : list, n);
     }
     drop_pruner(&p);
 }
