@@ -61,32 +61,56 @@ void graph_sort_keys(uint64_t *key, size_t n)
     }
 }
 
-/* Links one row in UPPER_SHARE among its like. false: stopped. */
+static void link_rows(graph_linker *l);
+
+/* Links one row in UPPER_SHARE among its like; the entry is one of them, so that a walk begins with the longest links.
+ */
 static bool link_upper(graph_linker *l)
 {
     const uint64_t rows = l->codes.rows, count = rows / UPPER_SHARE;
     const uint32_t degree = l->options->degree / 2;
     if (count < UPPER_LEAST || degree < UPPER_DEGREE) return true;
+    graph_link_options options = *l->options;
+    options.degree = degree;
+    options.seed = pm_mix64(options.seed + 1);
     l->upper.row = graph_take(l, count, sizeof *l->upper.row);
     l->upper.links = graph_take(l, count, degree * sizeof *l->upper.links);
     uint8_t *code = graph_take(l, count, l->codes.stride);
-    pomai_status status = POMAI_ENOMEM;
     if (l->upper.row != NULL && l->upper.links != NULL && code != NULL) {
-        graph_link_options options = *l->options;
-        options.degree = degree;
-        options.seed = pm_mix64(options.seed + 1);
+        graph_linker upper = {.codes = {code, count, l->codes.stride}, .options = &options, .links = l->upper.links};
         for (uint64_t i = 0; i < count; i++) {
             const uint64_t from = rows * i / count, to = rows * (i + 1) / count;
-            l->upper.row[i] = (uint32_t)(from + pm_mix64(options.seed ^ pm_mix64(i)) % (to - from));
-            memcpy(code + i * l->codes.stride, graph_code(&l->codes, l->upper.row[i]), l->codes.stride);
+            const bool has_entry = from <= l->entry && l->entry < to;
+            const uint64_t row = has_entry ? l->entry : from + pm_mix64(options.seed ^ pm_mix64(i)) % (to - from);
+            if (has_entry) upper.entry = (uint32_t)i;
+            l->upper.row[i] = (uint32_t)row;
+            memcpy(code + i * l->codes.stride, graph_code(&l->codes, row), l->codes.stride);
         }
-        status = graph_link(&(graph_codes){code, count, l->codes.stride}, &options, l->upper.links);
+        link_rows(&upper);
+        graph_stop(l, (pomai_status)atomic_load(&upper.status));
         l->upper.count = (uint32_t)count;
         l->upper.degree = degree;
     }
     pm_free(code);
-    if (status != POMAI_OK) graph_stop(l, status);
-    return status == POMAI_OK;
+    return atomic_load(&l->status) == POMAI_OK;
+}
+
+/* With codes, options, links and entry set. */
+static void link_rows(graph_linker *l)
+{
+    const uint64_t rows = l->codes.rows;
+    const uint32_t fanout = l->options->fanout;
+    l->kernels = l->options->simd->graph;
+    l->fan = rows > TWO_LEVELS && fanout % 2 == 0 ? 2 : 1;
+    l->slots = rows > GRAPH_LEAF ? fanout : 1;
+    l->keep = l->slots > 4 ? 10 : (GRAPH_CANDIDATES + l->slots - 1) / l->slots;
+    atomic_init(&l->status, POMAI_OK);
+    atomic_flag_clear(&l->asking);
+    bool good = link_upper(l);
+    if (good) l->keys = graph_take(l, rows, (uint64_t)l->slots * l->keep * sizeof *l->keys);
+    good = good && l->keys != NULL && graph_group(l) && graph_prune(l);
+    pm_free(l->keys), pm_free(l->upper.row), pm_free(l->upper.links);
+    if (good) (void)graph_repair(l);
 }
 
 pomai_status graph_link(const graph_codes *codes, const graph_link_options *options, uint32_t *links)
@@ -94,18 +118,9 @@ pomai_status graph_link(const graph_codes *codes, const graph_link_options *opti
     assert(options->degree >= 1 && options->degree <= GRAPH_MOST_DEGREE && options->slack_256 >= 256);
     assert(options->fanout >= 1 && options->fanout <= GRAPH_MOST_FANOUT);
     assert(codes->rows <= (uint64_t)1 << 28 && codes->stride % 64 == 0 && codes->stride <= PM_GRAPH_STRIDE);
-    graph_linker linker = {.codes = *codes, .options = options, .kernels = options->simd->graph, .links = links};
-    linker.fan = codes->rows > TWO_LEVELS && options->fanout % 2 == 0 ? 2 : 1;
-    linker.slots = codes->rows > GRAPH_LEAF ? options->fanout : 1;
-    linker.keep = linker.slots > 4 ? 10 : (GRAPH_CANDIDATES + linker.slots - 1) / linker.slots;
-    atomic_init(&linker.status, POMAI_OK);
-    atomic_flag_clear(&linker.asking);
+    graph_linker linker = {.codes = *codes, .options = options, .links = links};
     if (codes->rows == 0) return POMAI_OK;
-    bool linked = link_upper(&linker);
-    if (linked)
-        linker.keys = graph_take(&linker, codes->rows, (uint64_t)linker.slots * linker.keep * sizeof *linker.keys);
-    linked = linked && linker.keys != NULL && graph_group(&linker) && graph_prune(&linker);
-    pm_free(linker.keys), pm_free(linker.upper.row), pm_free(linker.upper.links);
-    if (linked) (void)graph_repair(&linker);
+    if (!graph_middle(codes, options->simd->graph, &linker.entry)) return POMAI_ENOMEM;
+    link_rows(&linker);
     return (pomai_status)atomic_load(&linker.status);
 }

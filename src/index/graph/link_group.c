@@ -28,7 +28,8 @@ typedef struct stage {
 
 /* Rows to compare, and what that needs; of a piece. */
 typedef struct scratch {
-    const uint8_t **code; /* GRAPH_LEAF, or as many leaders */
+    const uint8_t **code;
+    uint32_t *row;
     uint8_t *panels;
     uint32_t *distance;
 } scratch;
@@ -134,12 +135,14 @@ static void compare(graph_linker *l, const entry *entries, size_t n, const scrat
     const size_t apart = graph_round16(n), most = l->keep < n ? l->keep : n;
     uint64_t best[GRAPH_CANDIDATES];
     if (n < 2) return;
-    for (size_t i = 0; i < n; i++)
-        s->code[i] = graph_code(&l->codes, row_of(l, entries[i]));
+    for (size_t i = 0; i < n; i++) {
+        s->row[i] = row_of(l, entries[i]);
+        s->code[i] = graph_code(&l->codes, s->row[i]);
+    }
     l->kernels->pack(s->code, n, l->codes.stride, s->panels);
     for (size_t i = 0; i < n; i += PM_GRAPH_TILE) {
         const size_t here = n - i < PM_GRAPH_TILE ? n - i : PM_GRAPH_TILE;
-        if (!graph_go_on(l)) return;
+        if (i % 64 == 0 && !graph_go_on(l)) return;
         l->kernels->distances(s->code + i, here, l->codes.stride, s->panels, n, s->distance, apart);
         for (size_t r = 0; r < here; r++) {
             uint32_t *distance = s->distance + r * apart;
@@ -148,7 +151,7 @@ static void compare(graph_linker *l, const entry *entries, size_t n, const scrat
             uint64_t *keys = l->keys + (uint64_t)entries[i + r] * l->keep;
             found -= best[found - 1] >> 32 == UINT32_MAX;
             for (size_t k = 0; k < found; k++)
-                keys[k] = (best[k] & ~(uint64_t)UINT32_MAX) | row_of(l, entries[(uint32_t)best[k]]);
+                keys[k] = (best[k] & ~(uint64_t)UINT32_MAX) | s->row[(uint32_t)best[k]];
         }
     }
 }
@@ -222,16 +225,16 @@ static void group_piece(void *linker, uint32_t piece)
     const stage *st = l->stage;
     const uint64_t from = st->from[piece], n = st->from[piece + 1] - from;
     const size_t leaf = (size_t)pm_min_u64(n, GRAPH_LEAF);
-    const scratch s = {graph_take(l, leaf, sizeof *s.code),
+    const scratch s = {graph_take(l, leaf, sizeof *s.code), graph_take(l, leaf, sizeof *s.row),
                        graph_take(l, pm_graph_panels(leaf), pm_graph_panel_bytes(l->kernels, l->codes.stride)),
                        graph_take(l, graph_round16(leaf), PM_GRAPH_TILE * sizeof *s.distance)};
     const uint64_t path = pm_mix64(l->options->seed + pm_mix64(piece + 1));
-    const bool good = s.code != NULL && s.panels != NULL && s.distance != NULL;
+    const bool good = s.code != NULL && s.row != NULL && s.panels != NULL && s.distance != NULL;
     if (good && l->fan > 1 && n > AVERAGE)
         split(l, st->entries + from, n, l->fan, path, &s);
     else if (good)
         group(l, st->entries + from, n, path, &s);
-    pm_free(s.code), pm_free(s.panels), pm_free(s.distance);
+    pm_free(s.code), pm_free(s.row), pm_free(s.panels), pm_free(s.distance);
 }
 
 static bool group_all(graph_linker *l, stage *st)

@@ -34,6 +34,7 @@ typedef struct graph_linker {
         fan;        /* fan: leaders that a row goes to at the second level; slots = fan * those of the first */
     uint64_t *keys; /* rows x slots x keep */
     graph_upper upper;
+    uint32_t entry;
     uint32_t *links;    /* rows x degree */
     atomic_int status;  /* what stopped the work, or POMAI_OK */
     atomic_flag asking; /* go_on is asked by one thread at a time */

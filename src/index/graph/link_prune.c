@@ -21,8 +21,8 @@ typedef struct pruner {
 typedef struct stage {
     atomic_uint *count; /* of each row: rows that link to it */
     uint64_t first, rows;
-    uint64_t *from; /* of each of these, into back; and the end */
-    uint64_t *back; /* keys */
+    atomic_ullong *from; /* of each of these, into back: its first; once they are there, the next one's */
+    uint64_t *back;      /* keys */
 } stage;
 
 static bool take_pruner(graph_linker *l, pruner *p)
@@ -147,21 +147,31 @@ static void out_piece(void *linker, uint32_t piece)
 
 /* ---- and back ---- */
 
-/* Links to the rows of the stage, each to where it ends; in any order. count: how many are still to come. */
+/* Links to the rows of the stage, each to where it ends; in any order. from: where the next one goes. */
 static void back_piece(void *linker, uint32_t piece)
 {
     graph_linker *l = linker;
     const stage *st = l->stage;
     const uint64_t first = (uint64_t)piece * BLOCK, end = pm_min_u64(first + BLOCK, l->codes.rows);
+    uint64_t key[BLOCK / 8 * GRAPH_CANDIDATES], at[BLOCK / 8 * GRAPH_CANDIDATES];
     if (!graph_go_on(l)) return;
-    for (uint64_t row = first; row < end; row++) {
-        const uint64_t *keys = graph_keys_of(l, row);
-        for (size_t i = 0; i < chosen(l) && keys[i] != GRAPH_NO_KEY; i++) {
-            const uint64_t to = (uint64_t)(uint32_t)keys[i] - st->first;
-            if (to >= st->rows) continue;
-            const unsigned left = atomic_fetch_sub_explicit(&st->count[(uint32_t)keys[i]], 1, memory_order_relaxed);
-            st->back[st->from[to + 1] - left] = (keys[i] & ~(uint64_t)UINT32_MAX) | row;
+    for (uint64_t row = first; row < end;) {
+        size_t n = 0;
+        for (uint64_t stop = pm_min_u64(row + BLOCK / 8, end); row < stop; row++) {
+            const uint64_t *keys = graph_keys_of(l, row);
+            for (size_t i = 0; i < chosen(l) && keys[i] != GRAPH_NO_KEY; i++) {
+                const uint64_t to = (uint64_t)(uint32_t)keys[i] - st->first;
+                if (to >= st->rows) continue;
+                __builtin_prefetch(&st->from[to], 1);
+                key[n] = (keys[i] & ~(uint64_t)UINT32_MAX) | row;
+                at[n++] = to;
+            }
         }
+        /* first all counting, then all storing: an atomic operation waits for the stores before it */
+        for (size_t i = 0; i < n; i++)
+            at[i] = atomic_fetch_add_explicit(&st->from[at[i]], 1, memory_order_relaxed);
+        for (size_t i = 0; i < n; i++)
+            st->back[at[i]] = key[i];
     }
 }
 
@@ -229,9 +239,11 @@ static void join_piece(void *linker, uint32_t piece)
     const bool good = take_pruner(l, &p) && graph_go_on(l);
     uint32_t next = first_upper(l, st->first + first);
     for (uint64_t i = first; good && i < end; i++) {
-        const uint64_t row = st->first + i, *back = st->back + st->from[i];
+        const uint64_t row = st->first + i,
+                       from = i > 0 ? atomic_load_explicit(&st->from[i - 1], memory_order_relaxed) : 0;
+        const uint64_t backs = atomic_load_explicit(&st->from[i], memory_order_relaxed) - from;
         uint64_t list[ROOM], upper[GRAPH_MOST_DEGREE + 1], both[ROOM];
-        size_t n = join(l, row, back, (size_t)(st->from[i + 1] - st->from[i]), list);
+        size_t n = join(l, row, st->back + from, (size_t)backs, list);
         const size_t above = upper_keys(l, &p, row, &next, upper), most = l->options->degree - above;
         if (n > most) n = choose(l, &p, list, n, most);
         list[n] = GRAPH_NO_KEY;
@@ -246,14 +258,13 @@ static bool go_back(graph_linker *l, stage *st)
 {
     const uint64_t blocks = (l->codes.rows + BLOCK - 1) / BLOCK;
     st->rows = pm_min_u64(l->codes.rows - st->first, pm_max_u64(LEAST_RANGE, l->codes.rows / RANGES + 1));
-    st->from = graph_take(l, st->rows + 1, sizeof *st->from);
+    st->from = graph_take(l, st->rows, sizeof *st->from);
     if (st->from == NULL) return false;
     uint64_t sum = 0;
     for (uint64_t i = 0; i < st->rows; i++) {
-        st->from[i] = sum;
+        atomic_init(&st->from[i], sum);
         sum += atomic_load_explicit(&st->count[st->first + i], memory_order_relaxed);
     }
-    st->from[st->rows] = sum;
     st->back = graph_take(l, sum, sizeof *st->back);
     return st->back != NULL && graph_run(l, back_piece, blocks, st) &&
            graph_run(l, join_piece, (st->rows + BLOCK - 1) / BLOCK, st);
@@ -270,7 +281,8 @@ bool graph_prune(graph_linker *linker)
     for (; good && st.first < linker->codes.rows; st.first += st.rows) {
         good = go_back(linker, &st);
         pm_free(st.from), pm_free(st.back);
-        st.from = st.back = NULL;
+        st.from = NULL;
+        st.back = NULL;
     }
     pm_free(st.count);
     return good;

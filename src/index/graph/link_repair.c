@@ -287,16 +287,14 @@ static bool mend_all(tree *t)
 bool graph_repair(graph_linker *linker)
 {
     tree t = {.l = linker};
-    uint32_t entry;
     const uint64_t rows = linker->codes.rows;
     t.parent = graph_take(linker, rows, sizeof *t.parent);
     t.queue = graph_take(linker, rows, sizeof *t.queue);
-    bool good = take_gauge(&linker->codes, linker->kernels, &t.gauge) && t.parent != NULL && t.queue != NULL &&
-                graph_middle(&linker->codes, linker->kernels, &entry);
+    bool good = take_gauge(&linker->codes, linker->kernels, &t.gauge) && t.parent != NULL && t.queue != NULL;
     if (!good) graph_stop(linker, POMAI_ENOMEM);
     if (good) {
         memset(t.parent, 0xff, rows * sizeof *t.parent);
-        reach(&t, entry, entry);
+        reach(&t, linker->entry, linker->entry);
         good = spread(&t) && mend_all(&t);
     }
     drop_gauge(&t.gauge);
