@@ -11,6 +11,7 @@
 #define ROOM        (MOST + 1)
 #define SOURCE      32 /* links back that are sorted at once */
 #define PICK        4
+#define AT_ONCE     32 /* rows whose links are taken back at once */
 
 /* What pruning one row needs; of a piece. */
 typedef struct pruner {
@@ -153,11 +154,11 @@ static void back_piece(void *linker, uint32_t piece)
     graph_linker *l = linker;
     const stage *st = l->stage;
     const uint64_t first = (uint64_t)piece * BLOCK, end = pm_min_u64(first + BLOCK, l->codes.rows);
-    uint64_t key[BLOCK / 8 * GRAPH_CANDIDATES], at[BLOCK / 8 * GRAPH_CANDIDATES];
+    uint64_t key[AT_ONCE * GRAPH_CANDIDATES], at[AT_ONCE * GRAPH_CANDIDATES];
     if (!graph_go_on(l)) return;
     for (uint64_t row = first; row < end;) {
         size_t n = 0;
-        for (uint64_t stop = pm_min_u64(row + BLOCK / 8, end); row < stop; row++) {
+        for (uint64_t stop = pm_min_u64(row + AT_ONCE, end); row < stop; row++) {
             const uint64_t *keys = graph_keys_of(l, row);
             for (size_t i = 0; i < chosen(l) && keys[i] != GRAPH_NO_KEY; i++) {
                 const uint64_t to = (uint64_t)(uint32_t)keys[i] - st->first;
