@@ -133,6 +133,8 @@ static pomai_status choose_variant(pm_graph_builder *b)
     if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, most, b->mean,
                                                    b->directions, kept, &breadth))
         return POMAI_ENOMEM;
+    for (uint32_t d = 0; d < padded && !graph_is_raw(&b->space); d++)
+        b->mean[d] -= 128;
     b->count = most;
     if (breadth > BROAD) b->variant += MANY_LINKS - FEW_LINKS;
     if (most == ONE_LINE && kept[ONE_LINE - 1] >= WORTH_PROJECTING)
