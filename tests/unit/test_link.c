@@ -340,6 +340,35 @@ static void entries_are_distinct_and_the_same(void **unused)
     end("entries_are_distinct_and_the_same");
 }
 
+/* As millions of rows are linked: leaders of two levels, links back a range of rows at a time. */
+static void many_rows_are_linked_like_few(void **unused)
+{
+    (void)unused;
+    const graph_sizes before = graph_size;
+    begin();
+    for (size_t i = 0; i < 2 * KINDS; i++) {
+        const uint64_t rows = 2600 + below(2000);
+        const size_t shape = i % 3;
+        if (left_out()) continue;
+        const graph_codes codes = {fill((enum kind)(i % KINDS), rows, 40, 64), rows, 64};
+        const size_t bytes = rows * shapes[shape].degree * sizeof(uint32_t);
+        uint32_t *links = allocate(bytes), *other = allocate(bytes);
+        graph_link_options options = {
+            shapes[shape].degree, shapes[shape].slack, shapes[shape].fanout, i, levels[nlevels - 1], NULL};
+        graph_size.range = before.range;
+        graph_size.two_levels = i < KINDS ? 2000 : before.two_levels;
+        assert_int_equal(link_rows(&codes, options, 0, links, 0, NULL), POMAI_OK);
+        check_links(&codes, options.degree, links);
+        graph_size.range = 100;
+        options.simd = levels[i % nlevels];
+        assert_int_equal(link_rows(&codes, options, 2, other, 0, NULL), POMAI_OK);
+        check(memcmp(links, other, bytes) == 0, "the same", "", 64, rows);
+        free((void *)(uintptr_t)codes.code), free(links), free(other);
+    }
+    graph_size = before;
+    end("many_rows_are_linked_like_few");
+}
+
 /* What was measured was measured with these: whoever changes them on purpose measures again, and changes this. */
 static void links_are_what_they_always_were(void **unused)
 {
@@ -522,6 +551,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(distances_are_right_at_every_level),
         cmocka_unit_test(the_nearest_are_chosen_at_every_level),
         cmocka_unit_test(links_are_the_same_on_any_machine),
+        cmocka_unit_test(many_rows_are_linked_like_few),
         cmocka_unit_test(links_are_what_they_always_were),
         cmocka_unit_test(entries_are_distinct_and_the_same),
         cmocka_unit_test(walks_find_what_is_near),

@@ -8,7 +8,11 @@
 #define UPPER_SHARE  16
 #define UPPER_LEAST  8 /* rows */
 #define UPPER_DEGREE 4
-#define TWO_LEVELS   ((uint64_t)3 << 19) /* rows, above which leaders of one level have too many each */
+
+#ifndef POMAI_TEST_HOOKS
+const
+#endif
+    graph_sizes graph_size = {(uint64_t)3 << 19, (uint64_t)1 << 17};
 
 void graph_stop(graph_linker *linker, pomai_status status)
 {
@@ -101,7 +105,7 @@ static void link_rows(graph_linker *l)
     const uint64_t rows = l->codes.rows;
     const uint32_t fanout = l->options->fanout;
     l->kernels = l->options->simd->graph;
-    l->fan = rows > TWO_LEVELS && fanout % 2 == 0 ? 2 : 1;
+    l->fan = rows > graph_size.two_levels && fanout % 2 == 0 ? 2 : 1;
     l->slots = rows > GRAPH_LEAF ? fanout : 1;
     l->keep = l->slots > 4 ? 10 : (GRAPH_CANDIDATES + l->slots - 1) / l->slots;
     atomic_init(&l->status, POMAI_OK);

@@ -41,6 +41,17 @@ typedef struct graph_linker {
     const void *stage;  /* what the pieces under way share */
 } graph_linker;
 
+/* From how many rows on; tests want it with few. */
+typedef struct graph_sizes {
+    uint64_t two_levels; /* leaders of one level have too many rows each above this */
+    uint64_t range;      /* rows whose links back are sorted at once, at least */
+} graph_sizes;
+#ifdef POMAI_TEST_HOOKS
+extern graph_sizes graph_size;
+#else
+extern const graph_sizes graph_size;
+#endif
+
 /* Whether to go on; asks. */
 bool graph_go_on(graph_linker *linker);
 void graph_stop(graph_linker *linker, pomai_status status);

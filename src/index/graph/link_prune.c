@@ -4,14 +4,13 @@
 
 #include <string.h>
 
-#define BLOCK       512 /* rows of a piece */
-#define LEAST_RANGE ((uint64_t)1 << 17)
-#define RANGES      8
-#define MOST        96 /* keys of a row that are looked at */
-#define ROOM        (MOST + 1)
-#define SOURCE      32 /* links back that are sorted at once */
-#define PICK        4
-#define AT_ONCE     32 /* rows whose links are taken back at once */
+#define BLOCK   512 /* rows of a piece */
+#define RANGES  8
+#define MOST    96 /* keys of a row that are looked at */
+#define ROOM    (MOST + 1)
+#define SOURCE  32 /* links back that are sorted at once */
+#define PICK    4
+#define AT_ONCE 32 /* rows whose links are taken back at once */
 
 /* What pruning one row needs; of a piece. */
 typedef struct pruner {
@@ -258,7 +257,7 @@ static void join_piece(void *linker, uint32_t piece)
 static bool go_back(graph_linker *l, stage *st)
 {
     const uint64_t blocks = (l->codes.rows + BLOCK - 1) / BLOCK;
-    st->rows = pm_min_u64(l->codes.rows - st->first, pm_max_u64(LEAST_RANGE, l->codes.rows / RANGES + 1));
+    st->rows = pm_min_u64(l->codes.rows - st->first, pm_max_u64(graph_size.range, l->codes.rows / RANGES + 1));
     st->from = graph_take(l, st->rows, sizeof *st->from);
     if (st->from == NULL) return false;
     uint64_t sum = 0;
