@@ -12,7 +12,7 @@
 #ifndef POMAI_TEST_HOOKS
 const
 #endif
-    graph_sizes graph_size = {(uint64_t)3 << 19, (uint64_t)1 << 17};
+    uint64_t graph_range = (uint64_t)1 << 17;
 
 void graph_stop(graph_linker *linker, pomai_status status)
 {
@@ -103,10 +103,8 @@ static bool link_upper(graph_linker *l)
 static void link_rows(graph_linker *l)
 {
     const uint64_t rows = l->codes.rows;
-    const uint32_t fanout = l->options->fanout;
     l->kernels = l->options->simd->graph;
-    l->fan = rows > graph_size.two_levels && fanout % 2 == 0 ? 2 : 1;
-    l->slots = rows > GRAPH_LEAF ? fanout : 1;
+    l->slots = rows > GRAPH_LEAF ? l->options->fanout : 1;
     l->keep = l->slots > 4 ? 10 : (GRAPH_CANDIDATES + l->slots - 1) / l->slots;
     atomic_init(&l->status, POMAI_OK);
     atomic_flag_clear(&l->asking);

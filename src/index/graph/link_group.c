@@ -20,8 +20,7 @@ typedef struct leaders {
 /* What all groups share. */
 typedef struct stage {
     leaders leaders;
-    uint32_t fan;   /* leaders of the first level that a row goes to */
-    uint32_t *near; /* rows x fan: which, or GRAPH_NONE */
+    uint32_t *near; /* rows x slots: which, or GRAPH_NONE */
     entry *entries; /* by leader, then by row */
     uint64_t *from; /* of each leader's, and the end */
 } stage;
@@ -105,9 +104,9 @@ static bool assign(graph_linker *l, const leaders *among, const entry *entries, 
     return on;
 }
 
-/* Entries by leader: n rows x fan of near; entry i, a is at(i) + a. from: count + 1. */
-static void sort_entries(const graph_linker *l, const uint32_t *near, uint64_t n, uint32_t fan, uint32_t step,
-                         const entry *of, uint32_t count, uint64_t *from, entry *out)
+/* Entries by leader: n rows x fan of near. from: count + 1. */
+static void sort_entries(const graph_linker *l, const uint32_t *near, uint64_t n, uint32_t fan, const entry *of,
+                         uint32_t count, uint64_t *from, entry *out)
 {
     memset(from, 0, ((size_t)count + 1) * sizeof *from);
     for (uint64_t i = 0; i < n * fan; i++)
@@ -122,7 +121,7 @@ static void sort_entries(const graph_linker *l, const uint32_t *near, uint64_t n
         for (uint32_t a = 0; a < fan; a++) {
             const uint32_t g = near[i * fan + a];
             const entry base = of == NULL ? (entry)(i * l->slots) : of[i];
-            if (g != GRAPH_NONE) out[from[g]++] = base + a * step;
+            if (g != GRAPH_NONE) out[from[g]++] = base + a;
         }
     memmove(from + 1, from, count * sizeof *from); /* each was moved to its end */
     from[0] = 0;
@@ -169,34 +168,34 @@ static void cut(graph_linker *l, const entry *entries, uint64_t n, const scratch
     }
 }
 
-static void split(graph_linker *l, const entry *entries, uint64_t n, uint32_t fan, uint64_t path, const scratch *s);
+static void split(graph_linker *l, const entry *entries, uint64_t n, uint64_t path, const scratch *s);
 
 static void group(graph_linker *l, const entry *entries, uint64_t n, uint64_t path, const scratch *s)
 {
     if (n <= GRAPH_LEAF)
         compare(l, entries, (size_t)n, s);
     else
-        split(l, entries, n, 1, path, s);
+        split(l, entries, n, path, s);
 }
 
 /* Splits rows around leaders of their own. */
-static void split(graph_linker *l, const entry *entries, uint64_t n, uint32_t fan, uint64_t path, const scratch *s)
+static void split(graph_linker *l, const entry *entries, uint64_t n, uint64_t path, const scratch *s)
 {
-    const uint32_t count = (uint32_t)pm_min_u64((n * fan + AVERAGE - 1) / AVERAGE, GRAPH_LEADERS);
+    const uint32_t count = (uint32_t)pm_min_u64((n + AVERAGE - 1) / AVERAGE, GRAPH_LEADERS);
     leaders own;
     if (!choose(l, entries, n, count, path, &own)) {
         pm_free(own.panels);
         return;
     }
-    uint32_t *near = graph_take(l, n * fan, sizeof *near);
-    entry *sorted = graph_take(l, n * fan, sizeof *sorted);
+    uint32_t *near = graph_take(l, n, sizeof *near);
+    entry *sorted = graph_take(l, n, sizeof *sorted);
     uint64_t *from = graph_take(l, (uint64_t)own.count + 1, sizeof *from);
     bool good = near != NULL && sorted != NULL && from != NULL;
-    good = good && assign(l, &own, entries, 0, n, fan, near);
+    good = good && assign(l, &own, entries, 0, n, 1, near);
     pm_free(own.panels);
     uint64_t largest = 0;
     if (good) {
-        sort_entries(l, near, n, fan, 1, entries, own.count, from, sorted);
+        sort_entries(l, near, n, 1, entries, own.count, from, sorted);
         for (uint32_t g = 0; g < own.count; g++)
             largest = pm_max_u64(largest, from[g + 1] - from[g]);
     }
@@ -216,7 +215,7 @@ static void assign_piece(void *linker, uint32_t piece)
     const stage *st = l->stage;
     const uint64_t first = (uint64_t)piece * BLOCK, n = pm_min_u64(l->codes.rows - first, BLOCK);
     memset(graph_keys_of(l, first), 0xff, n * l->slots * l->keep * sizeof *l->keys);
-    (void)assign(l, &st->leaders, NULL, first, n, st->fan, st->near + first * st->fan);
+    (void)assign(l, &st->leaders, NULL, first, n, l->slots, st->near + first * l->slots);
 }
 
 static void group_piece(void *linker, uint32_t piece)
@@ -230,10 +229,7 @@ static void group_piece(void *linker, uint32_t piece)
                        graph_take(l, graph_round16(leaf), PM_GRAPH_TILE * sizeof *s.distance)};
     const uint64_t path = pm_mix64(l->options->seed + pm_mix64(piece + 1));
     const bool good = s.code != NULL && s.row != NULL && s.panels != NULL && s.distance != NULL;
-    if (good && l->fan > 1 && n > AVERAGE)
-        split(l, st->entries + from, n, l->fan, path, &s);
-    else if (good)
-        group(l, st->entries + from, n, path, &s);
+    if (good) group(l, st->entries + from, n, path, &s);
     pm_free(s.code), pm_free(s.row), pm_free(s.panels), pm_free(s.distance);
 }
 
@@ -242,13 +238,12 @@ static bool group_all(graph_linker *l, stage *st)
     const uint64_t rows = l->codes.rows, wanted = (2 * (uint64_t)l->slots * rows + GRAPH_LEAF - 1) / GRAPH_LEAF;
     const uint32_t count = rows > GRAPH_LEAF ? (uint32_t)pm_min_u64(wanted, GRAPH_LEADERS) : 1;
     if (!choose(l, NULL, rows, count, l->options->seed, &st->leaders)) return false;
-    st->fan = l->slots / l->fan;
-    st->near = graph_take(l, rows * st->fan, sizeof *st->near);
+    st->near = graph_take(l, rows * l->slots, sizeof *st->near);
     if (st->near == NULL || !graph_run(l, assign_piece, (rows + BLOCK - 1) / BLOCK, st)) return false;
-    st->entries = graph_take(l, rows * st->fan, sizeof *st->entries);
+    st->entries = graph_take(l, rows * l->slots, sizeof *st->entries);
     st->from = graph_take(l, (uint64_t)st->leaders.count + 1, sizeof *st->from);
     if (st->entries == NULL || st->from == NULL) return false;
-    sort_entries(l, st->near, rows, st->fan, l->fan, NULL, st->leaders.count, st->from, st->entries);
+    sort_entries(l, st->near, rows, l->slots, NULL, st->leaders.count, st->from, st->entries);
     pm_free(st->near);
     st->near = NULL;
     return graph_run(l, group_piece, st->leaders.count, st);

@@ -30,8 +30,7 @@ typedef struct graph_linker {
     graph_codes codes;
     const graph_link_options *options;
     const pm_simd_graph *kernels;
-    uint32_t slots, keep,
-        fan;        /* fan: leaders that a row goes to at the second level; slots = fan * those of the first */
+    uint32_t slots, keep;
     uint64_t *keys; /* rows x slots x keep */
     graph_upper upper;
     uint32_t entry;
@@ -41,15 +40,11 @@ typedef struct graph_linker {
     const void *stage;  /* what the pieces under way share */
 } graph_linker;
 
-/* From how many rows on; tests want it with few. */
-typedef struct graph_sizes {
-    uint64_t two_levels; /* leaders of one level have too many rows each above this */
-    uint64_t range;      /* rows whose links back are sorted at once, at least */
-} graph_sizes;
+/* Rows whose links back are sorted at once, at least; tests want it with few. */
 #ifdef POMAI_TEST_HOOKS
-extern graph_sizes graph_size;
+extern uint64_t graph_range;
 #else
-extern const graph_sizes graph_size;
+extern const uint64_t graph_range;
 #endif
 
 /* Whether to go on; asks. */

@@ -257,7 +257,7 @@ static void join_piece(void *linker, uint32_t piece)
 static bool go_back(graph_linker *l, stage *st)
 {
     const uint64_t blocks = (l->codes.rows + BLOCK - 1) / BLOCK;
-    st->rows = pm_min_u64(l->codes.rows - st->first, pm_max_u64(graph_size.range, l->codes.rows / RANGES + 1));
+    st->rows = pm_min_u64(l->codes.rows - st->first, pm_max_u64(graph_range, l->codes.rows / RANGES + 1));
     st->from = graph_take(l, st->rows, sizeof *st->from);
     if (st->from == NULL) return false;
     uint64_t sum = 0;
