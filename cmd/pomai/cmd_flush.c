@@ -47,7 +47,7 @@ static int run_index(const struct args *args)
     if (status == EXIT_OK && pomai_flush(db, &err) != POMAI_OK) status = complain_error(&err);
     if (status == EXIT_OK && pomai_build_indexes(db, &options, &err) != POMAI_OK) status = complain_error(&err);
     status = db_close(db, NULL, status);
-    return say(args, status, "{\"ok\":true}", "segments have their codes");
+    return say(args, status, "{\"ok\":true}", "segments have their codes and graphs");
 }
 
 static int run_digest(const struct args *args)
@@ -94,9 +94,10 @@ const struct verb verb_index = {
     .name = "index",
     .synopsis = "DB [options]",
     .brief = "build what makes searches with --recall fast",
-    .about = "Writes what is still in the log into segments, and codes beside each segment of 4,096 rows or more,\n"
-             "by which a search with --recall leaves out most rows. This happens by itself, too, in the background of\n"
-             "a program that has the database open. With --deadline-ms it stops after so long, and says so.",
+    .about = "Writes what is still in the log into segments, and codes and a graph beside each segment of 4,096 rows\n"
+             "or more, by which a search with --recall looks at few of them. This happens by itself, too, in the\n"
+             "background of a program that has the database open. With --deadline-ms it stops after so long, and says\n"
+             "so.",
     .examples = "  pomai index my.db",
     .options = TAKES(DEADLINE) | TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,

@@ -91,12 +91,15 @@ typedef struct pomai_search_options {
     const pomai_snapshot *snapshot; /* search as of this moment; NULL: as `mode` says */
     pomai_read_mode mode;
     const volatile int *cancel; /* any thread may make it non-zero: the search ends as at a deadline; NULL: none does */
-    float recall; /* of the k nearest, the share that must be found, on average: 0.95 may take a segment's codes where
-                     those reached it in their calibration; 0, which _INIT sets, and 1: exact */
+    float recall; /* of the k nearest, the share that must be found, on average: 0.95 may take a segment's graph, or its
+                     codes, where those reached it in their calibration; 0, which _INIT sets, and 1: exact */
+    uint32_t ef;  /* instead of `recall`: segments that have a graph are walked with so many candidates, 1 to 4,096, of
+                     which fewer than k count as k; others are searched as with a recall of 0.999. 0, which _INIT sets:
+                     as `recall` says. Both: POMAI_EINVAL */
 } pomai_search_options;
 #define POMAI_SEARCH_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \
-        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL, 0                                  \
+        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL, 0, 0                               \
     }
 
 typedef struct pomai_build_options {

@@ -142,11 +142,11 @@ POMAI_API pomai_status pomai_flush(pomai_db *db, pomai_error *err);
  * it is done; NULL: all collections. */
 POMAI_API pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_error *err);
 
-/* Segments of 4,096 rows and more get codes in the background, when nothing else is to be done; searches with a
- * `recall` use them. Returns once all segments that there are at the call have them, as far as they pay: for tests and
- * benchmarks, or before a database is closed for good. What is in memory has none: pomai_flush or pomai_compact first.
- * POMAI_EDEADLINE: it ran out of time, or was cancelled, and goes on in the background; POMAI_ENOSPC and others: why
- * the last one failed. `options` may be NULL. */
+/* Segments of 4,096 rows and more get codes, and then a graph, in the background, when nothing else is to be done;
+ * searches with a `recall` or an `ef` use them. Returns once all segments that there are at the call have both, as far
+ * as they pay: for tests and benchmarks, or before a database is closed for good. What is in memory has none:
+ * pomai_flush or pomai_compact first. POMAI_EDEADLINE: it ran out of time, or was cancelled, and goes on in the
+ * background; POMAI_ENOSPC and others: why the last one failed. `options` may be NULL. */
 POMAI_API pomai_status pomai_build_indexes(pomai_db *db, const pomai_build_options *options, pomai_error *err);
 
 /* Holds what every collection shows now for reads that name the snapshot, however long: rows that are replaced, deleted
@@ -204,10 +204,10 @@ POMAI_API pomai_status pomai_scan_next(pomai_scan *scan, uint64_t max_rows, poma
 POMAI_API void pomai_scan_close(pomai_scan *scan);
 
 /* Finds the k nearest rows of each of `queries` vectors (queries x dim, row after row), nearest first, equal distances
- * by id. Exact, over everything acknowledged before the call, unless options->recall asks for less: then segments that
- * have codes are searched by them, and the verdict says what to expect. Never fewer than k while there are k rows. The
- * distances are double-precision sums in one fixed order: the same on every machine, instruction set and number of
- * shards. `options` may be NULL. */
+ * by id. Exact, over everything acknowledged before the call, unless options->recall, or ef, asks for less: then
+ * segments that have a graph or codes are searched by these, and the verdict says what to expect. Never fewer than k
+ * while there are k rows. The distances are double-precision sums in one fixed order: the same on every machine,
+ * instruction set and number of shards. `options` may be NULL. */
 POMAI_API pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim,
                                     uint64_t k, const pomai_search_options *options, pomai_result **result,
                                     pomai_error *err);

@@ -12,6 +12,7 @@
 #define POMAI_MAX_BATCH_BYTES (64u * 1024 * 1024) /* ids + vectors + documents of one put, as they are given */
 #define POMAI_MAX_STRING_ID   512u                /* bytes of a string id; at least 1 */
 #define POMAI_MAX_K           1000000u            /* neighbours of one query */
+#define POMAI_MAX_EF          4096u               /* candidates of a walk through a graph */
 #define POMAI_MAX_NAME        64u                 /* bytes of a collection's name */
 
 typedef struct pomai_db pomai_db;                 /* an open database */

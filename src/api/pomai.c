@@ -518,6 +518,19 @@ void pomai_scan_close(pomai_scan *scan)
     if (scan != NULL) pm_db_scan_close(scan);
 }
 
+static pomai_status check_effort(float recall, uint32_t ef, pomai_error *err)
+{
+    if (!(recall >= 0 && recall <= 1)) /* nor NaN */
+        return pm_fail(err, POMAI_EINVAL, "recall is %g: it is a share from 0 to 1, such as 0.95; 0: exact",
+                       (double)recall);
+    if (ef > POMAI_MAX_EF)
+        return pm_fail(err, POMAI_EINVAL, "ef is %u: it is a number of candidates, 1 to %u; 0: as recall says", ef,
+                       POMAI_MAX_EF);
+    if (ef > 0 && recall > 0)
+        return pm_fail(err, POMAI_EINVAL, "recall %g and ef %u contradict each other: give one", (double)recall, ef);
+    return POMAI_OK;
+}
+
 pomai_status pomai_search(pomai_collection *collection, const float *vectors, uint64_t queries, uint64_t dim,
                           uint64_t k, const pomai_search_options *options, pomai_result **result, pomai_error *err)
 {
@@ -534,12 +547,11 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
                            options->struct_size, sizeof *options);
         pomai_status status = check_include(options->include, err);
         if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
-        if (status == POMAI_OK && !(options->recall >= 0 && options->recall <= 1)) /* nor NaN */
-            status = pm_fail(err, POMAI_EINVAL, "recall is %g: it is a share from 0 to 1, such as 0.95; 0: exact",
-                             (double)options->recall);
+        if (status == POMAI_OK) status = check_effort(options->recall, options->ef, err);
         if (status != POMAI_OK) return status;
         include = options->include;
         read.recall = options->recall;
+        read.ef = options->ef;
         until_ns = until(collection->db->os, options->deadline_us);
         read.cancel = options->cancel;
     }

@@ -184,9 +184,15 @@
     X(RECORD_TYPE_IGNORED, "scenario.test_dtype", "replay takes a record of another type than its collection's")       \
     X(CONVERTED_NOT_KEPT, "scenario.test_dtype sim", "rows that were converted are freed before they are in the log")  \
     /* codes */                                                                                                        \
-    X(CODES_CRC_SKIPPED, "scenario.test_codes", "the codes of a segment are used without their checksums")             \
-    X(CODES_OF_ANY_SEGMENT, "scenario.test_codes", "codes count as a segment's that are of other rows")                \
-    X(CODES_NOT_JUDGED, "scenario.test_codes", "codes propose rows, and nobody asks whether the reader sees them")
+    X(DERIVED_CRC_SKIPPED, "scenario.test_codes", "the codes of a segment are used without their checksums")           \
+    X(DERIVED_OF_ANY_SEGMENT, "scenario.test_codes", "codes count as a segment's that are of other rows")              \
+    X(CODES_NOT_JUDGED, "scenario.test_codes", "codes propose rows, and nobody asks whether the reader sees them")     \
+    /* graphs */                                                                                                       \
+    X(GRAPH_NOT_JUDGED, "scenario.test_graph", "a walk proposes rows, and nobody asks whether the reader sees them")   \
+    X(GRAPH_FEWER, "scenario.test_graph", "a walk that came to fewer than k rows is left at that")                     \
+    X(GRAPH_TWICE, "scenario.test_graph", "each run that comes into a segment walks its graph")                        \
+    X(GRAPH_VARIANT_BELIEVED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")         \
+    X(GRAPH_OF_THE_GONE, "scenario.test_graph", "a graph is built to its end though its segment has gone")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Codes of a segment, as a search uses them: docs/format/derived.md, docs/threads.md ("Codes"). */
+/* A group of queries over the codes of one segment. */
 #ifndef PM_QUERY_CODES_H
 #define PM_QUERY_CODES_H
 
-#include "index/quant/quant.h"
-#include "storage/derived/derived.h"
+#include "query/derived.h"
 
-/* The sections of a mapped file. */
-void pm_query_codes_quant(const pm_derived *codes, pm_quant *quant);
-/* Whether codes may be used. Checks, the first time, what was not checked yet, from part `share` of `shares` on, so
- * that threads that come together share the work. *over: is_over said so before an answer was known. */
-bool pm_query_codes_ready(pm_derived *codes, uint32_t share, uint32_t shares, bool (*is_over)(const void *context),
-                          const void *context, bool *over);
-
-/* A group of queries over the codes of one segment. */
 enum { PM_QUERY_CODES_MOST = 16 };
 typedef struct pm_query_codes {
     pm_quant_query *query[PM_QUERY_CODES_MOST];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queries over a view: get by id, and search, exact or by codes, parallel over rows or queries. */
+/* Queries over a view: get by id, and search, exact, by codes or by graphs, parallel over rows or queries. */
 #ifndef PM_QUERY_H
 #define PM_QUERY_H
 
@@ -19,7 +19,8 @@ typedef struct pm_search {
     uint32_t include;           /* POMAI_INCLUDE_ */
     uint64_t until_ns;          /* PM_FOREVER: no deadline */
     const volatile int *cancel; /* pomai_search_options */
-    float recall;               /* 0 or 1: exact */
+    float recall;               /* 0 or 1: exact, */
+    uint32_t ef;                /* unless this is not 0 */
 } pm_search;
 
 /* The public, opaque types; everything they point to is their own. */

@@ -280,7 +280,8 @@ typedef struct pm_live_header {
 #define PM_DERIVED_BLOCK    65536u /* bytes under one checksum; and where sections begin */
 #define PM_DERIVED_SECTIONS 8u     /* at most */
 
-enum { PM_DERIVED_CODES = 1 }; /* kinds */
+/* Kinds, counted from 1; KINDS is one more than the last. */
+enum { PM_DERIVED_CODES = 1, PM_DERIVED_GRAPH = 2, PM_DERIVED_KINDS };
 
 typedef struct pm_derived_header {
     char magic[8];
@@ -301,7 +302,8 @@ typedef struct pm_derived_header {
     uint32_t block_bytes;
     uint64_t blocks;
     uint64_t header_length;
-    uint8_t zero[16];
+    uint32_t variant;
+    uint8_t zero[12];
 } pm_derived_header;
 
 typedef struct pm_derived_section {
@@ -498,7 +500,8 @@ PM_AT(pm_derived_header, sections, 88);
 PM_AT(pm_derived_header, block_bytes, 92);
 PM_AT(pm_derived_header, blocks, 96);
 PM_AT(pm_derived_header, header_length, 104);
-PM_AT(pm_derived_header, zero, 112);
+PM_AT(pm_derived_header, variant, 112);
+PM_AT(pm_derived_header, zero, 116);
 PM_SIZE(pm_derived_section, 16);
 PM_AT(pm_derived_section, length, 8);
 

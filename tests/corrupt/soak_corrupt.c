@@ -439,7 +439,8 @@ static struct image *make_image(struct soak *s, uint64_t seed)
     im->coded = coded;
     im->kind = coded ? CLOSED : (int)t_below(&r, IMAGE_KINDS);
     im->w = w_make(seed, &config);
-    pm_codes_least_rows = PM_CODES_LEAST_ROWS; /* there are none before the last generation has ended */
+    pm_derive_least_rows[PM_DERIVED_CODES] =
+        PM_CODES_LEAST_ROWS; /* there are none before the last generation has ended */
     if (log_only) im->w->close_how = W_CLOSE_KEEPS;
     length.older_at = t_skewed(&r, 20, 400);
     c_files_free(&files_older);
@@ -447,7 +448,7 @@ static struct image *make_image(struct soak *s, uint64_t seed)
     if (files_older.count == 0) c_files_read(&files_older, pm_sim_disk(im->w->sim));
     generation(im->w, im->kind, &r, &length);
     if (coded && !im->w->failed) {
-        pm_codes_least_rows = CODED_ROWS;
+        pm_derive_least_rows[PM_DERIVED_CODES] = CODED_ROWS;
         if (pm_sim_run(im->w->sim, build_codes, im) != PM_SIM_DONE) failed(im, "building codes hangs", "");
     }
     keep_image(im);

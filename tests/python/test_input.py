@@ -320,6 +320,11 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], type[pomai.Error], str]] = {
     "recall NaN": ({"recall": NAN}, VALUE, "nan"),
     "recall as a str": ({"recall": "all"}, TYPE, "recall"),
     "exact and recall": ({"exact": True, "recall": 0.5}, VALUE, "contradict"),
+    "ef 0": ({"ef": 0}, VALUE, "ef"),
+    "ef above 4,096": ({"ef": 4097}, VALUE, "4097"),
+    "ef as a str": ({"ef": "all"}, TYPE, "ef"),
+    "ef and recall": ({"ef": 10, "recall": 0.5}, VALUE, "contradict"),
+    "ef and exact": ({"ef": 10, "exact": True}, VALUE, "contradict"),
     "unknown keyword": ({"top_k": 3}, TYPE, "top_k"),
 }
 
@@ -336,6 +341,7 @@ def test_filters_are_refused_as_not_implemented(full: pomai.Database) -> None:
     with pytest.raises(NotImplementedError, match="include=\\['metadata'\\]"):
         full.search(ROW, filters="a > 1")
     assert len(full.search(ROW, filters=None, exact=False, recall=0.9)) == 2
+    assert len(full.search(ROW, exact=False, ef=20)) == 2
 
 
 def calls(db: pomai.Database) -> dict[str, Callable[[], Any]]:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Building codes on the simulated machine: every call that it makes fails, the disk is full, the database is closed or
- * crashes meanwhile, a compaction takes the segment away, rows are written. Nobody notices but the statistics; answers
- * are those of the rows; and once it works there are codes.
+ * Building codes, and graphs, on the simulated machine: every call that it makes fails, the disk is full, the database
+ * is closed or crashes meanwhile, a compaction takes the segment away, rows are written. Nobody notices but the
+ * statistics; answers are those of the rows; and once it works there is a file.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -23,6 +23,8 @@
 
 enum { DIM = 16, ROWS = 300, LEAST = 64, K = 5 };
 #define MS ((uint64_t)1000 * 1000)
+
+static uint32_t kind; /* of the files; no others are built */
 
 struct scene {
     pm_sim *sim;
@@ -62,10 +64,15 @@ static pomai_status put(struct scene *s, uint64_t first, uint64_t rows, uint64_t
     return pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err);
 }
 
-static bool stats_say(struct scene *s, const char *text)
+/* pattern: with %s for the name of the kind */
+static bool stats_say(struct scene *s, const char *pattern)
 {
-    char *json;
+    char *json, text[100];
+    const char *of_kind = strstr(pattern, "%s");
+    const int before = of_kind == NULL ? (int)strlen(pattern) : (int)(of_kind - pattern);
     if (pomai_stats(s->db, &json, &s->err) != POMAI_OK) return false;
+    snprintf(text, sizeof text, "%.*s%s%s", before, pattern, of_kind == NULL ? "" : pm_derived_name(kind),
+             of_kind == NULL ? "" : of_kind + 2);
     const bool said = strstr(json, text) != NULL;
     pomai_free(json);
     return said;
@@ -100,7 +107,7 @@ static bool finds(struct scene *s, uint64_t what)
     return finds_rows(s, what, &approximate);
 }
 
-static bool finds_by_codes(struct scene *s, uint64_t what)
+static bool finds_by_file(struct scene *s, uint64_t what)
 {
     bool approximate;
     return finds_rows(s, what, &approximate) && approximate;
@@ -109,7 +116,7 @@ static bool finds_by_codes(struct scene *s, uint64_t what)
 static bool run_scene_with(pm_sim_fn part, pm_sim_fault fault, uint64_t when, uint64_t seed, uint32_t preempt)
 {
     struct scene *s = calloc(1, sizeof *s);
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     s->sim = pm_sim_make(seed);
     pm_sim_set_preemption(s->sim, preempt);
     s->fault = fault;
@@ -132,22 +139,22 @@ static bool run_scene(pm_sim_fn part, pm_sim_fault fault, uint64_t when)
     return run_scene_with(part, fault, when, 5, 0);
 }
 
-/* Rows in a segment, and codes not yet built: nothing is large enough. */
+/* Rows in a segment, and no file yet built: nothing is large enough. */
 static bool begin(struct scene *s)
 {
-    pm_codes_least_rows = UINT64_MAX;
+    pm_derive_least_rows[kind] = UINT64_MAX;
     return open_scene(s) == POMAI_OK && put(s, 0, ROWS, 1) == POMAI_OK && pomai_flush(s->db, &s->err) == POMAI_OK;
 }
 
 static void finish(struct scene *s)
 {
     CHECK(s, pomai_build_indexes(s->db, NULL, &s->err) == POMAI_OK);
-    CHECK(s, stats_say(s, "\"segments_with_codes\": 1") && stats_say(s, "\"rows_waiting_for_codes\": 0"));
-    CHECK(s, !stats_say(s, "codes_error") && finds_by_codes(s, 1));
+    CHECK(s, stats_say(s, "\"segments_with_%s\": 1") && stats_say(s, "\"rows_waiting_for_%s\": 0"));
+    CHECK(s, !stats_say(s, "%s_error") && finds_by_file(s, 1));
     CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
     CHECK(s, open_scene(s) == POMAI_OK);
-    CHECK(s, stats_say(s, "\"segments_with_codes\": 1") && finds_by_codes(s, 1));
-    CHECK(s, stats_say(s, "\"codes_builds\": 0"));
+    CHECK(s, stats_say(s, "\"segments_with_%s\": 1") && finds_by_file(s, 1));
+    CHECK(s, stats_say(s, "\"%s_builds\": 0"));
     CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
     CHECK(s, pm_inspect_verify(pm_sim_os(s->sim), "/db", NULL, NULL, NULL, &s->err) == POMAI_OK);
 }
@@ -160,14 +167,14 @@ static void one_fault(void *arg)
     CHECK(s, begin(s));
     pm_sim_sleep(s->sim, 100 * MS); /* the log falls idle */
     pm_sim_set_fault(s->sim, s->fault);
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     const pomai_status status = pomai_build_indexes(s->db, NULL, &s->err);
     s->hit = pm_sim_faults(s->sim) > 0;
     if (status != POMAI_OK) CHECK(s, s->hit && s->err.status == status && strlen(s->err.message) > 10);
     CHECK(s, status != POMAI_ECORRUPT && status != POMAI_EINTERNAL && status != POMAI_ESTOPPED);
     pm_sim_set_fault(s->sim, (pm_sim_fault){0});
     CHECK(s, finds(s, 1));
-    if (status != POMAI_OK) CHECK(s, stats_say(s, "codes_error") || stats_say(s, "\"segments_with_codes\": 1"));
+    if (status != POMAI_OK) CHECK(s, stats_say(s, "%s_error") || stats_say(s, "\"segments_with_%s\": 1"));
     CHECK(s, put(s, ROWS, 3, 2) == POMAI_OK); /* writes never wait for it */
     finish(s);
 }
@@ -204,14 +211,14 @@ static void full_disk(void *arg)
     pm_sim_sleep(s->sim, 100 * MS);
     pm_disk_each_file(pm_sim_disk(s->sim), add_size, &used);
     pm_disk_set_capacity(pm_sim_disk(s->sim), used + s->when);
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     const pomai_status status = pomai_build_indexes(s->db, NULL, &s->err);
     s->hit = status != POMAI_OK;
     CHECK(s, status == POMAI_OK || status == POMAI_ENOSPC);
     CHECK(s, finds(s, 1) && (status == POMAI_OK || stats_say(s, "POMAI_ENOSPC")));
     pm_disk_set_capacity(pm_sim_disk(s->sim), 0);
     pm_sim_sleep(s->sim, 3000 * MS); /* it is tried again by itself */
-    CHECK(s, stats_say(s, "\"segments_with_codes\": 1"));
+    CHECK(s, stats_say(s, "\"segments_with_%s\": 1"));
     finish(s);
 }
 
@@ -230,13 +237,13 @@ static void close_during(void *arg)
 {
     struct scene *s = arg;
     CHECK(s, begin(s));
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     pm_sim_sleep(s->sim, s->when);
     const uint64_t then = pm_sim_time(s->sim);
     CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
     CHECK(s, pm_sim_time(s->sim) - then < 100 * MS);
     CHECK(s, open_scene(s) == POMAI_OK);
-    s->hit = stats_say(s, "\"segments_with_codes\": 0");
+    s->hit = stats_say(s, "\"segments_with_%s\": 0");
     CHECK(s, finds(s, 1));
     finish(s);
 }
@@ -266,7 +273,7 @@ static void build_only(void *arg)
     struct scene *s = arg;
     CHECK(s, begin(s));
     s->hit = true;
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     (void)pomai_build_indexes(s->db, NULL, &s->err);
     CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
 }
@@ -274,7 +281,7 @@ static void build_only(void *arg)
 static void look_after(void *arg)
 {
     struct scene *s = arg;
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     CHECK(s, open_scene(s) == POMAI_OK);
     if (s->hit) {
         CHECK(s, finds(s, 1));
@@ -284,11 +291,13 @@ static void look_after(void *arg)
     }
 }
 
-static void look_for_codes(void *context, const char *path, const uint8_t *bytes, uint64_t size)
+static void look_for_file(void *context, const char *path, const uint8_t *bytes, uint64_t size)
 {
     (void)bytes;
     (void)size;
-    *(bool *)context |= strstr(path, "/codes") != NULL;
+    const char *name = strrchr(path, '/');
+    const char *wanted = pm_derived_name(kind);
+    *(bool *)context |= name != NULL && strncmp(name + 1, wanted, strlen(wanted)) == 0; /* the temporary one, too */
 }
 
 /* Whatever a power loss leaves of the file, its checksums tell. */
@@ -299,7 +308,7 @@ static void test_power_gone(void **state)
     for (uint64_t seed = 1; seed < 60; seed++) {
         struct scene *s = calloc(1, sizeof *s);
         s->sim = pm_sim_make(seed);
-        pm_codes_least_rows = LEAST;
+        pm_derive_least_rows[kind] = LEAST;
         pm_sim_set_preemption(s->sim, 0);
         struct t_rng r = t_rng_from(seed);
         pm_sim_crash_in(s->sim, 1000 + t_below(&r, 60000));
@@ -307,7 +316,7 @@ static void test_power_gone(void **state)
         if (s->what[0] != '\0') fail_msg("seed %llu: %s", (unsigned long long)seed, s->what);
         pm_sim_kill_process(s->sim);
         bool there = false;
-        pm_disk_each_file(pm_sim_disk(s->sim), look_for_codes, &there);
+        pm_disk_each_file(pm_sim_disk(s->sim), look_for_file, &there);
         begun += there;
         pm_choices choices = pm_choices_random(seed);
         pm_sim_set_disk(s->sim, pm_disk_power_loss(pm_sim_disk(s->sim), &choices, seed % 2 == 0));
@@ -342,7 +351,7 @@ static void taken_away(void *arg)
     struct scene *s = arg;
     CHECK(s, begin(s));
     CHECK(s, put(s, ROWS / 2, ROWS, 2) == POMAI_OK && pomai_flush(s->db, &s->err) == POMAI_OK);
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     const uint32_t other = pm_sim_spawn(s->sim, compact_meanwhile, s);
     const uint32_t writer = pm_sim_spawn(s->sim, write_meanwhile, s);
     CHECK(s, pomai_build_indexes(s->db, NULL, &s->err) == POMAI_OK);
@@ -364,7 +373,7 @@ static void dropped(void *arg)
 {
     struct scene *s = arg;
     CHECK(s, begin(s));
-    pm_codes_least_rows = LEAST;
+    pm_derive_least_rows[kind] = LEAST;
     pm_sim_sleep(s->sim, s->when);
     CHECK(s, pomai_collection_drop(s->db, "default", &s->err) == POMAI_OK);
     CHECK(s, pomai_build_indexes(s->db, NULL, &s->err) == POMAI_OK);
@@ -385,5 +394,13 @@ int main(void)
         cmocka_unit_test(test_each_call),  cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_close_during),
         cmocka_unit_test(test_power_gone), cmocka_unit_test(test_taken_away), cmocka_unit_test(test_dropped),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = 0;
+    for (uint32_t k = 1; k < PM_DERIVED_KINDS; k++)
+        pm_derive_least_rows[k] = UINT64_MAX;
+    for (kind = 1; kind < PM_DERIVED_KINDS; kind++) {
+        printf("%s:\n", pm_derived_name(kind));
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+        pm_derive_least_rows[kind] = UINT64_MAX;
+    }
+    return failed;
 }

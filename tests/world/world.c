@@ -104,7 +104,7 @@ struct world *w_make(uint64_t seed, const struct w_config *config)
         }
     if (w->model == NULL) abort();
     /* In some worlds segments of a few rows get codes: slow, as each build measures itself. */
-    pm_codes_least_rows = seed % W_CODED == 0 ? W_CODED_ROWS : PM_CODES_LEAST_ROWS;
+    pm_derive_least_rows[PM_DERIVED_CODES] = seed % W_CODED == 0 ? W_CODED_ROWS : PM_CODES_LEAST_ROWS;
     return w;
 }
 

@@ -276,6 +276,7 @@ class Collection:
         mode: Mode = "latest",
         exact: bool | None = None,
         recall: float | None = None,
+        ef: int | None = None,
     ) -> Any: ...
     @overload
     def search(
@@ -290,6 +291,7 @@ class Collection:
         mode: Mode = "latest",
         exact: bool | None = None,
         recall: float | None = None,
+        ef: int | None = None,
     ) -> Result: ...
     @overload
     def search(
@@ -304,6 +306,7 @@ class Collection:
         mode: Mode = "latest",
         exact: bool | None = None,
         recall: float | None = None,
+        ef: int | None = None,
     ) -> Results: ...
     @overload
     def search(
@@ -318,6 +321,7 @@ class Collection:
         mode: Mode = "latest",
         exact: bool | None = None,
         recall: float | None = None,
+        ef: int | None = None,
     ) -> Any: ...
     @overload
     def search(
@@ -332,6 +336,7 @@ class Collection:
         mode: Mode = "latest",
         exact: bool | None = None,
         recall: float | None = None,
+        ef: int | None = None,
     ) -> Any: ...
     def scan(
         self,

@@ -97,7 +97,7 @@ class Collection:
         await _run(self.sync.compact)
 
     async def build_indexes(self) -> None:
-        """Returns once every segment that should has the codes that search(recall=) uses."""
+        """Returns once every segment that should has the codes and the graph that search(recall=) uses."""
         await _run(self.sync.build_indexes)
 
     async def close(self) -> None:

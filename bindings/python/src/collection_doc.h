@@ -99,17 +99,19 @@ static const char delete_doc[] =
     "1\n";
 static const char search_doc[] =
     "search($self, /, vectors, k=10, *, filters=None, include=(), deadline_ms=None, snapshot=None, mode='latest',\n"
-    "       exact=None, recall=None, vector=None)\n"
+    "       exact=None, recall=None, ef=None, vector=None)\n"
     "--\n\n"
-    "The k nearest rows, nearest first, equal distances by id. Exact, unless recall= asks for less.\n\n"
+    "The k nearest rows, nearest first, equal distances by id. Exact, unless recall= or ef= asks for less.\n\n"
     "vectors: a query of shape (dim,) gives a Result; queries of shape (n, dim) give a Results of n. `vector=` is\n"
     "    another name for it.\n"
     "k: from 1 to 1,000,000; there are fewer hits if there are fewer rows.\n"
     "include: any of 'documents', 'metadata', 'vectors'; ids and distances are always there.\n"
     "deadline_ms: the best found by then, from the call on; the verdict says 'cut'.\n"
     "snapshot: as of that Snapshot. mode: 'latest', everything acknowledged; 'bounded', what is frozen.\n"
-    "recall: the share of the k nearest that must be found, as 0.95: segments may then be searched by codes, and\n"
-    "    the verdict says 'approximate' and expected_recall. 1, or none, is exact. exact: True says so, too.\n"
+    "recall: the share of the k nearest that must be found, as 0.95: segments may then be searched by their graph\n"
+    "    or their codes, and the verdict says 'approximate' and expected_recall. 1, or none, is exact. exact: True\n"
+    "    says so, too.\n"
+    "ef: instead of recall, the candidates that a walk through a graph keeps, 1 to 4,096: more find more.\n"
     "filters: refused with UnsupportedError; this version evaluates none.\n\n"
     "Distances are float64: l2 squared Euclidean, ip 1 - dot, cosine 1 - cos. Raises DimensionError,\n"
     "NotFiniteError, ZeroVectorError, TooBigError for a query that does not fit, CorruptError for damage.\n\n"
@@ -158,7 +160,8 @@ static const char compact_doc[] =
 static const char build_indexes_doc[] =
     "build_indexes($self, /)\n--\n\nReturns once every segment of 4,096 rows and more, of all collections, has the "
     "codes\n"
-    "that search(recall=) uses. It happens by itself, in the background; rows that are not flushed have none.\n\n"
+    "and the graph that search(recall=) uses. It happens by itself, in the background; rows that are not flushed have "
+    "none.\n\n"
     ">>> db.flush()\n"
     ">>> db.build_indexes()\n";
 static const char close_doc[] =

@@ -136,16 +136,32 @@ static int take_recall(pm_py_state *state, PyObject *exact, PyObject *recall, fl
     return -1;
 }
 
+static int take_ef(pm_py_state *state, PyObject *exact, PyObject *recall, PyObject *object, uint32_t *ef)
+{
+    uint64_t value = 0;
+    if (object == NULL || object == Py_None) return 0;
+    if (pm_py_count(state, "ef", object, &value) != 0) return -1;
+    if (value == 0 || value > POMAI_MAX_EF) {
+        pm_py_refuse(state, POMAI_EINVAL, "ef is from 1 to 4,096, not %U", pm_py_show(state, object));
+        return -1;
+    }
+    *ef = (uint32_t)value;
+    if (exact != Py_True && (recall == NULL || recall == Py_None)) return 0;
+    pm_py_refuse(state, POMAI_EINVAL, "ef=%U and %s contradict each other: give one", pm_py_show(state, object),
+                 exact == Py_True ? "exact=True" : "recall=");
+    return -1;
+}
+
 static int take_search(pm_py_collection *on, PyObject *const *given, search_job *s)
 {
     pm_py_state *state = on->state;
     PyObject *vectors = given[0];
-    if (given[9] != NULL && given[9] != Py_None) {
+    if (given[10] != NULL && given[10] != Py_None) {
         if (vectors != NULL) {
             pm_py_refuse_type(state, "search() got the query twice: as vectors and as vector");
             return -1;
         }
-        vectors = given[9];
+        vectors = given[10];
     }
     if (vectors == NULL) {
         pm_py_refuse_type(state, "search() needs a vector, or an array of them");
@@ -160,7 +176,8 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
     if (pm_py_count(state, "k", given[1], &s->k) != 0 || take_include(state, given[3], &s->options.include) != 0 ||
         pm_py_deadline(state, given[4], &s->options.deadline_us) != 0 ||
         pm_py_mode(state, given[6], &s->options.mode) != 0 ||
-        take_recall(state, given[7], given[8], &s->options.recall) != 0)
+        take_recall(state, given[7], given[8], &s->options.recall) != 0 ||
+        take_ef(state, given[7], given[8], given[9], &s->options.ef) != 0)
         return -1;
     return pm_py_vectors_take(state, "the query", vectors, POMAI_DTYPE_FLOAT32, &s->vectors);
 }
@@ -195,9 +212,9 @@ static PyObject *search_answer(pm_py_collection *on, search_job *s)
 PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     static const char *const names[] = {"vectors", "k",     "filters", "include", "deadline_ms", "snapshot",
-                                        "mode",    "exact", "recall",  "vector",  NULL};
+                                        "mode",    "exact", "recall",  "ef",      "vector",      NULL};
     pm_py_collection *on = (pm_py_collection *)self;
-    PyObject *given[10] = {NULL}, *made = NULL;
+    PyObject *given[11] = {NULL}, *made = NULL;
     search_job here = {.options = POMAI_SEARCH_OPTIONS_INIT}, *s = &here;
     if (pm_py_args(on->state, "search", names, 2, args, count, keywords, given) != 0) return NULL;
     if (take_search(on, given, s) != 0) return NULL;

@@ -85,21 +85,33 @@ typedef struct pm_scrub {
     _Atomic uint64_t passes, ended_ns;
 } pm_scrub;
 
+/* What the maintenance task tries, and tries again when it failed, each time after a longer while. */
+typedef struct pm_trial {
+    uint64_t again_at, wait_ns;
+    pomai_error error; /* under db->state: of the last; status 0: it went well */
+    _Atomic uint64_t failures;
+} pm_trial;
+
+/* Building derived files of one kind. */
+typedef struct pm_deriving {
+    pm_trial trial;
+    _Atomic uint64_t builds, rows, written, damaged;
+} pm_deriving;
+
 /* docs/lifecycle.md. Owned by the maintenance task, but for what is atomic or under db->state. */
 typedef struct pm_maintenance {
     pm_task task;
-    pm_request flush, compact, codes;
+    pm_request flush, compact, derive;
     pm_coll *compact_only; /* under db->state; NULL: all */
     _Atomic uint32_t answer_word;
     _Atomic bool closing;
     bool in_flush;
-    bool hurried;                /* somebody waits for what is being done */
-    int behind;                  /* dead rows are piling up: how far, while it catches up */
-    uint64_t retry_at, retry_ns; /* of flushes; */
-    uint64_t compact_retry_at, compact_retry_ns;
-    uint64_t codes_retry_at, codes_retry_ns;
+    bool hurried; /* somebody waits for what is being done */
+    int behind;   /* dead rows are piling up: how far, while it catches up */
+    pm_trial flushing, compacting;
+    pm_deriving deriving[PM_DERIVED_KINDS];
     uint64_t yielded_at, yielded_visible; /* when a build of codes last let others go first, and what was written */
-    _Atomic uint32_t codes_waiters;
+    _Atomic uint32_t derive_waiters;
     uint64_t look_at, look_anyway_at; /* when the next compaction may be worth it */
     uint64_t changes_seen, changes_measured;
     uint64_t next_segment;
@@ -110,13 +122,10 @@ typedef struct pm_maintenance {
     pm_shown *passing_shown;
     uint64_t buried; /* collections */
     pm_scrub scrub;
-    /* under db->state: */
-    pomai_error flush_error, compact_error, codes_error; /* status 0: the last went well */
     /* counters */
     _Atomic uint64_t flushes, flushed_rows, flushed_bytes, compactions, compacted_rows, compacted_bytes, dropped_rows;
-    _Atomic uint64_t live_bytes, retired_files, retired_bytes, failures, log_live_bytes, stalls, stall_ns;
+    _Atomic uint64_t live_bytes, retired_files, retired_bytes, log_live_bytes, stalls, stall_ns;
     _Atomic uint64_t scrubbed_bytes, scrub_damages, limbo;
-    _Atomic uint64_t codes_builds, codes_rows, codes_written, codes_failures, codes_damaged;
     _Atomic uint32_t room_word; /* counts flushes that made room */
     _Atomic uint32_t room_waiters;
 } pm_maintenance;
@@ -200,7 +209,8 @@ typedef struct pm_read {
     const pomai_snapshot *snapshot;
     bool bounded;
     const volatile int *cancel; /* of a search: pomai_search_options, */
-    float recall;               /* and this */
+    float recall;               /* and this, */
+    uint32_t ef;                /* and this */
 } pm_read;
 
 /* read.c */
@@ -273,8 +283,8 @@ void pm_maintenance_free(pm_db *db);
 pomai_status pm_db_flush(pm_db *db, pomai_error *err);
 pomai_status pm_db_compact(pm_db *db, pm_coll *coll, pomai_error *err);
 pomai_status pm_db_build_indexes(pm_db *db, uint64_t until_ns, const volatile int *cancel, pomai_error *err);
-/* Between two pieces of a build of codes, every millisecond or so: does all there is to do first, and while rows are
- * being written, sleeps most of the time. false: give it up. */
+/* Between two pieces of a build of codes or a graph, every millisecond or so: does all there is to do first, and while
+ * rows are being written, sleeps most of the time. false: give it up. */
 bool pm_maintenance_yield(pm_db *db);
 /* Waits while too much is in memory; POMAI_EBUSY, POMAI_EDEADLINE, or why nothing is flushed. */
 pomai_status pm_db_wait_for_room(pm_db *db, uint64_t until_ns, pomai_error *err);
@@ -293,24 +303,23 @@ pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool sea
 /* One merge, if there is one worth it; *did says so. `only` NULL: of any collection; force: everything that can be
  * dropped, and all small segments. */
 pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *did, pomai_error *err);
-/* codes.c */
-/* A segment of fewer rows has none: a scan takes some tens of microseconds, and it will soon be merged. */
+/* derive.c: derived files of segments, each of a kind (storage/format.h) */
+/* A segment of fewer rows has no codes: a scan takes some tens of microseconds, and it will soon be merged. */
 #define PM_CODES_LEAST_ROWS 4096u
 #ifdef POMAI_TEST_HOOKS
-extern uint64_t pm_codes_least_rows;
-#else
-#define pm_codes_least_rows PM_CODES_LEAST_ROWS
+extern uint64_t pm_derive_least_rows[PM_DERIVED_KINDS];
 #endif
 /* Opens those that are there and of this segment; else it has none. */
-void pm_codes_attach(pm_segment *segment, pomai_metric metric);
-/* Whether it should have some and has not. */
-bool pm_codes_missing(const pm_segment *segment, pomai_metric metric);
-/* Reads those that are there; *bytes of them. POMAI_ECORRUPT and so on: they are of no use. */
-pomai_status pm_codes_verify(const pm_segment *segment, pomai_metric metric, uint64_t *bytes, pomai_error *err);
+void pm_derive_attach(pm_segment *segment, pomai_metric metric);
+/* Whether it should have one and has not. */
+bool pm_derive_missing(const pm_segment *segment, pomai_metric metric, uint32_t kind);
+/* Reads the one that is there; *bytes of it. POMAI_ECORRUPT and so on: it is of no use. */
+pomai_status pm_derive_verify(const pm_segment *segment, pomai_metric metric, uint32_t kind, uint64_t *bytes,
+                              pomai_error *err);
 /* For maintenance: unpublishes and removes what searches found damaged; false: nothing. err: of the last. */
-bool pm_codes_drop_damaged(pm_db *db, pomai_error *err);
-/* Builds those of one segment with a number below `below`, if one has none; *did says so. */
-pomai_status pm_codes_build_one(pm_db *db, uint64_t below, bool *did, pomai_error *err);
+bool pm_derive_drop_damaged(pm_db *db, uint32_t kind, pomai_error *err);
+/* Builds that of one segment with a number below `below`, if one has none; *did says so. */
+pomai_status pm_derive_one(pm_db *db, uint32_t kind, uint64_t below, bool *did, pomai_error *err);
 /* scrub.c: reads a piece of the segments from the disk again, if it is time; when the next is due. */
 uint64_t pm_scrub_if_due(pm_db *db, uint64_t now);
 /* Sleeps, flushes, or gives up, as others need it. */

@@ -11,31 +11,28 @@
 
 #define MS ((uint64_t)1000 * 1000)
 enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, LOOK_ANYWAY_MS = 10000, PACE_MS = 20 };
-enum { CODES_RETRY_MOST_MS = 600 * 1000, CODES_PIECE_MS = 1, CODES_REST = 9, CODES_REST_MOST_MS = 100 };
+enum { DERIVE_RETRY_MOST_MS = 600 * 1000, DERIVE_PIECE_MS = 1, DERIVE_REST = 9, DERIVE_REST_MOST_MS = 100 };
 
 /* ---- what went wrong ---- */
 
-/* What fails is tried again after a while, each time a longer one; flushes do not wait for what compactions fail at,
- * nor these for codes, which may take what is left of a disk each time, and so are tried seldom. */
-static void note_result(pm_db *db, pomai_error *kept, pomai_status status, const pomai_error *error)
+/* Flushes do not wait for what compactions fail at, nor these for codes and graphs, which may take what is left of a
+ * disk each time, and so are tried seldom. */
+static void note_result(pm_db *db, pm_trial *trial, pomai_status status, const pomai_error *error)
 {
     pm_maintenance *m = &db->maintenance;
     const pm_os *os = db->os;
-    const bool of_flush = kept == &m->flush_error, of_codes = kept == &m->codes_error;
     os->mutex_lock(os, &db->state);
-    if (status != POMAI_OK) *kept = *error;
-    kept->status = status;
+    if (status != POMAI_OK) trial->error = *error;
+    trial->error.status = status;
     os->mutex_unlock(os, &db->state);
-    uint64_t *retry_ns = of_flush ? &m->retry_ns : of_codes ? &m->codes_retry_ns : &m->compact_retry_ns;
-    uint64_t *retry_at = of_flush ? &m->retry_at : of_codes ? &m->codes_retry_at : &m->compact_retry_at;
     if (status == POMAI_OK) {
-        *retry_ns = 0;
+        trial->wait_ns = 0;
         return;
     }
-    atomic_fetch_add_explicit(of_codes ? &m->codes_failures : &m->failures, 1, memory_order_relaxed);
-    const uint64_t most = (of_codes ? CODES_RETRY_MOST_MS : RETRY_MOST_MS) * MS;
-    *retry_ns = pm_min_u64(pm_max_u64(*retry_ns * 2, RETRY_LEAST_MS * MS), most);
-    *retry_at = os->now_ns(os) + *retry_ns;
+    atomic_fetch_add_explicit(&trial->failures, 1, memory_order_relaxed);
+    const uint64_t most = trial == &m->flushing || trial == &m->compacting ? RETRY_MOST_MS : DERIVE_RETRY_MOST_MS;
+    trial->wait_ns = pm_min_u64(pm_max_u64(trial->wait_ns * 2, RETRY_LEAST_MS * MS), most * MS);
+    trial->again_at = os->now_ns(os) + trial->wait_ns;
 }
 
 /* ---- requests ---- */
@@ -106,9 +103,9 @@ pomai_status pm_db_compact(pm_db *db, pm_coll *coll, pomai_error *err)
 pomai_status pm_db_build_indexes(pm_db *db, uint64_t until_ns, const volatile int *cancel, pomai_error *err)
 {
     pm_maintenance *m = &db->maintenance;
-    atomic_fetch_add(&m->codes_waiters, 1);
-    pomai_status status = ask(db, &m->codes, NULL, NULL, until_ns, cancel, err);
-    atomic_fetch_sub(&m->codes_waiters, 1);
+    atomic_fetch_add(&m->derive_waiters, 1);
+    pomai_status status = ask(db, &m->derive, NULL, NULL, until_ns, cancel, err);
+    atomic_fetch_sub(&m->derive_waiters, 1);
     return status;
 }
 
@@ -124,7 +121,7 @@ static pomai_status why_no_room(pm_db *db, pomai_error *err)
     const pm_maintenance *m = &db->maintenance;
     pomai_error error;
     db->os->mutex_lock(db->os, &db->state);
-    error = m->flush_error;
+    error = m->flushing.error;
     db->os->mutex_unlock(db->os, &db->state);
     if (error.status == POMAI_OK) return POMAI_OK;
     pm_fail(err, error.status, "rows in memory cannot be flushed, and no more are taken until they are: %.380s",
@@ -257,7 +254,7 @@ static bool flush_if_due(pm_db *db)
     pomai_error error;
     if (!flush_due(db, &oldest)) return false;
     pomai_status status = flush(db, false, oldest, false, &error);
-    note_result(db, &db->maintenance.flush_error, status, &error);
+    note_result(db, &db->maintenance.flushing, status, &error);
     return true;
 }
 
@@ -268,7 +265,7 @@ static bool serve_flush(pm_db *db)
     const uint64_t wanted = atomic_load(&m->flush.wanted);
     if (wanted == atomic_load(&m->flush.done)) return false;
     pomai_status status = flush_all(db, false, &error);
-    note_result(db, &m->flush_error, status, &error);
+    note_result(db, &m->flushing, status, &error);
     answer(db, &m->flush, wanted, status, &error);
     return true;
 }
@@ -311,7 +308,7 @@ static void flush_between(pm_db *db)
     (void)serve_flush(db);
     const uint64_t unflushed = atomic_load_explicit(&db->shared.unflushed, memory_order_relaxed);
     if (m->behind == FAR_BEHIND || (m->behind == BEHIND && unflushed < db->flush_hard / 2)) return;
-    if (db->os->now_ns(db->os) >= m->retry_at) (void)flush_if_due(db);
+    if (db->os->now_ns(db->os) >= m->flushing.again_at) (void)flush_if_due(db);
 }
 
 pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
@@ -431,7 +428,7 @@ static bool serve(pm_db *db)
     if (serve_flush(db)) return true;
     if (compact_wanted != atomic_load(&m->compact.done)) {
         pomai_status status = compact_all(db, only, &error);
-        note_result(db, &db->maintenance.compact_error, status, &error);
+        note_result(db, &db->maintenance.compacting, status, &error);
         answer(db, &m->compact, compact_wanted, status, &error);
         return true;
     }
@@ -450,7 +447,7 @@ static bool catch_up(pm_db *db)
     bool did = false;
     if (m->behind != IN_STEP) {
         did = compact(db, NULL, false, &status, &error);
-        note_result(db, &m->compact_error, status, &error);
+        note_result(db, &m->compacting, status, &error);
         did = did && status == POMAI_OK;
     }
     m->behind = IN_STEP;
@@ -472,24 +469,24 @@ static bool compact_if_due(pm_db *db, uint64_t now)
     pomai_error error = {0};
     pomai_status status;
     const bool did = compact(db, NULL, false, &status, &error);
-    note_result(db, &db->maintenance.compact_error, status, &error);
+    note_result(db, &db->maintenance.compacting, status, &error);
     if (did) m->changes_seen = changes - 1; /* there may be more */
     m->look_at = did ? 0 : db->os->now_ns(db->os) + LOOK_MS * MS;
     return did;
 }
 
-/* All that comes before codes and the scrub: one thing of it, if there is something to do. */
+/* All that comes before codes, graphs and the scrub: one thing of it, if there is something to do. */
 static bool do_one(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
     if (serve(db)) return true;
     const uint64_t now = db->os->now_ns(db->os);
-    if (now >= m->compact_retry_at && !PM_MUTANT(NEVER_BEHIND) && catch_up(db)) return true;
-    if (now < m->retry_at) return false;
-    return flush_if_due(db) || (now >= m->compact_retry_at && compact_if_due(db, now));
+    if (now >= m->compacting.again_at && !PM_MUTANT(NEVER_BEHIND) && catch_up(db)) return true;
+    if (now < m->flushing.again_at) return false;
+    return flush_if_due(db) || (now >= m->compacting.again_at && compact_if_due(db, now));
 }
 
-/* ---- codes ---- */
+/* ---- codes and graphs ---- */
 
 static uint64_t all_visible(const pm_db *db)
 {
@@ -499,7 +496,7 @@ static uint64_t all_visible(const pm_db *db)
     return sum;
 }
 
-/* All that comes before codes, until there is nothing; false: the database is being closed, or stopped. */
+/* All that comes before codes and graphs, until there is nothing; false: the database is being closed, or stopped. */
 static bool do_all_else(pm_db *db)
 {
     do {
@@ -516,15 +513,15 @@ bool pm_maintenance_yield(pm_db *db)
     const pm_os *os = db->os;
     const uint64_t worked = os->now_ns(os) - m->yielded_at;
     if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
-    if (worked < CODES_PIECE_MS * MS) return true; /* rows may be asked for one at a time */
+    if (worked < DERIVE_PIECE_MS * MS) return true; /* rows may be asked for one at a time */
     if (!do_all_else(db)) return false;
     const uint64_t visible = all_visible(db), begin = os->now_ns(os);
     const bool busy = visible != m->yielded_visible; /* somebody writes, and needs the cores more */
-    const uint64_t until = begin + pm_min_u64(worked * CODES_REST, CODES_REST_MOST_MS * MS);
+    const uint64_t until = begin + pm_min_u64(worked * DERIVE_REST, DERIVE_REST_MOST_MS * MS);
     m->yielded_visible = visible;
     for (uint64_t now = begin; busy && now < until; now = os->now_ns(os)) {
         _Atomic uint32_t nobody = 0;
-        if (atomic_load(&m->codes_waiters) > 0) break;
+        if (atomic_load(&m->derive_waiters) > 0) break;
         os->word_wait(os, &nobody, 0, pm_min_u64(until, now + PACE_MS * MS));
         if (!do_all_else(db)) return false;
     }
@@ -532,34 +529,47 @@ bool pm_maintenance_yield(pm_db *db)
     return true;
 }
 
-static bool build_if_due(pm_db *db)
+static void drop_damaged(pm_db *db, uint32_t kind)
+{
+    pomai_error error = {0};
+    if (pm_derive_drop_damaged(db, kind, &error))
+        note_result(db, &db->maintenance.deriving[kind].trial, POMAI_ECORRUPT, &error);
+}
+
+/* Codes first: they take a tenth of the time. */
+static bool derive_if_due(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
     pomai_error error = {0};
-    bool did;
-    if (pm_codes_drop_damaged(db, &error)) note_result(db, &m->codes_error, POMAI_ECORRUPT, &error);
-    if (pm_stopped(&db->shared) || db->os->now_ns(db->os) < m->codes_retry_at) return false;
-    pomai_status status = pm_codes_build_one(db, UINT64_MAX, &did, &error);
-    if (status == POMAI_EBUSY) return true; /* closing */
-    if (did) note_result(db, &m->codes_error, status, &error);
+    bool did = false;
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && !did; kind++) {
+        pm_trial *trial = &m->deriving[kind].trial;
+        drop_damaged(db, kind);
+        if (pm_stopped(&db->shared) || db->os->now_ns(db->os) < trial->again_at) continue;
+        pomai_status status = pm_derive_one(db, kind, UINT64_MAX, &did, &error);
+        if (status == POMAI_EBUSY) return true; /* closing */
+        if (did) note_result(db, trial, status, &error);
+    }
     return did;
 }
 
 /* Those of the segments that there are by now, also if it failed before. */
-static bool serve_codes(pm_db *db)
+static bool serve_derive(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
     pomai_error error = {0};
-    const uint64_t wanted = atomic_load(&m->codes.wanted), below = m->next_segment;
-    if (wanted == atomic_load(&m->codes.done)) return false;
+    const uint64_t wanted = atomic_load(&m->derive.wanted), below = m->next_segment;
+    if (wanted == atomic_load(&m->derive.done)) return false;
     pomai_status status = POMAI_OK;
-    bool did = true;
-    if (pm_codes_drop_damaged(db, &error)) note_result(db, &m->codes_error, POMAI_ECORRUPT, &error);
-    while (did && status == POMAI_OK && atomic_load(&m->codes_waiters) > 0) {
-        status = pm_codes_build_one(db, below, &did, &error);
-        if (did && status != POMAI_EBUSY) note_result(db, &m->codes_error, status, &error);
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && status == POMAI_OK; kind++) {
+        bool did = true;
+        drop_damaged(db, kind);
+        while (did && status == POMAI_OK && atomic_load(&m->derive_waiters) > 0) {
+            status = pm_derive_one(db, kind, below, &did, &error);
+            if (did && status != POMAI_EBUSY) note_result(db, &m->deriving[kind].trial, status, &error);
+        }
     }
-    answer(db, &m->codes, wanted, status, &error);
+    answer(db, &m->derive, wanted, status, &error);
     return true;
 }
 
@@ -573,19 +583,19 @@ static pm_next maintain(void *arg)
     if (atomic_load(&m->closing)) {
         pomai_error error = {0};
         if (db->flush_at_close && !pm_stopped(&db->shared))
-            note_result(db, &m->flush_error, flush_all(db, true, &error), &error);
+            note_result(db, &m->flushing, flush_all(db, true, &error), &error);
         (void)serve(db);
-        (void)serve_codes(db);
+        (void)serve_derive(db);
         return (pm_next){PM_NEXT_DONE, 0};
     }
     if (do_one(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     const uint64_t now = os->now_ns(os);
     uint64_t until = now + LOOK_MS * MS;
-    if (now >= m->retry_at) {
+    if (now >= m->flushing.again_at) {
         if (m->look_at > now) until = pm_max_u64(m->look_at, now + MS); /* else nothing changed since */
         until = pm_min_u64(until, pm_max_u64(pm_scrub_if_due(db, now), now + MS));
     }
-    if (serve_codes(db) || build_if_due(db)) return (pm_next){PM_NEXT_AGAIN, 0};
+    if (serve_derive(db) || derive_if_due(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     if (!freed) until = pm_min_u64(until, now + LIMBO_MS * MS);
     return (pm_next){PM_NEXT_PARK, until};
 }

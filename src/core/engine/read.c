@@ -97,7 +97,8 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                         .include = include,
                         .until_ns = until_ns,
                         .cancel = read->cancel,
-                        .recall = read->recall};
+                        .recall = read->recall,
+                        .ef = read->ef};
     if (coll == NULL) return pm_query_search_nothing(&search, result, err);
     search.metric = coll->metric;
     search.id_kind = coll->id_kind;

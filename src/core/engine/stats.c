@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pomai_stats: docs/stats.md names every field. Counters are atomics read one by one; no lock is taken. */
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/engine/engine.h"
@@ -54,9 +55,36 @@ static void add_shard(pm_text *t, const pm_db *db, uint32_t index)
     close_with(t, "}, ");
 }
 
+/* A figure of a kind of derived files. */
+static void add_of_kind(pm_text *t, const char *before, uint32_t kind, const char *after, uint64_t value)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s", before, pm_derived_name(kind), after);
+    add_u64(t, name, value);
+}
+
+/* What segments have of one kind. */
+typedef struct derived_sum {
+    uint64_t segments, rows, bytes, waiting;
+} derived_sum;
+
+static void count_derived(const pm_segment *segment, pomai_metric metric, uint32_t kind, derived_sum *sum)
+{
+    const pm_derived *derived = pm_segment_derived(segment, kind);
+    const uint64_t rows = pm_segment_rows(segment);
+    if (derived != NULL) {
+        sum->segments++;
+        sum->rows += rows;
+        sum->bytes += derived->header.length;
+    } else if (pm_derive_missing(segment, metric, kind)) {
+        sum->waiting += rows;
+    }
+}
+
 static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
 {
-    uint64_t memory = 0, rows = 0, ended = 0, bytes = 0, coded = 0, coded_bytes = 0, waiting = 0;
+    uint64_t memory = 0, rows = 0, ended = 0, bytes = 0;
+    derived_sum sum[PM_DERIVED_KINDS] = {{0}};
     pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
     const pm_shown *shown = atomic_load(&coll->shown);
     for (uint32_t i = 0; i < shown->shards; i++) {
@@ -67,10 +95,8 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
         rows += pm_segment_rows(shown->segment[i]);
         ended += pm_segment_ended(shown->segment[i]);
         bytes += pm_segment_entry(shown->segment[i])->bytes;
-        const pm_derived *codes = pm_segment_codes(shown->segment[i]);
-        coded += codes != NULL;
-        coded_bytes += codes == NULL ? 0 : codes->header.length;
-        if (pm_codes_missing(shown->segment[i], coll->metric)) waiting += pm_segment_rows(shown->segment[i]);
+        for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++)
+            count_derived(shown->segment[i], coll->metric, kind, &sum[kind]);
     }
     add_u64(t, "segments", shown->segments);
     pm_epoch_leave(&db->shared.epoch, hold);
@@ -78,9 +104,12 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
     add_u64(t, "segment_rows_ended", ended);
     add_u64(t, "snapshot_held_rows", atomic_load_explicit(&coll->held_rows, memory_order_relaxed));
     add_u64(t, "segment_bytes", bytes);
-    add_u64(t, "segments_with_codes", coded);
-    add_u64(t, "codes_bytes", coded_bytes);
-    add_u64(t, "rows_waiting_for_codes", waiting);
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) {
+        add_of_kind(t, "segments_with_", kind, "", sum[kind].segments);
+        add_of_kind(t, "rows_with_", kind, "", sum[kind].rows);
+        add_of_kind(t, "", kind, "_bytes", sum[kind].bytes);
+        add_of_kind(t, "rows_waiting_for_", kind, "", sum[kind].waiting);
+    }
     add_u64(t, "index_memory_bytes", memory);
 }
 
@@ -121,15 +150,22 @@ static void add_error(pm_text *t, pm_db *db, const char *name, const pomai_error
     pm_text_add(t, "}, ");
 }
 
-static void add_codes_and_scrub(pm_text *t, pm_db *db)
+static void add_deriving(pm_text *t, pm_db *db, uint32_t kind)
+{
+    const pm_deriving *d = &db->maintenance.deriving[kind];
+    char name[64];
+    add_of_kind(t, "", kind, "_builds", atomic_load_explicit(&d->builds, memory_order_relaxed));
+    add_of_kind(t, "", kind, "_rows", atomic_load_explicit(&d->rows, memory_order_relaxed));
+    add_of_kind(t, "", kind, "_written", atomic_load_explicit(&d->written, memory_order_relaxed));
+    add_of_kind(t, "", kind, "_failures", atomic_load_explicit(&d->trial.failures, memory_order_relaxed));
+    add_of_kind(t, "", kind, "_damaged", atomic_load_explicit(&d->damaged, memory_order_relaxed));
+    snprintf(name, sizeof name, "%s_error", pm_derived_name(kind));
+    add_error(t, db, name, &d->trial.error);
+}
+
+static void add_scrub(pm_text *t, pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
-    ADD(codes_builds);
-    ADD(codes_rows);
-    ADD(codes_written);
-    ADD(codes_failures);
-    ADD(codes_damaged);
-    add_error(t, db, "codes_error", &m->codes_error);
     ADD(scrubbed_bytes);
     ADD(scrub_damages);
     add_u64(t, "scrub_passes", atomic_load_explicit(&m->scrub.passes, memory_order_relaxed));
@@ -163,13 +199,17 @@ static void add_maintenance(pm_text *t, pm_db *db)
     ADD(stalls);
     ADD(stall_ns);
     ADD(limbo);
-    ADD(failures);
+    add_u64(t, "failures",
+            atomic_load_explicit(&m->flushing.failures, memory_order_relaxed) +
+                atomic_load_explicit(&m->compacting.failures, memory_order_relaxed));
     add_u64(t, "snapshots", snapshots);
     add_u64(t, "oldest_snapshot_ns", oldest);
     add_u64(t, "scans", atomic_load(&db->open_scans));
-    add_error(t, db, "flush_error", &m->flush_error);
-    add_error(t, db, "compact_error", &m->compact_error);
-    add_codes_and_scrub(t, db);
+    add_error(t, db, "flush_error", &m->flushing.error);
+    add_error(t, db, "compact_error", &m->compacting.error);
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++)
+        add_deriving(t, db, kind);
+    add_scrub(t, db);
     close_with(t, "}, ");
 }
 

@@ -19,7 +19,7 @@ typedef struct verifier {
     uint64_t problems;
     uint64_t records, log_bytes, torn_bytes, log_rows;
     uint64_t segments, segment_rows, ended, segment_bytes, rows;
-    uint64_t codes_bytes, codes_damaged;
+    uint64_t derived_bytes[PM_DERIVED_KINDS], derived_damaged[PM_DERIVED_KINDS];
     uint64_t log_end[PM_MAX_SHARDS]; /* 0: the log is damaged */
     pm_text json, notes;
     pomai_status first;
@@ -164,15 +164,17 @@ static pomai_status check_versions(verifier *v, pm_segment **list, uint32_t coun
 }
 
 /* Nothing is lost with them: a note, not a problem. */
-static void verify_codes(verifier *v, const pm_manifest_entry *e, const pm_segment *segment)
+static void verify_derived(verifier *v, const pm_manifest_entry *e, const pm_segment *segment)
 {
-    pomai_error own = {0};
-    uint64_t bytes;
-    if (pm_codes_verify(segment, (pomai_metric)e->fixed.metric, &bytes, &own) != POMAI_OK) {
-        v->codes_damaged++;
-        pm_text_add(&v->notes, "no rows are affected: %s\n", own.message);
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) {
+        pomai_error own = {0};
+        uint64_t bytes;
+        if (pm_derive_verify(segment, (pomai_metric)e->fixed.metric, kind, &bytes, &own) != POMAI_OK) {
+            v->derived_damaged[kind]++;
+            pm_text_add(&v->notes, "no rows are affected: %s\n", own.message);
+        }
+        v->derived_bytes[kind] += bytes;
     }
-    v->codes_bytes += bytes;
 }
 
 static pomai_status verify_segment(verifier *v, const pm_manifest_entry *e, const pm_manifest_segment *listed,
@@ -189,7 +191,7 @@ static pomai_status verify_segment(verifier *v, const pm_manifest_entry *e, cons
     if (status == POMAI_OK)
         status = pm_segment_check(*segment, PM_SEG_ID | PM_SEG_SHARD, 0, pm_segment_rows(*segment), err);
     if (status == POMAI_OK && !PM_MUTANT(VERIFY_LSNS_SKIPPED)) status = check_lsns(v, e, *segment, err);
-    if (status == POMAI_OK) verify_codes(v, e, *segment);
+    if (status == POMAI_OK) verify_derived(v, e, *segment);
     v->segments++;
     v->segment_rows += listed->rows;
     v->ended += pm_segment_live_count(listed);
@@ -356,8 +358,10 @@ static void finish_json(verifier *v)
     ADD(segment_rows);
     pm_text_add(&v->json, "\"segment_rows_ended\": %llu, ", (unsigned long long)v->ended);
     ADD(segment_bytes);
-    ADD(codes_bytes);
-    ADD(codes_damaged);
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++)
+        pm_text_add(&v->json, "\"%s_bytes\": %llu, \"%s_damaged\": %llu, ", pm_derived_name(kind),
+                    (unsigned long long)v->derived_bytes[kind], pm_derived_name(kind),
+                    (unsigned long long)v->derived_damaged[kind]);
     pm_text_add(&v->json, "\"collections\": %u, \"shards\": %u, \"notes\": ", v->in.manifest.collections,
                 v->in.manifest.shards);
     pm_text_add_json(&v->json, v->notes.data != NULL ? v->notes.data : "", v->notes.size);

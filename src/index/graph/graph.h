@@ -34,9 +34,13 @@ typedef struct pm_graph {
 bool pm_graph_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t variant,
                       uint64_t length[PM_GRAPH_SECTIONS]);
 
+/* Whether there can be a graph, of whatever variant. */
+bool pm_graph_is_possible(uint64_t rows, uint32_t dim, pomai_metric metric);
+
 /* ---- building ---- */
 
-/* Runs work(argument, i) for i in 0..pieces-1, each once, on any threads, and returns when all are done. */
+/* Runs work(argument, i) for i in 0..pieces-1, each once, on any threads, and returns when all are done; run NULL: the
+ * builder's thread does it all. */
 typedef struct pm_graph_work {
     void *context;
     void (*run)(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces);

@@ -44,6 +44,9 @@ pomai_status pm_quant_calibrate(const pm_quant *quant, const pm_index_source *so
 /* Whether what the sections say can be used without reading or writing out of bounds; their checksums were right. */
 bool pm_quant_is_sound(const pm_quant *quant);
 
+/* The highest target of the table: pm_quant_query_init looks no effort up for more. */
+#define PM_QUANT_MOST_RECALL 0.999f
+
 /* The recall that the highest effort below an exact scan reached in calibration, for this k. */
 float pm_quant_best_recall(const pm_quant *quant, uint32_t k);
 

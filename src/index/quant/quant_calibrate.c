@@ -33,7 +33,7 @@
 #define STEP          0.125 /* of effort */
 
 static const uint32_t ks[QUANT_KS] = {1, 10, 100};
-static const float targets[QUANT_TARGETS] = {0.8f, 0.9f, 0.95f, 0.98f, 0.99f, 0.995f, 0.998f, 0.999f};
+static const float targets[QUANT_TARGETS] = {0.8f, 0.9f, 0.95f, 0.98f, 0.99f, 0.995f, 0.998f, PM_QUANT_MOST_RECALL};
 
 /* Found neighbours for one k: in all, and their squares by query, for each effort. */
 typedef struct tally {

@@ -21,13 +21,19 @@ typedef struct pm_derived_of {
     uint32_t segment_crc; /* of its SEGMENT */
     uint64_t number;
     uint32_t kind, version;
+    uint32_t variant; /* the kind's own; opening takes it from the file */
     uint64_t seed;
     uint64_t rows;
     uint32_t dim;
-    uint32_t metric;
+    pomai_metric metric;
     uint32_t sections;
-    uint64_t length[PM_DERIVED_SECTIONS];
+    /* The bytes of each section. false: there is no such variant. */
+    bool (*lengths)(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t variant, uint64_t *length);
 } pm_derived_of;
+
+/* The kind whose file has this name; 0: none. And the other way round. */
+uint32_t pm_derived_kind(const char *name);
+const char *pm_derived_name(uint32_t kind);
 
 /* ---- writing ---- */
 
@@ -65,8 +71,8 @@ typedef struct pm_derived {
     char *path;
 } pm_derived;
 
-/* Maps the file if it is there and says of itself what `of` says; looks at no section. POMAI_ENOTFOUND: there is none;
- * POMAI_ECORRUPT: it is not what it should be. */
+/* Maps the file if it is there and says of itself what `of` says, of any variant; looks at no section. POMAI_ENOTFOUND:
+ * there is none; POMAI_ECORRUPT: it is not what it should be. */
 pomai_status pm_derived_open(const pm_derived_of *of, pm_derived **out, pomai_error *err);
 void pm_derived_free(pm_derived *derived);
 /* Checks at most `most` of the blocks that were not checked yet, from block `from` (taken modulo their number) on and

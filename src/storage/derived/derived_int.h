@@ -13,7 +13,7 @@ typedef struct pm_derived_plan {
     uint64_t header_length, length;
 } pm_derived_plan;
 
-/* false: no file could have such sections. */
+/* For of->variant; false: there is none such, or no file could have such sections. */
 bool pm_derived_plan_make(pm_derived_plan *plan, const pm_derived_of *of);
 /* The header, but its checksum. */
 void pm_derived_header_make(pm_derived_header *header, const pm_derived_of *of, const pm_derived_plan *plan);

@@ -6,24 +6,37 @@
 
 #include "storage/derived/derived_int.h"
 
-static const char *const names[] = {NULL, "codes"}; /* of kinds */
+static const char *const names[PM_DERIVED_KINDS] = {NULL, "codes", "graph"};
+
+const char *pm_derived_name(uint32_t kind)
+{
+    assert(kind > 0 && kind < PM_DERIVED_KINDS);
+    return names[kind];
+}
+
+uint32_t pm_derived_kind(const char *name)
+{
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++)
+        if (strcmp(name, names[kind]) == 0) return kind;
+    return 0;
+}
 
 bool pm_derived_path(char path[PM_DERIVED_PATH], const char *dir, uint32_t kind, bool temporary)
 {
-    assert(kind > 0 && kind < sizeof names / sizeof names[0]);
-    const int size = snprintf(path, PM_DERIVED_PATH, "%s/%s%s", dir, names[kind], temporary ? ".tmp" : "");
+    const int size = snprintf(path, PM_DERIVED_PATH, "%s/%s%s", dir, pm_derived_name(kind), temporary ? ".tmp" : "");
     return size > 0 && size < PM_DERIVED_PATH;
 }
 
 bool pm_derived_plan_make(pm_derived_plan *plan, const pm_derived_of *of)
 {
-    uint64_t blocks = 0;
+    uint64_t blocks = 0, length[PM_DERIVED_SECTIONS] = {0};
     memset(plan, 0, sizeof *plan);
     if (of->sections == 0 || of->sections > PM_DERIVED_SECTIONS) return false;
+    if (!of->lengths(of->rows, of->dim, of->metric, of->variant, length)) return false;
     for (uint32_t i = 0; i < of->sections; i++) {
-        if (of->length[i] > UINT64_MAX / 64) return false;
+        if (length[i] > UINT64_MAX / 64) return false;
         plan->first[i] = blocks;
-        blocks += (of->length[i] + PM_DERIVED_BLOCK - 1) / PM_DERIVED_BLOCK;
+        blocks += (length[i] + PM_DERIVED_BLOCK - 1) / PM_DERIVED_BLOCK;
     }
     if (blocks == 0 || blocks > UINT32_MAX / 4) return false;
     for (uint32_t i = of->sections; i <= PM_DERIVED_SECTIONS; i++)
@@ -31,9 +44,9 @@ bool pm_derived_plan_make(pm_derived_plan *plan, const pm_derived_of *of)
     plan->header_length = PM_DERIVED_HEADER + of->sections * sizeof plan->section[0] + 4 * blocks;
     uint64_t at = pm_align_up(plan->header_length, PM_DERIVED_BLOCK);
     for (uint32_t i = 0; i < of->sections; i++) {
-        plan->section[i] = (pm_derived_section){at, of->length[i]};
-        if (of->length[i] > 0) plan->length = at + of->length[i];
-        at = pm_align_up(at + of->length[i], PM_DERIVED_BLOCK);
+        plan->section[i] = (pm_derived_section){at, length[i]};
+        if (length[i] > 0) plan->length = at + length[i];
+        at = pm_align_up(at + length[i], PM_DERIVED_BLOCK);
     }
     return true;
 }
@@ -50,11 +63,12 @@ void pm_derived_header_make(pm_derived_header *h, const pm_derived_of *of, const
                              .seed = of->seed,
                              .rows = of->rows,
                              .dim = of->dim,
-                             .metric = of->metric,
+                             .metric = (uint32_t)of->metric,
                              .sections = of->sections,
                              .block_bytes = PM_DERIVED_BLOCK,
                              .blocks = plan->first[PM_DERIVED_SECTIONS],
-                             .header_length = plan->header_length};
+                             .header_length = plan->header_length,
+                             .variant = of->variant};
     memcpy(h->magic, PM_DERIVED_MAGIC, 8);
     memcpy(h->uuid, of->uuid, 16);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a derived file. Nothing of the header is used before its checksum is right, and then only if it says what
- * follows from the segment; nothing is mapped that the file does not have.
+ * Reading a derived file. Of the header only the variant is used before its checksum is right: it says which lengths to
+ * compute, and the file must be so long, and its header say all that follows; nothing is mapped that the file does not
+ * have.
  */
 #include <errno.h>
 #include <string.h>
@@ -22,13 +23,25 @@ static bool header_good(const pm_derived_of *of, const pm_derived_plan *plan, co
     memcpy(&has, meta, sizeof has);
     memcpy(&crc, meta + 8, sizeof crc);
     wanted.crc = crc;
-    if (PM_MUTANT(CODES_OF_ANY_SEGMENT)) {
+    if (PM_MUTANT(DERIVED_OF_ANY_SEGMENT)) {
         wanted.segment_crc = has.segment_crc;
         wanted.number = has.number;
     }
     return memcmp(&wanted, &has, sizeof has) == 0 &&
            memcmp(meta + sizeof has, plan->section, of->sections * sizeof plan->section[0]) == 0 &&
            pm_crc32c(0, meta + PM_DERIVED_CRC_FROM, plan->header_length - PM_DERIVED_CRC_FROM) == crc;
+}
+
+/* What the file would be if it were what its variant says. */
+static pomai_status plan_of_file(pm_derived_of *of, int fd, const char *path, pm_derived_plan *plan, pomai_error *err)
+{
+    pm_derived_header has;
+    const int64_t got = of->os->file_read(of->os, fd, &has, sizeof has, 0);
+    if (got < 0) return pm_fail_os(err, (int)got, "cannot read %s", path);
+    if ((uint64_t)got != sizeof has) return useless(path, "is cut short", err);
+    of->variant = has.variant;
+    if (!pm_derived_plan_make(plan, of)) return useless(path, "is of a variant that there is not", err);
+    return POMAI_OK;
 }
 
 static pomai_status read_meta(pm_derived *d, const pm_derived_of *of, const pm_derived_plan *plan, int fd,
@@ -76,34 +89,34 @@ static pm_derived *make(const pm_derived_of *of, const pm_derived_plan *plan, co
     return NULL;
 }
 
-pomai_status pm_derived_open(const pm_derived_of *of, pm_derived **out, pomai_error *err)
+pomai_status pm_derived_open(const pm_derived_of *wanted, pm_derived **out, pomai_error *err)
 {
+    pm_derived_of of = *wanted;
     pm_derived_plan plan;
+    pm_derived *d = NULL;
     char path[PM_DERIVED_PATH];
     *out = NULL;
-    if (!pm_derived_plan_make(&plan, of) || !pm_derived_path(path, of->dir, of->kind, false))
-        return pm_fail(err, POMAI_EINTERNAL, "there can be no such derived file of %s", of->dir);
-    int fd = of->os->file_open(of->os, path, PM_OPEN_READ);
+    if (!pm_derived_path(path, of.dir, of.kind, false))
+        return pm_fail(err, POMAI_EINTERNAL, "there can be no derived file of %s", of.dir);
+    int fd = of.os->file_open(of.os, path, PM_OPEN_READ);
     if (fd == -ENOENT) return pm_fail(err, POMAI_ENOTFOUND, "%s is not there; it is built again", path);
     if (fd < 0) return pm_fail_os(err, fd, "cannot open %s", path);
-    pm_derived *d = make(of, &plan, path);
-    pomai_status status = POMAI_OK;
-    if (d == NULL)
+    pomai_status status = plan_of_file(&of, fd, path, &plan, err);
+    if (status == POMAI_OK && (d = make(&of, &plan, path)) == NULL)
         status = pm_fail(err, POMAI_ENOMEM, "no memory to open %s", path);
-    else
-        status = read_meta(d, of, &plan, fd, err);
+    if (status == POMAI_OK) status = read_meta(d, &of, &plan, fd, err);
     if (status == POMAI_OK) {
-        int rc = of->os->file_map(of->os, fd, plan.length, &d->pages);
+        int rc = of.os->file_map(of.os, fd, plan.length, &d->pages);
         if (rc != 0) status = pm_fail_os(err, rc, "cannot map %s", path);
     }
-    (void)of->os->file_close(of->os, fd);
+    (void)of.os->file_close(of.os, fd);
     if (status != POMAI_OK) {
         pm_derived_free(d);
         return status;
     }
-    for (uint32_t i = 0; i < of->sections; i++) {
-        d->length[i] = of->length[i];
-        d->section[i] = of->length[i] == 0 ? NULL : (const uint8_t *)d->pages + plan.section[i].offset;
+    for (uint32_t i = 0; i < of.sections; i++) {
+        d->length[i] = plan.section[i].length;
+        d->section[i] = d->length[i] == 0 ? NULL : (const uint8_t *)d->pages + plan.section[i].offset;
     }
     *out = d;
     return POMAI_OK;
@@ -151,7 +164,7 @@ pomai_status pm_derived_check(pm_derived *d, uint64_t from, uint64_t most, uint6
         uint32_t section;
         uint64_t size;
         const uint64_t at = find_block(d, block, &section, &size);
-        if (!PM_MUTANT(CODES_CRC_SKIPPED) && pm_crc32c(0, d->section[section] + at, size) != d->crc[block])
+        if (!PM_MUTANT(DERIVED_CRC_SKIPPED) && pm_crc32c(0, d->section[section] + at, size) != d->crc[block])
             return damaged(d, section, at, err);
         if ((atomic_fetch_or_explicit(&d->checked[block >> 6], bit, memory_order_acq_rel) & bit) == 0)
             atomic_fetch_sub_explicit(&d->left, 1, memory_order_acq_rel);

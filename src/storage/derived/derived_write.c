@@ -89,7 +89,7 @@ static pomai_status flush(pm_derived_out *out, uint32_t i, pomai_error *err)
 pomai_status pm_derived_append(pm_derived_out *out, uint32_t i, const void *data, size_t bytes, pomai_error *err)
 {
     const uint8_t *from = data;
-    if (i >= out->of.sections || bytes > out->of.length[i] - out->written[i] - out->used[i])
+    if (i >= out->of.sections || bytes > out->plan.section[i].length - out->written[i] - out->used[i])
         return pm_fail(err, POMAI_EINTERNAL, "%s became longer than planned", out->path);
     while (bytes > 0) {
         const size_t n = (size_t)pm_min_u64(bytes, BUFFER - out->used[i]);
@@ -107,7 +107,7 @@ pomai_status pm_derived_append(pm_derived_out *out, uint32_t i, const void *data
 static pomai_status flush_whole(pm_derived_out *out, uint32_t sections, pomai_error *err)
 {
     for (uint32_t i = 0; i < sections; i++) {
-        if (out->written[i] + out->used[i] != out->of.length[i])
+        if (out->written[i] + out->used[i] != out->plan.section[i].length)
             return pm_fail(err, POMAI_EINTERNAL, "%s became shorter than planned", out->path);
         pomai_status status = out->used[i] > 0 ? flush(out, i, err) : POMAI_OK;
         if (status != POMAI_OK) return status;
@@ -119,7 +119,7 @@ pomai_status pm_derived_peek(pm_derived_out *out, uint32_t sections, const uint8
 {
     assert(out->pages == NULL && sections <= out->of.sections);
     for (uint32_t i = 0; i < sections; i++)
-        if (out->of.length[i] > 0) out->mapped = out->plan.section[i].offset + out->of.length[i];
+        if (out->plan.section[i].length > 0) out->mapped = out->plan.section[i].offset + out->plan.section[i].length;
     pomai_status status = flush_whole(out, sections, err);
     if (status == POMAI_OK) status = sync(out, err); /* what is mapped must not get lost on its way to the disk */
     if (status != POMAI_OK || out->mapped == 0) return status;
@@ -129,7 +129,8 @@ pomai_status pm_derived_peek(pm_derived_out *out, uint32_t sections, const uint8
     (void)out->of.os->file_close(out->of.os, fd);
     if (rc != 0) return pm_fail_os(err, rc, "cannot map %s", out->path);
     for (uint32_t i = 0; i < sections; i++)
-        section[i] = out->of.length[i] == 0 ? NULL : (const uint8_t *)out->pages + out->plan.section[i].offset;
+        section[i] =
+            out->plan.section[i].length == 0 ? NULL : (const uint8_t *)out->pages + out->plan.section[i].offset;
     return POMAI_OK;
 }
 

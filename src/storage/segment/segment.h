@@ -94,8 +94,8 @@ typedef struct pm_segment {
     _Atomic(uint64_t) *ended;
     _Atomic(uint64_t) ended_count;
     _Atomic(void *) forward;
-    _Atomic(pm_derived *) codes; /* NULL: none; docs/threads.md, "Codes" */
-    _Atomic bool uncoded;        /* none can be made: rows are damaged */
+    _Atomic(pm_derived *) derived[PM_DERIVED_KINDS]; /* NULL: none; docs/threads.md, "Codes and graphs" */
+    _Atomic bool underivable;                        /* none can be made: rows are damaged */
     /* ids.idx */
     const uint64_t *bloom;
     const uint32_t *directory;
@@ -240,16 +240,16 @@ static inline _Atomic(void *) *pm_segment_forward(pm_segment *segment)
     return &segment->forward;
 }
 
-/* Codes of its rows; NULL: there are none. They stay while the reader is in the epoch in which it asked. */
-static inline pm_derived *pm_segment_codes(const pm_segment *segment)
+/* Its codes, or its graph; NULL: there is none. It stays while the reader is in the epoch in which it asked. */
+static inline pm_derived *pm_segment_derived(const pm_segment *segment, uint32_t kind)
 {
-    return atomic_load_explicit(&segment->codes, memory_order_acquire);
+    return atomic_load_explicit(&segment->derived[kind], memory_order_acquire);
 }
 
-/* For maintenance: publishes codes, or NULL; what was there before is the caller's to free once readers have left. */
-static inline pm_derived *pm_segment_set_codes(pm_segment *segment, pm_derived *codes)
+/* For maintenance: publishes one, or NULL; what was there before is the caller's to free once readers have left. */
+static inline pm_derived *pm_segment_set_derived(pm_segment *segment, uint32_t kind, pm_derived *derived)
 {
-    return atomic_exchange_explicit(&segment->codes, codes, memory_order_acq_rel);
+    return atomic_exchange_explicit(&segment->derived[kind], derived, memory_order_acq_rel);
 }
 
 /* Writes live-<generation> with every end that is at most upto[shard of its row], synced, and fills the live_ fields of
@@ -260,7 +260,8 @@ pomai_status pm_segment_write_live(const pm_segment *segment, uint64_t generatio
 uint64_t pm_segment_live_count(const pm_manifest_segment *entry);
 /* Removes live-<generation>. */
 void pm_segment_remove_live(const pm_segment *segment, uint64_t generation);
-/* Removes every live-<g> but the one of the entry, *.tmp, and codes that it did not take: for a writer's open. */
+/* Removes every live-<g> but the one of the entry, *.tmp, and derived files that it did not take: for a writer's open.
+ */
 void pm_segment_remove_leftovers(const pm_segment *segment);
 
 /* ---- inspecting ---- */

@@ -195,8 +195,9 @@ static int remove_leftover(void *context, const char *name)
     snprintf(keep, sizeof keep, "live-%llu", (unsigned long long)s->entry.live_generation);
     const bool live = strncmp(name, "live-", 5) == 0 && strcmp(name, keep) != 0;
     const bool temp = size > 4 && strcmp(name + size - 4, ".tmp") == 0;
-    const bool codes = strcmp(name, "codes") == 0 && pm_segment_codes(s) == NULL;
-    if ((live || temp || codes) && pm_seg_path(path, s->dir, name)) (void)s->place.os->path_remove(s->place.os, path);
+    const uint32_t kind = pm_derived_kind(name);
+    const bool derived = kind != 0 && pm_segment_derived(s, kind) == NULL;
+    if ((live || temp || derived) && pm_seg_path(path, s->dir, name)) (void)s->place.os->path_remove(s->place.os, path);
     return 0;
 }
 

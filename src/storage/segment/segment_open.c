@@ -238,8 +238,9 @@ static pm_segment *make(const pm_segment_place *place, const pm_manifest_segment
     s->entry = *entry;
     atomic_init(&s->ended_count, 0);
     atomic_init(&s->forward, NULL);
-    atomic_init(&s->codes, NULL);
-    atomic_init(&s->uncoded, false);
+    for (uint32_t kind = 0; kind < PM_DERIVED_KINDS; kind++)
+        atomic_init(&s->derived[kind], NULL);
+    atomic_init(&s->underivable, false);
     atomic_init(&s->holders, 1);
     return s;
 }
@@ -330,7 +331,8 @@ void pm_segment_free(pm_segment *s)
         pm_free(s->file[i].checked);
     }
     if (s->end_pages != NULL) os->pages_unmap(os, s->end_pages, s->end_bytes);
-    pm_derived_free(pm_segment_codes(s));
+    for (uint32_t kind = 0; kind < PM_DERIVED_KINDS; kind++)
+        pm_derived_free(pm_segment_derived(s, kind));
     pm_free(s->meta);
     pm_free(s);
 }

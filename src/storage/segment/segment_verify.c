@@ -71,7 +71,7 @@ static int look_at_name(void *context, const char *name)
     if (strcmp(name, "SEGMENT") == 0) return 0;
     for (uint32_t i = 0; i < PM_FILES; i++)
         if (strcmp(name, pm_seg_file_names[i]) == 0 && v->s->file[i].size > 0) return 0;
-    if (strcmp(name, "codes") == 0) return 0; /* nothing depends on it */
+    if (pm_derived_kind(name) != 0) return 0; /* nothing depends on it */
     /* Of an interrupted checkpoint; the next writer removes them. */
     const size_t size = strlen(name);
     if (strncmp(name, "live-", 5) == 0 && size > 5 && strspn(name + 5, "0123456789") == size - 5) return 0;

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One cell of a search: a group of queries over a run of rows. Rows of memtables are compared, and those of segments
+ * that have neither a graph nor codes which reach what is asked for. Of the others those are that codes let pass, or
+ * that a walk through the graph came to; a run that begins in the middle of a graph's segment leaves it to the one
+ * before.
+ */
+#include <math.h>
+
+#include "base/mutant.h"
+#include "query/search_int.h"
+
+enum {
+    CHECK_ROWS = 1024, /* rows of a segment whose checksums are asked about at once */
+    FIRST_STEP = 256,  /* rows that codes are asked about before there is a bound */
+};
+
+static void id_of(const void *owner, uint32_t row, pm_flat_id *id)
+{
+    pm_id found;
+    if (pm_where_chunk(owner))
+        pm_chunk_id(owner, row, &found);
+    else
+        pm_segment_id(owner, row, &found);
+    id->u64 = found.u64;
+    id->bytes = found.bytes;
+    id->size = found.size;
+}
+
+typedef struct scan {
+    search_grid *g;
+    search_cell *c;
+    const float *vectors; /* of its queries */
+    uint32_t run;
+    uint32_t queries;
+    pm_flat_query **heaps;
+    pm_flat_group *group; /* of the heaps; NULL: of one query alone */
+    float *decoded;       /* PM_FLAT_TILE rows; NULL: what is stored is float32 */
+    void *walk;           /* memory of a pm_graph_query */
+    pm_flat_tile tile;
+} scan;
+
+bool search_is_over(const void *context)
+{
+    const search_grid *g = context;
+    const pm_search *search = g->search;
+    if (search->cancel != NULL && __atomic_load_n(search->cancel, __ATOMIC_RELAXED) != 0) return true;
+    return search->until_ns != PM_FOREVER && g->os->now_ns(g->os) >= search->until_ns;
+}
+
+/* The rows of a tile as float32. */
+static void decode_tile(const scan *s, pm_flat_tile *tile)
+{
+    const size_t dim = s->g->search->dim;
+    for (size_t i = 0; i < tile->n && s->decoded != NULL; i++) {
+        float *to = s->decoded + i * dim;
+        pm_convert_row(s->g->view->convert, s->g->view->dtype, tile->vector[i], dim, to);
+        tile->vector[i] = to;
+    }
+}
+
+/* false: it is over. */
+static bool offer_tile(scan *s)
+{
+    if (s->tile.n == 0) return true;
+    decode_tile(s, &s->tile);
+    if (s->group != NULL)
+        pm_flat_group_offer(s->group, &s->tile);
+    else
+        pm_flat_offer(s->heaps, s->queries, &s->tile);
+    s->c->scanned += s->tile.n;
+    s->tile.n = 0;
+    s->c->cut = search_is_over(s->g);
+    return !s->c->cut;
+}
+
+static bool offer_row(scan *s, const void *owner, uint32_t row, const void *stored)
+{
+    size_t n = s->tile.n++;
+    s->tile.vector[n] = stored; /* of the collection's type, until the tile is full */
+    s->tile.owner[n] = owner;
+    s->tile.row[n] = row;
+    return s->tile.n < PM_FLAT_TILE || offer_tile(s);
+}
+
+/* All of these return false when the scan is over: the deadline has passed, or there is damage. */
+static bool scan_chunk(scan *s, const pm_chunk *chunk, uint64_t visible, uint32_t from, uint32_t to)
+{
+    const bool some_unseen = chunk->expiry != NULL || atomic_load_explicit(&chunk->ended, memory_order_acquire) != 0;
+    for (uint32_t row = from; row < to; row++) {
+        if (some_unseen && !pm_chunk_row_visible(chunk, row, visible, s->g->view->now)) continue;
+        if (!offer_row(s, chunk, row, pm_chunk_vector_at(chunk, row))) return false;
+    }
+    return true;
+}
+
+/* false, always: a read met damage. */
+static bool is_damaged(search_grid *g, const pomai_error *error)
+{
+    if (!atomic_exchange(&g->damaged, true)) g->error = *error;
+    return false;
+}
+
+static bool scan_segment(scan *s, const search_source *from, uint64_t first, uint64_t end)
+{
+    pm_segment *segment = from->segment;
+    const pm_view *view = s->g->view;
+    const uint64_t stride = segment->stride;
+    for (uint64_t row = first; row < end;) {
+        const uint64_t stop = pm_min_u64(end, (row / CHECK_ROWS + 1) * CHECK_ROWS);
+        pomai_error error;
+        if (pm_segment_check(segment, PM_SEG_ALL & ~(uint32_t)PM_SEG_DOCUMENT, row, stop - row, &error) != POMAI_OK) {
+            return is_damaged(s->g, &error);
+        }
+        while (row < stop) {
+            const uint64_t word_end = pm_min_u64(stop, (row / 64 + 1) * 64);
+            const bool all = from->plain && pm_segment_ended_word(segment, row / 64) == 0;
+            const uint8_t *vector = pm_segment_vector_at(segment, row);
+            for (; row < word_end; row++, vector += stride) {
+                if (!all && !pm_segment_row_seen(segment, row, view)) continue;
+                if (!offer_row(s, segment, (uint32_t)row, vector)) return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- by codes ---- */
+
+/* A bit for each of n rows that the reader sees; *all: they all are. false: damage. */
+static bool see_rows(const scan *s, const search_source *from, uint64_t first, uint32_t n, uint64_t *among, bool *all)
+{
+    pm_segment *segment = from->segment;
+    pomai_error error;
+    *all = true;
+    for (uint32_t i = 0; i < n; i += 64) {
+        const uint64_t rows = pm_min_u64(64, n - i), full = rows == 64 ? UINT64_MAX : ((uint64_t)1 << rows) - 1;
+        uint64_t bits = from->plain ? full & ~pm_segment_ended_word(segment, (first + i) / 64) : 0;
+        if (PM_MUTANT(CODES_NOT_JUDGED)) bits = full;
+        if (bits != full &&
+            pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, first + i, rows, &error) != POMAI_OK)
+            return is_damaged(s->g, &error);
+        for (uint64_t left = full & ~bits; left != 0; left &= left - 1) {
+            const uint64_t row = first + i + (uint64_t)__builtin_ctzll(left);
+            if (pm_segment_row_seen(segment, row, s->g->view)) bits |= left & (0 - left);
+        }
+        among[i / 64] = bits;
+        *all = *all && bits == full;
+    }
+    return true;
+}
+
+/* Offers rows to query i. false: damage. */
+static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, size_t n)
+{
+    pomai_error error;
+    pm_flat_tile tile;
+    tile.n = 0;
+    s->c->proposed[i] += n;
+    for (size_t at = 0; at < n; at++) {
+        const uint32_t row = rows[at];
+        if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
+            return is_damaged(s->g, &error);
+        tile.vector[tile.n] = pm_segment_vector_at(segment, row);
+        tile.owner[tile.n] = segment;
+        tile.row[tile.n++] = row;
+        if (tile.n < PM_FLAT_TILE && at + 1 < n) continue;
+        decode_tile(s, &tile); /* the tile of rows that all queries are offered is empty by now */
+        pm_flat_offer(&s->heaps[i], 1, &tile);
+        tile.n = 0;
+    }
+    return true;
+}
+
+/* Rows from a multiple of 64 on. */
+static bool scan_steps(scan *s, const search_source *from, const pm_query_codes *codes, uint64_t row, uint64_t end)
+{
+    uint64_t among[PM_QUANT_STEP / 64];
+    while (row < end) {
+        uint64_t step = PM_QUANT_STEP;
+        bool all;
+        for (uint32_t i = 0; i < s->queries; i++)
+            if (!(pm_flat_bound(s->heaps[i]) < (double)INFINITY)) step = FIRST_STEP; /* most of them are proposed */
+        const uint32_t n = (uint32_t)pm_min_u64(end - row, step);
+        if (!see_rows(s, from, row, n, among, &all)) return false;
+        for (uint32_t i = 0; i < s->queries; i++) {
+            const double bound = pm_flat_bound(s->heaps[i]);
+            const size_t found = all ? pm_quant_scan(codes->query[i], row, n, bound, codes->candidates)
+                                     : pm_quant_scan_some(codes->query[i], row, n, among, bound, codes->candidates);
+            if (!offer_rows(s, from->segment, i, codes->candidates, found)) return false;
+        }
+        row += n;
+        s->c->cut = search_is_over(s->g);
+        if (s->c->cut) return false;
+    }
+    return true;
+}
+
+static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint64_t end)
+{
+    search_grid *g = s->g;
+    pm_query_codes codes;
+    const uint64_t begin = pm_min_u64(end, pm_align_up(first, 64));
+    const bool ready = pm_query_derived_is_ready(from->codes, s->run, g->runs, search_is_over, g, &s->c->cut);
+    if (s->c->cut) return false;
+    if (!ready || !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k,
+                                        search_codes_recall(g->search)))
+        return scan_segment(s, from, first, end);
+    const bool more = scan_segment(s, from, first, begin) && offer_tile(s) && scan_steps(s, from, &codes, begin, end);
+    s->c->approximate = true;
+    s->c->lost += (1 - (double)codes.expected) * (double)(end - begin);
+    pm_query_codes_end(&codes);
+    return more;
+}
+
+/* ---- by graphs ---- */
+
+typedef struct walk {
+    scan *s;
+    const search_source *from;
+    bool damaged;
+} walk;
+
+/* Whether the reader sees a row: those that nobody sees are walked through all the same. */
+static bool counts(void *context, uint32_t row)
+{
+    walk *w = context;
+    pm_segment *segment = w->from->segment;
+    pomai_error error;
+    if (w->from->plain && (pm_segment_ended_word(segment, row / 64) >> (row % 64) & 1) == 0) return true;
+    if (pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, row, 1, &error) == POMAI_OK)
+        return pm_segment_row_seen(segment, row, w->s->g->view);
+    w->damaged = true;
+    return is_damaged(w->s->g, &error);
+}
+
+static bool ends_walk(void *context)
+{
+    const walk *w = context;
+    return w->damaged || search_is_over(w->s->g);
+}
+
+/* Query i, for which a walk found too few rows, by codes, or exactly. *lost: as that of a cell. */
+static bool scan_alone(scan *s, const search_source *from, uint32_t i, double *lost)
+{
+    search_cell own = {.proposed = &s->c->proposed[i]};
+    scan alone;
+    alone.g = s->g;
+    alone.c = &own;
+    alone.vectors = s->vectors + (size_t)i * s->g->search->dim;
+    alone.run = s->run;
+    alone.queries = 1;
+    alone.heaps = s->heaps + i;
+    alone.group = NULL;
+    alone.decoded = s->decoded;
+    alone.tile.n = 0;
+    const uint64_t rows = pm_segment_rows(from->segment);
+    const bool more = from->codes != NULL ? scan_codes(&alone, from, 0, rows) : scan_segment(&alone, from, 0, rows);
+    const bool whole = more && offer_tile(&alone);
+    s->c->proposed[i] += own.scanned;
+    s->c->cut |= own.cut;
+    if (own.lost > *lost) *lost = own.lost;
+    return whole;
+}
+
+static bool walk_graph(scan *s, const search_source *from)
+{
+    search_grid *g = s->g;
+    walk w = {s, from, false};
+    const bool all = from->plain && pm_segment_ended(from->segment) == 0; /* whoever ends later is still seen */
+    const bool endless = all && g->search->cancel == NULL && g->search->until_ns == PM_FOREVER;
+    const pm_graph_asks asks = {&w, all || PM_MUTANT(GRAPH_NOT_JUDGED) ? NULL : counts, endless ? NULL : ends_walk};
+    double lost = (1 - (double)from->effort.expected) * (double)pm_segment_rows(from->segment);
+    bool more = true;
+    for (uint32_t i = 0; i < s->queries && more; i++) {
+        const float *vector = s->vectors + (size_t)i * g->search->dim;
+        const uint32_t *rows;
+        pm_graph_query *query = pm_graph_query_init(s->walk, &from->graph, g->simd, vector, g->k, &from->effort);
+        const size_t found = pm_graph_walk(query, &asks, &rows);
+        if (w.damaged) return false;
+        s->c->cut = search_is_over(g);
+        if (found < g->k && !s->c->cut && !PM_MUTANT(GRAPH_FEWER))
+            more = scan_alone(s, from, i, &lost);
+        else
+            more = offer_rows(s, from->segment, i, rows, found) && !s->c->cut;
+    }
+    s->c->approximate = true;
+    s->c->lost += lost;
+    return more;
+}
+
+/* ---- a cell ---- */
+
+static bool scan_source(scan *s, const search_source *from, uint64_t chunk, uint64_t first, uint64_t end)
+{
+    if (from->walked) return first > 0 || walk_graph(s, from);
+    if (from->codes != NULL) return scan_codes(s, from, first, end);
+    if (from->table == NULL) return scan_segment(s, from, first, end);
+    return scan_chunk(s, pm_memtable_chunk(from->table, chunk), from->visible, (uint32_t)first, (uint32_t)end);
+}
+
+static void scan_run(scan *s, const search_run *r)
+{
+    const search_grid *g = s->g;
+    uint64_t left = r->rows;
+    uint64_t chunk_at = r->chunk;
+    uint32_t row = r->row;
+    for (uint32_t i = r->source; i < g->sources && left > 0; i++, chunk_at = 0) {
+        const search_source *from = &g->source[i];
+        for (; chunk_at < from->chunks && left > 0; chunk_at++, row = 0) {
+            const uint32_t take = (uint32_t)pm_min_u64(left, search_chunk_rows(from, chunk_at) - row);
+            if (!scan_source(s, from, chunk_at, row, (uint64_t)row + take)) return;
+            left -= take;
+        }
+    }
+    (void)offer_tile(s);
+}
+
+void search_work(void *context, uint32_t piece)
+{
+    search_grid *g = context;
+    const uint32_t group = piece / g->runs;
+    search_cell *c = &g->cell[piece];
+    const pm_search *search = g->search;
+    scan s;
+    s.g = g;
+    s.c = c;
+    s.run = piece % g->runs;
+    s.queries = search_queries_of(g, group);
+    s.vectors = search->vectors + (size_t)group * g->group_queries * search->dim;
+    s.tile.n = 0;
+    const size_t group_size = pm_flat_group_size(g->simd, s.queries, search->dim);
+    const bool decodes = g->view->dtype != POMAI_DTYPE_FLOAT32;
+    const size_t decoded_size = decodes ? PM_FLAT_TILE * (size_t)search->dim * sizeof(float) : 0;
+    uint8_t *memory = group_size > 0 ? pm_malloc_aligned(64, group_size + decoded_size + g->walk_size) : NULL;
+    c->memory = pm_malloc_aligned(64, s.queries * (g->query_size + sizeof *c->proposed + sizeof *s.heaps));
+    if (c->memory == NULL || memory == NULL) {
+        pm_free(memory);
+        c->failed = true;
+        return;
+    }
+    s.decoded = decodes ? (float *)(void *)(memory + group_size) : NULL;
+    s.walk = memory + group_size + decoded_size;
+    c->proposed = (uint64_t *)(void *)((uint8_t *)c->memory + s.queries * g->query_size);
+    s.heaps = (pm_flat_query **)(void *)(c->proposed + s.queries);
+    for (uint32_t i = 0; i < s.queries; i++) {
+        const float *vector = s.vectors + (size_t)i * search->dim;
+        c->proposed[i] = 0;
+        s.heaps[i] =
+            pm_flat_query_init(search_heap(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
+    }
+    s.group = pm_flat_group_init(memory, s.heaps, s.queries);
+    c->cut = search_is_over(g);
+    if (!c->cut) scan_run(&s, &g->run[s.run]);
+    pm_free(memory);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a search is cut into pieces, for those who plan it (search.c), who work on a piece (search_cell.c) and who make
+ * the answer (search_answer.c).
+ *
+ * The work is a grid: groups of queries by runs of rows. Many queries make many groups, each over all rows, and a tile
+ * of rows stays in the cache while the whole group sees it. Few queries make one group, and the rows are cut into runs
+ * for the helpers. Every cell of the grid has its own heaps; the runs of a group are merged, so the answer does not
+ * depend on the cut.
+ */
+#ifndef PM_SEARCH_INT_H
+#define PM_SEARCH_INT_H
+
+#include "index/flat/flat.h"
+#include "query/codes.h"
+#include "query/query.h"
+
+enum {
+    SEARCH_GROUP = 1024,     /* most queries that share a pass over the rows */
+    SEARCH_WALK_ROWS = 1024, /* rows that are compared in about the time of a walk: what a graph counts as in a run */
+};
+
+/* A memtable's chunks that the view shows, or a segment, which counts as one chunk. */
+typedef struct search_source {
+    const pm_memtable *table; /* NULL: a segment */
+    pm_segment *segment;
+    pm_derived *codes; /* of the segment; NULL: none that are used */
+    bool walked;       /* the segment is searched by its graph; else by codes, or exactly */
+    bool plain;        /* a segment all of whose rows the reader sees, but for those with an end */
+    uint64_t visible;  /* of the memtable's shard */
+    uint64_t chunks;
+    pm_graph graph;
+    pm_graph_effort effort;
+} search_source;
+
+/* Rows from (source, chunk, row) on, `rows` of them; dead ones count. */
+typedef struct search_run {
+    uint32_t source;
+    uint64_t chunk;
+    uint32_t row;
+    uint64_t rows;
+} search_run;
+
+typedef struct search_cell {
+    void *memory; /* of the heaps */
+    uint64_t scanned;
+    uint64_t *proposed; /* rows that codes or a graph proposed, of each query */
+    double lost;        /* neighbours that are expected to be missed: rows x (1 - recall) */
+    bool approximate;   /* a segment was searched by codes or by its graph */
+    bool cut;
+    bool failed;
+} search_cell;
+
+typedef struct search_grid {
+    const pm_os *os;
+    const pm_simd *simd;
+    const pm_view *view;
+    const pm_search *search;
+    search_source *source;
+    uint32_t sources;
+    _Atomic bool damaged; /* `error` says where: of the first that found damage */
+    pomai_error error;
+    bool targeted;   /* less than everything is asked for: segments are searched by graphs and codes */
+    uint64_t rows;   /* of all sources */
+    uint64_t coded;  /* of these, those that codes look at, */
+    uint64_t walked; /* and those in graphs */
+    uint32_t walks;  /* graphs */
+    uint32_t k;      /* no more than there are rows: a large k costs no memory that it cannot use */
+    size_t query_size;
+    size_t walk_size; /* memory of a walk */
+    uint32_t groups, runs;
+    uint32_t group_queries;
+    search_run *run;
+    search_cell *cell; /* groups x runs */
+} search_grid;
+
+/* The recall that codes are asked for: with an `ef` the most that they are calibrated for. */
+static inline float search_codes_recall(const pm_search *search)
+{
+    return search->ef == 0 ? search->recall : PM_QUANT_MOST_RECALL;
+}
+
+static inline uint32_t search_queries_of(const search_grid *g, uint32_t group)
+{
+    uint64_t left = g->search->queries - (uint64_t)group * g->group_queries;
+    return (uint32_t)pm_min_u64(left, g->group_queries);
+}
+
+static inline pm_flat_query *search_heap(const search_grid *g, const search_cell *c, uint32_t i)
+{
+    return (pm_flat_query *)(void *)((uint8_t *)c->memory + i * g->query_size);
+}
+
+/* What a chunk counts as when rows are shared out. */
+static inline uint64_t search_chunk_rows(const search_source *from, uint64_t chunk)
+{
+    if (from->walked) return SEARCH_WALK_ROWS;
+    return from->table == NULL ? pm_segment_rows(from->segment) : pm_memtable_chunk(from->table, chunk)->rows;
+}
+
+/* The deadline has passed, or the caller wants no answer any more. context: the grid */
+bool search_is_over(const void *context);
+/* For the pool: one cell. */
+void search_work(void *context, uint32_t piece);
+
+/* Merges the runs of each group into its first cell. */
+void search_merge(const search_grid *g);
+pomai_status search_no_memory(const pm_search *search, pomai_error *err);
+pomai_status search_collect(const search_grid *g, pomai_result **out, pomai_error *err);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Graphs of segments: they are there after a build and after reopening, and whatever happens to their files or to the
+ * rows, a search finds what its recall says, shows no row that is not to be seen, and never fewer than k.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "index/graph/graph.h"
+#include "support/derived.h"
+
+enum { LEAST = 256 };
+
+static void only_graphs(void)
+{
+    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+}
+
+/* ---- effort ---- */
+
+static pomai_result *search_ef(pomai_collection *coll, const float *query, uint64_t n, uint64_t k, uint32_t ef)
+{
+    pomai_error err;
+    pomai_result *result;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.ef = ef;
+    assert_ok(pomai_search(coll, query, n, DIM, k, &o, &result, &err));
+    return result;
+}
+
+static pomai_completeness completeness_of(const pomai_result *r)
+{
+    pomai_verdict v;
+    pomai_result_verdict(r, 0, &v);
+    return v.completeness;
+}
+
+/* The share of the truth that an effort finds. */
+static double recall_of(pomai_collection *coll, uint64_t k, uint32_t ef)
+{
+    pomai_result *truth = search(coll, queries, QUERIES, k, 0, NULL);
+    pomai_result *r = search_ef(coll, queries, QUERIES, k, ef);
+    size_t found = 0, wanted = 0;
+    for (size_t q = 0; q < QUERIES; q++) {
+        assert_int_equal(pomai_result_count(r, q), pomai_result_count(truth, q));
+        found += common(r, q, truth, q);
+        wanted += pomai_result_count(truth, q);
+    }
+    pomai_result_free(truth);
+    pomai_result_free(r);
+    return (double)found / (double)wanted;
+}
+
+static void ef_is_an_effort(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_result *result;
+    pomai_db *db = with_file(box, POMAI_METRIC_L2);
+    pomai_collection *coll = have(db, "a");
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.ef = POMAI_MAX_EF + 1;
+    assert_refused(pomai_search(coll, queries, 1, DIM, K, &o, &result, &err), POMAI_EINVAL, "ef");
+    o.ef = UINT32_MAX;
+    assert_refused(pomai_search(coll, queries, 1, DIM, K, &o, &result, &err), POMAI_EINVAL, "ef");
+    static const float shares[] = {0.9f, 1};
+    for (int i = 0; i < 2; i++) {
+        o.ef = 10;
+        o.recall = shares[i];
+        assert_refused(pomai_search(coll, queries, 1, DIM, K, &o, &result, &err), POMAI_EINVAL, "contradict");
+    }
+    static const uint32_t efs[] = {1, K - 1, K, K + 1, 100, POMAI_MAX_EF};
+    for (size_t i = 0; i < sizeof efs / sizeof efs[0]; i++) {
+        result = search_ef(coll, queries, 1, K, efs[i]);
+        assert_int_equal(pomai_result_count(result, 0), K);
+        assert_int_equal(completeness_of(result), POMAI_APPROXIMATE);
+        pomai_result_free(result);
+    }
+    assert_true(recall_of(coll, K, 200) > 0.95);
+    assert_true(recall_of(coll, 100, 1) > 0.3);   /* as if ef were 100 */
+    assert_true(recall_of(coll, 5000, 1) == 1.0); /* no pool is so large: exactly */
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+/* Where there is no graph: codes, and where there are none, exactly. */
+static void without_a_graph_codes_are_taken(void **state)
+{
+    const struct box *box = *state;
+    char path[T_PATH_MAX];
+    pm_derive_least_rows[PM_DERIVED_CODES] = PM_CODES_LEAST_ROWS;
+    pomai_db *db = with_file(box, POMAI_METRIC_L2);
+    assert_int_equal(stat_of(db, "segments_with_codes"), 1);
+    close_db(db);
+    check_after(box, true, "both");
+    path_of(box, "*", path);
+    assert_int_equal(remove(path), 0);
+    check_after(box, true, "codes alone");
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.flags = POMAI_OPEN_READONLY;
+    db = open_db(box, &o);
+    pomai_collection *coll = have(db, "a");
+    assert_true(recall_of(coll, K, 1) > 0.98); /* as a recall of 0.999 */
+    pomai_collection_close(coll);
+    close_db(db);
+    kind = PM_DERIVED_CODES;
+    path_of(box, "*", path);
+    assert_int_equal(remove(path), 0);
+    check_after(box, false, "neither");
+    kind = PM_DERIVED_GRAPH;
+    check_built_again(box);
+    only_graphs();
+}
+
+static void deadlines_cut_walks(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_result *result;
+    pomai_db *db = with_file(box, POMAI_METRIC_COSINE);
+    pomai_collection *coll = have(db, "a");
+    const int cancelled = 1;
+    for (int i = 0; i < 2; i++) {
+        pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+        o.recall = RECALL;
+        if (i == 0)
+            o.deadline_us = 0;
+        else
+            o.cancel = &cancelled;
+        assert_ok(pomai_search(coll, queries, 1, DIM, K, &o, &result, &err));
+        assert_int_equal(completeness_of(result), POMAI_CUT);
+        pomai_result_free(result);
+    }
+    const int not_cancelled = 0; /* it is asked, and says no */
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.recall = RECALL;
+    o.cancel = &not_cancelled;
+    o.deadline_us = (uint64_t)3600 * 1000 * 1000;
+    assert_ok(pomai_search(coll, queries, QUERIES, DIM, K, &o, &result, &err));
+    assert_int_equal(completeness_of(result), POMAI_APPROXIMATE);
+    pomai_result_free(result);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+/* ---- rows that are not to be seen ---- */
+
+static uint64_t wall_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void rows_expire_in_graphs(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    draw_all();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    const uint64_t soon = wall_ns() + (uint64_t)2000 * 1000 * 1000;
+    for (uint64_t i = 0; i < ROWS; i++)
+        expiries[i] = i % 2 == 0 ? 0 : i % 4 == 1 ? soon : soon + (uint64_t)3600 * 1000 * 1000 * 1000;
+    put(coll, 0, ROWS, expiries);
+    build(db);
+    assert_int_equal(stat_of(db, "segments_with_%s"), 1);
+    assert_int_equal(check_recall(coll, K, NULL), QUERIES);
+    while (wall_ns() < soon + 1000)
+        usleep(10000);
+    (void)check_recall(coll, K, NULL);
+    pomai_result *r = search(coll, queries, QUERIES, K, RECALL, NULL);
+    for (size_t q = 0; q < QUERIES; q++)
+        for (size_t i = 0; i < K; i++)
+            assert_int_not_equal(pomai_result_ids(r, q)[i] % 4, 1);
+    pomai_result_free(r);
+    assert_ok(pomai_collection_drop(db, "a", &err));
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+/* What is left of the segment is found, though other rows would make up the number. */
+static void few_rows_left_are_found(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_db *db = with_file(box, POMAI_METRIC_L2);
+    pomai_collection *coll = have(db, "a");
+    for (size_t i = 0; i < 200 * DIM; i++)
+        vectors[ROWS * DIM + i] += 50; /* far away */
+    put(coll, ROWS, 200, NULL);
+    const pomai_ids most = {ROWS - 25, ids, NULL};
+    assert_ok(pomai_delete(coll, &most, NULL, NULL, &err));
+    assert_true(recall_of(coll, K, K) == 1.0); /* by nothing but these 25 */
+    (void)check_recall(coll, K, NULL);
+    (void)check_recall(coll, 30, NULL);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+/* ---- many of them ---- */
+
+/* The rows are shared out to threads, and each graph is walked once. */
+static void graphs_are_shared_out(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    draw_all();
+    build_only(PM_DERIVED_GRAPH, LEAST);
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.search_threads = 3;
+    pomai_db *db = open_db(box, &o);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    static const uint64_t sizes[] = {300, 900, 1800};
+    uint64_t first = 0;
+    for (int i = 0; i < 3; first += sizes[i++]) {
+        put(coll, first, sizes[i], NULL);
+        assert_ok(pomai_flush(db, &err));
+    }
+    assert_ok(pomai_build_indexes(db, NULL, &err));
+    assert_int_equal(stat_of(db, "segments_with_%s"), 3);
+    assert_int_equal(stat_of(db, "rows_with_%s"), 3000);
+    assert_int_equal(check_recall(coll, K, NULL), QUERIES);
+    put(coll, first, 2 * ROWS - first, NULL);
+    assert_int_equal(check_recall(coll, K, NULL), QUERIES);
+    for (size_t q = 0; q < QUERIES; q++) {
+        pomai_result *r = search(coll, queries + q * DIM, 1, 3 * K, RECALL, NULL);
+        for (size_t i = 1; i < 3 * K; i++)
+            for (size_t j = 0; j < i; j++)
+                assert_int_not_equal(pomai_result_ids(r, 0)[i], pomai_result_ids(r, 0)[j]);
+        pomai_result_free(r);
+    }
+    for (uint64_t n = 1; n <= QUERIES; n += 3) {
+        pomai_result *truth = search(coll, queries, n, K, 0, NULL);
+        pomai_result *r = search(coll, queries, n, K, RECALL, NULL);
+        size_t found = 0;
+        for (size_t q = 0; q < n; q++) {
+            assert_int_equal(pomai_result_count(r, q), K);
+            found += common(r, q, truth, q);
+        }
+        if ((double)found < FLOOR * (double)(n * K)) fail_msg("%zu of %zu", found, (size_t)n * K);
+        pomai_result_free(truth);
+        pomai_result_free(r);
+    }
+    pomai_collection_close(coll);
+    close_db(db);
+    only_graphs();
+}
+
+/* ---- threads ---- */
+
+struct searcher {
+    pomai_collection *coll;
+    _Atomic bool *over;
+    unsigned wrong, rounds;
+};
+
+static void *keep_searching(void *context)
+{
+    struct searcher *s = context;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.recall = RECALL;
+    for (; !atomic_load(s->over); s->rounds++) {
+        pomai_error err;
+        pomai_result *r = NULL;
+        const float *query = queries + s->rounds % QUERIES * DIM;
+        if (pomai_search(s->coll, query, 1, DIM, K, &o, &r, &err) != POMAI_OK || pomai_result_count(r, 0) != K)
+            s->wrong++;
+        for (size_t i = 1; i < pomai_result_count(r, 0); i++) {
+            s->wrong += pomai_result_ids(r, 0)[i] >= ROWS;
+            s->wrong += pomai_result_distances(r, 0)[i] < pomai_result_distances(r, 0)[i - 1];
+        }
+        pomai_result_free(r);
+    }
+    return NULL;
+}
+
+/* Graphs come, are found damaged, and go with their segments, while others search. */
+static void searches_go_on_meanwhile(void **state)
+{
+    enum { THREADS = 3, TURNS = 4 };
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_db *db = with_file(box, POMAI_METRIC_L2);
+    pomai_collection *coll = have(db, "a");
+    _Atomic bool over = false;
+    struct searcher searcher[THREADS];
+    pthread_t thread[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        searcher[i] = (struct searcher){.coll = coll, .over = &over};
+        assert_int_equal(pthread_create(&thread[i], NULL, keep_searching, &searcher[i]), 0);
+    }
+    for (int turn = 0; turn < TURNS; turn++) {
+        put(coll, 0, ROWS / 2, NULL); /* the same rows again */
+        assert_ok(turn % 2 == 0 ? pomai_compact(db, NULL, &err) : pomai_flush(db, &err));
+        assert_ok(pomai_build_indexes(db, NULL, &err));
+        assert_true(stat_of(db, "segments_with_%s") >= 1);
+    }
+    atomic_store(&over, true);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(searcher[i].wrong, 0);
+        assert_true(searcher[i].rounds > 0);
+    }
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOXED(answers_are_as_good_as_asked),
+        BOXED(files_are_mapped_not_built_again),
+        BOXED(forged_headers_are_passed_over),
+        BOXED(flipped_bytes_are_found_when_they_are_used),
+        BOXED(files_of_another_segment_are_passed_over),
+        BOXED(rows_that_went_are_not_shown),
+        BOXED(building_can_be_waited_for_or_not),
+        BOXED(leftovers_of_a_build_go),
+        BOXED(ef_is_an_effort),
+        BOXED(without_a_graph_codes_are_taken),
+        BOXED(deadlines_cut_walks),
+        BOXED(rows_expire_in_graphs),
+        BOXED(few_rows_left_are_found),
+        BOXED(graphs_are_shared_out),
+        BOXED(searches_go_on_meanwhile),
+    };
+    only_graphs();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
