@@ -191,8 +191,7 @@
     X(GRAPH_NOT_JUDGED, "scenario.test_graph", "a walk proposes rows, and nobody asks whether the reader sees them")   \
     X(GRAPH_FEWER, "scenario.test_graph", "a walk that came to fewer than k rows is left at that")                     \
     X(GRAPH_TWICE, "scenario.test_graph", "each run that comes into a segment walks its graph")                        \
-    X(GRAPH_VARIANT_BELIEVED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")         \
-    X(GRAPH_OF_THE_GONE, "scenario.test_graph", "a graph is built to its end though its segment has gone")
+    X(GRAPH_VARIANT_IGNORED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -293,7 +293,7 @@ static bool walk_graph(scan *s, const search_source *from)
 
 static bool scan_source(scan *s, const search_source *from, uint64_t chunk, uint64_t first, uint64_t end)
 {
-    if (from->walked) return first > 0 || walk_graph(s, from);
+    if (from->walked) return (first > 0 && !PM_MUTANT(GRAPH_TWICE)) || walk_graph(s, from);
     if (from->codes != NULL) return scan_codes(s, from, first, end);
     if (from->table == NULL) return scan_segment(s, from, first, end);
     return scan_chunk(s, pm_memtable_chunk(from->table, chunk), from->visible, (uint32_t)first, (uint32_t)end);

@@ -26,7 +26,7 @@ struct damage {
     bool behind;    /* only what is behind the last byte that is not zero */
     bool foreign;   /* a file of another history of the same database */
     bool moved;     /* directories of segments */
-    bool coded;     /* rather codes, if there are some */
+    bool derived;   /* rather codes and graphs, if there are some */
     struct extra extra[D_EXTRAS];
     unsigned extras;
     unsigned count;
@@ -294,12 +294,17 @@ static inline void d_swap_sectors(struct damage *d, unsigned f, uint64_t a, unsi
 
 /* ---- at random ---- */
 
+static inline bool d_is_derived(const struct damage *d, unsigned f)
+{
+    return d->files->file[f].kind == C_CODES || d->files->file[f].kind == C_GRAPH;
+}
+
 static inline unsigned d_pick_file(const struct damage *d, struct t_rng *r)
 {
-    const bool codes = d->coded && t_chance(r, 60);
-    for (unsigned tries = 0; codes && tries < 10 * d->files->count; tries++) {
+    const bool derived = d->derived && t_chance(r, 60);
+    for (unsigned tries = 0; derived && tries < 10 * d->files->count; tries++) {
         unsigned f = (unsigned)t_below(r, d->files->count);
-        if (d->files->file[f].kind == C_CODES) return f;
+        if (d_is_derived(d, f)) return f;
     }
     for (;;) {
         unsigned f = (unsigned)t_below(r, d->files->count);
@@ -308,13 +313,13 @@ static inline unsigned d_pick_file(const struct damage *d, struct t_rng *r)
 }
 
 /* In the header or a section, not in the holes between them. */
-static inline uint64_t d_pick_in_codes(const uint8_t *bytes, uint64_t size, struct t_rng *r)
+static inline uint64_t d_pick_in_derived(const uint8_t *bytes, uint64_t size, struct t_rng *r)
 {
     pm_derived_header h;
     pm_derived_section section;
-    const uint64_t which = t_below(r, 5);
     memcpy(&h, bytes, sizeof h);
-    if (which == 4) return t_below(r, h.header_length);
+    const uint64_t which = t_below(r, h.sections + 1);
+    if (which == h.sections) return t_below(r, h.header_length);
     memcpy(&section, bytes + sizeof h + which * sizeof section, sizeof section);
     const uint64_t at = section.offset + (section.length == 0 ? 0 : t_below(r, section.length));
     return at < size ? at : size - 1;
@@ -322,8 +327,8 @@ static inline uint64_t d_pick_in_codes(const uint8_t *bytes, uint64_t size, stru
 
 static inline uint64_t d_pick_offset(const struct damage *d, unsigned f, struct t_rng *r)
 {
-    if (d->files->file[f].kind == C_CODES && t_chance(r, 90))
-        return pm_min_u64(d_pick_in_codes(d->files->file[f].bytes, d->files->file[f].size, r), d->view.size[f] - 1);
+    if (d_is_derived(d, f) && t_chance(r, 90))
+        return pm_min_u64(d_pick_in_derived(d->files->file[f].bytes, d->files->file[f].size, r), d->view.size[f] - 1);
     uint64_t used = pm_min_u64(d->files->file[f].used, d->view.size[f]), size = d->view.size[f];
     if (used == 0 || t_chance(r, 10)) return t_below(r, size);
     uint64_t at = t_chance(r, 50) ? t_below(r, used) : used - 1 - t_skewed(r, 0, used - 1); /* the end is delicate */

@@ -27,6 +27,7 @@ typedef enum c_kind {
     C_LIVE,
     C_LOCK,
     C_CODES,
+    C_GRAPH,
     C_OTHER
 } c_kind;
 
@@ -58,6 +59,7 @@ static inline c_kind c_kind_of(const char *path)
     if (strcmp(name, "stats.json") == 0) return C_STATS;
     if (strncmp(name, "live-", 5) == 0) return C_LIVE;
     if (strcmp(name, "codes") == 0) return C_CODES;
+    if (strcmp(name, "graph") == 0) return C_GRAPH;
     if (n == 19 && strncmp(name, "MANIFEST-", 9) == 0) return C_MANIFEST;
     return C_OTHER;
 }

@@ -112,9 +112,9 @@ static inline void r_get_keys(struct attempt *a, pomai_collection *coll, bool st
     pomai_rows_free(rows);
 }
 
-/* Whatever codes say: rows that exact search shows, at their distances, and as many as are asked for. */
-static inline void r_by_codes(struct attempt *a, pomai_collection *coll, const float *query, uint32_t dim,
-                              const pomai_result *all)
+/* Whatever codes and graphs say: rows that exact search shows, at their distances, and as many as are asked for. */
+static inline void r_by_derived(struct attempt *a, pomai_collection *coll, const float *query, uint32_t dim,
+                                const pomai_result *all)
 {
     enum { FEW = 2 };
     pomai_result *result;
@@ -123,7 +123,7 @@ static inline void r_by_codes(struct attempt *a, pomai_collection *coll, const f
     options.recall = 0.8f;
     if (!r_good(a, pomai_search(coll, query, 1, dim, FEW, &options, &result, &err), &err, "search fails")) return;
     const size_t count = pomai_result_count(result, 0), there = pomai_result_count(all, 0);
-    if (count != (there < FEW ? there : FEW)) a->wrong = "a search by codes finds another number of rows";
+    if (count != (there < FEW ? there : FEW)) a->wrong = "a search with a recall finds another number of rows";
     for (size_t i = 0; i < count; i++) {
         bool found = false;
         for (size_t j = 0; j < there && !found; j++) {
@@ -132,7 +132,7 @@ static inline void r_by_codes(struct attempt *a, pomai_collection *coll, const f
                     (x.data != NULL || pomai_result_ids(result, 0)[i] == pomai_result_ids(all, 0)[j]) &&
                     pomai_result_distances(result, 0)[i] == pomai_result_distances(all, 0)[j];
         }
-        if (!found) a->wrong = "a search by codes shows a row that is not there";
+        if (!found) a->wrong = "a search with a recall shows a row that is not there";
     }
     pomai_result_free(result);
 }
@@ -161,7 +161,7 @@ static inline void r_collection(struct attempt *a, pomai_collection *coll, const
         count = pomai_result_count(result, 0);
         r_get_found(a, coll, result, name_hash, (uint32_t)info.dim);
         if (count != info.rows) a->wrong = "search finds another number of rows";
-        r_by_codes(a, coll, query, (uint32_t)info.dim, result);
+        r_by_derived(a, coll, query, (uint32_t)info.dim, result);
         pomai_result_free(result);
     }
     if (strcmp(name, w_coll_name(W_DEFAULT)) == 0 || strcmp(name, w_coll_name(W_STRINGS)) == 0)

@@ -33,8 +33,8 @@ enum {
     T_IDS,
     T_STATS
 };
-enum { T_LIVE = T_STATS + 1, T_CODES, T_DIRS, T_OTHER, T_SEVERAL, T_KINDS };
-enum { CODED = 8 /* one seed in so many */, CODED_ROWS = 4, CODED_DIM = 20, DAMAGES_OF_A_CODED = 1000 };
+enum { T_LIVE = T_STATS + 1, T_CODES, T_GRAPH, T_DIRS, T_OTHER, T_SEVERAL, T_KINDS };
+enum { DERIVED = 8 /* one seed in so many */, DERIVED_ROWS = 4, DERIVED_DIM = 20, DAMAGES_OF_A_DERIVED = 1000 };
 enum { REPORTED, READ_SAYS, HARMLESS, TORN, OUTCOMES };
 
 struct soak {
@@ -49,7 +49,7 @@ struct image {
     struct soak *soak;
     uint64_t seed;
     int kind;
-    bool coded; /* segments have codes */
+    bool derived; /* segments have codes, a graph, or both */
     struct world *w;
     struct w_model *model; /* as the clients left it */
     bool may_lose;
@@ -194,6 +194,8 @@ static int row_of_table(const struct damage *d)
         return d->in_header ? T_LOG_HEADER : d->behind ? T_BEHIND : T_LOG;
     case C_CODES:
         return T_CODES;
+    case C_GRAPH:
+        return T_GRAPH;
     default:
         return T_OTHER;
     }
@@ -250,7 +252,7 @@ static void try_damage(struct image *im)
     struct c_verdict v = c_judge(&logs, &im->damage.view);
     pm_sim_set_disk(im->w->sim, damaged_disk(im));
     uint32_t flags = ++s->cases % 3 == 0 ? POMAI_OPEN_NO_FLUSH_AT_CLOSE : 0;
-    if (im->coded && s->cases % 4 != 0) flags = POMAI_OPEN_READONLY; /* else damaged codes are built again each time */
+    if (im->derived && s->cases % 4 != 0) flags = POMAI_OPEN_READONLY; /* else they are built again each time */
     struct attempt a = attempt(im, flags, false);
     uint64_t *count = s->table[im->kind == CRASHED][row_of_table(&im->damage)];
     if (a.status != POMAI_OK) {
@@ -378,7 +380,7 @@ static bool image_is_good(struct image *im)
     im->damage.older = &files_older;
     im->damage.other = &files_other;
     im->damage.logs = &logs;
-    im->damage.coded = im->coded;
+    im->damage.derived = im->derived;
     d_begin(&im->damage);
     uint64_t before = im->soak->failures;
     check_model(im, false);
@@ -412,7 +414,7 @@ static void free_image(struct image *im)
     free(im);
 }
 
-static void build_codes(void *context)
+static void build_derived(void *context)
 {
     struct image *im = context;
     pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
@@ -421,7 +423,7 @@ static void build_codes(void *context)
     o.search_threads = UINT32_MAX;
     if (pm_db_open(pm_sim_os(im->w->sim), "/db", &o, &db, &err) != POMAI_OK || pomai_flush(db, &err) != POMAI_OK ||
         pomai_build_indexes(db, NULL, &err) != POMAI_OK || pomai_close(db, &err) != POMAI_OK)
-        failed(im, "building codes", err.message);
+        failed(im, "building codes and graphs", err.message);
 }
 
 static struct image *make_image(struct soak *s, uint64_t seed)
@@ -429,27 +431,28 @@ static struct image *make_image(struct soak *s, uint64_t seed)
     struct image *im = calloc(1, sizeof *im);
     if (im == NULL) abort();
     struct t_rng r = t_rng_from(seed ^ 0xda3a6e);
-    const bool coded = seed % CODED == 0, log_only = !coded && t_chance(&r, 30);
+    const bool derived = seed % DERIVED == 0, log_only = !derived && t_chance(&r, 30);
     struct w_config config = draw_config(&r, log_only);
-    for (int i = 0; i < W_COLLS && coded; i++)
-        config.dim[i] = CODED_DIM;
+    for (int i = 0; i < W_COLLS && derived; i++)
+        config.dim[i] = DERIVED_DIM;
     struct length length = {.steps = 60000, .changes = 100};
     im->soak = s;
     im->seed = seed;
-    im->coded = coded;
-    im->kind = coded ? CLOSED : (int)t_below(&r, IMAGE_KINDS);
+    im->derived = derived;
+    im->kind = derived ? CLOSED : (int)t_below(&r, IMAGE_KINDS);
     im->w = w_make(seed, &config);
-    pm_derive_least_rows[PM_DERIVED_CODES] =
-        PM_CODES_LEAST_ROWS; /* there are none before the last generation has ended */
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) /* there are none before the last generation has ended */
+        pm_derive_least_rows[kind] = UINT64_MAX;
     if (log_only) im->w->close_how = W_CLOSE_KEEPS;
     length.older_at = t_skewed(&r, 20, 400);
     c_files_free(&files_older);
     before_the_last(im, &r, (uint32_t)t_range(&r, 0, 3), &length);
     if (files_older.count == 0) c_files_read(&files_older, pm_sim_disk(im->w->sim));
     generation(im->w, im->kind, &r, &length);
-    if (coded && !im->w->failed) {
-        pm_derive_least_rows[PM_DERIVED_CODES] = CODED_ROWS;
-        if (pm_sim_run(im->w->sim, build_codes, im) != PM_SIM_DONE) failed(im, "building codes hangs", "");
+    if (derived && !im->w->failed) {
+        for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) /* all but one of them, or all */
+            if (seed / DERIVED % PM_DERIVED_KINDS != kind) pm_derive_least_rows[kind] = DERIVED_ROWS;
+        if (pm_sim_run(im->w->sim, build_derived, im) != PM_SIM_DONE) failed(im, "building codes and graphs hangs", "");
     }
     keep_image(im);
     return im;
@@ -468,7 +471,7 @@ static void random_damages(struct soak *s, uint64_t seed)
 {
     struct image *im = make_image(s, seed);
     bool good = image_is_good(im);
-    const uint64_t most = im->coded ? DAMAGES_OF_A_CODED : DAMAGES_OF_AN_IMAGE;
+    const uint64_t most = im->derived ? DAMAGES_OF_A_DERIVED : DAMAGES_OF_AN_IMAGE;
     for (uint64_t i = 0; good && i < most && !time_is_over(s, 100); i++) {
         struct t_rng r = t_rng_from(t_mix2(seed, i));
         uint64_t lot = t_below(&r, 100);
@@ -625,9 +628,9 @@ static void every_damage(struct soak *s)
 static void print_table(const struct soak *s)
 {
     static const char *const names[T_KINDS] = {
-        "CURRENT", "MANIFEST",      "WATERMARK",        "log, header",    "log, records", "log, behind them",
-        "SEGMENT", "vectors.arrow", "attributes.arrow", "ids.idx",        "stats.json",   "live-<g>",
-        "codes",   "directories",   "other files",      "several at once"};
+        "CURRENT", "MANIFEST",      "WATERMARK",        "log, header", "log, records",   "log, behind them",
+        "SEGMENT", "vectors.arrow", "attributes.arrow", "ids.idx",     "stats.json",     "live-<g>",
+        "codes",   "graph",         "directories",      "other files", "several at once"};
     printf("%-17s%11s%11s%11s%16s%11s%11s%11s\n", "", "at rest:", "", "", "after crash:", "", "", "");
     printf("%-17s%11s%11s%11s%16s%11s%11s%11s\n", "damaged", "refused", "by a read", "harmless", "refused", "by a read",
            "harmless", "torn tail");
@@ -656,7 +659,8 @@ int main(int argc, char **argv)
         random_damages(&s, one);
     } else {
         every_damage(&s);
-        random_damages(&s, args.seed * CODED);
+        for (uint64_t i = 1; i < PM_DERIVED_KINDS; i++)
+            random_damages(&s, (args.seed * PM_DERIVED_KINDS + i) * DERIVED);
         for (uint64_t i = 0; !time_is_over(&s, 100); i++)
             random_damages(&s, t_case_seed(args.seed, i));
     }

@@ -155,7 +155,9 @@ static void draw_plan(struct worker *w, struct t_rng *rng, uint64_t seed, uint64
         plan->target = (uint32_t)(number % PM_POINT_COUNT);
         plan->occurrence = (uint32_t)t_skewed(rng, 1, is_frequent_point(plan->target) ? 150 : 3);
         plan->stall_us = t_chance(rng, 50) ? (uint32_t)t_range(rng, 100, 4000) : 0;
-        if (plan->target == PM_POINT_MARK_WRITTEN || plan->target == PM_POINT_MARK_SYNCED) plan->idle = 1;
+        if (plan->target == PM_POINT_MARK_WRITTEN || plan->target == PM_POINT_MARK_SYNCED ||
+            plan->target == PM_POINT_DERIVED_BUILT)
+            plan->idle = 1;
     }
     atomic_store(&w->l->countdown, plan->occurrence);
     atomic_store(&w->l->started, 0);

@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "core/engine/engine.h"
 #include "ledger.h"
 
-enum { WRITER_FAILED = 9 };
+enum { WRITER_FAILED = 9, DERIVED_ROWS = 16 };
 
 struct client {
     struct ledger *l;
@@ -654,6 +655,8 @@ __attribute__((noreturn)) static void writer_main(struct ledger *l, const char *
     hook_reached = reached;
     hook_killed = killed;
     pm_point_hook = writer_point;
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && l->plan.target == PM_POINT_DERIVED_BUILT; kind++)
+        pm_derive_least_rows[kind] = DERIVED_ROWS; /* else no segment is so large */
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i].l = l;
         clients[i].c = &l->clients[i];

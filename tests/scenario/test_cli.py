@@ -1358,11 +1358,13 @@ def case_index_and_recall():
     npy("x.npy", x)
     pomai("import", "x.db", "x.npy", "--ids", "rows")
     refused("index", "x.db", "--deadline-ms", "0", says="POMAI_EDEADLINE")
-    expect(pomai("index", "x.db").out == "segments have their codes\n", "index")
+    expect(pomai("index", "x.db").out == "segments have their codes and graphs\n", "index")
     expect(pomai("index", "x.db", "--json").json() == [{"ok": True}], "index --json")
     stats = json.loads(pomai("stats", "x.db", "--json").out)["collections"][0]
     expect(stats["segments_with_codes"] == stats["segments"] == 1 and stats["rows_waiting_for_codes"] == 0, f"{stats}")
-    expect(stats["codes_bytes"] > 0, f"{stats}")
+    expect(stats["segments_with_graph"] == 1 and stats["rows_with_graph"] == 6000, f"{stats}")
+    expect(stats["rows_waiting_for_graph"] == 0, f"{stats}")
+    expect(stats["codes_bytes"] > 0 and stats["graph_bytes"] > 0, f"{stats}")
     query = json.dumps([float(v) for v in x[7]])
     found = pomai("search", "x.db", "--vector", query, "-k", "3", "--recall", "0.9", "--json").json()[0]
     verdict = found["verdict"]
@@ -1370,16 +1372,21 @@ def case_index_and_recall():
     expect(verdict["completeness"] == "approximate" and 0.9 <= verdict["expected_recall"] <= 1, f"{verdict}")
     expect(verdict["rows_scanned"] < verdict["rows_visible"] == 6000, f"{verdict}")
     expect("approximate" in pomai("search", "x.db", "--vector", query, "--recall", "0.9").out, "the line says so")
+    verdict = pomai("search", "x.db", "--vector", query, "--ef", "50", "--json").json()[0]["verdict"]
+    expect(verdict["completeness"] == "approximate" and verdict["rows_scanned"] < 6000, f"{verdict}")
+    for bad in (["--ef", "0"], ["--ef", "4097"], ["--ef", "9", "--recall", "0.9"]):
+        refused("search", "x.db", "--vector", query, *bad, code=2)
     for more in ([], ["--recall", "1"]):
         verdict = pomai("search", "x.db", "--vector", query, "--json", *more).json()[0]["verdict"]
         expect(verdict["completeness"] == "exact" and verdict["rows_scanned"] == 6000, f"{more}: {verdict}")
-    codes = [path for path in files_of("x.db") if path.endswith("codes")]
-    expect(len(codes) == 1, f"{codes}")
-    flip(codes[0], os.path.getsize(codes[0]) - 1)
-    outcome = json.loads(pomai("verify", "x.db", "--json").out)
-    expect(outcome["codes_damaged"] == 1 and "no rows are affected" in outcome["notes"], f"{outcome}")
-    found = pomai("search", "x.db", "--vector", query, "-k", "3", "--recall", "0.9", "--json").json()[0]
-    expect(found["hits"][0]["id"] == 7 and found["verdict"]["completeness"] == "exact", f"{found}")
+    for name, left in (("graph", "approximate"), ("codes", "exact")):
+        derived = [path for path in files_of("x.db") if os.path.basename(path) == name]
+        expect(len(derived) == 1, f"{derived}")
+        flip(derived[0], os.path.getsize(derived[0]) - 1)
+        outcome = json.loads(pomai("verify", "x.db", "--json").out)
+        expect(outcome[name + "_damaged"] == 1 and "no rows are affected" in outcome["notes"], f"{outcome}")
+        found = pomai("search", "x.db", "--vector", query, "-k", "3", "--recall", "0.9", "--json").json()[0]
+        expect(found["hits"][0]["id"] == 7 and found["verdict"]["completeness"] == left, f"{name}: {found}")
 
 
 # ---- rows that live for years ----

@@ -317,6 +317,64 @@ static void searches_go_on_meanwhile(void **state)
     close_db(db);
 }
 
+/* ---- the segment goes while its graph is built ---- */
+
+static _Atomic bool is_built, may_end;
+
+static void hold_build(enum pm_point point)
+{
+    if (point != PM_POINT_DERIVED_BUILT || atomic_exchange(&is_built, true)) return;
+    while (!atomic_load(&may_end))
+        usleep(1000);
+    usleep(3000); /* long enough for others to come first */
+}
+
+static void *compact_all(void *db)
+{
+    pomai_error err;
+    return (void *)(uintptr_t)pomai_compact(db, NULL, &err);
+}
+
+/* Nobody misses it: no failure is counted, and what replaced the segment gets a graph of its own. */
+static void a_build_ends_with_its_segment(void **state)
+{
+    const struct box *box = *state;
+    draw_all();
+    for (int drops = 0; drops < 2; drops++) {
+        pomai_error err;
+        atomic_store(&is_built, false);
+        atomic_store(&may_end, false);
+        pm_point_hook = hold_build;
+        pomai_db *db = open_db(box, NULL);
+        pomai_collection *coll = make(db, drops ? "dropped" : "compacted", POMAI_METRIC_L2);
+        put(coll, 0, ROWS, NULL);
+        assert_ok(pomai_flush(db, &err));
+        while (!atomic_load(&is_built)) /* by itself */
+            usleep(1000);
+        pthread_t thread;
+        void *status = NULL;
+        if (drops) {
+            assert_ok(pomai_collection_drop(db, "dropped", &err));
+        } else {
+            const pomai_ids some = {100, ids, NULL};
+            assert_ok(pomai_delete(coll, &some, NULL, NULL, &err));
+            assert_int_equal(pthread_create(&thread, NULL, compact_all, db), 0);
+            while (atomic_load(&db->maintenance.compact.wanted) == 0)
+                usleep(1000);
+        }
+        atomic_store(&may_end, true);
+        if (!drops) pthread_join(thread, &status);
+        assert_true((uintptr_t)status == POMAI_OK);
+        assert_ok(pomai_build_indexes(db, NULL, &err));
+        assert_int_equal(stat_of(db, "%s_builds"), drops ? 0 : 1);
+        assert_int_equal(stat_of(db, "%s_failures"), 0);
+        if (!drops) assert_int_equal(stat_of(db, "%s_rows"), ROWS - 100);
+        pomai_collection_close(coll);
+        close_db(db);
+        pm_point_hook = NULL;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +393,7 @@ int main(void)
         BOXED(few_rows_left_are_found),
         BOXED(graphs_are_shared_out),
         BOXED(searches_go_on_meanwhile),
+        BOXED(a_build_ends_with_its_segment),
     };
     only_graphs();
     return cmocka_run_group_tests(tests, NULL, NULL);

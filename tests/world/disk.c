@@ -55,7 +55,7 @@ static int segment_file(void *context, const char *name)
     static const char *const names[] = {"vectors.arrow", "attributes.arrow", "ids.idx", "stats.json", "SEGMENT"};
     char live[40];
     bool known = false;
-    if (strcmp(name, "codes") == 0) return 0; /* of any size, and not compared */
+    if (pm_derived_kind(name) != 0) return 0; /* of any size, and not compared */
     snprintf(live, sizeof live, "live-%llu", (unsigned long long)k->segment->live_generation);
     for (int i = 0; i < 5; i++)
         known |= strcmp(name, names[i]) == 0;

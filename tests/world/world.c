@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/engine/engine.h"
+#include "index/graph/graph.h"
 #include "support/gen.h"
 
 /* Small enough that something is being flushed or merged all the time; now and then as it is usual. */
@@ -103,8 +104,10 @@ struct world *w_make(uint64_t seed, const struct w_config *config)
             if (slot->vectors == NULL || slot->document_bytes == NULL) abort();
         }
     if (w->model == NULL) abort();
-    /* In some worlds segments of a few rows get codes: slow, as each build measures itself. */
-    pm_derive_least_rows[PM_DERIVED_CODES] = seed % W_CODED == 0 ? W_CODED_ROWS : PM_CODES_LEAST_ROWS;
+    /* In some worlds segments of a few rows get codes, a graph, or both: slow, as each build measures itself. */
+    const bool codes = seed % W_DERIVED == 0, graphs = seed % (2 * W_DERIVED) == 0 || seed % W_DERIVED == 1;
+    pm_derive_least_rows[PM_DERIVED_CODES] = codes ? W_DERIVED_ROWS : PM_CODES_LEAST_ROWS;
+    pm_derive_least_rows[PM_DERIVED_GRAPH] = graphs ? W_DERIVED_ROWS : PM_GRAPH_LEAST_ROWS;
     return w;
 }
 

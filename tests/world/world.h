@@ -27,8 +27,8 @@ enum {
     W_SHARDS = 8,
     W_FEW_SHARDS = 4, /* with many open operations: every length of every log is tried */
     W_TEMPS = 40,
-    W_CODED = 8, /* one world in so many */
-    W_CODED_ROWS = 24,
+    W_DERIVED = 8, /* one world in so many */
+    W_DERIVED_ROWS = 24,
     W_DIM_USUAL = 64,
     W_DIM_MOST = 320, /* a batch may need a log file larger than the others */
 };

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "base/mutant.h"
+#include "base/point.h"
 #include "core/engine/engine.h"
 #include "index/graph/graph.h"
 #include "index/quant/quant.h"
@@ -180,7 +180,6 @@ static bool may_go_on(void *context)
         return false;
     }
     /* A compaction, or a drop, may have come between. */
-    if (PM_MUTANT(GRAPH_OF_THE_GONE) && b->kind == PM_DERIVED_GRAPH) return true;
     if (atomic_load(pm_segment_forward(b->segment)) == NULL && !atomic_load(&b->coll->dropped)) return true;
     b->status = pm_fail(b->err, POMAI_ENOTFOUND, "the segment was replaced");
     return false;
@@ -224,6 +223,7 @@ static pomai_status write_codes(build *b, pm_derived_of *of, const pm_index_sour
     pomai_status status = pm_derived_begin(of, &b->out, b->err);
     if (status == POMAI_OK) status = outcome(b, pm_quant_build(source, simd, sink));
     if (status == POMAI_OK) status = pm_derived_peek(b->out, PM_QUANT_SECTIONS - 1, quant.section, b->err);
+    PM_POINT(DERIVED_BUILT);
     if (status == POMAI_OK) status = outcome(b, pm_quant_calibrate(&quant, source, simd, sink));
     return status;
 }
@@ -238,6 +238,7 @@ static pomai_status write_graph(build *b, pm_derived_of *of, const pm_index_sour
     if (status == POMAI_OK) status = pm_derived_begin(of, &b->out, b->err);
     if (status == POMAI_OK) status = outcome(b, pm_graph_build(builder, sink));
     if (status == POMAI_OK) status = pm_derived_peek(b->out, PM_GRAPH_SECTIONS - 1, graph.section, b->err);
+    PM_POINT(DERIVED_BUILT);
     if (status == POMAI_OK) status = outcome(b, pm_graph_calibrate(builder, &graph, sink));
     pm_graph_end(builder);
     return status;

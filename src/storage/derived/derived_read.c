@@ -39,7 +39,7 @@ static pomai_status plan_of_file(pm_derived_of *of, int fd, const char *path, pm
     const int64_t got = of->os->file_read(of->os, fd, &has, sizeof has, 0);
     if (got < 0) return pm_fail_os(err, (int)got, "cannot read %s", path);
     if ((uint64_t)got != sizeof has) return useless(path, "is cut short", err);
-    of->variant = has.variant;
+    of->variant = PM_MUTANT(GRAPH_VARIANT_IGNORED) ? 0 : has.variant;
     if (!pm_derived_plan_make(plan, of)) return useless(path, "is of a variant that there is not", err);
     return POMAI_OK;
 }
