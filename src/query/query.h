@@ -23,7 +23,7 @@ typedef struct pm_search {
     uint32_t ef;                /* unless this is not 0 */
 } pm_search;
 
-/* The public, opaque types; everything they point to is their own. */
+/* The public, opaque types; everything they point to is their own. A result is one piece of memory. */
 struct pomai_result {
     size_t queries;
     size_t *first; /* queries + 1: neighbours of query q are first[q] .. first[q + 1] - 1 */

@@ -171,14 +171,15 @@ static bool plan(search_grid *g, pm_pool *pool)
         threads > 1 && rows / PM_FLAT_TILE > threads && work * search->dim * sizeof(float) >= WORTH_SHARING;
     cut_groups(g, threads, worth);
     if (worth && g->groups < threads && g->runs == 1) g->runs = threads * RUNS_A_THREAD;
-    g->run = pm_calloc(g->runs + 1, sizeof *g->run);
-    if (g->run == NULL) return false;
+    const size_t cells = (size_t)g->groups * g->runs;
+    g->cell = pm_calloc(1, cells * sizeof *g->cell + (g->runs + 1) * sizeof *g->run);
+    if (g->cell == NULL) return false;
+    g->run = (search_run *)(void *)(g->cell + cells);
     if (g->runs > 1)
         cut_runs(g, rows);
     else
         g->run[0] = (search_run){.rows = UINT64_MAX};
-    g->cell = pm_calloc((size_t)g->groups * g->runs, sizeof *g->cell);
-    return g->cell != NULL;
+    return true;
 }
 
 /* ---- searching ---- */
@@ -216,7 +217,6 @@ static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, poma
     for (uint64_t i = 0; g->cell != NULL && i < (uint64_t)g->groups * g->runs; i++)
         pm_free(g->cell[i].memory);
     pm_free(g->cell);
-    pm_free(g->run);
     pm_free(g->source);
     return status;
 }

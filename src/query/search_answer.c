@@ -31,28 +31,47 @@ static pomai_verdict judge(const pm_search *search, size_t found, uint64_t scann
     return v;
 }
 
+/* Where `count` things of `size` bytes begin, behind what is there; *used becomes SIZE_MAX if it overflows. */
+static size_t place(size_t *used, size_t count, size_t size)
+{
+    const size_t begin = *used;
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, 15, &bytes) ||
+        __builtin_add_overflow(begin, bytes / 16 * 16, used))
+        *used = SIZE_MAX;
+    return begin;
+}
+
+/* All in one piece of memory: an allocation takes as long as many a comparison. */
 static pomai_result *result_make(const pm_search *search, size_t hits, uint64_t bytes)
 {
-    pomai_result *r = pm_calloc(1, sizeof *r);
-    if (r == NULL) return NULL;
-    r->queries = search->queries;
-    r->dim = search->dim;
-    r->first = pm_calloc(search->queries + 1, sizeof *r->first);
-    r->verdicts = pm_calloc(search->queries + 1, sizeof *r->verdicts);
-    r->distances = pm_calloc(hits + 1, sizeof *r->distances);
-    r->bytes = pm_malloc(bytes + 1);
-    bool good = r->first != NULL && r->verdicts != NULL && r->distances != NULL && r->bytes != NULL;
-    if (search->id_kind == POMAI_ID_U64)
-        good &= (r->u64_ids = pm_calloc(hits + 1, sizeof *r->u64_ids)) != NULL;
+    const bool numbers = search->id_kind == POMAI_ID_U64;
+    const size_t documents = (search->include & POMAI_INCLUDE_DOCUMENTS) != 0 ? hits + 1 : 0;
+    const size_t vectors = (search->include & POMAI_INCLUDE_VECTORS) != 0 ? hits + 1 : 0;
+    pomai_result *r;
+    size_t used = pm_align_up(sizeof *r, 16);
+    const size_t first = place(&used, search->queries + 1, sizeof *r->first);
+    const size_t verdict = place(&used, search->queries, sizeof *r->verdicts);
+    const size_t distance = place(&used, hits, sizeof *r->distances);
+    const size_t id = place(&used, hits, numbers ? sizeof *r->u64_ids : sizeof *r->string_ids);
+    const size_t document = place(&used, documents, sizeof *r->documents);
+    const size_t vector = place(&used, vectors, search->dim * sizeof *r->vectors);
+    const size_t byte = place(&used, bytes, 1);
+    uint8_t *memory = used == SIZE_MAX ? NULL : pm_malloc(used);
+    if (memory == NULL) return NULL;
+    r = (pomai_result *)(void *)memory;
+    *r = (pomai_result){.queries = search->queries, .dim = search->dim, .bytes = memory + byte};
+    r->first = (size_t *)(void *)(memory + first);
+    memset(r->first, 0, (r->queries + 1) * sizeof *r->first);
+    r->verdicts = (pomai_verdict *)(void *)(memory + verdict);
+    r->distances = (double *)(void *)(memory + distance);
+    if (numbers)
+        r->u64_ids = (uint64_t *)(void *)(memory + id);
     else
-        good &= (r->string_ids = pm_calloc(hits + 1, sizeof *r->string_ids)) != NULL;
-    if ((search->include & POMAI_INCLUDE_DOCUMENTS) != 0)
-        good &= (r->documents = pm_calloc(hits + 1, sizeof *r->documents)) != NULL;
-    if ((search->include & POMAI_INCLUDE_VECTORS) != 0)
-        good &= (r->vectors = pm_calloc(hits + 1, search->dim * sizeof *r->vectors)) != NULL;
-    if (good) return r;
-    pm_result_free(r);
-    return NULL;
+        r->string_ids = (pomai_bytes *)(void *)(memory + id);
+    if (documents > 0) r->documents = (pomai_bytes *)(void *)(memory + document);
+    if (vectors > 0) r->vectors = (float *)(void *)(memory + vector);
+    return r;
 }
 
 static pomai_bytes keep_bytes(uint8_t **to, const void *from, size_t size)
@@ -191,14 +210,5 @@ pomai_status pm_query_search_nothing(const pm_search *search, pomai_result **res
 
 void pm_result_free(pomai_result *r)
 {
-    if (r == NULL) return;
-    pm_free(r->first);
-    pm_free(r->u64_ids);
-    pm_free(r->distances);
-    pm_free(r->string_ids);
-    pm_free(r->documents);
-    pm_free(r->vectors);
-    pm_free(r->verdicts);
-    pm_free(r->bytes);
     pm_free(r);
 }

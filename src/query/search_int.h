@@ -70,8 +70,8 @@ typedef struct search_grid {
     size_t walk_size; /* memory of a walk */
     uint32_t groups, runs;
     uint32_t group_queries;
-    search_run *run;
-    search_cell *cell; /* groups x runs */
+    search_cell *cell; /* groups x runs, */
+    search_run *run;   /* and behind them the runs */
 } search_grid;
 
 /* The recall that codes are asked for: with an `ef` the most that they are calibrated for. */
