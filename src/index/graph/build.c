@@ -263,6 +263,18 @@ static pomai_status begin(pm_graph_builder *b)
     return status == POMAI_OK ? make_model(b) : status;
 }
 
+/* One that all rows can have. */
+static uint32_t any_variant(uint32_t dim)
+{
+    return FEW_LINKS | nibble_lines((uint32_t)pm_align_up((uint64_t)dim + 1, 16));
+}
+
+bool pm_graph_is_possible(uint64_t rows, uint32_t dim, pomai_metric metric)
+{
+    uint64_t length[PM_GRAPH_SECTIONS];
+    return pm_graph_lengths(rows, dim, metric, any_variant(dim), length);
+}
+
 pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_graph_work *work,
                             pm_graph_builder **out, uint32_t *variant)
 {
@@ -275,8 +287,7 @@ pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, 
     b->work = work;
     b->space = (graph_space){.simd = simd, .metric = source->metric, .seed = source->seed};
     pomai_status status = POMAI_EINTERNAL;
-    const uint32_t any = 32 | nibble_lines((uint32_t)pm_align_up(source->dim + 1, 16));
-    if (graph_shape_of(&b->space.shape, source->dim, source->metric, any)) {
+    if (graph_shape_of(&b->space.shape, source->dim, source->metric, any_variant(source->dim))) {
         const unsigned fp = pm_simd_fp_enter();
         status = begin(b);
         pm_simd_fp_leave(fp);
