@@ -18,7 +18,7 @@ class Adapter(Engine):
     name = "PomaiDB"
     distribution = OURS
     module = "pomai"
-    parameters = f"defaults; batches of {BATCH:,} acknowledged at level sync, then flush() and build_indexes()"
+    parameters = f"defaults; batches of {BATCH:,} acknowledged at level sync, then compact() and build_indexes()"
 
     def open(self, directory: Path, threads: int) -> None:
         import pomai
@@ -34,7 +34,7 @@ class Adapter(Engine):
         for first in range(0, len(base), BATCH):
             part = base[first : first + BATCH]
             self.collection.add(vectors=part, ids=np.arange(first, first + len(part)))
-        self.db.flush()
+        self.db.compact()
         self.collection.build_indexes()
 
     def load(self, directory: Path, base: Path) -> None:

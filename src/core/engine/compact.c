@@ -12,7 +12,7 @@
 #include "base/point.h"
 #include "core/engine/engine.h"
 
-enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20 };
+enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20, RATIO = 4 };
 #define MOST_ROWS     ((uint64_t)4 << 20) /* of one merge: each takes 20 bytes of memory while it lasts */
 #define LEAST_SEGMENT ((uint64_t)64 << 20)
 #define MOST_SEGMENT  ((uint64_t)1 << 30)
@@ -106,6 +106,27 @@ static void take(merge *m, const candidate *c)
     m->source[m->sources++] = c->segment;
 }
 
+/*
+ * Of segments by size, those that a request merges: the run with the most bytes in which none is more than RATIO times
+ * all before it together. So a collection that was just loaded becomes one segment, and a large one is not written
+ * again for the sake of a few rows: each is rewritten some log4 times while a collection grows.
+ */
+static void choose_run(const candidate *c, uint32_t n, uint32_t *from, uint32_t *to)
+{
+    uint64_t largest = 0;
+    *from = *to = 0;
+    for (uint32_t first = 0; first + 1 < n; first++) {
+        uint64_t bytes = bytes_kept(&c[first]);
+        uint32_t end = first + 1;
+        for (; end < n && bytes_kept(&c[end]) <= RATIO * bytes; end++)
+            bytes += bytes_kept(&c[end]);
+        if (end - first < 2 || bytes <= largest) continue;
+        largest = bytes;
+        *from = first;
+        *to = end;
+    }
+}
+
 /* Segments with much that nobody needs, smallest first, and with them small ones, while the result is of a fair size;
  * else some of one tier. */
 static void choose(merge *m, candidate *c, uint32_t n, bool force)
@@ -113,12 +134,14 @@ static void choose(merge *m, candidate *c, uint32_t n, bool force)
     uint64_t all = 0, bytes = 0;
     for (uint32_t i = 0; i < n; i++)
         all += bytes_kept(&c[i]);
-    const uint64_t most = most_bytes(m->db, all);
+    const bool whole = force && m->db->segment_bytes == 0;
+    const uint64_t most = whole ? UINT64_MAX : most_bytes(m->db, all);
+    uint32_t smalls = 0, from = 0, to = 0;
     qsort(c, n, sizeof *c, by_bytes);
-    uint32_t smalls = 0;
+    if (whole) choose_run(c, n, &from, &to);
     for (uint32_t i = 0; i < n; i++) {
         const bool dead = c[i].dropped > 0 && (force || c[i].dropped * 100 >= c[i].rows * DEAD_PERCENT);
-        const bool small = force && c[i].bytes <= most / 2;
+        const bool small = whole ? i >= from && i < to : force && c[i].bytes <= most / 2;
         if (!dead && !small) continue;
         if (!fits(m, &c[i], bytes, most)) continue;
         bytes += bytes_kept(&c[i]);
