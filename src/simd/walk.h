@@ -33,7 +33,7 @@ typedef struct pm_walk_codes {
 /* Nodes by score, nearest first: the bits of the score, then the number of the node, then whether it was walked from.
  */
 typedef struct pm_walk_pool {
-    uint64_t *key; /* room for most + 16; those from size on are UINT64_MAX, but for the first of them */
+    uint64_t *key; /* room for most + 16; UINT64_MAX at first. From size on: none less than those before. */
     uint32_t size, most;
     uint32_t next; /* all before this one were walked from */
 } pm_walk_pool;

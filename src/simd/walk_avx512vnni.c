@@ -108,15 +108,16 @@ INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
 static void insert(pm_walk_pool *pool, const uint32_t *ids, const float *scores, size_t n, float limit)
 {
     for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 some = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        const unsigned left = n - i < 16 ? (unsigned)(n - i) : 16;
+        const __mmask16 some = (__mmask16)((1u << left) - 1);
         const __m512 score = _mm512_maskz_loadu_ps(some, scores + i);
         __mmask16 near = _mm512_mask_cmp_ps_mask(some, score, _mm512_set1_ps(limit), _CMP_LT_OQ);
         if (pool->size == pool->most) { /* those that fall out are most of them: no branch for each */
             const __m512 last = _mm512_set1_ps(pm_walk_score(pool->key[pool->most - 1]));
             near = _mm512_mask_cmp_ps_mask(near, score, last, _CMP_LE_OQ);
         }
-        for (uint32_t left = near; left != 0; left &= left - 1) {
-            const size_t one = i + (size_t)__builtin_ctz(left);
+        for (uint32_t rest = near; rest != 0; rest &= rest - 1) {
+            const size_t one = i + (size_t)__builtin_ctz(rest);
             insert_one(pool, walk_key(scores[one], ids[one]));
         }
     }
