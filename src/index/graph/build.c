@@ -375,8 +375,10 @@ static pomai_status append_entries(pm_graph_builder *b, const pm_index_sink *sin
     const graph_shape *shape = &b->space.shape;
     uint32_t entry[GRAPH_ENTRY];
     uint8_t *hot = pm_malloc_aligned(GRAPH_LINE, GRAPH_ENTRY * shape->hot_bytes + graph_scratch_bytes(shape));
-    if (hot == NULL) return POMAI_ENOMEM;
-    graph_entries(codes, b->simd, b->source->seed, GRAPH_ENTRY, entry);
+    if (hot == NULL || graph_entries(codes, b->simd, b->source->seed, GRAPH_ENTRY, entry) != POMAI_OK) {
+        pm_free(hot);
+        return POMAI_ENOMEM;
+    }
     for (uint32_t i = 0; i < GRAPH_ENTRY; i++)
         graph_hot_code(&b->space, b->codes + (size_t)entry[i] * shape->whole, hot + GRAPH_ENTRY * shape->hot_bytes,
                        hot + i * shape->hot_bytes);
