@@ -28,7 +28,19 @@ static bool table_is_sound(const graph_table *table)
     return true;
 }
 
-/* Links and entries are compared with the number of rows where they are followed; floats may be anything. */
+/* An entry that scored otherwise than its row would be found twice. */
+static bool entries_are_sound(const pm_graph *graph, const graph_shape *shape)
+{
+    const uint32_t *entry = (const uint32_t *)(const void *)graph->section[GRAPH_ENTRIES];
+    const uint8_t *code = graph->section[GRAPH_ENTRIES] + GRAPH_ENTRY * sizeof *entry;
+    for (size_t i = 0; i < GRAPH_ENTRY; i++, code += shape->hot_bytes)
+        if (entry[i] >= graph->rows ||
+            memcmp(code, graph->section[GRAPH_HOT] + (uint64_t)entry[i] * shape->hot_bytes, shape->hot_bytes) != 0)
+            return false;
+    return true;
+}
+
+/* Links are compared with the number of rows where they are followed; floats of codes and the model may be anything. */
 bool pm_graph_is_sound(const pm_graph *graph)
 {
     uint64_t length[PM_GRAPH_SECTIONS];
@@ -45,7 +57,9 @@ bool pm_graph_is_sound(const pm_graph *graph)
     memcpy(&table, graph->section[GRAPH_TABLE], sizeof table);
     return model.revision == GRAPH_REVISION && model.dim == graph->dim && model.padded == shape.padded &&
            model.rows == graph->rows && model.metric == (uint32_t)graph->metric && model.variant == graph->variant &&
-           model.flags == 0 && in_range(model.step, 0, INFINITY) && table_is_sound(&table);
+           model.flags == 0 && in_range(model.step, 0, INFINITY) &&
+           (model.step > 0 || graph->metric == POMAI_METRIC_L2) && entries_are_sound(graph, &shape) &&
+           table_is_sound(&table);
 }
 
 /* The measured k that stands for this one: recall falls with k. NULL: it is more than any. */
@@ -66,7 +80,7 @@ float pm_graph_best_recall(const pm_graph *graph, uint32_t k)
 bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_effort *effort)
 {
     const graph_row *row = row_of(graph, k);
-    for (size_t j = 0; row != NULL && j < GRAPH_TARGETS; j++) {
+    for (size_t j = 0; k > 0 && row != NULL && j < GRAPH_TARGETS; j++) {
         const graph_entry *e = &row->entry[j];
         if (e->target < recall || e->pool == 0) continue;
         *effort = (pm_graph_effort){.pool = e->pool, .slack = e->slack, .rerank = e->rerank, .expected = e->recall};
