@@ -2,9 +2,9 @@
 /* From rows to a graph: what docs/format/graph.md says of sections 0 to 4. */
 #include <float.h>
 #include <math.h>
-#include <string.h>
-
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "graph_build.h"
 
@@ -40,19 +40,35 @@ static double norm2_of(const float *x, size_t n)
     return sum;
 }
 
-/* The mean of the sample, its greatest length, and whether it is of bytes. */
+/* The greatest length of all rows: a longer one would be farther than it is, and its products are the greatest. */
+static bool find_reach(pm_graph_builder *b)
+{
+    const pm_index_source *source = b->source;
+    double reach2 = 0;
+    for (uint64_t row = 0; row < source->rows; row += b->batch) {
+        const uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
+        if (!builder_go_on(b) || !source->read(source->context, row, n, b->rows)) return false;
+        for (uint32_t i = 0; i < n; i++) {
+            const float *x = b->rows + (size_t)i * source->dim;
+            reach2 = fmax(reach2, b->simd->exact_dot(x, x, source->dim));
+        }
+    }
+    b->space.reach = (float)fmin(sqrt(reach2), (double)FLT_MAX);
+    return true;
+}
+
+/* The mean of the sample, and whether it is of bytes. */
 static bool look_at_sample(pm_graph_builder *b, uint64_t samples, bool *raw)
 {
     const pm_index_source *source = b->source;
     const uint32_t dim = source->dim;
-    double *sum = b->sum, reach2 = 0, rests = 0;
+    double *sum = b->sum, rests = 0;
     memset(sum, 0, (dim + 1) * sizeof *sum);
     *raw = source->metric == POMAI_METRIC_L2;
     for (uint64_t i = 0; i < samples; i++) {
         if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
         const double norm2 = norm2_of(b->rows, dim);
         const double inverse = source->metric == POMAI_METRIC_COSINE && norm2 > 0 ? 1 / sqrt(norm2) : 1;
-        reach2 = norm2 > reach2 ? norm2 : reach2;
         *raw = *raw && b->simd->quant->integers(b->rows, dim, b->code);
         for (uint32_t d = 0; d < dim; d++) {
             const double part = (double)b->rows[d] * inverse;
@@ -62,7 +78,7 @@ static bool look_at_sample(pm_graph_builder *b, uint64_t samples, bool *raw)
     for (uint32_t d = 0; d < dim; d++)
         b->centre[d] = (float)(sum[d] / (double)samples);
     if (source->metric != POMAI_METRIC_IP) return true;
-    b->space.reach = (float)sqrt(reach2);
+    if (!find_reach(b)) return false;
     for (uint64_t i = 0; i < samples; i++) {
         if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
         const double rest = (double)b->space.reach * (double)b->space.reach - norm2_of(b->rows, dim);
@@ -72,20 +88,37 @@ static bool look_at_sample(pm_graph_builder *b, uint64_t samples, bool *raw)
     return true;
 }
 
-/* A step with which the largest element of the rotated sample is 127. */
+static int by_float(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* A step with which the largest element of the rotated sample is 127, but for outliers: one row in a hundred may be cut
+ * off, lest a single one take from all others what tells them apart. */
 static bool choose_step(pm_graph_builder *b, uint64_t samples)
 {
     const pm_index_source *source = b->source;
-    float most = 0;
-    b->space.step = 1;
+    float *largest = (float *)(void *)b->codes; /* of each row; not needed yet */
+    b->space.step = FLT_MIN;                    /* then one in which nothing overflows or vanishes */
+    for (uint64_t i = 0; i < samples && source->metric != POMAI_METRIC_COSINE; i++) {
+        if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
+        for (uint32_t d = 0; d < source->dim; d++)
+            b->space.step = fmaxf(b->space.step, fabsf(b->rows[d]));
+    }
+    if (source->metric == POMAI_METRIC_COSINE) b->space.step = 1;
+    if (source->metric == POMAI_METRIC_IP) b->space.step = fmaxf(b->space.step, b->space.reach);
     for (uint64_t i = 0; i < samples; i++) {
         if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
         graph_to_units(&b->space, b->rows, b->units);
+        largest[i] = 0;
         for (uint32_t d = 0; d < b->space.shape.padded; d++)
-            if (fabsf(b->units[d]) > most) most = fabsf(b->units[d]);
+            largest[i] = fmaxf(largest[i], fabsf(b->units[d]));
     }
-    b->space.step = most >= FLT_MIN && most <= FLT_MAX ? most / 127 : 1;
-    if (b->space.step < FLT_MIN) b->space.step = FLT_MIN;
+    qsort(largest, samples, sizeof *largest, by_float);
+    const float most = fminf(largest[samples - 1], 2 * largest[(samples - 1) * 99 / 100]);
+    const double step = (most > 0 ? (double)most / 127 : 1) * (double)b->space.step;
+    b->space.step = (float)fmin(fmax(step, (double)FLT_MIN), (double)FLT_MAX);
     return true;
 }
 
