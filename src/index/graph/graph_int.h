@@ -105,20 +105,26 @@ void graph_to_units(const graph_space *space, const float *x, float *out);
 void graph_query_to_units(const graph_space *space, const float *x, float *out);
 /* The same as bytes, of `whole`, zero from `padded` on. Raw rows are integers from 0 to 255. */
 void graph_to_code(const graph_space *space, const float *x, float *scratch, uint8_t *code);
+void graph_units_to_code(const graph_space *space, float *units, uint8_t *code); /* of rotated rows; cuts units off */
 
 /* One hot, or warm, code from the code of a row. */
 void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch, uint8_t *hot);
 void graph_warm_code(const graph_space *space, const uint8_t *code, uint8_t *warm);
 
+/* How wrong scores by warm codes are: all of a query by about `shift`, and each by `each` times twice its distance. */
+typedef struct graph_noise {
+    float shift, each;
+} graph_noise;
+
 /* A query against hot, or warm, codes: `bytes` has room for 2 x hot_bytes, or warm_bytes. */
 void graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
                      pm_walk_codes *out);
 void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,
-                      pm_walk_codes *out);
+                      pm_walk_codes *out, graph_noise *noise);
 size_t graph_scratch_bytes(const graph_shape *shape); /* for any of these, a multiple of GRAPH_LINE */
 
-/* A query that is a row, by its code, and is left out of its own answer; and a walk whose rows are not ranked by warm
- * codes. For calibration. */
+/* A query that is a row, by its code (IP: as a query), and is left out of its own answer; and a walk whose rows are not
+ * ranked by warm codes. For calibration. */
 pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t row,
                                    const uint8_t *code, uint32_t k, const pm_graph_effort *effort);
 size_t graph_walk_unranked(pm_graph_query *query, const pm_graph_asks *asks, const uint32_t **rows);

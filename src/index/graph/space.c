@@ -13,6 +13,9 @@
 #include "graph_int.h"
 
 #define ROUND 12582912.0f /* 1.5 * 2^23: what is added to it is rounded */
+/* A query farther off than this, in units, is brought nearer on its way to the centre: single floats would not tell
+ * rows apart, and their order is the same to less than codes are wrong by. */
+#define FAR 0x1p20
 
 bool graph_shape_of(graph_shape *shape, uint32_t dim, pomai_metric metric, uint32_t variant)
 {
@@ -130,20 +133,39 @@ void graph_to_units(const graph_space *space, const float *x, float *out)
     space->simd->quant->rotate(out, shape->padded, space->window, space->seed);
 }
 
+/* The sum of (x * inverse - from)^2. */
+static double apart(const float *x, const float *from, size_t n, double inverse)
+{
+    double sum = 0;
+    for (size_t d = 0; d < n; d++) {
+        const double part = (double)x[d] * inverse - (double)from[d];
+        sum += part * part;
+    }
+    return sum;
+}
+
 void graph_query_to_units(const graph_space *space, const float *x, float *out)
 {
     const graph_shape *shape = &space->shape;
-    if (space->metric != POMAI_METRIC_IP) {
-        graph_to_units(space, x, out);
+    const uint32_t dim = shape->dim;
+    const double norm2 = space->metric == POMAI_METRIC_L2 ? 1 : norm2_of(x, dim), step = (double)space->step;
+    double inverse = 1;
+    memset(out + dim, 0, (shape->padded - dim) * sizeof *out);
+    if (graph_is_raw(space)) {
+        const double far2 = apart(x, space->mean, dim, 1), nearer = far2 > FAR * FAR ? FAR / sqrt(far2) : 1;
+        memcpy(out, x, dim * sizeof *out);
+        for (uint32_t d = 0; d < dim && nearer < 1; d++)
+            out[d] = (float)((double)space->mean[d] + ((double)x[d] - (double)space->mean[d]) * nearer);
         return;
     }
-    /* The nearest of a query of any length are the same: it gets that of the rows, and nothing in the last dimension.
-     */
-    const double norm2 = norm2_of(x, shape->dim), scale = 1 / (double)space->step;
-    const double inverse = norm2 > 0 ? (double)space->reach / sqrt(norm2) : 1;
-    memset(out + shape->dim, 0, (shape->padded - shape->dim) * sizeof *out);
-    space->simd->quant->centre(x, space->centre, shape->dim, inverse, scale, out);
-    out[shape->dim] = (float)(-(double)space->centre[shape->dim] * scale);
+    /* IP: the nearest of a query of any length are the same: it gets that of the rows, and nothing in the last one. */
+    if (space->metric != POMAI_METRIC_L2 && norm2 > 0)
+        inverse = (space->metric == POMAI_METRIC_IP ? (double)space->reach : 1) / sqrt(norm2);
+    const double last = space->metric == POMAI_METRIC_IP ? (double)space->centre[dim] : 0;
+    const double far2 = apart(x, space->centre, dim, inverse) + last * last;
+    const double scale = far2 > FAR * FAR * step * step ? FAR / sqrt(far2) : 1 / step;
+    space->simd->quant->centre(x, space->centre, dim, inverse, scale, out);
+    if (space->metric == POMAI_METRIC_IP) out[dim] = (float)(-last * scale);
     space->simd->quant->rotate(out, shape->padded, space->window, space->seed);
 }
 
@@ -162,9 +184,16 @@ void graph_to_code(const graph_space *space, const float *x, float *scratch, uin
         return;
     }
     graph_to_units(space, x, scratch);
+    graph_units_to_code(space, scratch, code);
+}
+
+void graph_units_to_code(const graph_space *space, float *units, uint8_t *code)
+{
+    const uint32_t padded = space->shape.padded;
+    memset(code + padded, 0, space->shape.whole - padded);
     for (uint32_t d = 0; d < padded; d++)
-        scratch[d] = clamp(scratch[d], 127.25f);
-    space->simd->quant->encode(scratch, padded, 1, code);
+        units[d] = clamp(units[d], 127.25f);
+    space->simd->quant->encode(units, padded, 1, code);
 }
 
 /* ---- hot codes ---- */
@@ -337,7 +366,7 @@ void graph_hot_query(const graph_space *space, const float *units, void *scratch
 }
 
 void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,
-                      pm_walk_codes *out)
+                      pm_walk_codes *out, graph_noise *noise)
 {
     const graph_shape *shape = &space->shape;
     const pm_simd_walk *kernels = space->simd->walk;
@@ -350,4 +379,12 @@ void graph_warm_query(const graph_space *space, const float *units, const uint8_
     memset(bytes, 0, shape->warm_bytes);
     out->scale = kernels->to_bytes(x, shape->padded, PM_WALK_BYTES, bytes, &sum);
     out->zero = 128.0f * (float)sum;
+    float lost2 = 0;
+    for (uint32_t d = 0; d < shape->padded; d++) {
+        const float lost = x[d] - out->scale * (float)bytes[d];
+        lost2 += lost * lost;
+    }
+    lost2 /= (float)shape->padded;
+    noise->shift = 2 * sqrtf(out->base * lost2);
+    noise->each = sqrtf(lost2 + (graph_is_raw(space) ? 0 : 1.0f / 12)); /* those of rows are rounded, too */
 }

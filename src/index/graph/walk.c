@@ -14,7 +14,9 @@
 #include "graph_int.h"
 
 enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32 };
-#define WARM_MARGIN 1.02f /* on squared distances: many times what a warm code is wrong by */
+/* On squared distances, and how often what a warm code is wrong by is allowed for. */
+#define WARM_MARGIN 1.02f
+#define WARM_NOISES 3.0f
 
 struct pm_graph_query {
     const pm_simd_walk *kernels;
@@ -26,11 +28,12 @@ struct pm_graph_query {
     uint32_t left_out; /* a row that is its own query is neither found nor walked from; UINT32_MAX: none */
     float reach;       /* squared: (1 + slack)^2 */
     pm_walk_codes hot, warm;
+    graph_noise noise;        /* of warm */
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     uint32_t *seen;
     uint32_t seen_mask;
     uint64_t scored, expanded;
-    uint32_t *ids, *kept; /* room for GRAPH_MOST_AT_ONCE each */
+    uint32_t *ids, *kept; /* room for MOST_AT_ONCE each */
     float *score;         /* of ids */
     uint32_t *result;
     float *units;
@@ -133,7 +136,7 @@ static void code_query(pm_graph_query *q, const graph_space *space, const pm_gra
     graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
     if (q->shape.warm_bytes > 0)
         graph_warm_query(space, q->units, graph->section[GRAPH_WARM], q->bytes + 2 * (size_t)q->shape.hot_bytes,
-                         q->scratch, &q->warm);
+                         q->scratch, &q->warm, &q->noise);
 }
 
 pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
@@ -259,8 +262,13 @@ static size_t rescore(pm_graph_query *q, size_t n)
         q->kernels->score(&q->warm, q->result + at, some, q->score);
         q->kernels->insert(warm, q->result + at, q->score, some, INFINITY);
     }
-    const float limit = warm->size < q->k ? INFINITY : pm_walk_score(warm->key[q->k - 1]) * WARM_MARGIN;
-    for (; kept < warm->size && pm_walk_score(warm->key[kept]) <= limit; kept++)
+    float limit = INFINITY;
+    if (warm->size >= q->k) {
+        const float kth = pm_walk_score(warm->key[q->k - 1]);
+        const float each = 2 * q->noise.each * sqrtf(kth + WARM_NOISES * q->noise.shift);
+        limit = kth * WARM_MARGIN + WARM_NOISES * each;
+    }
+    for (; kept < warm->size && !(pm_walk_score(warm->key[kept]) > limit); kept++)
         q->result[kept] = pm_walk_node(warm->key[kept]);
     return kept;
 }
