@@ -3,8 +3,9 @@
  * Which effort reaches which recall.
  *
  * Rows drawn from all over are the queries, each left out of its own answer. Their true neighbours are sought among all
- * rows, by the codes that links are made of, which are right to a fraction of a percent. Then the queries walk, with
- * larger and larger pools, until every target is met; of one walk all numbers of rows to rank again are judged. An
+ * rows, by the codes that links are made of, which are right to a fraction of a percent; where the last of them is not
+ * as far as its code says (rows differ by less than codes tell, or were cut off), all count as missed. Then they walk,
+ * with larger and larger pools, until every target is met; of one walk all numbers of rows to rank again are judged. An
  * effort meets a target if the lower end of a 95% interval of its recall does. Of those that do, the cheapest by a
  * count of what was read is kept: not by the clock, so that the same rows give the same table.
  */
@@ -19,12 +20,13 @@ enum {
     QUERIES = 600, /* of rows; fewer if there are few */
     DEEPEST = 100, /* neighbours */
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
-    RERANKS = 8,
+    RERANKS = 9,
     SCORED = 128,
     LEAST_SCORED = 1 << 23,
     LEAST_QUERIES = 100,
     SPREAD = 7919, /* a prime above the number of queries */
 };
+#define TOLD      0.25               /* of a squared distance: as much as codes may be wrong by */
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
 
 static const uint32_t ks[GRAPH_KS] = {1, 10, 100};
@@ -37,8 +39,8 @@ static const struct {
               {64, 0.15f}, {96, 0.15f}, {128, 0.15f}, {192, 0.15f}, {256, 0.15f},
               {384, 0.2f}, {512, 0.2f}, {768, 0.25f}, {1024, 0.3f}, {2048, 0.4f}};
 enum { RUNGS = sizeof ladder / sizeof ladder[0] };
-/* Rows to rank again, in tenths of k, and some more. */
-static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100};
+/* Rows to rank again, in tenths of k, and some more; at last the whole pool. */
+static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100, 10 * PM_GRAPH_MOST_POOL};
 
 static uint32_t rerank_of(uint32_t k, size_t i, uint32_t pool)
 {
@@ -51,6 +53,9 @@ typedef struct calibration {
     const pm_graph *graph;
     uint32_t queries, walking; /* walking: those of a rung */
     uint32_t *row;             /* of each query */
+    uint8_t *code;             /* of each query; IP: other than that of its row */
+    bool *told;                /* queries x GRAPH_KS: whether codes tell its neighbours */
+    float *units;              /* room for two rows */
     uint64_t *nearest;         /* queries x DEEPEST: distance << 32 | row */
     uint32_t *have;            /* of them */
     uint32_t *worst;           /* distance of the last, once there are all */
@@ -60,6 +65,7 @@ typedef struct calibration {
     uint32_t in_block;
     /* a walk of all queries */
     uint32_t k;
+    size_t of_ks; /* of k */
     pm_graph_effort effort;
     uint16_t *found; /* queries x RERANKS */
     uint32_t *scored, *expanded;
@@ -101,7 +107,7 @@ static void look_at_block(void *argument, uint32_t group)
     const uint8_t *code[PM_GRAPH_TILE] = {NULL};
     uint32_t *distance = c->distance + (size_t)group * PM_GRAPH_TILE * BLOCK;
     for (uint32_t i = 0; i < n; i++)
-        code[i] = c->b->codes + (size_t)c->row[first + i] * stride;
+        code[i] = c->code + (size_t)(first + i) * stride;
     kernels->distances(code, n, stride, c->panels, c->in_block, distance, BLOCK);
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < c->in_block; j++) { /* nearly all are too far */
@@ -129,13 +135,75 @@ static pomai_status find_neighbours(calibration *c)
     return POMAI_OK;
 }
 
+/* ---- queries ---- */
+
+/* In units, as a row or as a query; b->rows is overwritten. */
+static bool read_units(const calibration *c, uint64_t row, bool as_query, float *out)
+{
+    const pm_graph_builder *b = c->b;
+    if (!b->source->read(b->source->context, row, 1, b->rows)) return false;
+    if (as_query)
+        graph_query_to_units(&b->space, b->rows, out);
+    else
+        graph_to_units(&b->space, b->rows, out);
+    return true;
+}
+
+/* Rows from all over; so are the first of them. */
+static pomai_status choose_queries(calibration *c)
+{
+    const pm_graph_builder *b = c->b;
+    const uint64_t rows = b->source->rows;
+    const size_t stride = b->space.shape.whole;
+    for (uint32_t q = 0; q < c->queries; q++) {
+        const uint64_t part = (uint64_t)q * SPREAD % c->queries;
+        const uint64_t from = rows * part / c->queries, to = rows * (part + 1) / c->queries;
+        c->worst[q] = UINT32_MAX;
+        c->row[q] = (uint32_t)(from + pm_mix64((b->source->seed + 3) ^ pm_mix64(q)) % (to - from));
+        memcpy(c->code + q * stride, b->codes + c->row[q] * stride, stride);
+        if (b->source->metric != POMAI_METRIC_IP) continue;
+        if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
+        graph_units_to_code(&b->space, c->units, c->code + q * stride);
+    }
+    return POMAI_OK;
+}
+
+/* Whether the distance of two rows and that of their codes are about the same. */
+static bool agree(const float *a, const float *b, uint32_t n, double coded)
+{
+    double sum = 0;
+    for (uint32_t d = 0; d < n; d++) {
+        const double part = (double)a[d] - (double)b[d];
+        sum += part * part;
+    }
+    return fabs(sum - coded) <= TOLD * fmax(sum, coded);
+}
+
+static pomai_status see_what_codes_tell(calibration *c)
+{
+    const uint32_t n = c->b->space.shape.padded;
+    float *other = c->units + n;
+    for (uint32_t q = 0; q < c->queries; q++) {
+        if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
+        if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
+        for (size_t i = 0; i < GRAPH_KS; i++) {
+            const uint32_t last = c->have[q] < ks[i] ? c->have[q] : ks[i];
+            if (last == 0) continue; /* no row but itself */
+            const uint64_t key = c->nearest[(size_t)q * DEEPEST + last - 1];
+            if (!read_units(c, (uint32_t)key, false, other)) return POMAI_EDEADLINE;
+            c->told[q * GRAPH_KS + i] = agree(c->units, other, n, (double)(key >> 32));
+        }
+    }
+    return POMAI_OK;
+}
+
 /* ---- walks ---- */
 
 /* How many of the k nearest are among the first rows that would be ranked again. */
 static void count_found(const calibration *c, uint32_t q, const uint32_t *rows, size_t n, uint16_t *found)
 {
     const uint64_t *nearest = c->nearest + (size_t)q * DEEPEST;
-    const uint32_t wanted = c->have[q] < c->k ? c->have[q] : c->k;
+    const uint32_t have = c->have[q] < c->k ? c->have[q] : c->k, wanted = c->told[q * GRAPH_KS + c->of_ks] ? have : 0;
     uint32_t met = 0;
     size_t i = 0;
     for (size_t r = 0; r < RERANKS; r++) {
@@ -162,7 +230,7 @@ static void walk_piece(void *argument, uint32_t piece)
         const uint32_t *rows;
         uint64_t scored, expanded;
         const pm_graph_asks asks = {0};
-        const uint8_t *code = c->b->codes + (size_t)c->row[q] * c->b->space.shape.whole;
+        const uint8_t *code = c->code + (size_t)q * c->b->space.shape.whole;
         pm_graph_query *query = graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, c->k, &c->effort);
         const size_t n = graph_walk_unranked(query, &asks, &rows);
         pm_graph_walked(query, &scored, &expanded);
@@ -229,13 +297,15 @@ static void judge(const calibration *c, graph_row *row, double cost[GRAPH_TARGET
 }
 
 /* Climbs the ladder until every target is met, nothing is gained any more, or the budget is spent. */
-static pomai_status climb(calibration *c, uint32_t k, double budget, graph_row *row)
+static pomai_status climb(calibration *c, size_t of_ks, double budget, graph_row *row)
 {
+    const uint32_t k = ks[of_ks];
     double cost[GRAPH_TARGETS] = {0}, each = 0, spent = 0;
     *row = (graph_row){.k = k, .queries = c->queries};
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         row->entry[t].target = targets[t];
     c->k = k;
+    c->of_ks = of_ks;
     for (size_t i = 0; i < RUNGS && spent < budget && row->entry[GRAPH_TARGETS - 1].pool == 0; i++) {
         const float before = row->best;
         if (ladder[i].pool < k + 2 || ladder[i].pool > c->b->source->rows) continue;
@@ -259,6 +329,9 @@ static pomai_status calibrate(calibration *c, graph_table *table)
     const pm_simd_graph *kernels = c->b->simd->graph;
     const uint32_t groups = (c->queries + PM_GRAPH_TILE - 1) / PM_GRAPH_TILE;
     c->row = pm_malloc(c->queries * sizeof *c->row);
+    c->code = pm_malloc_aligned(GRAPH_LINE, c->queries * (size_t)c->b->space.shape.whole);
+    c->told = pm_calloc(c->queries, GRAPH_KS * sizeof *c->told);
+    c->units = pm_malloc_aligned(GRAPH_LINE, 2 * c->b->space.shape.padded * sizeof *c->units);
     c->nearest = pm_malloc((size_t)c->queries * DEEPEST * sizeof *c->nearest);
     c->have = pm_calloc(c->queries, sizeof *c->have);
     c->worst = pm_malloc(c->queries * sizeof *c->worst);
@@ -268,19 +341,16 @@ static pomai_status calibrate(calibration *c, graph_table *table)
     c->found = pm_malloc((size_t)c->queries * RERANKS * sizeof *c->found);
     c->scored = pm_malloc(c->queries * sizeof *c->scored);
     c->expanded = pm_malloc(c->queries * sizeof *c->expanded);
-    if (c->row == NULL || c->nearest == NULL || c->have == NULL || c->worst == NULL || c->panels == NULL ||
-        c->distance == NULL || c->found == NULL || c->scored == NULL || c->expanded == NULL)
+    if (c->row == NULL || c->code == NULL || c->told == NULL || c->units == NULL || c->nearest == NULL ||
+        c->have == NULL || c->worst == NULL || c->panels == NULL || c->distance == NULL || c->found == NULL ||
+        c->scored == NULL || c->expanded == NULL)
         return POMAI_ENOMEM;
-    for (uint32_t q = 0; q < c->queries; q++) { /* the first of them are from all over, too */
-        const uint64_t part = (uint64_t)q * SPREAD % c->queries;
-        const uint64_t from = rows * part / c->queries, to = rows * (part + 1) / c->queries;
-        c->worst[q] = UINT32_MAX;
-        c->row[q] = (uint32_t)(from + pm_mix64((c->b->source->seed + 3) ^ pm_mix64(q)) % (to - from));
-    }
     const double budget = (double)pm_max_u64(rows * SCORED, LEAST_SCORED);
-    pomai_status status = find_neighbours(c);
+    pomai_status status = choose_queries(c);
+    if (status == POMAI_OK) status = find_neighbours(c);
+    if (status == POMAI_OK) status = see_what_codes_tell(c);
     for (size_t i = 0; status == POMAI_OK && i < GRAPH_KS; i++)
-        status = climb(c, ks[i], budget * shares[i] / 100, &table->row[i]);
+        status = climb(c, i, budget * shares[i] / 100, &table->row[i]);
     return status;
 }
 
@@ -293,6 +363,9 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
     table.revision = GRAPH_REVISION;
     pomai_status status = calibrate(&c, &table);
     pm_free(c.row);
+    pm_free(c.code);
+    pm_free(c.told);
+    pm_free(c.units);
     pm_free(c.nearest);
     pm_free(c.have);
     pm_free(c.worst);
