@@ -13,7 +13,7 @@
 
 #include "graph_int.h"
 
-enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32 };
+enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32, FEW = 8 };
 /* On squared distances, and how often what a warm code is wrong by is allowed for. */
 #define WARM_MARGIN 1.02f
 #define WARM_NOISES 3.0f
@@ -166,11 +166,12 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
 
 /* ---- the walk ---- */
 
-/* Nodes beyond are neither walked from nor kept. */
+/* Nodes beyond are neither walked from nor kept. The nearest of few is not where its code says, but nearer. */
 static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
 {
-    if (nearest->size < q->k) return INFINITY;
-    return pm_walk_score(nearest->key[q->k - 1]) * q->reach;
+    const uint32_t k = q->k < FEW ? FEW : q->k;
+    if (nearest->size < k) return INFINITY;
+    return pm_walk_score(nearest->key[k - 1]) * q->reach;
 }
 
 /* Puts scored nodes into the pool, and into `found` if only some rows count. */
