@@ -138,9 +138,9 @@ POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_id
 POMAI_API pomai_status pomai_freeze(pomai_db *db, pomai_collection *collection, pomai_error *err);
 /* Returns once everything acknowledged before is in segments, all of which survives power loss. */
 POMAI_API pomai_status pomai_flush(pomai_db *db, pomai_error *err);
-/* Flushes, then rewrites all segments that have rows which nobody can see any more, and merges the others into few: after
- * a bulk load into one, of up to 4 million rows, which is searched fastest. Takes the disk space of its output while it
- * lasts. Returns when it is done; NULL: all collections. */
+/* Flushes, then rewrites all segments that have rows which nobody can see any more, and merges the others into few:
+ * after a bulk load into one, of up to 4 million rows, which is searched fastest. Takes the disk space of its output
+ * while it lasts. Returns when it is done; NULL: all collections. */
 POMAI_API pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_error *err);
 
 /* Segments of 4,096 rows and more get codes, and then a graph, in the background, when nothing else is to be done;

@@ -4,10 +4,10 @@
  *
  * Rows drawn from all over are the queries, each left out of its own answer. Their true neighbours are sought among all
  * rows, by the codes that links are made of, which are right to a fraction of a percent; where the last of them is not
- * as far as its code says (rows differ by less than codes tell, or were cut off), all count as missed. Then they walk,
- * with larger and larger pools, until every target is met; of one walk all numbers of rows to rank again are judged. An
- * effort meets a target if the lower end of a 95% interval of its recall does. Of those that do, the cheapest by a
- * count of what was read is kept: not by the clock, so that the same rows give the same table.
+ * as far as its code says (rows differ by less than codes tell, or were cut off), all count as missed. Then they walk
+ * with pools of several sizes; of one walk all numbers of rows to rank again are judged. An effort meets a target if
+ * the lower end of a 95% interval of its recall does. Of those that do, the cheapest by a count of what was read is
+ * kept: not by the clock, so that the same rows give the same table.
  */
 #include <math.h>
 #include <stdatomic.h>
@@ -21,24 +21,29 @@ enum {
     DEEPEST = 100, /* neighbours */
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
     RERANKS = 9,
-    SCORED = 128,
+    SCORED = 112,
     LEAST_SCORED = 1 << 23,
-    LEAST_QUERIES = 100,
+    FIRST_POOL = 12,
+    TRIES = 3,
+    ROUGHLY = 48, /* queries */
+    LEAST_QUERIES = 150,
     SPREAD = 7919, /* a prime above the number of queries */
 };
 #define TOLD      0.25               /* of a squared distance: as much as codes may be wrong by */
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
 
 static const uint32_t ks[GRAPH_KS] = {1, 10, 100};
-static const uint32_t shares[GRAPH_KS] = {20, 50, 30}; /* of the budget, percent */
+static const uint32_t shares[GRAPH_KS] = {20, 60, 20}; /* of the budget, percent */
 static const float targets[GRAPH_TARGETS] = {0.8f, 0.85f, 0.9f, 0.93f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
+/* The targets for which a pool is sought; the others take the next one that meets them. Some are for k of 10 alone. The
+ * margin is of what may be missed: about the width of the interval. */
 static const struct {
-    uint32_t pool;
-    float slack;
-} ladder[] = {{12, 0.1f},  {16, 0.1f},  {24, 0.12f},  {32, 0.15f},  {48, 0.15f},
-              {64, 0.15f}, {96, 0.15f}, {128, 0.15f}, {192, 0.15f}, {256, 0.15f},
-              {384, 0.2f}, {512, 0.2f}, {768, 0.25f}, {1024, 0.3f}, {2048, 0.4f}};
-enum { RUNGS = sizeof ladder / sizeof ladder[0] };
+    float target, margin;
+    bool always;
+} sought[] = {
+    {0.9f, 0.15f, true}, {0.95f, 0.2f, true}, {0.98f, 0.3f, false}, {0.99f, 0.4f, true}, {0.995f, 0.55f, false}};
+enum { SOUGHT = sizeof sought / sizeof sought[0], RUNGS = 8 };
+
 /* Rows to rank again, in tenths of k, and some more; at last the whole pool. */
 static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100, 10 * PM_GRAPH_MOST_POOL};
 
@@ -296,31 +301,86 @@ static void judge(const calibration *c, graph_row *row, double cost[GRAPH_TARGET
     }
 }
 
-/* Climbs the ladder until every target is met, nothing is gained any more, or the budget is spent. */
+/* How far beyond the k-th a walk goes on: larger pools are for recalls that the stop must not stand in the way of. */
+static float slack_of(uint32_t pool)
+{
+    return pool <= 24 ? 0.12f : pool <= 256 ? 0.15f : pool <= 512 ? 0.2f : pool <= 1024 ? 0.3f : 0.4f;
+}
+
+/* Walks with a pool, with as many queries as `work` scored codes allow, of which one takes `each`; judges. work 0: with
+ * few, and does not judge: of many tries with few queries some would meet a target by luck. */
+static pomai_status try_pool(calibration *c, uint32_t pool, double work, double *each, graph_row *row, double *cost)
+{
+    const double queries = fmin(c->k == 10 ? QUERIES : QUERIES / 2, *each > 0 ? work / *each : QUERIES);
+    if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
+    c->walking = (uint32_t)fmin(c->queries, fmax(queries, work > 0 ? LEAST_QUERIES : ROUGHLY));
+    c->effort = (pm_graph_effort){.pool = pool, .slack = slack_of(pool), .rerank = pool};
+    builder_run(c->b->work, walk_piece, c, (c->walking + WALKS - 1) / WALKS);
+    if (atomic_load(&c->failed)) return POMAI_ENOMEM;
+    if (work > 0) judge(c, row, cost);
+    *each = mean_of(c, c->scored);
+    return POMAI_OK;
+}
+
+typedef struct rung {
+    uint32_t pool;
+    double missed, each; /* share of the neighbours; codes scored by a query */
+} rung;
+
+/* The pool that seems to miss no more than `missed`, between two rungs, on logarithmic scales. */
+static uint32_t guess_pool(const rung *rungs, size_t n, double missed, double *each)
+{
+    size_t i = 0;
+    while (i < n && rungs[i].missed > missed)
+        i++;
+    if (n == 0) return 0;
+    if (i == n) i--; /* perhaps more queries find more */
+    *each = rungs[i].each;
+    if (i == 0) return rungs[0].pool;
+    const double before = log(rungs[i - 1].missed), after = log(fmax(rungs[i].missed, missed / 8));
+    const double part = before > after ? (before - log(missed)) / (before - after) : 1;
+    const double pool = exp(log(rungs[i - 1].pool) + part * log((double)rungs[i].pool / rungs[i - 1].pool));
+    return (uint32_t)pm_min_u64((uint64_t)(pool / 4 + 1) * 4, rungs[i].pool);
+}
+
+/* Pools that double, with few queries, tell about how recall grows; then those around each target are tried with many.
+ */
 static pomai_status climb(calibration *c, size_t of_ks, double budget, graph_row *row)
 {
     const uint32_t k = ks[of_ks];
-    double cost[GRAPH_TARGETS] = {0}, each = 0, spent = 0;
+    double cost[GRAPH_TARGETS] = {0}, each = 1;
+    rung rungs[RUNGS];
+    size_t n = 0;
     *row = (graph_row){.k = k, .queries = c->queries};
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         row->entry[t].target = targets[t];
     c->k = k;
     c->of_ks = of_ks;
-    for (size_t i = 0; i < RUNGS && spent < budget && row->entry[GRAPH_TARGETS - 1].pool == 0; i++) {
-        const float before = row->best;
-        if (ladder[i].pool < k + 2 || ladder[i].pool > c->b->source->rows) continue;
-        if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
-        const double wanted = each > 0 ? budget / 6 / (each * 1.4) : QUERIES;
-        c->walking = (uint32_t)fmin(c->queries, fmax(wanted, LEAST_QUERIES));
-        c->effort = (pm_graph_effort){.pool = ladder[i].pool, .slack = ladder[i].slack, .rerank = ladder[i].pool};
-        builder_run(c->b->work, walk_piece, c, (c->walking + WALKS - 1) / WALKS);
-        if (atomic_load(&c->failed)) return POMAI_ENOMEM;
-        judge(c, row, cost);
-        each = mean_of(c, c->scored);
-        spent += each * c->walking;
-        if (before > 0.99f && row->best - before < 0.0002f) break;
+    pomai_status status = POMAI_OK;
+    for (uint32_t pool = FIRST_POOL; n < RUNGS && status == POMAI_OK; pool *= 2) {
+        double unused;
+        if (pool > pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows)) break;
+        if (pool < k + 2) continue;
+        status = try_pool(c, pool, 0, &each, row, cost);
+        rungs[n++] = (rung){pool, 1 - recall_of(c, RERANKS - 1, &unused), each};
+        if (rungs[n - 1].missed < 0.0005) break;
     }
-    return POMAI_OK;
+    for (size_t i = 0; i < SOUGHT && status == POMAI_OK; i++) {
+        const graph_entry *e = row->entry;
+        while (e->target < sought[i].target)
+            e++;
+        const double wanted = 1 - (double)sought[i].target;
+        if (k != 10 && !sought[i].always) continue;
+        uint32_t pool = guess_pool(rungs, n, wanted * (1 - (double)sought[i].margin), &each);
+        for (int tries = 0; tries < TRIES && pool > 0 && status == POMAI_OK; tries++) {
+            const uint32_t before = e->pool;
+            status = try_pool(c, pool, budget / (double)(SOUGHT - i), &each, row, cost);
+            budget -= each * c->walking;
+            if (e->pool != 0 && (e->pool != before || pool >= e->pool)) break; /* met, and no cheaper one before */
+            pool = (uint32_t)pm_min_u64(pool + pool / 4 + 4, pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows));
+        }
+    }
+    return status;
 }
 
 static pomai_status calibrate(calibration *c, graph_table *table)
