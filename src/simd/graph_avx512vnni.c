@@ -15,6 +15,8 @@
 
 #include "simd_avx512_int.h"
 
+#define ASK_BYTES 256 /* of each row of the next panel, asked for meanwhile: rows lie anywhere */
+
 /* Assembler, as gcc 12 moves each accumulator to another register and back around the intrinsic. */
 INLINE __m512i add_products(__m512i sum, __m512i unsigned_bytes, __m512i signed_bytes)
 {
@@ -47,8 +49,13 @@ static void pack_panel(const uint8_t *const *rows, size_t n, size_t stride, uint
 
 static void pack(const uint8_t *const *rows, size_t n, size_t stride, uint8_t *panels)
 {
-    for (size_t i = 0; i < n; i += PM_GRAPH_PANEL, panels += 64 + PM_GRAPH_PANEL * stride)
+    const size_t ahead = stride < ASK_BYTES ? stride : ASK_BYTES;
+    for (size_t i = 0; i < n; i += PM_GRAPH_PANEL, panels += 64 + PM_GRAPH_PANEL * stride) {
+        for (size_t r = i + PM_GRAPH_PANEL; r < n && r < i + 2 * PM_GRAPH_PANEL; r++)
+            for (size_t d = 0; d < ahead; d += 64)
+                ask_for((const float *)(const void *)rows[r], d);
         pack_panel(rows + i, n - i < PM_GRAPH_PANEL ? n - i : PM_GRAPH_PANEL, stride, panels);
+    }
 }
 
 /* sum a^2 - 256 sum a */

@@ -142,6 +142,8 @@ static void compare(graph_linker *l, const entry *entries, size_t n, const scrat
     for (size_t i = 0; i < n; i += PM_GRAPH_TILE) {
         const size_t here = n - i < PM_GRAPH_TILE ? n - i : PM_GRAPH_TILE;
         if (i % 64 == 0 && !graph_go_on(l)) return;
+        for (size_t r = 0; r < here; r++)
+            __builtin_prefetch(l->keys + (uint64_t)entries[i + r] * l->keep, 1);
         l->kernels->distances(s->code + i, here, l->codes.stride, s->panels, n, s->distance, apart);
         for (size_t r = 0; r < here; r++) {
             uint32_t *distance = s->distance + r * apart;

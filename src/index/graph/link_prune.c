@@ -4,13 +4,14 @@
 
 #include <string.h>
 
-#define BLOCK   512 /* rows of a piece */
-#define RANGES  8
-#define MOST    96 /* keys of a row that are looked at */
-#define ROOM    (MOST + 1)
-#define SOURCE  32 /* links back that are sorted at once */
-#define PICK    4
-#define AT_ONCE 32 /* rows whose links are taken back at once */
+#define BLOCK     512 /* rows of a piece */
+#define RANGES    8
+#define MOST      96 /* keys of a row that are looked at */
+#define ROOM      (MOST + 1)
+#define SOURCE    32 /* links back that are sorted at once */
+#define PICK      4
+#define ASK_BYTES 128 /* of a code, ahead of its use */
+#define AT_ONCE   32  /* rows whose links are taken back at once */
 
 /* What pruning one row needs; of a piece. */
 typedef struct pruner {
@@ -127,6 +128,14 @@ static void write_links(const graph_linker *l, uint64_t row, const uint64_t *key
         links[i] = i < n ? (uint32_t)key[i] : GRAPH_NONE;
 }
 
+static void ask_for_codes(const graph_linker *l, const uint64_t *key, size_t n)
+{
+    const size_t bytes = l->codes.stride < ASK_BYTES ? l->codes.stride : ASK_BYTES;
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < bytes; d += 64)
+            __builtin_prefetch(graph_code(&l->codes, (uint32_t)key[i]) + d, 0, 2);
+}
+
 static void out_piece(void *linker, uint32_t piece)
 {
     graph_linker *l = linker;
@@ -134,9 +143,16 @@ static void out_piece(void *linker, uint32_t piece)
     const uint64_t first = (uint64_t)piece * BLOCK, end = pm_min_u64(first + BLOCK, l->codes.rows);
     pruner p;
     const bool good = take_pruner(l, &p) && graph_go_on(l);
+    uint64_t lists[2][ROOM];
+    size_t found = good ? gather(l, graph_keys_of(l, first), lists[first & 1]) : 0;
     for (uint64_t row = first; good && row < end; row++) {
-        uint64_t list[ROOM], *keys = graph_keys_of(l, row);
-        const size_t n = choose(l, &p, list, gather(l, keys, list), l->options->degree);
+        uint64_t *list = lists[row & 1], *keys = graph_keys_of(l, row);
+        const size_t here = found;
+        if (row + 1 < end) { /* its codes come while this row is pruned */
+            found = gather(l, graph_keys_of(l, row + 1), lists[~row & 1]);
+            ask_for_codes(l, lists[~row & 1], found);
+        }
+        const size_t n = choose(l, &p, list, here, l->options->degree);
         memcpy(keys, list, n * sizeof *keys);
         if (n < chosen(l)) keys[n] = GRAPH_NO_KEY;
         for (size_t i = 0; i < n; i++)
