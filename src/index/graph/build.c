@@ -14,7 +14,8 @@ enum {
     PROJECTED_MOST = 112,  /* directions */
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
     WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
-    FANOUT = 8,
+    FEW_LEADERS = 4,       /* to which a row goes while it is linked */
+    MANY_LEADERS = 8,
     FEW_LINKS = 32,
     MANY_LINKS = 64,
 };
@@ -426,8 +427,8 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
     const graph_shape *shape = &b->space.shape;
     const graph_codes codes = {.code = b->codes, .rows = b->source->rows, .stride = shape->whole};
     const graph_link_options options = {.degree = shape->degree,
-                                        .slack_256 = shape->degree > 32 ? 269 : 256,
-                                        .fanout = FANOUT,
+                                        .slack_256 = shape->degree > FEW_LINKS ? 269 : 256,
+                                        .fanout = shape->degree > FEW_LINKS ? MANY_LEADERS : FEW_LEADERS,
                                         .seed = b->source->seed,
                                         .simd = b->simd,
                                         .work = b->work};

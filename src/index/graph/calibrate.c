@@ -21,7 +21,7 @@ enum {
     DEEPEST = 100, /* neighbours */
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
     RERANKS = 9,
-    SCORED = 112,
+    SCORED = 96,
     LEAST_SCORED = 1 << 23,
     FIRST_POOL = 12,
     TRIES = 3,
@@ -42,7 +42,8 @@ static const struct {
     bool always;
 } sought[] = {
     {0.9f, 0.15f, true}, {0.95f, 0.2f, true}, {0.98f, 0.3f, false}, {0.99f, 0.4f, true}, {0.995f, 0.55f, false}};
-enum { SOUGHT = sizeof sought / sizeof sought[0], RUNGS = 8 };
+enum { SOUGHT = sizeof sought / sizeof sought[0] };
+#define ROUGH_ENOUGH 0.15 /* missed */
 
 /* Rows to rank again, in tenths of k, and some more; at last the whole pool. */
 static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100, 10 * PM_GRAPH_MOST_POOL};
@@ -322,62 +323,46 @@ static pomai_status try_pool(calibration *c, uint32_t pool, double work, double 
     return POMAI_OK;
 }
 
-typedef struct rung {
-    uint32_t pool;
-    double missed, each; /* share of the neighbours; codes scored by a query */
-} rung;
-
-/* The pool that seems to miss no more than `missed`, between two rungs, on logarithmic scales. */
-static uint32_t guess_pool(const rung *rungs, size_t n, double missed, double *each)
+/* The pool that seems to miss `wanted` where one of `pool` misses `missed`: about in inverse proportion. */
+static uint32_t guess_pool(const calibration *c, uint32_t pool, double missed, double wanted)
 {
-    size_t i = 0;
-    while (i < n && rungs[i].missed > missed)
-        i++;
-    if (n == 0) return 0;
-    if (i == n) i--; /* perhaps more queries find more */
-    *each = rungs[i].each;
-    if (i == 0) return rungs[0].pool;
-    const double before = log(rungs[i - 1].missed), after = log(fmax(rungs[i].missed, missed / 8));
-    const double part = before > after ? (before - log(missed)) / (before - after) : 1;
-    const double pool = exp(log(rungs[i - 1].pool) + part * log((double)rungs[i].pool / rungs[i - 1].pool));
-    return (uint32_t)pm_min_u64((uint64_t)(pool / 4 + 1) * 4, rungs[i].pool);
+    const double factor = fmin(fmax(pow(missed / wanted, 0.9), 1.1), 2.5);
+    const uint64_t most = pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows);
+    return (uint32_t)pm_min_u64((uint64_t)(pool * factor / 4 + 1) * 4, most);
 }
 
-/* Pools that double, with few queries, tell about how recall grows; then those around each target are tried with many.
- */
+/* Pools that double, with few queries, come near the first target; then pools are tried with many, each guessed from
+ * what the last one missed. */
 static pomai_status climb(calibration *c, size_t of_ks, double budget, graph_row *row)
 {
     const uint32_t k = ks[of_ks];
-    double cost[GRAPH_TARGETS] = {0}, each = 1;
-    rung rungs[RUNGS];
-    size_t n = 0;
+    double cost[GRAPH_TARGETS] = {0}, each = 1, missed = 1, unused;
+    uint32_t pool = FIRST_POOL;
+    pomai_status status = POMAI_OK;
     *row = (graph_row){.k = k, .queries = c->queries};
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         row->entry[t].target = targets[t];
     c->k = k;
     c->of_ks = of_ks;
-    pomai_status status = POMAI_OK;
-    for (uint32_t pool = FIRST_POOL; n < RUNGS && status == POMAI_OK; pool *= 2) {
-        double unused;
-        if (pool > pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows)) break;
-        if (pool < k + 2) continue;
+    while (pool < k + 2)
+        pool *= 2;
+    if (pool > c->b->source->rows) return POMAI_OK; /* as good as none */
+    for (; missed > ROUGH_ENOUGH && status == POMAI_OK; pool *= missed > ROUGH_ENOUGH ? 2 : 1) {
+        if (pool > pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows)) return POMAI_OK; /* it leads nowhere */
         status = try_pool(c, pool, 0, &each, row, cost);
-        rungs[n++] = (rung){pool, 1 - recall_of(c, RERANKS - 1, &unused), each};
-        if (rungs[n - 1].missed < 0.0005) break;
+        missed = 1 - recall_of(c, RERANKS - 1, &unused);
     }
     for (size_t i = 0; i < SOUGHT && status == POMAI_OK; i++) {
         const graph_entry *e = row->entry;
+        const double wanted = (1 - (double)sought[i].target) * (1 - (double)sought[i].margin);
         while (e->target < sought[i].target)
             e++;
-        const double wanted = 1 - (double)sought[i].target;
         if (k != 10 && !sought[i].always) continue;
-        uint32_t pool = guess_pool(rungs, n, wanted * (1 - (double)sought[i].margin), &each);
-        for (int tries = 0; tries < TRIES && pool > 0 && status == POMAI_OK; tries++) {
-            const uint32_t before = e->pool;
+        for (int tries = 0; tries < TRIES && e->pool == 0 && status == POMAI_OK; tries++) {
+            if (missed > wanted || tries > 0) pool = guess_pool(c, pool, missed, wanted);
             status = try_pool(c, pool, budget / (double)(SOUGHT - i), &each, row, cost);
+            missed = 1 - recall_of(c, RERANKS - 1, &unused);
             budget -= each * c->walking;
-            if (e->pool != 0 && (e->pool != before || pool >= e->pool)) break; /* met, and no cheaper one before */
-            pool = (uint32_t)pm_min_u64(pool + pool / 4 + 4, pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows));
         }
     }
     return status;
