@@ -58,6 +58,45 @@ static bool find_reach(pm_graph_builder *b)
     return true;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of a sorted sample, the last that is not among the one in a hundred that may be outliers. */
+static uint64_t most_of(uint64_t samples)
+{
+    return (samples - 1) * 99 / 100;
+}
+
+/* The mean again, of the rows of the sample that are not far from it: a single one may have taken it where none is. */
+static bool leave_out_outliers(pm_graph_builder *b, uint64_t samples)
+{
+    const pm_index_source *source = b->source;
+    double *far2 = (double *)(void *)b->codes, *sorted = far2 + samples; /* codes are not needed yet */
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < samples; i++) {
+        if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
+        far2[i] = b->simd->exact_l2(b->rows, b->centre, source->dim);
+    }
+    memcpy(sorted, far2, samples * sizeof *sorted);
+    qsort(sorted, samples, sizeof *sorted, by_value);
+    const double limit = 16 * sorted[most_of(samples)];
+    if (sorted[samples - 1] <= limit) return true;
+    memset(b->sum, 0, source->dim * sizeof *b->sum);
+    for (uint64_t i = 0; i < samples; i++) {
+        if (far2[i] > limit) continue;
+        if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
+        for (uint32_t d = 0; d < source->dim; d++)
+            b->sum[d] += (double)b->rows[d];
+        kept++;
+    }
+    for (uint32_t d = 0; d < source->dim; d++)
+        b->centre[d] = (float)(b->sum[d] / (double)kept);
+    return true;
+}
+
 /* The mean of the sample, and whether it is of bytes. */
 static bool look_at_sample(pm_graph_builder *b, uint64_t samples, bool *raw)
 {
@@ -78,6 +117,7 @@ static bool look_at_sample(pm_graph_builder *b, uint64_t samples, bool *raw)
     }
     for (uint32_t d = 0; d < dim; d++)
         b->centre[d] = (float)(sum[d] / (double)samples);
+    if (source->metric == POMAI_METRIC_L2 && !*raw) return leave_out_outliers(b, samples);
     if (source->metric != POMAI_METRIC_IP) return true;
     if (!find_reach(b)) return false;
     for (uint64_t i = 0; i < samples; i++) {
@@ -89,19 +129,13 @@ static bool look_at_sample(pm_graph_builder *b, uint64_t samples, bool *raw)
     return true;
 }
 
-static int by_float(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 /* A step with which the largest element of the rotated sample is 127, but for outliers: one row in a hundred may be cut
  * off, lest a single one take from all others what tells them apart. */
 static bool choose_step(pm_graph_builder *b, uint64_t samples)
 {
     const pm_index_source *source = b->source;
-    float *largest = (float *)(void *)b->codes; /* of each row; not needed yet */
-    b->space.step = FLT_MIN;                    /* then one in which nothing overflows or vanishes */
+    double *largest = (double *)(void *)b->codes; /* of each row; not needed yet */
+    b->space.step = FLT_MIN;                      /* then one in which nothing overflows or vanishes */
     for (uint64_t i = 0; i < samples && source->metric != POMAI_METRIC_COSINE; i++) {
         if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
         for (uint32_t d = 0; d < source->dim; d++)
@@ -114,11 +148,11 @@ static bool choose_step(pm_graph_builder *b, uint64_t samples)
         graph_to_units(&b->space, b->rows, b->units);
         largest[i] = 0;
         for (uint32_t d = 0; d < b->space.shape.padded; d++)
-            largest[i] = fmaxf(largest[i], fabsf(b->units[d]));
+            largest[i] = fmax(largest[i], fabs((double)b->units[d]));
     }
-    qsort(largest, samples, sizeof *largest, by_float);
-    const float most = fminf(largest[samples - 1], 2 * largest[(samples - 1) * 99 / 100]);
-    const double step = (most > 0 ? (double)most / 127 : 1) * (double)b->space.step;
+    qsort(largest, samples, sizeof *largest, by_value);
+    const double most = fmin(largest[samples - 1], 2 * largest[most_of(samples)]);
+    const double step = (most > 0 ? most / 127 : 1) * (double)b->space.step;
     b->space.step = (float)fmin(fmax(step, (double)FLT_MIN), (double)FLT_MAX);
     return true;
 }
