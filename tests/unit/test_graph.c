@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Graphs through their interface: the same bytes at every level and on any number of threads, whatever the rows; walks
+ * that reach the recall that calibration promised; and forged graphs that lead nowhere out of bounds.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <float.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/graph/graph.h"
+#include "index/graph/graph_int.h"
+#include "support/cases.h"
+#include "support/exact.h"
+
+static const pm_simd *levels[8];
+static size_t nlevels;
+
+static void check(int ok, const char *what, const char *level, uint32_t dim, uint64_t rows)
+{
+    cases++;
+    if (ok) return;
+    if (failures++ < 10)
+        printf("  %s: %s, dim %u, %llu rows, seed %llu\n", what, level, dim, (unsigned long long)rows,
+               (unsigned long long)seed);
+}
+
+static void *allocate(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
+    assert_non_null(memory);
+    memset(memory, 0xa5, (bytes + 64) / 64 * 64);
+    return memory;
+}
+
+/* ---- rows ---- */
+
+enum kind {
+    NORMAL,
+    CLUSTERED,
+    TIGHT,
+    UNIFORM,
+    BYTES,
+    LATE, /* bytes, but for a row that no sample meets */
+    EQUAL,
+    FEW,
+    ZEROS,
+    HUGE_ROWS,
+    TINY,
+    DENORMAL,
+    OUTLIER,
+    MIXED,
+    KINDS
+};
+enum { CENTRES = 40 };
+
+typedef struct world {
+    uint32_t dim;
+    uint64_t rows;
+    pomai_metric metric;
+    float *x;                                        /* rows, then as many queries as were asked for */
+    uint64_t reads, stop_read, appends, stop_append; /* the one that fails, from 1; 0: none */
+    uint8_t *at[PM_GRAPH_SECTIONS];
+    uint64_t length[PM_GRAPH_SECTIONS], filled[PM_GRAPH_SECTIONS];
+    pm_graph graph;
+} world;
+
+/* Nearly normal, deviation 1. */
+static float normal(void)
+{
+    float sum = 0;
+    for (int i = 0; i < 6; i++)
+        sum += uniform();
+    return sum * 0.70710678f;
+}
+
+static float element(enum kind kind, const float *centre, uint32_t d)
+{
+    switch (kind) {
+    case CLUSTERED:
+        return centre[d] + normal() * 0.3f;
+    case TIGHT:
+        return centre[d] + normal() * 0.03f;
+    case UNIFORM:
+        return uniform();
+    case BYTES:
+    case LATE:
+        return roundf(fminf(fmaxf(128 + 40 * centre[d] + 30 * normal(), 0), 255));
+    case EQUAL:
+        return centre[d];
+    case FEW:
+        return d < 6 ? (float)below(2) - 0.5f : 1;
+    case ZEROS:
+        return below(3) == 0 ? uniform() : 0;
+    case HUGE_ROWS:
+        return uniform() * 1e30f;
+    case TINY:
+        return uniform() * 1e-30f;
+    case DENORMAL:
+        return uniform() * 0x1p-140f;
+    case MIXED:
+        return ldexpf(uniform(), (int)below(250) - 125);
+    default:
+        return normal();
+    }
+}
+
+static void fill(world *w, enum kind kind, uint64_t all)
+{
+    float *centres = allocate(CENTRES * w->dim * sizeof *centres);
+    for (size_t i = 0; i < CENTRES * (size_t)w->dim; i++)
+        centres[i] = normal();
+    for (uint64_t i = 0; i < all; i++) {
+        float *row = w->x + i * w->dim;
+        const float *centre = centres + (kind == EQUAL ? 0 : below(CENTRES)) * w->dim;
+        for (uint32_t d = 0; d < w->dim; d++)
+            row[d] = element(kind, centre, d);
+        if (kind == ZEROS && i % 5 == 0) memset(row, 0, w->dim * sizeof *row);
+    }
+    if (kind == LATE) w->x[(w->rows - 1) * w->dim + w->dim - 1] += 0.25f;
+    if (kind == OUTLIER)
+        for (uint32_t d = 0; d < w->dim; d++)
+            w->x[w->rows / 2 * w->dim + d] = 1e6f * normal();
+    free(centres);
+}
+
+static world new_world(enum kind kind, uint64_t rows, uint32_t dim, pomai_metric metric, uint64_t queries)
+{
+    world w = {.dim = dim, .rows = rows, .metric = metric};
+    w.x = allocate((rows + queries) * dim * sizeof *w.x);
+    fill(&w, kind, rows + queries);
+    return w;
+}
+
+static void drop_sections(world *w)
+{
+    for (size_t i = 0; i < PM_GRAPH_SECTIONS; i++) {
+        free(w->at[i]);
+        w->at[i] = NULL;
+    }
+}
+
+static void drop(world *w)
+{
+    free(w->x);
+    drop_sections(w);
+}
+
+static bool read_rows(void *context, uint64_t first, uint32_t n, float *out)
+{
+    world *w = context;
+    assert_true(first < w->rows && n <= w->rows - first);
+    memcpy(out, w->x + first * w->dim, (size_t)n * w->dim * sizeof *out);
+    return ++w->reads != w->stop_read;
+}
+
+static bool append(void *context, uint32_t section, const void *data, size_t bytes)
+{
+    world *w = context;
+    assert_true(section < PM_GRAPH_SECTIONS);
+    assert_true(bytes <= w->length[section] - w->filled[section]);
+    memcpy(w->at[section] + w->filled[section], data, bytes);
+    w->filled[section] += bytes;
+    return ++w->appends != w->stop_append;
+}
+
+/* ---- threads ---- */
+
+enum { MOST_THREADS = 5 };
+
+typedef struct crew {
+    uint32_t threads;
+    void (*work)(void *argument, uint32_t piece);
+    void *argument;
+    uint32_t pieces;
+    atomic_uint next;
+    atomic_ullong asked;
+    uint64_t stop_at; /* the question that is answered no, from 1; 0: none */
+} crew;
+
+static void *crew_thread(void *context)
+{
+    crew *c = context;
+    for (uint32_t i; (i = atomic_fetch_add(&c->next, 1)) < c->pieces;)
+        c->work(c->argument, c->pieces - 1 - i); /* not in order */
+    return NULL;
+}
+
+static void crew_run(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces)
+{
+    crew *c = context;
+    pthread_t thread[MOST_THREADS];
+    c->work = work, c->argument = argument, c->pieces = pieces;
+    atomic_store(&c->next, 0);
+    for (uint32_t t = 1; t < c->threads; t++)
+        assert_int_equal(pthread_create(&thread[t], NULL, crew_thread, c), 0);
+    crew_thread(c);
+    for (uint32_t t = 1; t < c->threads; t++)
+        pthread_join(thread[t], NULL);
+}
+
+static bool crew_go_on(void *context)
+{
+    crew *c = context;
+    return atomic_fetch_add(&c->asked, 1) + 1 != c->stop_at;
+}
+
+/* ---- graphs ---- */
+
+/* Into memory of their exact size. threads 0: without a runner. */
+static pomai_status make(world *w, const pm_simd *level, uint32_t threads, crew *c)
+{
+    const pm_index_source source = {w->rows, w->dim, w->metric, 7, w, read_rows};
+    const pm_index_sink sink = {w, append};
+    const pm_graph_work work = {c, threads > 0 ? crew_run : NULL, crew_go_on};
+    pm_graph_builder *builder = NULL;
+    uint32_t variant = 0;
+    c->threads = threads;
+    memset(w->filled, 0, sizeof w->filled);
+    drop_sections(w);
+    pomai_status status = pm_graph_begin(&source, level, &work, &builder, &variant);
+    assert_true((status == POMAI_OK) == (builder != NULL));
+    if (status != POMAI_OK) return status;
+    assert_true(pm_graph_lengths(w->rows, w->dim, w->metric, variant, w->length));
+    w->graph = (pm_graph){.rows = w->rows, .dim = w->dim, .metric = w->metric, .variant = variant};
+    for (size_t i = 0; i < PM_GRAPH_SECTIONS; i++) {
+        w->graph.section[i] = NULL;
+        if (w->length[i] == 0) continue;
+        w->at[i] = aligned_alloc(64, (w->length[i] + 63) / 64 * 64);
+        assert_non_null(w->at[i]);
+        w->graph.section[i] = w->at[i];
+    }
+    status = pm_graph_build(builder, &sink);
+    if (status == POMAI_OK) status = pm_graph_calibrate(builder, &w->graph, &sink);
+    pm_graph_end(builder);
+    return status;
+}
+
+static pomai_status make_plainly(world *w, const pm_simd *level)
+{
+    crew c = {0};
+    return make(w, level, 0, &c);
+}
+
+typedef struct answer {
+    size_t n;
+    uint32_t row[PM_GRAPH_MOST_POOL];
+    uint64_t seen, expanded;
+} answer;
+
+static void ask(const world *w, const pm_simd *level, const float *q, uint32_t k, const pm_graph_effort *effort,
+                const pm_graph_asks *asks, answer *a)
+{
+    const pm_graph_asks none = {0};
+    const uint32_t *rows = NULL;
+    const size_t size = pm_graph_query_size(&w->graph, effort);
+    assert_true(size > 0 && size % 64 == 0);
+    void *memory = allocate(size);
+    pm_graph_query *query = pm_graph_query_init(memory, &w->graph, level, q, k, effort);
+    a->n = pm_graph_walk(query, asks == NULL ? &none : asks, &rows);
+    assert_true(a->n <= effort->rerank);
+    memcpy(a->row, rows, a->n * sizeof *rows);
+    pm_graph_walked(query, &a->seen, &a->expanded);
+    free(memory);
+}
+
+static bool distinct(const world *w, const answer *a)
+{
+    uint8_t *seen = calloc(w->rows, 1);
+    bool good = true;
+    for (size_t i = 0; i < a->n; i++) {
+        good = good && a->row[i] < w->rows && seen[a->row[i]] == 0;
+        if (a->row[i] < w->rows) seen[a->row[i]] = 1;
+    }
+    free(seen);
+    return good;
+}
+
+/* ---- the same everywhere ---- */
+
+static const struct {
+    uint32_t dim;
+    uint64_t rows;
+} sizes[] = {{8, 65},    {16, 5000},  {17, 1000}, {100, 1000}, {112, 100},  {113, 1000},
+             {128, 100}, {240, 1000}, {256, 100}, {784, 300},  {2050, 100}, {128, 5000}};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static void query_of(const world *w, size_t i, float *q)
+{
+    static const float values[] = {0, FLT_MAX, -FLT_MAX, 0x1p-149f, 1e30f, 1e-30f};
+    const float *row = w->x + (w->rows + i) * w->dim; /* one more */
+    for (uint32_t d = 0; d < w->dim; d++)
+        q[d] = i < 6 ? values[i] * (d % 3 == 0 ? -1 : 1) : row[d];
+}
+enum { QUERIES = 9 };
+
+static void compare_walks(const world *w, uint32_t k, const pm_graph_effort *effort)
+{
+    answer *a = allocate(sizeof *a), *b = allocate(sizeof *b);
+    float *q = allocate(w->dim * sizeof *q);
+    for (size_t i = 0; i < QUERIES; i++) {
+        query_of(w, i, q);
+        ask(w, levels[nlevels - 1], q, k, effort, NULL, a);
+        check(distinct(w, a), "distinct rows", levels[nlevels - 1]->name, w->dim, w->rows);
+        for (size_t l = 0; l + 1 < nlevels; l++) {
+            ask(w, levels[l], q, k, effort, NULL, b);
+            check(a->n == b->n && memcmp(a->row, b->row, a->n * sizeof *a->row) == 0, "walk", levels[l]->name, w->dim,
+                  w->rows);
+            check(a->seen == b->seen && a->expanded == b->expanded, "steps", levels[l]->name, w->dim, w->rows);
+        }
+    }
+    free(a), free(b), free(q);
+}
+
+static void graphs_are_the_same_on_any_machine(void **unused)
+{
+    (void)unused;
+    static const uint32_t threads[] = {1, 2, MOST_THREADS};
+    begin();
+    for (size_t i = 0; i < SIZES * 3; i++) {
+        const enum kind kind = (enum kind)((i / SIZES + i % SIZES * 3) % KINDS);
+        const pomai_metric metric = (pomai_metric)(1 + (i + i / SIZES) % 3);
+        if (left_out() || (i >= SIZES && sizes[i % SIZES].rows * sizes[i % SIZES].dim > 50000)) continue;
+        world w = new_world(kind, sizes[i % SIZES].rows, sizes[i % SIZES].dim, metric, QUERIES);
+        uint8_t *copy[PM_GRAPH_SECTIONS];
+        crew c = {0};
+        assert_int_equal(make(&w, levels[nlevels - 1], 0, &c), POMAI_OK);
+        check(pm_graph_is_sound(&w.graph), "sound", "", w.dim, w.rows);
+        for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++) {
+            check(w.filled[s] == w.length[s], "length", "", w.dim, w.rows);
+            copy[s] = allocate(w.length[s]);
+            if (w.length[s] > 0) memcpy(copy[s], w.at[s], w.length[s]);
+        }
+        const uint32_t variant = w.graph.variant;
+        for (size_t l = (i + i / SIZES) % 2; l < nlevels; l += 2) { /* one of each kind of kernels, and other threads */
+            assert_int_equal(make(&w, levels[l], threads[(i + l) % 3], &c), POMAI_OK);
+            check(w.graph.variant == variant, "variant", levels[l]->name, w.dim, w.rows);
+            for (size_t s = 0; s < PM_GRAPH_SECTIONS && w.graph.variant == variant; s++)
+                check(w.length[s] == 0 || memcmp(copy[s], w.at[s], w.length[s]) == 0, "section", levels[l]->name, w.dim,
+                      w.rows * 10 + s);
+        }
+        static const uint32_t ks[] = {1, 10, 100};
+        const uint32_t k = ks[i % 3];
+        pm_graph_effort effort;
+        for (uint32_t ef = 1; ef < 1000; ef = ef * 7 + 3) {
+            assert_true(pm_graph_of_pool(&w.graph, k, ef, &effort));
+            compare_walks(&w, k, &effort);
+        }
+        if (pm_graph_look_up(&w.graph, k, 0.95f, &effort)) compare_walks(&w, k, &effort);
+        for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++)
+            free(copy[s]);
+        drop(&w);
+    }
+    end("graphs_are_the_same_on_any_machine");
+}
+
+/* ---- recall ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static const uint32_t ks[] = {1, 10, 100};
+enum { KS = 3, HELD_OUT = 100 };
+
+/* How many of the k nearest are not farther than the k-th of all. */
+static double found_of(const world *w, const float *q, const answer *a, uint32_t k, double kth)
+{
+    uint32_t met = 0;
+    for (size_t i = 0; i < a->n; i++)
+        met += t_distance(w->metric, q, w->x + (uint64_t)a->row[i] * w->dim, w->dim) <= kth;
+    return fmin(met, k) / k;
+}
+
+/* Recall of held-out queries is what the table says, to within a few in a hundred. */
+static void measure(const world *w, const char *name)
+{
+    static const float targets[] = {0.8f, 0.9f, 0.95f, 0.99f};
+    double *d = allocate(w->rows * sizeof *d), *kth = allocate(KS * HELD_OUT * sizeof *kth);
+    answer *a = allocate(sizeof *a);
+    for (uint64_t i = 0; i < HELD_OUT; i++) {
+        const float *q = w->x + (w->rows + i) * w->dim;
+        for (uint64_t row = 0; row < w->rows; row++)
+            d[row] = t_distance(w->metric, q, w->x + row * w->dim, w->dim);
+        qsort(d, w->rows, sizeof *d, by_value);
+        for (size_t j = 0; j < KS; j++)
+            kth[j * HELD_OUT + i] = d[ks[j] - 1];
+    }
+    for (size_t j = 0; j < KS; j++) {
+        printf("  %s, dim %u, metric %d, k %u, variant %x:", name, w->dim, (int)w->metric, ks[j], w->graph.variant);
+        for (size_t t = 0; t < sizeof targets / sizeof *targets; t++) {
+            pm_graph_effort effort;
+            double sum = 0;
+            if (!pm_graph_look_up(&w->graph, ks[j], targets[t], &effort)) {
+                printf(" %.2f scan;", (double)targets[t]);
+                continue;
+            }
+            for (uint64_t i = 0; i < HELD_OUT; i++) {
+                const float *q = w->x + (w->rows + i) * w->dim;
+                ask(w, levels[nlevels - 1], q, ks[j], &effort, NULL, a);
+                sum += found_of(w, q, a, ks[j], kth[j * HELD_OUT + i]);
+            }
+            printf(" %.2f %.3f (%u, %u);", (double)targets[t], sum / HELD_OUT, effort.pool, effort.rerank);
+            /* k of 1 is a hundred draws of yes or no */
+            const double below_by = ks[j] == 1 ? 0.08 : 0.03;
+            check(sum / HELD_OUT >= (double)targets[t] - below_by, "recall", name, w->dim, ks[j]);
+        }
+        printf(" best %.4f\n", (double)pm_graph_best_recall(&w->graph, ks[j]));
+    }
+    free(d), free(kth), free(a);
+}
+
+static const struct {
+    enum kind kind;
+    uint32_t dim;
+    pomai_metric metric;
+    const char *name;
+} recalls[] = {
+    {CLUSTERED, 32, POMAI_METRIC_L2, "clustered"},
+    {UNIFORM, 16, POMAI_METRIC_L2, "uniform"},
+    {CLUSTERED, 128, POMAI_METRIC_IP, "clustered"},
+    {NORMAL, 24, POMAI_METRIC_IP, "normal"},
+    {CLUSTERED, 100, POMAI_METRIC_COSINE, "clustered"},
+    {OUTLIER, 24, POMAI_METRIC_L2, "outlier"},
+    {TIGHT, 260, POMAI_METRIC_L2, "tight"},
+    {BYTES, 128, POMAI_METRIC_L2, "bytes"},
+    {CLUSTERED, 300, POMAI_METRIC_L2, "clustered"},
+    {HUGE_ROWS, 16, POMAI_METRIC_L2, "huge"},
+    {TINY, 16, POMAI_METRIC_L2, "tiny"},
+    {OUTLIER, 24, POMAI_METRIC_IP, "outlier"},
+};
+
+static void recall_is_what_was_promised(void **unused)
+{
+    (void)unused;
+    begin();
+    check(1, "cases", "", 0, 0);
+    for (size_t i = 0; i < sizeof recalls / sizeof *recalls; i++) {
+        const uint64_t rows = i < 2 ? 20000 : 4000;
+        if (left_out()) continue;
+        crew c = {0};
+        world w = new_world(recalls[i].kind, share > 1 ? 2000 : rows, recalls[i].dim, recalls[i].metric, HELD_OUT);
+        assert_int_equal(make(&w, levels[nlevels - 1], 2, &c), POMAI_OK);
+        measure(&w, recalls[i].name);
+        drop(&w);
+    }
+    end("recall_is_what_was_promised");
+}
+
+/* ---- what a walk asks ---- */
+
+typedef struct asked {
+    uint64_t rows;
+    uint32_t one_in, ends_after, questions;
+} asked;
+
+static bool counts(void *context, uint32_t row)
+{
+    const asked *a = context;
+    assert_true(row < a->rows);
+    return a->one_in > 0 && row % a->one_in == 0;
+}
+
+static bool is_over(void *context)
+{
+    asked *a = context;
+    return ++a->questions >= a->ends_after;
+}
+
+static void walks_ask_and_obey(void **unused)
+{
+    (void)unused;
+    answer *a = allocate(sizeof *a), *b = allocate(sizeof *b);
+    begin();
+    for (size_t i = 0; i < 6; i++) {
+        world w = new_world(i % 2 == 0 ? UNIFORM : CLUSTERED, 3000, i < 4 ? 20 : 260, (pomai_metric)(1 + i % 3), 10);
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        for (size_t q = 0; q < 10; q++) {
+            const float *x = w.x + (w.rows + q) * w.dim;
+            static const uint32_t parts[] = {1, 2, 10, 100, 1000, 0};
+            for (size_t p = 0; p < 6; p++) {
+                asked of = {w.rows, parts[p], 0, 0};
+                const pm_graph_asks asks = {&of, counts, NULL};
+                const uint32_t k = q % 2 == 0 ? 10 : 1;
+                pm_graph_effort effort;
+                assert_true(pm_graph_of_pool(&w.graph, k, 200, &effort));
+                ask(&w, levels[q % nlevels], x, k, &effort, &asks, a);
+                bool good = distinct(&w, a);
+                for (size_t j = 0; j < a->n; j++)
+                    good = good && parts[p] > 0 && a->row[j] % parts[p] == 0;
+                check(good, "rows that count", "", w.dim, parts[p]);
+                if (parts[p] == 1000 && k == 10) { /* fewer than k: nothing stops the walk but a full pool */
+                    assert_true(pm_graph_of_pool(&w.graph, k, 3000, &effort));
+                    ask(&w, levels[q % nlevels], x, k, &effort, &asks, a);
+                    check(a->n == 3, "all that count", "", w.dim, a->n);
+                }
+                if (parts[p] == 1) {
+                    ask(&w, levels[q % nlevels], x, k, &effort, NULL, b);
+                    check(a->n == b->n && memcmp(a->row, b->row, a->n * sizeof *a->row) == 0, "all count", "", w.dim,
+                          parts[p]);
+                }
+            }
+            for (uint32_t ends = 1; ends < 4; ends++) {
+                asked of = {w.rows, 0, ends, 0};
+                const pm_graph_asks asks = {&of, NULL, is_over};
+                pm_graph_effort effort;
+                assert_true(pm_graph_of_pool(&w.graph, 10, 400, &effort));
+                ask(&w, levels[q % nlevels], x, 10, &effort, &asks, a);
+                check(a->expanded <= (uint64_t)ends * 64 && of.questions == ends, "over", "", w.dim, ends);
+                check(distinct(&w, a) && a->n > 0, "over", "", w.dim, ends);
+            }
+        }
+        drop(&w);
+    }
+    free(a), free(b);
+    end("walks_ask_and_obey");
+}
+
+/* ---- stops, and no memory ---- */
+
+static uint64_t allocations, fails_at;
+
+static bool fails(size_t size)
+{
+    (void)size;
+    return ++allocations == fails_at;
+}
+
+static void stops_and_missing_memory_are_reported(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 3; i++) {
+        static const uint32_t dims[] = {20, 113, 260};
+        crew c = {0};
+        world w = new_world(i == 0 ? BYTES : CLUSTERED, 70, dims[i], (pomai_metric)(1 + i % 3), 0);
+        allocations = fails_at = 0;
+        pm_malloc_fails = fails;
+        assert_int_equal(make(&w, levels[nlevels - 1], 0, &c), POMAI_OK);
+        const uint64_t all = allocations, reads = w.reads, appends = w.appends, questions = atomic_load(&c.asked);
+        for (fails_at = 1; fails_at <= all; fails_at += i == 0 ? 1 : 3) {
+            allocations = 0;
+            check(make(&w, levels[nlevels - 1], 0, &c) == POMAI_ENOMEM, "no memory", "", w.dim, fails_at);
+        }
+        pm_malloc_fails = NULL;
+        for (uint64_t at = 1; at <= reads; at += 1 + (at > 10) * (reads / 10)) {
+            w.reads = 0, w.stop_read = at;
+            check(make(&w, levels[nlevels - 1], 0, &c) == POMAI_EDEADLINE, "read stops", "", w.dim, at);
+        }
+        w.stop_read = 0;
+        for (uint64_t at = 1; at <= appends; at++) {
+            w.appends = 0, w.stop_append = at;
+            check(make(&w, levels[nlevels - 1], 0, &c) == POMAI_EDEADLINE, "append stops", "", w.dim, at);
+        }
+        w.stop_append = 0;
+        for (uint64_t at = 1; at <= questions; at += 1 + (at > 10) * (questions / 10)) {
+            crew stops = {.stop_at = at};
+            check(make(&w, levels[nlevels - 1], 2, &stops) == POMAI_EDEADLINE, "go_on stops", "", w.dim, at);
+        }
+        drop(&w);
+    }
+    end("stops_and_missing_memory_are_reported");
+}
+
+/* ---- forged sections ---- */
+
+/* Floats, and bits of them, that lead astray what believes them. */
+static uint32_t forged_word(void)
+{
+    static const uint32_t words[] = {0,          1,          0xffffffff, 0x7fffffff, 0x80000000, 0x7f800000, 0xff800000,
+                                     0x7fc00000, 0x7f7fffff, 0xff7fffff, 0x00000001, 0x00800000, 0x3f800000, 64,
+                                     99,         100,        101,        4096,       4097,       0x10000};
+    return below(3) == 0 ? (uint32_t)draw() : words[below(sizeof words / sizeof *words)];
+}
+
+static void damage(world *w, size_t section)
+{
+    const uint64_t bytes = w->length[section];
+    if (bytes == 0) return;
+    const size_t times = 1 + below(below(4) == 0 ? 200 : 4);
+    for (size_t i = 0; i < times; i++) {
+        const size_t at = below(below(3) == 0 && bytes > 64 ? 64 : bytes / 4) * 4;
+        const uint32_t word = forged_word();
+        if (at + 4 > bytes) continue;
+        if (below(2) == 0)
+            memcpy(w->at[section] + at, &word, 4);
+        else
+            w->at[section][at + below(4)] ^= (uint8_t)(1u << below(8));
+    }
+}
+
+static void walk_forged(const world *w, uint64_t *sound)
+{
+    answer *a = allocate(sizeof *a);
+    float *q = allocate(w->dim * sizeof *q);
+    if (pm_graph_is_sound(&w->graph)) {
+        ++*sound;
+        for (uint32_t k = 1; k < 300; k = k * 3 + 1) {
+            pm_graph_effort effort;
+            asked of = {w->rows, 3, 100, 0};
+            const pm_graph_asks asks = {&of, counts, is_over};
+            query_of(w, below(QUERIES), q);
+            if (pm_graph_look_up(&w->graph, k, uniform(), &effort))
+                ask(w, levels[below(nlevels)], q, k, &effort, below(2) == 0 ? &asks : NULL, a);
+            if (pm_graph_of_pool(&w->graph, k, (uint32_t)below(300), &effort))
+                ask(w, levels[below(nlevels)], q, k, &effort, below(2) == 0 ? &asks : NULL, a);
+            const float best = pm_graph_best_recall(&w->graph, k);
+            check(best >= 0 && best <= 1, "best", "", w->dim, k);
+        }
+    }
+    free(a), free(q);
+}
+
+static void forged_graphs_lead_nowhere(void **unused)
+{
+    (void)unused;
+    static const uint32_t dims[] = {20, 113, 260, 784};
+    uint64_t sound = 0, all = 0;
+    begin();
+    for (size_t i = 0; i < 12; i++) {
+        const enum kind kind = i % 4 == 0 ? BYTES : i % 4 == 3 ? TIGHT : CLUSTERED;
+        world w = new_world(kind, 300, dims[i % 4], (pomai_metric)(1 + i / 4), QUERIES);
+        uint8_t *copy[PM_GRAPH_SECTIONS];
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++) {
+            copy[s] = allocate(w.length[s]);
+            if (w.length[s] > 0) memcpy(copy[s], w.at[s], w.length[s]);
+        }
+        for (size_t round = 0; round < 150; round++) {
+            const size_t only = below(8);
+            for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++) {
+                if (w.length[s] > 0) memcpy(w.at[s], copy[s], w.length[s]);
+                if (only == s || only >= PM_GRAPH_SECTIONS) damage(&w, s);
+            }
+            if (left_out()) continue;
+            all++;
+            walk_forged(&w, &sound);
+        }
+        for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++)
+            free(copy[s]);
+        drop(&w);
+    }
+    printf("  %llu of %llu passed for sound\n", (unsigned long long)sound, (unsigned long long)all);
+    check(sound > 0 && sound < all, "some of each", "", 0, sound);
+    end("forged_graphs_lead_nowhere");
+}
+
+/* ---- what there is no graph of ---- */
+
+static void shapes_out_of_range_are_refused(void **unused)
+{
+    (void)unused;
+    uint64_t length[PM_GRAPH_SECTIONS];
+    begin();
+    for (uint32_t low = 0; low < 1u << 16; low++)
+        for (uint32_t flags = 0; flags < 16; flags++) {
+            static const uint32_t dims[] = {0, 7, 8, 100, 784, 4096, 4097, UINT32_MAX};
+            const uint32_t variant = low | flags << 16, dim = dims[(low + flags) % 8];
+            const pomai_metric metric = (pomai_metric)((low / 8 + flags) % 5);
+            const bool can = dim >= 8 && dim <= 4096 && metric >= 1 && metric <= 3;
+            const bool got = pm_graph_lengths(1000, dim, metric, variant, length);
+            cases++;
+            if (got && (!can || flags > 7 || length[GRAPH_HOT] / 1000 * 2 < 24)) check(0, "shape", "", dim, variant);
+        }
+    const uint32_t fine = 32 | 1 << 8 | GRAPH_NIBBLES;
+    check(pm_graph_lengths(65, 100, POMAI_METRIC_L2, fine, length), "rows", "", 100, 65);
+    check(pm_graph_lengths((uint64_t)1 << 28, 100, POMAI_METRIC_L2, fine, length), "rows", "", 100, 1u << 28);
+    check(!pm_graph_lengths(64, 100, POMAI_METRIC_L2, fine, length), "rows", "", 100, 64);
+    check(!pm_graph_lengths(((uint64_t)1 << 28) + 1, 100, POMAI_METRIC_L2, fine, length), "rows", "", 100, 0);
+    check(!pm_graph_lengths(UINT64_MAX, 100, POMAI_METRIC_L2, fine, length), "rows", "", 100, 0);
+    end("shapes_out_of_range_are_refused");
+}
+
+int main(int argc, char **argv)
+{
+    if (getenv("ONLY") != NULL) cmocka_set_test_filter(getenv("ONLY"));
+    if (!cases_arguments(argc, argv)) return 2;
+    nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(graphs_are_the_same_on_any_machine),
+        cmocka_unit_test(recall_is_what_was_promised),
+        cmocka_unit_test(walks_ask_and_obey),
+        cmocka_unit_test(stops_and_missing_memory_are_reported),
+        cmocka_unit_test(forged_graphs_lead_nowhere),
+        cmocka_unit_test(shapes_out_of_range_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
