@@ -16,6 +16,7 @@ enum {
     WORTH_SHARING = 1 << 20, /* bytes of vectors below which waking helpers costs more than it gives */
     EXACT_QUERIES = 192,     /* of a thread, from which products of bytes are faster than codes, and exact */
     CODES_SHARE = 16,        /* rows that codes look at in the time of one vector */
+    SPARE = 8,
 };
 
 /* ---- what is searched, and how ---- */
@@ -43,6 +44,18 @@ static bool is_ready(const search_grid *g, pm_pool *pool, pm_derived *derived)
     return atomic_load_explicit(&derived->state, memory_order_acquire) == PM_DERIVED_SOUND;
 }
 
+/*
+ * A walk finds what calibration saw if as many nodes of its pool count as did then. So there is room for others, about
+ * as many as it will meet: it asks of some SPARE times as many rows as it keeps.
+ */
+static uint32_t spare_of(const search_source *from)
+{
+    const uint64_t rows = pm_segment_rows(from->segment), ended = pm_segment_ended(from->segment);
+    if (from->plain && ended == 0) return 0;
+    const uint64_t most = PM_GRAPH_MOST_POOL - from->effort.pool;
+    return (uint32_t)pm_min_u64(SPARE + (uint64_t)SPARE * from->effort.pool * ended / rows, most);
+}
+
 /* By its graph, if that reaches what is asked for; else by its codes, which may do so or not. */
 static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
 {
@@ -57,6 +70,7 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
                                      : pm_graph_of_pool(&to->graph, search->k,
                                                         search->ef < search->k ? search->k : search->ef, &to->effort);
     }
+    if (to->walked) to->effort.pool += to->spare = spare_of(to);
     const size_t size = to->walked ? pm_graph_query_size(&to->graph, &to->effort) : 0;
     to->walked = size > 0;
     if (to->walked) {

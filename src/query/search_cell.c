@@ -216,9 +216,11 @@ static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint6
 /* ---- by graphs ---- */
 
 typedef struct walk {
-    scan *s;
+    const search_grid *g;
     const search_source *from;
+    uint32_t unseen; /* rows that were asked about and do not count */
     bool damaged;
+    pomai_error error;
 } walk;
 
 /* Whether the reader sees a row: those that nobody sees are walked through all the same. */
@@ -226,18 +228,30 @@ static bool counts(void *context, uint32_t row)
 {
     walk *w = context;
     pm_segment *segment = w->from->segment;
-    pomai_error error;
     if (w->from->plain && (pm_segment_ended_word(segment, row / 64) >> (row % 64) & 1) == 0) return true;
-    if (pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, row, 1, &error) == POMAI_OK)
-        return pm_segment_row_seen(segment, row, w->s->g->view);
-    w->damaged = true;
-    return is_damaged(w->s->g, &error);
+    w->damaged |= pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, row, 1, &w->error) != POMAI_OK;
+    if (!w->damaged && pm_segment_row_seen(segment, row, w->g->view)) return true;
+    w->unseen++;
+    return false;
 }
 
 static bool ends_walk(void *context)
 {
     const walk *w = context;
-    return w->damaged || search_is_over(w->s->g);
+    return w->damaged || search_is_over(w->g);
+}
+
+/* In memory for a query of this effort. */
+static size_t walk_with(walk *w, void *memory, const float *vector, const pm_graph_effort *effort,
+                        const uint32_t **rows)
+{
+    const search_grid *g = w->g;
+    const search_source *from = w->from;
+    const bool all = from->plain && pm_segment_ended(from->segment) == 0; /* whoever ends later is still seen */
+    const bool endless = all && g->search->cancel == NULL && g->search->until_ns == PM_FOREVER;
+    const pm_graph_asks asks = {w, all || PM_MUTANT(GRAPH_NOT_JUDGED) ? NULL : counts, endless ? NULL : ends_walk};
+    w->unseen = 0;
+    return pm_graph_walk(pm_graph_query_init(memory, &from->graph, g->simd, vector, g->k, effort), &asks, rows);
 }
 
 /* Query i, for which a walk found too few rows, by codes, or exactly. *lost: as that of a cell. */
@@ -263,30 +277,52 @@ static bool scan_alone(scan *s, const search_source *from, uint32_t i, double *l
     return whole;
 }
 
+/* Once more, in a pool that has room for all rows that did not count; *found 0 if there can be none. */
+static bool walk_wider(scan *s, walk *w, uint32_t i, size_t *found)
+{
+    const search_source *from = w->from;
+    pm_graph_effort effort = from->effort;
+    const uint64_t pool = (uint64_t)effort.pool - from->spare + 2 * (uint64_t)w->unseen;
+    effort.pool = (uint32_t)pm_min_u64(pool, PM_GRAPH_MOST_POOL);
+    const size_t size = pm_graph_query_size(&from->graph, &effort);
+    void *memory = pool <= PM_GRAPH_MOST_POOL && size > 0 ? pm_malloc_aligned(64, size) : NULL;
+    const uint32_t room = 2 * w->unseen, *rows;
+    *found = 0;
+    if (memory == NULL) return true;
+    *found = walk_with(w, memory, s->vectors + (size_t)i * s->g->search->dim, &effort, &rows);
+    if (w->unseen > room) *found = 0;
+    const bool good = w->damaged || *found < s->g->k || offer_rows(s, from->segment, i, rows, *found);
+    pm_free(memory);
+    return good;
+}
+
+static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
+{
+    const search_grid *g = s->g;
+    const uint32_t *rows;
+    size_t found = walk_with(w, s->walk, s->vectors + (size_t)i * g->search->dim, &w->from->effort, &rows);
+    bool good = true;
+    s->c->cut = search_is_over(g);
+    if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || (found >= g->k && w->unseen <= w->from->spare))
+        return offer_rows(s, w->from->segment, i, rows, found) && !s->c->cut;
+    if (w->unseen > w->from->spare) {
+        good = walk_wider(s, w, i, &found);
+        s->c->cut = search_is_over(g);
+    }
+    if (found < g->k && good && !w->damaged && !s->c->cut) good = scan_alone(s, w->from, i, lost);
+    return good && !s->c->cut;
+}
+
 static bool walk_graph(scan *s, const search_source *from)
 {
-    search_grid *g = s->g;
-    walk w = {s, from, false};
-    const bool all = from->plain && pm_segment_ended(from->segment) == 0; /* whoever ends later is still seen */
-    const bool endless = all && g->search->cancel == NULL && g->search->until_ns == PM_FOREVER;
-    const pm_graph_asks asks = {&w, all || PM_MUTANT(GRAPH_NOT_JUDGED) ? NULL : counts, endless ? NULL : ends_walk};
+    walk w = {.g = s->g, .from = from};
     double lost = (1 - (double)from->effort.expected) * (double)pm_segment_rows(from->segment);
     bool more = true;
-    for (uint32_t i = 0; i < s->queries && more; i++) {
-        const float *vector = s->vectors + (size_t)i * g->search->dim;
-        const uint32_t *rows;
-        pm_graph_query *query = pm_graph_query_init(s->walk, &from->graph, g->simd, vector, g->k, &from->effort);
-        const size_t found = pm_graph_walk(query, &asks, &rows);
-        if (w.damaged) return false;
-        s->c->cut = search_is_over(g);
-        if (found < g->k && !s->c->cut && !PM_MUTANT(GRAPH_FEWER))
-            more = scan_alone(s, from, i, &lost);
-        else
-            more = offer_rows(s, from->segment, i, rows, found) && !s->c->cut;
-    }
+    for (uint32_t i = 0; i < s->queries && more && !w.damaged; i++)
+        more = walk_query(s, &w, i, &lost);
     s->c->approximate = true;
     s->c->lost += lost;
-    return more;
+    return w.damaged ? is_damaged(s->g, &w.error) : more;
 }
 
 /* ---- a cell ---- */

@@ -30,7 +30,8 @@ typedef struct search_source {
     uint64_t visible;  /* of the memtable's shard */
     uint64_t chunks;
     pm_graph graph;
-    pm_graph_effort effort;
+    pm_graph_effort effort; /* of a walk, and in its pool room for `spare` rows that do not count */
+    uint32_t spare;
 } search_source;
 
 /* Rows from (source, chunk, row) on, `rows` of them; dead ones count. */

@@ -305,7 +305,6 @@ static void searches_go_on_meanwhile(void **state)
         put(coll, 0, ROWS / 2, NULL); /* the same rows again */
         assert_ok(turn % 2 == 0 ? pomai_compact(db, NULL, &err) : pomai_flush(db, &err));
         assert_ok(pomai_build_indexes(db, NULL, &err));
-        assert_true(stat_of(db, "segments_with_%s") >= 1);
     }
     atomic_store(&over, true);
     for (int i = 0; i < THREADS; i++) {
