@@ -22,7 +22,7 @@ enum {
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
     RERANKS = 9,
     SCORED = 96,
-    LEAST_SCORED = 1 << 23,
+    LEAST_SCORED = 1 << 20,
     FIRST_POOL = 12,
     TRIES = 3,
     ROUGHLY = 48, /* queries */
@@ -403,7 +403,7 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
 {
     const unsigned fp = pm_simd_fp_enter();
     graph_table table;
-    calibration c = {.b = b, .graph = graph, .queries = (uint32_t)pm_min_u64(QUERIES, b->source->rows / 2)};
+    calibration c = {.b = b, .graph = graph, .queries = (uint32_t)pm_min_u64(QUERIES, b->source->rows / 8)};
     memset(&table, 0, sizeof table);
     table.revision = GRAPH_REVISION;
     pomai_status status = calibrate(&c, &table);
