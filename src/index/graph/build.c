@@ -287,7 +287,6 @@ static pomai_status make_model(pm_graph_builder *b)
     return POMAI_OK;
 }
 
-/* The mean of the codes where nothing computed it: rotated rows are centred. */
 static bool take_memory(pm_graph_builder *b)
 {
     const graph_shape *shape = &b->space.shape;
