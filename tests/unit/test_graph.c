@@ -552,12 +552,12 @@ static void stops_and_missing_memory_are_reported(void **unused)
         pm_malloc_fails = fails;
         assert_int_equal(make(&w, levels[nlevels - 1], 0, &c), POMAI_OK);
         const uint64_t all = allocations, reads = w.reads, appends = w.appends, questions = atomic_load(&c.asked);
-        for (fails_at = 1; fails_at <= all; fails_at += i == 0 ? 1 : 3) {
+        for (fails_at = 1; fails_at <= all; fails_at += share > 1 ? 7 : i == 0 ? 1 : 3) {
             allocations = 0;
             check(make(&w, levels[nlevels - 1], 0, &c) == POMAI_ENOMEM, "no memory", "", w.dim, fails_at);
         }
         pm_malloc_fails = NULL;
-        for (uint64_t at = 1; at <= reads; at += 1 + (at > 10) * (reads / 10)) {
+        for (uint64_t at = 1; at <= reads; at += share > 1 ? 1 + reads / 7 : 1 + (at > 10) * (reads / 10)) {
             w.reads = 0, w.stop_read = at;
             check(make(&w, levels[nlevels - 1], 0, &c) == POMAI_EDEADLINE, "read stops", "", w.dim, at);
         }
@@ -567,7 +567,7 @@ static void stops_and_missing_memory_are_reported(void **unused)
             check(make(&w, levels[nlevels - 1], 0, &c) == POMAI_EDEADLINE, "append stops", "", w.dim, at);
         }
         w.stop_append = 0;
-        for (uint64_t at = 1; at <= questions; at += 1 + (at > 10) * (questions / 10)) {
+        for (uint64_t at = 1; at <= questions; at += share > 1 ? 1 + questions / 7 : 1 + (at > 10) * (questions / 10)) {
             crew stops = {.stop_at = at};
             check(make(&w, levels[nlevels - 1], 2, &stops) == POMAI_EDEADLINE, "go_on stops", "", w.dim, at);
         }
