@@ -326,7 +326,8 @@ static pomai_status try_pool(calibration *c, uint32_t pool, double work, double 
 /* The pool that seems to miss `wanted` where one of `pool` misses `missed`: about in inverse proportion. */
 static uint32_t guess_pool(const calibration *c, uint32_t pool, double missed, double wanted)
 {
-    const double factor = fmin(fmax(pow(missed / wanted, 0.9), 1.1), 2.5);
+    /* to the power of 7/8, by roots, which have the same bits anywhere */
+    const double more = missed / wanted, factor = fmin(fmax(more / sqrt(sqrt(sqrt(more))), 1.1), 2.5);
     const uint64_t most = pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows);
     return (uint32_t)pm_min_u64((uint64_t)(pool * factor / 4 + 1) * 4, most);
 }
