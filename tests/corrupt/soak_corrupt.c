@@ -34,7 +34,13 @@ enum {
     T_STATS
 };
 enum { T_LIVE = T_STATS + 1, T_CODES, T_GRAPH, T_DIRS, T_OTHER, T_SEVERAL, T_KINDS };
-enum { DERIVED = 8 /* one seed in so many */, DERIVED_ROWS = 4, DERIVED_DIM = 20, DAMAGES_OF_A_DERIVED = 1000 };
+enum {
+    DERIVED = 8 /* one seed in so many */,
+    DERIVED_ROWS = 4,
+    DERIVED_DIM = 20,
+    DERIVED_OPS = 40,
+    DAMAGES_OF_A_DERIVED = 500
+};
 enum { REPORTED, READ_SAYS, HARMLESS, TORN, OUTCOMES };
 
 struct soak {
@@ -297,6 +303,16 @@ static struct w_config draw_config(struct t_rng *r, bool log_only)
     return c;
 }
 
+/* Segments of as many rows as a graph needs. */
+static void grow(struct w_config *c)
+{
+    c->clients = W_CLIENTS;
+    c->ops = DERIVED_OPS;
+    c->flush_bytes = c->segment_bytes = 0;
+    for (int i = 0; i < W_COLLS; i++)
+        c->dim[i] = DERIVED_DIM;
+}
+
 /* How long a generation is; where it is to be cut off. */
 struct length {
     pm_sim *sim;
@@ -433,8 +449,7 @@ static struct image *make_image(struct soak *s, uint64_t seed)
     struct t_rng r = t_rng_from(seed ^ 0xda3a6e);
     const bool derived = seed % DERIVED == 0, log_only = !derived && t_chance(&r, 30);
     struct w_config config = draw_config(&r, log_only);
-    for (int i = 0; i < W_COLLS && derived; i++)
-        config.dim[i] = DERIVED_DIM;
+    if (derived) grow(&config);
     struct length length = {.steps = 60000, .changes = 100};
     im->soak = s;
     im->seed = seed;
