@@ -91,9 +91,13 @@ bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_
 
 bool pm_graph_of_pool(const pm_graph *graph, uint32_t k, uint32_t ef, pm_graph_effort *effort)
 {
+    const graph_row *row = row_of(graph, k);
     const uint32_t pool = ef > k ? ef : k;
     if (k == 0 || pool > PM_GRAPH_MOST_POOL) return false;
     *effort = (pm_graph_effort){.pool = pool, .slack = INFINITY, .rerank = pool};
-    effort->expected = pm_graph_best_recall(graph, k);
+    for (size_t j = 0; row != NULL && j < GRAPH_TARGETS; j++) { /* what a smaller pool reached */
+        const graph_entry *e = &row->entry[j];
+        if (e->pool > 0 && e->pool <= pool && e->recall > effort->expected) effort->expected = e->recall;
+    }
     return true;
 }
