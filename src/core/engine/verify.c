@@ -364,7 +364,8 @@ static void finish_json(verifier *v)
                     (unsigned long long)v->derived_damaged[kind]);
     pm_text_add(&v->json, "\"collections\": %u, \"shards\": %u, \"notes\": ", v->in.manifest.collections,
                 v->in.manifest.shards);
-    pm_text_add_json(&v->json, v->notes.data != NULL ? v->notes.data : "", v->notes.size);
+    const size_t notes = v->notes.size - (v->notes.size > 0); /* without the end of the last line */
+    pm_text_add_json(&v->json, v->notes.data != NULL ? v->notes.data : "", notes);
     pm_text_add(&v->json, "}");
 }
 
