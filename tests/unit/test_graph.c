@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <fenv.h>
 #include <float.h>
 #include <math.h>
 #include <pthread.h>
@@ -191,8 +192,11 @@ typedef struct crew {
 static void *crew_thread(void *context)
 {
     crew *c = context;
+    const int rounding = fegetround();
+    fesetround(FE_UPWARD); /* an application's threads may be anyhow */
     for (uint32_t i; (i = atomic_fetch_add(&c->next, 1)) < c->pieces;)
         c->work(c->argument, c->pieces - 1 - i); /* not in order */
+    fesetround(rounding);
     return NULL;
 }
 
@@ -266,11 +270,14 @@ static void ask(const world *w, const pm_simd *level, const float *q, uint32_t k
     const size_t size = pm_graph_query_size(&w->graph, effort);
     assert_true(size > 0 && size % 64 == 0);
     void *memory = allocate(size);
+    const int rounding = fegetround();
+    if (level != levels[nlevels - 1]) fesetround(FE_DOWNWARD);
     pm_graph_query *query = pm_graph_query_init(memory, &w->graph, level, q, k, effort);
     a->n = pm_graph_walk(query, asks == NULL ? &none : asks, &rows);
     assert_true(a->n <= effort->rerank);
     memcpy(a->row, rows, a->n * sizeof *rows);
     pm_graph_walked(query, &a->seen, &a->expanded);
+    fesetround(rounding);
     free(memory);
 }
 
@@ -530,6 +537,29 @@ static void walks_ask_and_obey(void **unused)
     end("walks_ask_and_obey");
 }
 
+/* Rows at no distance do not end a walk that is to fill its pool. */
+static void equal_rows_fill_a_pool(void **unused)
+{
+    (void)unused;
+    answer *a = allocate(sizeof *a);
+    begin();
+    for (size_t i = 0; i < 4; i++) {
+        const enum kind kind = i % 2 == 0 ? EQUAL : FEW;
+        world w = new_world(kind, 1000, i < 2 ? 20 : 260, POMAI_METRIC_L2, 5);
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        for (size_t q = 0; q < 5; q++) {
+            pm_graph_effort effort;
+            assert_true(pm_graph_of_pool(&w.graph, 10, 300, &effort));
+            ask(&w, levels[nlevels - 1], w.x + (w.rows + q) * w.dim, 10, &effort, NULL, a);
+            check(distinct(&w, a) && a->n >= (kind == EQUAL ? 300 : 10), "a full pool", "", w.dim, a->n);
+            check(a->expanded >= 300, "walked", "", w.dim, a->expanded);
+        }
+        drop(&w);
+    }
+    free(a);
+    end("equal_rows_fill_a_pool");
+}
+
 /* ---- stops, and no memory ---- */
 
 static uint64_t allocations, fails_at;
@@ -694,6 +724,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(graphs_are_the_same_on_any_machine),
         cmocka_unit_test(recall_is_what_was_promised),
         cmocka_unit_test(walks_ask_and_obey),
+        cmocka_unit_test(equal_rows_fill_a_pool),
         cmocka_unit_test(stops_and_missing_memory_are_reported),
         cmocka_unit_test(forged_graphs_lead_nowhere),
         cmocka_unit_test(shapes_out_of_range_are_refused),

@@ -232,6 +232,7 @@ static void walk_piece(void *argument, uint32_t piece)
         atomic_store(&c->failed, true);
         return;
     }
+    const unsigned fp = pm_simd_fp_enter(); /* the thread is any */
     for (uint32_t q = piece * WALKS; q < c->walking && q < (piece + 1) * WALKS; q++) {
         const uint32_t *rows;
         uint64_t scored, expanded;
@@ -244,6 +245,7 @@ static void walk_piece(void *argument, uint32_t piece)
         c->expanded[q] = (uint32_t)expanded;
         count_found(c, q, rows, n, c->found + (size_t)q * RERANKS);
     }
+    pm_simd_fp_leave(fp);
     pm_free(memory);
 }
 

@@ -170,7 +170,7 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
 static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
 {
     const uint32_t k = q->k < FEW ? FEW : q->k;
-    if (nearest->size < k) return INFINITY;
+    if (nearest->size < k || !(q->reach < INFINITY)) return INFINITY;
     return pm_walk_score(nearest->key[k - 1]) * q->reach;
 }
 
