@@ -11,7 +11,6 @@
 enum { SAMPLE = 4096, READ_BYTES = 1 << 20, PIECE_ROWS = 512 };
 enum {
     ONE_LINE = 112,        /* dimensions of a line of nibbles beside two floats */
-    PROJECTED_MOST = 112,  /* directions */
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
     WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
     FEW_LEADERS = 4,       /* to which a row goes while it is linked */
@@ -168,11 +167,12 @@ static bool code_rows(pm_graph_builder *b, bool *raw)
         for (uint32_t i = 0; i < n; i++) {
             uint8_t *code = b->codes + (row + i) * whole;
             const float *x = b->rows + (size_t)i * dim;
-            if (*raw && !b->simd->quant->integers(x, dim, code)) {
+            if (!*raw) {
+                graph_to_code(&b->space, x, b->units, code);
+            } else if (!b->simd->quant->integers(x, dim, code)) {
                 *raw = false;
                 return true;
             }
-            graph_to_code(&b->space, x, b->units, code);
         }
     }
     return true;
@@ -190,8 +190,8 @@ static uint32_t nibble_lines(uint32_t dims)
 static pomai_status choose_variant(pm_graph_builder *b)
 {
     const uint32_t padded = b->space.shape.padded;
-    const uint32_t most = padded <= ONE_LINE ? 0 : padded < PROJECTED_MOST ? padded : PROJECTED_MOST;
-    double kept[PROJECTED_MOST], breadth;
+    const uint32_t most = padded <= ONE_LINE ? 0 : ONE_LINE;
+    double kept[ONE_LINE], breadth;
     b->variant = FEW_LINKS | (padded >= WORTH_WARM ? GRAPH_WARMED : 0);
     if (padded > PROJECTED_FROM) {
         b->variant |= nibble_lines(padded);

@@ -103,7 +103,7 @@ static inline bool graph_is_raw(const graph_space *space)
 /* x, of dim, in units of the codes: `out` has `padded` floats; 0 is code 0 of raw rows, 128 of others. */
 void graph_to_units(const graph_space *space, const float *x, float *out);
 void graph_query_to_units(const graph_space *space, const float *x, float *out);
-/* The same as bytes, of `whole`, zero from `padded` on. Raw rows are integers from 0 to 255. */
+/* The same as bytes, of `whole`, zero from `padded` on; of rows that are not raw. */
 void graph_to_code(const graph_space *space, const float *x, float *scratch, uint8_t *code);
 void graph_units_to_code(const graph_space *space, float *units, uint8_t *code); /* of rotated rows; cuts units off */
 

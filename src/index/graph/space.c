@@ -176,13 +176,6 @@ static float clamp(float x, float most)
 
 void graph_to_code(const graph_space *space, const float *x, float *scratch, uint8_t *code)
 {
-    const uint32_t padded = space->shape.padded;
-    memset(code + padded, 0, space->shape.whole - padded);
-    if (graph_is_raw(space)) {
-        memset(code + space->shape.dim, 0, padded - space->shape.dim);
-        (void)space->simd->quant->integers(x, space->shape.dim, code);
-        return;
-    }
     graph_to_units(space, x, scratch);
     graph_units_to_code(space, scratch, code);
 }
@@ -236,7 +229,7 @@ static void encode(const graph_space *space, const float *x, float outside, uint
         norm2 += x[d] * x[d];
     }
     memset(hot, 0, shape->hot_bytes);
-    if (!(largest > 0)) {
+    if (!(largest > 1e-30f)) { /* a scale has an inverse */
         put_floats(hot + shape->hot_bytes, outside, 0);
         return;
     }
