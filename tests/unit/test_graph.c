@@ -24,6 +24,8 @@
 #include "support/cases.h"
 #include "support/exact.h"
 
+#define DIGEST 0x16cdd619220786afu /* of models and codes; changes with the revision of the format only */
+
 static const pm_simd *levels[8];
 static size_t nlevels;
 
@@ -370,6 +372,35 @@ static void graphs_are_the_same_on_any_machine(void **unused)
         drop(&w);
     }
     end("graphs_are_the_same_on_any_machine");
+}
+
+/* Nor do they depend on the compiler: files of another build are read. All but links and the table, which are tuned. */
+static void codes_are_what_they_always_were(void **unused)
+{
+    (void)unused;
+    static const uint32_t sections[] = {GRAPH_MODEL, GRAPH_HOT, GRAPH_WARM};
+    uint64_t digest = 0;
+    begin();
+    cases_rng.state = 42;
+    for (size_t i = 0; i < 6; i++) {
+        world w = new_world(EQUAL, 200, i < 3 ? 60 : 270, (pomai_metric)(1 + i % 3), 0);
+        for (uint64_t row = 0; row < w.rows; row++) { /* exact in single floats; from i of 3 on in few directions */
+            float wave[16];
+            for (size_t d = 0; d < 16; d++)
+                wave[d] = (float)below(3000) / 8;
+            for (size_t d = 0; d < w.dim; d++)
+                w.x[row * w.dim + d] = i == 0 ? (float)below(256) : wave[i < 3 ? below(16) : d % 16] + (float)below(5);
+        }
+        if (i == 3) w.x[100 * w.dim] = 0x1p20f;
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        check(i < 4 || (w.graph.variant & GRAPH_PROJECTED) != 0, "projected", "", w.dim, i);
+        for (size_t s = 0; s < 3; s++)
+            digest = pm_hash_bytes(w.at[sections[s]], w.length[sections[s]], digest);
+        drop(&w);
+    }
+    printf("  digest 0x%016llxu\n", (unsigned long long)digest);
+    check(digest == DIGEST, "digest", "", 0, 0);
+    end("codes_are_what_they_always_were");
 }
 
 /* ---- recall ---- */
@@ -722,6 +753,7 @@ int main(int argc, char **argv)
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(graphs_are_the_same_on_any_machine),
+        cmocka_unit_test(codes_are_what_they_always_were),
         cmocka_unit_test(recall_is_what_was_promised),
         cmocka_unit_test(walks_ask_and_obey),
         cmocka_unit_test(equal_rows_fill_a_pool),
