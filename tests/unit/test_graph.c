@@ -498,6 +498,41 @@ static void recall_is_what_was_promised(void **unused)
     end("recall_is_what_was_promised");
 }
 
+/* Single floats that are far from zero do not tell rows apart; walks do. */
+static void queries_far_off_find_what_is_near(void **unused)
+{
+    (void)unused;
+    static const float factors[] = {1e2f, 1e4f, 1e6f, 1e7f};
+    answer *a = allocate(sizeof *a);
+    begin();
+    for (size_t i = 0; i < 4; i++) {
+        world w = new_world(i == 0 ? BYTES : NORMAL, share > 1 ? 500 : 2000, i < 3 ? 40 : 260, POMAI_METRIC_L2, 20);
+        double *d = allocate(w.rows * sizeof *d);
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        for (size_t f = 0; f < 4; f++) {
+            pm_graph_effort effort;
+            double sum = 0;
+            assert_true(pm_graph_of_pool(&w.graph, 10, 200, &effort));
+            for (size_t q = 0; q < 20; q++) {
+                float *x = w.x + (w.rows + q) * w.dim;
+                for (uint32_t e = 0; e < w.dim; e++)
+                    x[e] = normal() * factors[f];
+                for (uint64_t row = 0; row < w.rows; row++)
+                    d[row] = t_distance(w.metric, x, w.x + row * w.dim, w.dim);
+                qsort(d, w.rows, sizeof *d, by_value);
+                ask(&w, levels[q % nlevels], x, 10, &effort, NULL, a);
+                sum += found_of(&w, x, a, 10, d[9]);
+            }
+            printf("  dim %u, %g: %.3f\n", w.dim, (double)factors[f], sum / 20);
+            check(sum / 20 > 0.8, "far off", "", w.dim, (uint64_t)factors[f]);
+        }
+        free(d);
+        drop(&w);
+    }
+    free(a);
+    end("queries_far_off_find_what_is_near");
+}
+
 /* ---- what a walk asks ---- */
 
 typedef struct asked {
@@ -755,6 +790,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(graphs_are_the_same_on_any_machine),
         cmocka_unit_test(codes_are_what_they_always_were),
         cmocka_unit_test(recall_is_what_was_promised),
+        cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(walks_ask_and_obey),
         cmocka_unit_test(equal_rows_fill_a_pool),
         cmocka_unit_test(stops_and_missing_memory_are_reported),
