@@ -17,6 +17,7 @@ enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32,
 /* On squared distances, and how often what a warm code is wrong by is allowed for. */
 #define WARM_MARGIN 1.02f
 #define WARM_NOISES 3.0f
+#define HOT_NOISE   0.2f /* by the root of the dimensions: of the squared length, what a nibble of each is wrong by */
 
 struct pm_graph_query {
     const pm_simd_walk *kernels;
@@ -27,8 +28,9 @@ struct pm_graph_query {
     uint32_t k, rerank;
     uint32_t left_out; /* a row that is its own query is neither found nor walked from; UINT32_MAX: none */
     float reach;       /* squared: (1 + slack)^2 */
+    float noise;       /* distances that hot codes do not tell from none */
     pm_walk_codes hot, warm;
-    graph_noise noise;        /* of warm */
+    graph_noise warm_noise;
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     uint32_t *seen;
     uint32_t seen_mask;
@@ -134,9 +136,10 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
 static void code_query(pm_graph_query *q, const graph_space *space, const pm_graph *graph)
 {
     graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
+    q->noise = q->hot.base * HOT_NOISE / sqrtf((float)q->shape.hot);
     if (q->shape.warm_bytes > 0)
         graph_warm_query(space, q->units, graph->section[GRAPH_WARM], q->bytes + 2 * (size_t)q->shape.hot_bytes,
-                         q->scratch, &q->warm, &q->noise);
+                         q->scratch, &q->warm, &q->warm_noise);
 }
 
 pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
@@ -171,7 +174,8 @@ static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
 {
     const uint32_t k = q->k < FEW ? FEW : q->k;
     if (nearest->size < k || !(q->reach < INFINITY)) return INFINITY;
-    return pm_walk_score(nearest->key[k - 1]) * q->reach;
+    const float limit = pm_walk_score(nearest->key[k - 1]) * q->reach;
+    return limit > q->noise ? limit : q->noise;
 }
 
 /* Puts scored nodes into the pool, and into `found` if only some rows count. */
@@ -266,7 +270,7 @@ static size_t rescore(pm_graph_query *q, size_t n)
     float limit = INFINITY;
     if (warm->size >= q->k) {
         const float kth = pm_walk_score(warm->key[q->k - 1]);
-        const float each = 2 * q->noise.each * sqrtf(kth + WARM_NOISES * q->noise.shift);
+        const float each = 2 * q->warm_noise.each * sqrtf(kth + WARM_NOISES * q->warm_noise.shift);
         limit = kth * WARM_MARGIN + WARM_NOISES * each;
     }
     for (; kept < warm->size && !(pm_walk_score(warm->key[kept]) > limit); kept++)
