@@ -305,9 +305,17 @@ static void judge(const calibration *c, graph_row *row, double cost[GRAPH_TARGET
 }
 
 /* How far beyond the k-th a walk goes on: larger pools are for recalls that the stop must not stand in the way of. */
-static float slack_of(uint32_t pool)
+static const struct {
+    uint32_t most; /* pool */
+    float slack;
+} stops[] = {{24, 0.12f}, {256, 0.15f}, {512, 0.2f}, {1024, 0.3f}, {PM_GRAPH_MOST_POOL, 0.4f}};
+
+static size_t stop_of(uint32_t pool)
 {
-    return pool <= 24 ? 0.12f : pool <= 256 ? 0.15f : pool <= 512 ? 0.2f : pool <= 1024 ? 0.3f : 0.4f;
+    size_t i = 0;
+    while (pool > stops[i].most)
+        i++;
+    return i;
 }
 
 /* Walks with a pool, with as many queries as `work` scored codes allow, of which one takes `each`; judges. work 0: with
@@ -317,7 +325,7 @@ static pomai_status try_pool(calibration *c, uint32_t pool, double work, double 
     const double queries = fmin(c->k == 10 ? QUERIES : QUERIES / 2, *each > 0 ? work / *each : QUERIES);
     if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
     c->walking = (uint32_t)fmin(c->queries, fmax(queries, work > 0 ? LEAST_QUERIES : ROUGHLY));
-    c->effort = (pm_graph_effort){.pool = pool, .slack = slack_of(pool), .rerank = pool};
+    c->effort = (pm_graph_effort){.pool = pool, .slack = stops[stop_of(pool)].slack, .rerank = pool};
     builder_run(c->b->work, walk_piece, c, (c->walking + WALKS - 1) / WALKS);
     if (atomic_load(&c->failed)) return POMAI_ENOMEM;
     if (work > 0) judge(c, row, cost);
@@ -325,13 +333,15 @@ static pomai_status try_pool(calibration *c, uint32_t pool, double work, double 
     return POMAI_OK;
 }
 
-/* The pool that seems to miss `wanted` where one of `pool` misses `missed`: about in inverse proportion. */
-static uint32_t guess_pool(const calibration *c, uint32_t pool, double missed, double wanted)
+/* The pool that seems to miss `wanted` where one of `pool` misses `missed`: about in inverse proportion. Where more
+ * room gained nothing, one that stops later. */
+static uint32_t guess_pool(const calibration *c, uint32_t pool, double missed, double wanted, bool stalled)
 {
     /* to the power of 7/8, by roots, which have the same bits anywhere */
     const double more = missed / wanted, factor = fmin(fmax(more / sqrt(sqrt(sqrt(more))), 1.1), 2.5);
     const uint64_t most = pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows);
-    return (uint32_t)pm_min_u64((uint64_t)(pool * factor / 4 + 1) * 4, most);
+    const uint64_t guess = (uint64_t)(pool * factor / 4 + 1) * 4, later = !stalled ? 0 : stops[stop_of(pool)].most + 4;
+    return (uint32_t)pm_min_u64(pm_max_u64(guess, later), most);
 }
 
 /* Pools that double, with few queries, come near the first target; then pools are tried with many, each guessed from
@@ -361,11 +371,16 @@ static pomai_status climb(calibration *c, size_t of_ks, double budget, graph_row
         while (e->target < sought[i].target)
             e++;
         if (k != 10 && !sought[i].always) continue;
+        bool stalled = false;
         for (int tries = 0; tries < TRIES && e->pool == 0 && status == POMAI_OK; tries++) {
-            if (missed > wanted || tries > 0) pool = guess_pool(c, pool, missed, wanted);
-            status = try_pool(c, pool, budget / (double)(SOUGHT - i), &each, row, cost);
+            const uint32_t last = pool;
+            if (missed > wanted || tries > 0) pool = guess_pool(c, pool, missed, wanted, stalled);
+            const double before = missed;
+            status =
+                try_pool(c, pool, fmax(budget / (double)(SOUGHT - i), 1), &each, row, cost); /* 1: with the least */
             missed = 1 - recall_of(c, RERANKS - 1, &unused);
             budget -= each * c->walking;
+            stalled = tries > 0 && pool > last && missed > 0.9 * before;
         }
     }
     return status;
