@@ -783,7 +783,6 @@ static void shapes_out_of_range_are_refused(void **unused)
 
 int main(int argc, char **argv)
 {
-    if (getenv("ONLY") != NULL) cmocka_set_test_filter(getenv("ONLY"));
     if (!cases_arguments(argc, argv)) return 2;
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     const struct CMUnitTest tests[] = {
