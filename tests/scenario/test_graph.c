@@ -88,7 +88,7 @@ static void ef_is_an_effort(void **state)
         pomai_result_free(result);
     }
     assert_true(recall_of(coll, K, 200) > 0.95);
-    assert_true(recall_of(coll, 100, 1) > 0.3);   /* as if ef were 100 */
+    assert_true(recall_of(coll, 100, 1) > 0.3);                /* as if ef were 100 */
     result = search_ef(coll, queries, 1, POMAI_MAX_EF + 1, 1); /* no pool is so large */
     assert_int_equal(completeness_of(result), POMAI_EXACT);
     pomai_result_free(result);
