@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python in docs/python.md and README.md runs, from top to bottom, and prints what the page says it prints."""
+"""The Python in docs/python.md, docs/indexing.md and README.md runs, and prints what the page says it prints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^```python(?P<kind>[ \w]*)\n(?P<code>.*?)^```$", re.MULTILI
 PRINTS = re.compile(r"\s*prints\s*```\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["docs/python.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/python.md", "docs/indexing.md", "README.md"])
 def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (ROOT / page).read_text()

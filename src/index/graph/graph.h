@@ -65,9 +65,6 @@ void pm_graph_end(pm_graph_builder *builder); /* NULL is fine */
 /* Whether what the sections say can be used without reading or writing out of bounds; their checksums were right. */
 bool pm_graph_is_sound(const pm_graph *graph);
 
-/* The recall that the highest effort reached in calibration, for this k. */
-float pm_graph_best_recall(const pm_graph *graph, uint32_t k);
-
 /* How hard a walk tries. */
 typedef struct pm_graph_effort {
     uint32_t pool;   /* nodes kept (ef): 1 to PM_GRAPH_MOST_POOL */

@@ -71,12 +71,6 @@ static const graph_row *row_of(const pm_graph *graph, uint32_t k)
     return NULL;
 }
 
-float pm_graph_best_recall(const pm_graph *graph, uint32_t k)
-{
-    const graph_row *row = row_of(graph, k);
-    return row == NULL ? 0 : row->best;
-}
-
 bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_effort *effort)
 {
     const graph_row *row = row_of(graph, k);
