@@ -159,6 +159,8 @@ static void finish(struct scene *s)
     CHECK(s, pm_inspect_verify(pm_sim_os(s->sim), "/db", NULL, NULL, NULL, &s->err) == POMAI_OK);
 }
 
+static uint64_t step = 1; /* of faults, moments and seeds one in so many, with --share: for sanitizers */
+
 /* ---- each call in turn ---- */
 
 static void one_fault(void *arg)
@@ -187,11 +189,11 @@ static void test_each_call(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
         for (unsigned way = 0; way < 4; way += kind == PM_DERIVED_GRAPH ? 3 : 1) /* graphs take longer: the extremes */
-            for (uint64_t nth = 0; nth < 80; nth++, hits++) {
+            for (uint64_t nth = 0; nth < 80; nth += step, hits++) {
                 pm_sim_fault fault = {calls[i], nth, way % 2 == 1, way > 1, way > 1 ? EIO : ENOSPC};
                 if (!run_scene(one_fault, fault, 0)) break;
             }
-    assert_true(hits > 30);
+    assert_true(hits > 30 / step);
 }
 
 /* ---- a full disk ---- */
@@ -227,7 +229,7 @@ static void test_full_disk(void **state)
     uint64_t room = 1;
     (void)state;
     while (run_scene(full_disk, (pm_sim_fault){0}, room) && room < 4 << 20)
-        room += kind == PM_DERIVED_GRAPH ? 27000 : 9000;
+        room += (kind == PM_DERIVED_GRAPH ? 27000 : 9000) * step;
     assert_true(room > 9000 && room < 4 << 20);
 }
 
@@ -261,7 +263,7 @@ static void test_close_during(void **state)
         else
             high = middle;
     }
-    for (uint64_t when = high - pm_min_u64(high, MS / 4); when < high + MS / 20; when += MS / 1000, runs++)
+    for (uint64_t when = high - pm_min_u64(high, MS / 4); when < high + MS / 20; when += step * MS / 1000, runs++)
         without += run_scene(close_during, (pm_sim_fault){0}, when);
     assert_true(without > 0 && without < runs);
 }
@@ -365,7 +367,7 @@ static void taken_away(void *arg)
 static void test_taken_away(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed < 60; seed++)
+    for (uint64_t seed = 1; seed < 60; seed += step)
         (void)run_scene_with(taken_away, (pm_sim_fault){0}, 0, seed, 20);
 }
 
@@ -388,13 +390,14 @@ static void test_dropped(void **state)
         (void)run_scene(dropped, (pm_sim_fault){0}, when);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_call),  cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_close_during),
         cmocka_unit_test(test_power_gone), cmocka_unit_test(test_taken_away), cmocka_unit_test(test_dropped),
     };
     int failed = 0;
+    if (argc == 3 && strcmp(argv[1], "--share") == 0) step = strtoul(argv[2], NULL, 10);
     for (uint32_t k = 1; k < PM_DERIVED_KINDS; k++)
         pm_derive_least_rows[k] = UINT64_MAX;
     for (kind = 1; kind < PM_DERIVED_KINDS; kind++) {
