@@ -24,7 +24,7 @@ enum {
     SCORED = 96,
     LEAST_SCORED = 1 << 20,
     FIRST_POOL = 12,
-    TRIES = 3,
+    TRIES = 4,
     ROUGHLY = 48, /* queries */
     LEAST_QUERIES = 150,
     SPREAD = 7919, /* a prime above the number of queries */
@@ -33,15 +33,14 @@ enum {
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
 
 static const uint32_t ks[GRAPH_KS] = {1, 10, 100};
-static const uint32_t shares[GRAPH_KS] = {20, 60, 20}; /* of the budget, percent */
+static const uint32_t shares[GRAPH_KS] = {15, 70, 15}; /* of the budget, percent */
 static const float targets[GRAPH_TARGETS] = {0.8f, 0.85f, 0.9f, 0.93f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 /* The targets for which a pool is sought; the others take the next one that meets them. Some are for k of 10 alone. The
  * margin is of what may be missed: about the width of the interval. */
 static const struct {
     float target, margin;
     bool always;
-} sought[] = {
-    {0.9f, 0.15f, true}, {0.95f, 0.2f, true}, {0.98f, 0.3f, false}, {0.99f, 0.4f, true}, {0.995f, 0.55f, false}};
+} sought[] = {{0.9f, 0.15f, true}, {0.95f, 0.2f, true}, {0.98f, 0.3f, false}, {0.99f, 0.4f, true}};
 enum { SOUGHT = sizeof sought / sizeof sought[0] };
 #define ROUGH_ENOUGH 0.15 /* missed */
 
@@ -371,16 +370,22 @@ static pomai_status climb(calibration *c, size_t of_ks, double budget, graph_row
         while (e->target < sought[i].target)
             e++;
         if (k != 10 && !sought[i].always) continue;
-        bool stalled = false;
-        for (int tries = 0; tries < TRIES && e->pool == 0 && status == POMAI_OK; tries++) {
-            const uint32_t last = pool;
-            if (missed > wanted || tries > 0) pool = guess_pool(c, pool, missed, wanted, stalled);
+        bool stalled = false, between = false;
+        uint32_t last = pool;
+        for (int tries = 0; tries < TRIES && (e->pool == 0 || between) && status == POMAI_OK; tries++) {
             const double before = missed;
+            const uint32_t first = last;
+            last = pool;
+            if (between) /* it was met by a leap: perhaps less than that does */
+                pool = (uint32_t)sqrt((double)first * pool);
+            else if (missed > wanted || tries > 0)
+                pool = guess_pool(c, pool, missed, wanted, stalled);
             status =
                 try_pool(c, pool, fmax(budget / (double)(SOUGHT - i), 1), &each, row, cost); /* 1: with the least */
             missed = 1 - recall_of(c, RERANKS - 1, &unused);
             budget -= each * c->walking;
             stalled = tries > 0 && pool > last && missed > 0.9 * before;
+            between = !between && e->pool == pool && pool > last + last / 2;
         }
     }
     return status;
