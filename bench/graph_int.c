@@ -8,7 +8,7 @@
  * FILEs are raw float32, row after row; the truth is 100 u32 a query. Without --sweep the efforts are those of the
  * graph's own table. Times are of the processor.
  */
-#include "bench.h"
+#include "index_bench.h"
 
 #include "index/flat/flat.h"
 #include "index/graph/graph_int.h"
@@ -26,52 +26,12 @@ struct in {
     uint32_t dim, k, variant, threads;
     pomai_metric metric;
     int sweep;
-    float *x, *q;
+    struct index_bench rows_of;
+    float *q;
     const pm_simd *level;
     pm_graph graph;
-    uint8_t *at[PM_GRAPH_SECTIONS];
-    uint64_t length[PM_GRAPH_SECTIONS], filled[PM_GRAPH_SECTIONS];
     uint32_t *truth; /* nqueries x 100 */
 };
-
-static double busy(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static bool read_rows(void *context, uint64_t first, uint32_t n, float *out)
-{
-    const struct in *in = context;
-    memcpy(out, in->x + first * in->dim, (size_t)n * in->dim * sizeof *out);
-    return true;
-}
-
-static bool append(void *context, uint32_t section, const void *data, size_t bytes)
-{
-    struct in *in = context;
-    if (bytes > in->length[section] - in->filled[section]) return false;
-    memcpy(in->at[section] + in->filled[section], data, bytes);
-    in->filled[section] += bytes;
-    return true;
-}
-
-static void *load(const char *path, size_t row, uint64_t *rows)
-{
-    FILE *file = fopen(path, "rb");
-    struct stat st;
-    if (file == NULL || fstat(fileno(file), &st) != 0) {
-        fprintf(stderr, "bench: cannot read %s\n", path);
-        exit(1);
-    }
-    uint64_t n = (uint64_t)st.st_size / row;
-    if (*rows == 0 || n < *rows) *rows = n;
-    void *x = bench_alloc(*rows * row);
-    if (fread(x, row, *rows, file) != *rows) exit(1);
-    fclose(file);
-    return x;
-}
 
 static void id_of(const void *owner, uint32_t row, pm_flat_id *id)
 {
@@ -125,20 +85,20 @@ static struct outcome measure(const struct in *in, uint32_t k, const pm_graph_ef
         const pm_flat_hit *hits;
         const uint32_t *rows;
         uint64_t scored, expanded;
-        const double before = busy();
+        const double before = index_busy();
         pm_graph_query *q = pm_graph_query_init(memory, &in->graph, in->level, vector, k, effort);
         const size_t n = pm_graph_walk(q, &asks, &rows);
         pm_flat_query *flat = pm_flat_query_init(flat_memory, in->level, in->metric, vector, in->dim, k, id_of);
         pm_flat_tile tile = {.n = 0};
         for (size_t r = 0; r < n; r++) {
-            tile.vector[tile.n] = in->x + (size_t)rows[r] * in->dim;
+            tile.vector[tile.n] = in->rows_of.x + (size_t)rows[r] * in->dim;
             tile.row[tile.n++] = rows[r];
             if (tile.n < PM_FLAT_TILE && r + 1 < n) continue;
             pm_flat_offer(&flat, 1, &tile);
             tile.n = 0;
         }
         const size_t found = pm_flat_finish(flat, &hits);
-        out.seconds += busy() - before;
+        out.seconds += index_busy() - before;
         pm_graph_walked(q, &scored, &expanded);
         out.scored += (double)scored;
         out.expanded += (double)expanded;
@@ -181,26 +141,26 @@ static void sweep(const struct in *in, uint32_t k)
 
 static void build(struct in *in)
 {
-    pm_index_source source = {in->rows, in->dim, in->metric, 42, in, read_rows};
-    pm_index_sink sink = {in, append};
+    pm_index_source source = {in->rows, in->dim, in->metric, 42, &in->rows_of, index_read};
+    pm_index_sink sink = {&in->rows_of, index_append};
     pm_graph_work work = {.context = in, .run = in->threads > 1 ? run_pieces : NULL};
     pm_graph_builder *builder;
     double total = 0, at[4], wall = bench_now();
     pm_graph_forced_variant = in->variant;
-    at[0] = busy();
+    at[0] = index_busy();
     if (pm_graph_begin(&source, in->level, &work, &builder, &in->variant) != POMAI_OK) exit(1);
-    at[1] = busy();
-    if (!pm_graph_lengths(in->rows, in->dim, in->metric, in->variant, in->length)) exit(1);
+    at[1] = index_busy();
+    if (!pm_graph_lengths(in->rows, in->dim, in->metric, in->variant, in->rows_of.length)) exit(1);
     in->graph = (pm_graph){.rows = in->rows, .dim = in->dim, .metric = in->metric, .variant = in->variant};
     for (size_t i = 0; i < PM_GRAPH_SECTIONS; i++) {
-        in->at[i] = bench_alloc(in->length[i] + 64);
-        in->graph.section[i] = in->at[i];
-        total += (double)in->length[i];
+        in->rows_of.at[i] = bench_alloc(in->rows_of.length[i] + 64);
+        in->graph.section[i] = in->rows_of.at[i];
+        total += (double)in->rows_of.length[i];
     }
     if (pm_graph_build(builder, &sink) != POMAI_OK) exit(1);
-    at[2] = busy();
+    at[2] = index_busy();
     if (pm_graph_calibrate(builder, &in->graph, &sink) != POMAI_OK) exit(1);
-    at[3] = busy();
+    at[3] = index_busy();
     pm_graph_end(builder);
     if (!pm_graph_is_sound(&in->graph)) exit(1);
     printf("variant %x: read and chosen %.2f s, built %.2f s, calibrated %.2f s of the processor, %.2f s in all on the "
@@ -255,9 +215,10 @@ int main(int argc, char **argv)
     static const float targets[] = {0.8f, 0.9f, 0.95f, 0.98f, 0.99f, 0.995f, 0.999f};
     parse(&in, argc, argv);
     in.level = pm_simd_best(in.simd);
-    in.x = load(in.data, in.dim * 4, &in.rows);
-    in.q = load(in.queries, in.dim * 4, &in.nqueries);
-    in.truth = load(in.truth_file, 400, &in.nqueries);
+    in.rows_of.dim = in.dim;
+    in.rows_of.x = index_load(in.data, in.dim * 4, &in.rows);
+    in.q = index_load(in.queries, in.dim * 4, &in.nqueries);
+    in.truth = index_load(in.truth_file, 400, &in.nqueries);
     printf("%s: %llu rows of %u, %s\n", in.data, (unsigned long long)in.rows, in.dim, in.level->walk->name);
     build(&in);
     if (in.sweep) sweep(&in, in.k);

@@ -8,7 +8,7 @@
  * FILEs are raw float32, row after row; without them the rows are clustered, from a fixed seed. Rounds of the two are
  * interleaved, and times are of the processor, so that ratios mean something on a machine that others use.
  */
-#include "bench.h"
+#include "index_bench.h"
 
 #include "index/flat/flat.h"
 #include "index/quant/quant.h"
@@ -24,53 +24,12 @@ struct in {
     pomai_metric metric;
     double seconds;
     int efforts;
-    float *x, *q;
+    struct index_bench rows_of;
+    float *q;
     const pm_simd *level;
     pm_quant quant;
-    uint8_t *at[PM_QUANT_SECTIONS];
-    uint64_t length[PM_QUANT_SECTIONS], filled[PM_QUANT_SECTIONS];
     uint32_t *truth; /* nqueries x 100 */
 };
-
-/* Seconds of the processor: on a machine that others use the clock on the wall says little. */
-static double busy(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static bool read_rows(void *context, uint64_t first, uint32_t n, float *out)
-{
-    const struct in *in = context;
-    memcpy(out, in->x + first * in->dim, (size_t)n * in->dim * sizeof *out);
-    return true;
-}
-
-static bool append(void *context, uint32_t section, const void *data, size_t bytes)
-{
-    struct in *in = context;
-    if (bytes > in->length[section] - in->filled[section]) return false;
-    memcpy(in->at[section] + in->filled[section], data, bytes);
-    in->filled[section] += bytes;
-    return true;
-}
-
-static float *load(const char *path, uint32_t dim, uint64_t *rows)
-{
-    FILE *file = fopen(path, "rb");
-    struct stat st;
-    if (file == NULL || fstat(fileno(file), &st) != 0) {
-        fprintf(stderr, "bench: cannot read %s\n", path);
-        exit(1);
-    }
-    uint64_t n = (uint64_t)st.st_size / 4 / dim;
-    if (*rows == 0 || n < *rows) *rows = n;
-    float *x = bench_alloc(*rows * dim * 4);
-    if (fread(x, (size_t)dim * 4, *rows, file) != *rows) exit(1);
-    fclose(file);
-    return x;
-}
 
 /* Sums of uniform numbers around 1,000 centres. */
 static float *generate(const struct in *in, uint64_t rows, uint64_t salt)
@@ -98,7 +57,7 @@ static void offer(const struct in *in, pm_flat_query *flat, const uint32_t *rows
 {
     pm_flat_tile tile = {.n = 0};
     for (size_t i = 0; i < n; i++) {
-        tile.vector[tile.n] = in->x + (size_t)rows[i] * in->dim;
+        tile.vector[tile.n] = in->rows_of.x + (size_t)rows[i] * in->dim;
         tile.row[tile.n++] = rows[i];
         if (tile.n < PM_FLAT_TILE && i + 1 < n) continue;
         pm_flat_offer(&flat, 1, &tile);
@@ -177,9 +136,9 @@ static struct outcome run(const struct in *in, uint32_t k, float effort, float r
     uint64_t candidates = 0;
     for (uint64_t i = from; i < to; i++) {
         const pm_flat_hit *hits;
-        double before = busy();
+        double before = index_busy();
         size_t n = quantised(in, in->q + i * in->dim, k, effort, recall, memory, coded, &hits, &candidates);
-        out.seconds += busy() - before;
+        out.seconds += index_busy() - before;
         out.recall += recall_of(in, i, k, hits, n);
     }
     double queries = (double)(to - from);
@@ -195,10 +154,10 @@ static void compare(const struct in *in, uint32_t k, float effort, float recall,
     for (double end = bench_now() + in->seconds; rounds < 64 && (rounds < 3 || bench_now() < end); rounds++) {
         const pm_flat_hit *hits;
         uint64_t from = rounds * 20 % (in->nqueries - 20);
-        double before = busy();
+        double before = index_busy();
         for (uint64_t i = 0; i < 2; i++)
             (void)exact(in, in->q + (from + i) * in->dim, k, memory, &hits);
-        double one = (busy() - before) / 2;
+        double one = (index_busy() - before) / 2;
         struct outcome some = run(in, k, effort, recall, from, from + 20, memory, coded);
         ratios[rounds] = one / some.seconds;
         exact_seconds += one;
@@ -206,7 +165,7 @@ static void compare(const struct in *in, uint32_t k, float effort, float recall,
     }
     struct bench_spread ratio = bench_spread_of(ratios, rounds);
     double each = coded_seconds / (double)rounds, rows = (double)in->rows;
-    double bits = (double)in->length[1], scan = exact_seconds / (double)rounds;
+    double bits = (double)in->rows_of.length[1], scan = exact_seconds / (double)rounds;
     printf("  k %3u  %s %5.3f  recall %.4f  %8.1f candidates  %7.3f ms (all queries %7.3f)  %7.1f M rows/s  %5.1f GB/s "
            "of bits  exact "
            "%7.3f ms %5.1f GB/s  ratio %.1f (%.1f to %.1f)\n",
@@ -217,30 +176,30 @@ static void compare(const struct in *in, uint32_t k, float effort, float recall,
 
 static void build(struct in *in)
 {
-    pm_index_source source = {in->rows, in->dim, in->metric, 42, in, read_rows};
-    pm_index_sink sink = {in, append};
+    pm_index_source source = {in->rows, in->dim, in->metric, 42, &in->rows_of, index_read};
+    pm_index_sink sink = {&in->rows_of, index_append};
     double total = 0;
-    if (!pm_quant_lengths(in->rows, in->dim, in->metric, in->length)) exit(1);
+    if (!pm_quant_lengths(in->rows, in->dim, in->metric, in->rows_of.length)) exit(1);
     in->quant = (pm_quant){.rows = in->rows, .dim = in->dim, .metric = in->metric};
     for (size_t i = 0; i < PM_QUANT_SECTIONS; i++) {
-        in->at[i] = bench_alloc(in->length[i]);
-        memset(in->at[i], 0, in->length[i]);
-        in->quant.section[i] = in->at[i];
-        total += (double)in->length[i];
+        in->rows_of.at[i] = bench_alloc(in->rows_of.length[i]);
+        memset(in->rows_of.at[i], 0, in->rows_of.length[i]);
+        in->quant.section[i] = in->rows_of.at[i];
+        total += (double)in->rows_of.length[i];
     }
-    double before = busy();
+    double before = index_busy();
     if (pm_quant_build(&source, in->level, &sink) != POMAI_OK) exit(1);
-    double built = busy() - before;
-    before = busy();
+    double built = index_busy() - before;
+    before = index_busy();
     if (pm_quant_calibrate(&in->quant, &source, in->level, &sink) != POMAI_OK) exit(1);
-    double calibrated = busy() - before;
+    double calibrated = index_busy() - before;
     if (!pm_quant_is_sound(&in->quant)) exit(1);
     quant_table table;
-    memcpy(&table, in->at[QUANT_TABLE], sizeof table);
+    memcpy(&table, in->rows_of.at[QUANT_TABLE], sizeof table);
     printf("build %.3f s, %.0f rows/s; calibration %.3f s (%.0f%% of it): %u queries among %u rows; %.1f bytes a row "
            "(%.1f of bits), float32 %u\n",
            built, (double)in->rows / built, calibrated, calibrated / built * 100, table.queries, table.rows,
-           total / (double)in->rows, (double)in->length[QUANT_BITS] / (double)in->rows, in->dim * 4);
+           total / (double)in->rows, (double)in->rows_of.length[QUANT_BITS] / (double)in->rows, in->dim * 4);
     for (size_t i = 0; i < QUANT_KS; i++) {
         printf("  k %3u by %u:", table.row[i].k, table.row[i].neighbours);
         for (size_t j = 0; j < QUANT_TARGETS; j++)
@@ -294,12 +253,13 @@ int main(int argc, char **argv)
     static const float targets[] = {0.9f, 0.95f, 0.98f, 0.99f, 0.995f};
     parse(&in, argc, argv);
     in.level = pm_simd_best(in.simd);
+    in.rows_of.dim = in.dim;
     if (in.data != NULL && in.queries != NULL) {
-        in.x = load(in.data, in.dim, &in.rows);
-        in.q = load(in.queries, in.dim, &in.nqueries);
+        in.rows_of.x = index_load(in.data, in.dim * sizeof(float), &in.rows);
+        in.q = index_load(in.queries, in.dim * sizeof(float), &in.nqueries);
     } else {
         if (in.rows == 0) in.rows = 100000;
-        in.x = generate(&in, in.rows, 1);
+        in.rows_of.x = generate(&in, in.rows, 1);
         in.q = generate(&in, in.nqueries, 987654321);
     }
     double load[1] = {0};

@@ -13,7 +13,6 @@
 #include <fenv.h>
 #include <float.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +21,9 @@
 #include "index/graph/graph.h"
 #include "index/graph/graph_int.h"
 #include "support/cases.h"
+#include "support/crew.h"
 #include "support/exact.h"
+#include "support/no_memory.h"
 
 #define DIGEST 0x16cdd619220786afu /* of models and codes; changes with the revision of the format only */
 
@@ -175,50 +176,6 @@ static bool append(void *context, uint32_t section, const void *data, size_t byt
     memcpy(w->at[section] + w->filled[section], data, bytes);
     w->filled[section] += bytes;
     return ++w->appends != w->stop_append;
-}
-
-/* ---- threads ---- */
-
-enum { MOST_THREADS = 5 };
-
-typedef struct crew {
-    uint32_t threads;
-    void (*work)(void *argument, uint32_t piece);
-    void *argument;
-    uint32_t pieces;
-    atomic_uint next;
-    atomic_ullong asked;
-    uint64_t stop_at; /* the question that is answered no, from 1; 0: none */
-} crew;
-
-static void *crew_thread(void *context)
-{
-    crew *c = context;
-    const int rounding = fegetround();
-    fesetround(FE_UPWARD); /* an application's threads may be anyhow */
-    for (uint32_t i; (i = atomic_fetch_add(&c->next, 1)) < c->pieces;)
-        c->work(c->argument, c->pieces - 1 - i); /* not in order */
-    fesetround(rounding);
-    return NULL;
-}
-
-static void crew_run(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces)
-{
-    crew *c = context;
-    pthread_t thread[MOST_THREADS];
-    c->work = work, c->argument = argument, c->pieces = pieces;
-    atomic_store(&c->next, 0);
-    for (uint32_t t = 1; t < c->threads; t++)
-        assert_int_equal(pthread_create(&thread[t], NULL, crew_thread, c), 0);
-    crew_thread(c);
-    for (uint32_t t = 1; t < c->threads; t++)
-        pthread_join(thread[t], NULL);
-}
-
-static bool crew_go_on(void *context)
-{
-    crew *c = context;
-    return atomic_fetch_add(&c->asked, 1) + 1 != c->stop_at;
 }
 
 /* ---- graphs ---- */
@@ -627,14 +584,6 @@ static void equal_rows_fill_a_pool(void **unused)
 }
 
 /* ---- stops, and no memory ---- */
-
-static uint64_t allocations, fails_at;
-
-static bool fails(size_t size)
-{
-    (void)size;
-    return ++allocations == fails_at;
-}
 
 static void stops_and_missing_memory_are_reported(void **unused)
 {

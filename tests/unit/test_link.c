@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,8 @@
 #include "index/graph/link_int.h"
 #include "simd/graph.h"
 #include "support/cases.h"
+#include "support/crew.h"
+#include "support/no_memory.h"
 
 #define MOST_THREADS 5
 #define DIGEST       0xd403d42e609a0589u
@@ -94,49 +95,6 @@ static uint8_t *fill(enum kind kind, uint64_t rows, size_t dim, size_t stride)
     }
     free(centres);
     return code;
-}
-
-/* ---- threads ---- */
-
-typedef struct crew {
-    uint32_t threads;
-    void (*work)(void *argument, uint32_t piece);
-    void *argument;
-    uint32_t pieces;
-    atomic_uint next;
-    atomic_uint asking;
-    atomic_ullong asked;
-    uint64_t stop_at; /* the question that is answered no, from 1; 0: none */
-} crew;
-
-static void *crew_thread(void *context)
-{
-    crew *c = context;
-    for (uint32_t i; (i = atomic_fetch_add(&c->next, 1)) < c->pieces;)
-        c->work(c->argument, c->pieces - 1 - i); /* not in order */
-    return NULL;
-}
-
-static void crew_run(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces)
-{
-    crew *c = context;
-    pthread_t thread[MOST_THREADS];
-    c->work = work, c->argument = argument, c->pieces = pieces;
-    atomic_store(&c->next, 0);
-    for (uint32_t t = 1; t < c->threads; t++)
-        assert_int_equal(pthread_create(&thread[t], NULL, crew_thread, c), 0);
-    crew_thread(c);
-    for (uint32_t t = 1; t < c->threads; t++)
-        pthread_join(thread[t], NULL);
-}
-
-static bool crew_go_on(void *context)
-{
-    crew *c = context;
-    assert_int_equal(atomic_fetch_add(&c->asking, 1), 0);
-    const bool on = atomic_fetch_add(&c->asked, 1) + 1 != c->stop_at;
-    atomic_fetch_sub(&c->asking, 1);
-    return on;
 }
 
 /* threads 0: without a runner. */
@@ -498,14 +456,6 @@ static void walks_find_what_is_near(void **unused)
 
 /* ---- stops ---- */
 
-static uint64_t allocations, fail_at;
-
-static bool fails(size_t size)
-{
-    (void)size;
-    return ++allocations == fail_at;
-}
-
 static void stops_and_missing_memory_are_reported(void **unused)
 {
     (void)unused;
@@ -523,18 +473,18 @@ static void stops_and_missing_memory_are_reported(void **unused)
         }
         check(link_rows(&codes, options, 3, links, asked / 4, NULL) == POMAI_EDEADLINE, "stop", "threads", 64, rows);
         pm_malloc_fails = fails;
-        for (fail_at = 1;; fail_at++) {
+        for (fails_at = 1;; fails_at++) {
             allocations = 0;
             const pomai_status status = link_rows(&codes, options, 0, links, 0, NULL);
-            if (allocations < fail_at) break;
-            check(status == POMAI_ENOMEM, "memory", "", 64, fail_at);
+            if (allocations < fails_at) break;
+            check(status == POMAI_ENOMEM, "memory", "", 64, fails_at);
         }
-        check(fail_at > 20, "allocations", "", 64, fail_at);
-        for (fail_at = 1;; fail_at++) {
+        check(fails_at > 20, "allocations", "", 64, fails_at);
+        for (fails_at = 1;; fails_at++) {
             allocations = 0;
             const pomai_status status = graph_entries(&codes, levels[0], 1, 8, entry);
-            if (allocations < fail_at) break;
-            check(status == POMAI_ENOMEM, "memory of entries", "", 64, fail_at);
+            if (allocations < fails_at) break;
+            check(status == POMAI_ENOMEM, "memory of entries", "", 64, fails_at);
         }
         pm_malloc_fails = NULL;
         free((void *)(uintptr_t)codes.code), free(links);

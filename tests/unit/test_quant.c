@@ -22,6 +22,7 @@
 #include "simd/codes.h"
 #include "support/cases.h"
 #include "support/exact.h"
+#include "support/no_memory.h"
 
 #define MOST_EFFORT 100.0f
 #define DIGEST      0x353e22a0b2284205u /* of codes; changes with the revision of the format only */
@@ -757,14 +758,6 @@ static void lengths_are_refused_or_right(void **unused)
     end("lengths_are_refused_or_right");
 }
 
-static uint64_t allocations, fail_at;
-
-static bool fails(size_t size)
-{
-    (void)size;
-    return ++allocations == fail_at;
-}
-
 static void stops_and_missing_memory_are_reported(void **unused)
 {
     (void)unused;
@@ -782,13 +775,13 @@ static void stops_and_missing_memory_are_reported(void **unused)
     }
     w.stop_at = w.stop_append = 0;
     pm_malloc_fails = fails;
-    for (fail_at = 1, allocations = 0; fail_at <= 12; fail_at++, allocations = 0) {
+    for (fails_at = 1, allocations = 0; fails_at <= 12; fails_at++, allocations = 0) {
         pomai_status status = encode(&w, levels[0]);
-        if (allocations < fail_at) break;
-        check(status == POMAI_ENOMEM, "memory", "", 64, fail_at);
+        if (allocations < fails_at) break;
+        check(status == POMAI_ENOMEM, "memory", "", 64, fails_at);
     }
     pm_malloc_fails = NULL;
-    check(fail_at == 11, "allocations", "", 64, fail_at);
+    check(fails_at == 11, "allocations", "", 64, fails_at);
     source.dim = 8;
     check(pm_quant_build(&source, levels[0], &sink) == POMAI_EINVAL, "dim", "", 8, 300);
     drop(&w);
