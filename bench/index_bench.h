@@ -3,9 +3,9 @@
 #ifndef INDEX_BENCH_H
 #define INDEX_BENCH_H
 
-#include "bench.h"
+#include <stdbool.h>
 
-#include "index/source.h"
+#include "bench.h"
 
 /* Rows, and the sections of an index of them; none has more than eight. */
 struct index_bench {
