@@ -70,18 +70,7 @@ static void many_queries_and_many_segments(void **state)
     put(coll, ROWS + ROWS / 2, 100, NULL);
     assert_ok(pomai_build_indexes(db, NULL, &err));
     assert_int_equal(stat_of(db, "segments_with_%s"), 1);
-    for (uint64_t n = 1; n <= QUERIES; n += 3) {
-        pomai_result *truth = search(coll, queries, n, K, 0, NULL);
-        pomai_result *r = search(coll, queries, n, K, RECALL, NULL);
-        size_t found = 0;
-        for (size_t q = 0; q < n; q++) {
-            assert_int_equal(pomai_result_count(r, q), K);
-            found += common(r, q, truth, q);
-        }
-        if ((double)found < FLOOR * (double)(n * K)) fail_msg("%zu of %zu", found, (size_t)n * K);
-        pomai_result_free(truth);
-        pomai_result_free(r);
-    }
+    check_groups(coll);
     pomai_collection_close(coll);
     close_db(db);
 }

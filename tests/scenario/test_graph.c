@@ -243,18 +243,7 @@ static void graphs_are_shared_out(void **state)
                 assert_int_not_equal(pomai_result_ids(r, 0)[i], pomai_result_ids(r, 0)[j]);
         pomai_result_free(r);
     }
-    for (uint64_t n = 1; n <= QUERIES; n += 3) {
-        pomai_result *truth = search(coll, queries, n, K, 0, NULL);
-        pomai_result *r = search(coll, queries, n, K, RECALL, NULL);
-        size_t found = 0;
-        for (size_t q = 0; q < n; q++) {
-            assert_int_equal(pomai_result_count(r, q), K);
-            found += common(r, q, truth, q);
-        }
-        if ((double)found < FLOOR * (double)(n * K)) fail_msg("%zu of %zu", found, (size_t)n * K);
-        pomai_result_free(truth);
-        pomai_result_free(r);
-    }
+    check_groups(coll);
     pomai_collection_close(coll);
     close_db(db);
     only_graphs();

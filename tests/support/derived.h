@@ -175,6 +175,23 @@ static inline unsigned check_recall(pomai_collection *coll, uint64_t k, const po
     return approximate;
 }
 
+/* Calls of every few numbers of queries: each finds its share of the nearest. */
+static inline void check_groups(pomai_collection *coll)
+{
+    for (uint64_t n = 1; n <= QUERIES; n += 3) {
+        pomai_result *truth = search(coll, queries, n, K, 0, NULL);
+        pomai_result *r = search(coll, queries, n, K, RECALL, NULL);
+        size_t found = 0;
+        for (size_t q = 0; q < n; q++) {
+            assert_int_equal(pomai_result_count(r, q), K);
+            found += common(r, q, truth, q);
+        }
+        if ((double)found < FLOOR * (double)(n * K)) fail_msg("%zu of %zu", found, (size_t)n * K);
+        pomai_result_free(truth);
+        pomai_result_free(r);
+    }
+}
+
 /* A database with one collection of ROWS rows in one segment, which has a file of the kind. */
 static inline pomai_db *with_file(const struct box *box, pomai_metric metric)
 {

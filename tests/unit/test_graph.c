@@ -23,29 +23,10 @@
 #include "support/cases.h"
 #include "support/crew.h"
 #include "support/exact.h"
+#include "support/levels.h"
 #include "support/no_memory.h"
 
 #define DIGEST 0x16cdd619220786afu /* of models and codes; changes with the revision of the format only */
-
-static const pm_simd *levels[8];
-static size_t nlevels;
-
-static void check(int ok, const char *what, const char *level, uint32_t dim, uint64_t rows)
-{
-    cases++;
-    if (ok) return;
-    if (failures++ < 10)
-        printf("  %s: %s, dim %u, %llu rows, seed %llu\n", what, level, dim, (unsigned long long)rows,
-               (unsigned long long)seed);
-}
-
-static void *allocate(size_t bytes)
-{
-    void *memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    assert_non_null(memory);
-    memset(memory, 0xa5, (bytes + 64) / 64 * 64);
-    return memory;
-}
 
 /* ---- rows ---- */
 

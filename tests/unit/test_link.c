@@ -20,30 +20,10 @@
 #include "simd/graph.h"
 #include "support/cases.h"
 #include "support/crew.h"
+#include "support/levels.h"
 #include "support/no_memory.h"
 
-#define MOST_THREADS 5
-#define DIGEST       0xd403d42e609a0589u
-
-static const pm_simd *levels[8];
-static size_t nlevels;
-
-static void check(int ok, const char *what, const char *level, size_t stride, uint64_t rows)
-{
-    cases++;
-    if (ok) return;
-    if (failures++ < 10)
-        printf("  %s: %s, stride %zu, %llu rows, seed %llu\n", what, level, stride, (unsigned long long)rows,
-               (unsigned long long)seed);
-}
-
-static void *allocate(size_t bytes)
-{
-    void *memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    assert_non_null(memory);
-    memset(memory, 0xa5, (bytes + 64) / 64 * 64);
-    return memory;
-}
+#define DIGEST 0xd403d42e609a0589u
 
 /* ---- rows ---- */
 

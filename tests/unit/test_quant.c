@@ -22,13 +22,11 @@
 #include "simd/codes.h"
 #include "support/cases.h"
 #include "support/exact.h"
+#include "support/levels.h"
 #include "support/no_memory.h"
 
 #define MOST_EFFORT 100.0f
 #define DIGEST      0x353e22a0b2284205u /* of codes; changes with the revision of the format only */
-
-static const pm_simd *levels[8];
-static size_t nlevels;
 
 /* Nearly normal, deviation 1. */
 static float normal(void)
@@ -37,15 +35,6 @@ static float normal(void)
     for (int i = 0; i < 6; i++)
         sum += uniform();
     return sum * 0.70710678f;
-}
-
-static void check(int ok, const char *what, const char *level, uint32_t dim, uint64_t rows)
-{
-    cases++;
-    if (ok) return;
-    if (failures++ < 10)
-        printf("  %s: %s, dim %u, %llu rows, seed %llu\n", what, level, dim, (unsigned long long)rows,
-               (unsigned long long)seed);
 }
 
 /* ---- rows and their codes ---- */
@@ -63,14 +52,6 @@ typedef struct world {
     uint64_t length[PM_QUANT_SECTIONS], filled[PM_QUANT_SECTIONS];
     pm_quant quant;
 } world;
-
-static void *allocate(size_t bytes)
-{
-    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    assert_non_null(memory);
-    memset(memory, 0xa5, (bytes + 63) / 64 * 64);
-    return memory;
-}
 
 static float element(enum kind kind, const float *centre, uint32_t d, float scale)
 {
