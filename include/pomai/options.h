@@ -29,7 +29,7 @@ typedef struct pomai_open_options {
                                     (POMAI_EBUSY without a deadline) while four times as much is there */
     uint64_t log_bytes;          /* size of the log above which what holds it is flushed; 0: 256 MiB */
     uint64_t freeze_rows; /* rows of a collection in a shard after which they are frozen for bounded reads; 0: 5,000 */
-    uint64_t segment_bytes; /* most of a segment that compaction makes; 0: 1 GiB, or an eighth of the collection */
+    uint64_t segment_bytes; /* most of a segment that compaction makes; 0: docs/lifecycle.md, "Compaction" */
     uint64_t compact_rate;  /* bytes a second that background compaction writes; 0: 128 MiB; UINT64_MAX: no limit */
     uint64_t scrub_rate;    /* bytes a second at which segments are read again, to find damage; 0: 4 MiB; UINT64_MAX:
                                not at all */

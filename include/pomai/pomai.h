@@ -144,10 +144,10 @@ POMAI_API pomai_status pomai_flush(pomai_db *db, pomai_error *err);
 POMAI_API pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_error *err);
 
 /* Segments of 4,096 rows and more get codes, and then a graph, in the background, when nothing else is to be done;
- * searches with a `recall` or an `ef` use them. Returns once all segments that there are at the call have both, as far
- * as they pay: for tests and benchmarks, or before a database is closed for good. What is in memory has none:
- * pomai_flush or pomai_compact first. POMAI_EDEADLINE: it ran out of time, or was cancelled, and goes on in the
- * background; POMAI_ENOSPC and others: why the last one failed. `options` may be NULL. */
+ * searches with a `recall` or an `ef` use them. This flushes, merges segments as far as one graph is to cover (unless
+ * `segment_bytes` was given), and returns once all segments that there are by then have both, as far as they pay: after
+ * a bulk load, or before a database is closed for good. POMAI_EDEADLINE: it ran out of time, or was cancelled, and goes
+ * on in the background; POMAI_ENOSPC and others: why the last one failed. `options` may be NULL. */
 POMAI_API pomai_status pomai_build_indexes(pomai_db *db, const pomai_build_options *options, pomai_error *err);
 
 /* Holds what every collection shows now for reads that name the snapshot, however long: rows that are replaced, deleted

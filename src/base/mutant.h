@@ -191,7 +191,9 @@
     X(GRAPH_NOT_JUDGED, "scenario.test_graph", "a walk proposes rows, and nobody asks whether the reader sees them")   \
     X(GRAPH_FEWER, "scenario.test_graph", "a walk that came to fewer than k rows is left at that")                     \
     X(GRAPH_TWICE, "scenario.test_graph", "each run that comes into a segment walks its graph")                        \
-    X(GRAPH_VARIANT_IGNORED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")
+    X(GRAPH_VARIANT_IGNORED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")          \
+    X(MERGED_WITHOUT_DERIVED, "scenario.test_graph", "searches of merged rows wait for codes and a graph")             \
+    X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -251,21 +251,98 @@ static void close_during(void *arg)
 }
 
 /* When it begins and ends depends on the clock alone: the close comes at every moment between. */
-static void test_close_during(void **state)
+static void close_at_each_moment(pm_sim_fn part, uint64_t latest, uint64_t apart)
 {
     unsigned without = 0, runs = 0;
-    uint64_t low = 0, high = 1000 * MS;
-    (void)state;
-    while (high - low > MS / 1000) { /* low: none are there yet; high: they are */
+    uint64_t low = 0, high = latest;
+    while (high - low > MS / 1000) { /* low: it is not done yet; high: it is */
         const uint64_t middle = (low + high) / 2;
-        if (run_scene(close_during, (pm_sim_fault){0}, middle))
+        if (run_scene(part, (pm_sim_fault){0}, middle))
             low = middle;
         else
             high = middle;
     }
-    for (uint64_t when = high - pm_min_u64(high, MS / 4); when < high + MS / 20; when += step * MS / 1000, runs++)
-        without += run_scene(close_during, (pm_sim_fault){0}, when);
+    for (uint64_t when = high - pm_min_u64(high, MS / 4); when < high + MS / 20; when += apart, runs++)
+        without += run_scene(part, (pm_sim_fault){0}, when);
     assert_true(without > 0 && without < runs);
+}
+
+static void test_close_during(void **state)
+{
+    (void)state;
+    close_at_each_moment(close_during, 1000 * MS, step * MS / 1000);
+}
+
+/* ---- quiet times ---- */
+
+/* Two segments, with a file each. */
+static bool begin_with_two(struct scene *s)
+{
+    if (!begin(s) || put(s, ROWS, ROWS, 2) != POMAI_OK || pomai_flush(s->db, &s->err) != POMAI_OK) return false;
+    pm_derive_least_rows[kind] = LEAST;
+    pm_sim_sleep(s->sim, 2000 * MS);
+    return stats_say(s, "\"segments\": 2") && stats_say(s, "\"segments_with_%s\": 2");
+}
+
+static void quiet(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, begin_with_two(s) && finds_by_file(s, 1) && finds_by_file(s, 2));
+    CHECK(s, put(s, 2 * ROWS, 1, 3) == POMAI_OK); /* rows in memory are no reason to wait */
+    pm_sim_sleep(s->sim, 6000 * MS);
+    CHECK(s, stats_say(s, "\"segments\": 2"));
+    pm_sim_sleep(s->sim, 15000 * MS);
+    CHECK(s, stats_say(s, "\"segments\": 1") && stats_say(s, "\"compactions\": 1"));
+    CHECK(s, finds_by_file(s, 1) && finds_by_file(s, 2));
+    pm_sim_sleep(s->sim, 60000 * MS); /* and that is all */
+    CHECK(s, stats_say(s, "\"compactions\": 1"));
+    finish(s);
+}
+
+static void close_while_merging(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, begin_with_two(s));
+    pm_sim_sleep(s->sim, s->when);
+    const uint64_t then = pm_sim_time(s->sim);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, pm_sim_time(s->sim) - then < 100 * MS);
+    CHECK(s, open_scene(s) == POMAI_OK);
+    s->hit = stats_say(s, "\"segments\": 2");
+    CHECK(s, finds(s, 1) && finds(s, 2));
+    finish(s);
+}
+
+/* A disk on which the merged segment has no room: searches and puts go on, and it is seldom tried. */
+static void no_room_to_merge(void *arg)
+{
+    struct scene *s = arg;
+    uint64_t used = 0;
+    CHECK(s, begin_with_two(s));
+    pm_disk_each_file(pm_sim_disk(s->sim), add_size, &used);
+    pm_disk_set_capacity(pm_sim_disk(s->sim), used + s->when);
+    pm_sim_sleep(s->sim, 120000 * MS);
+    s->hit = stats_say(s, "\"merge_error\"");
+    CHECK(s, !s->hit || stats_say(s, "\"segments\": 2"));
+    for (unsigned many = 8; many < 100 && s->hit; many++) {
+        char wrong[40];
+        snprintf(wrong, sizeof wrong, "\"failures\": %u,", many);
+        CHECK(s, !stats_say(s, wrong));
+    }
+    CHECK(s, finds_by_file(s, 1) && finds_by_file(s, 2));
+    pm_disk_set_capacity(pm_sim_disk(s->sim), 0);
+    pm_sim_sleep(s->sim, 300000 * MS);
+    CHECK(s, stats_say(s, "\"segments\": 1") && !stats_say(s, "\"merge_error\""));
+    finish(s);
+}
+
+static void test_quiet(void **state)
+{
+    (void)state;
+    (void)run_scene(quiet, (pm_sim_fault){0}, 0);
+    close_at_each_moment(close_while_merging, 20000 * MS, step * MS / 100);
+    assert_true(run_scene(no_room_to_merge, (pm_sim_fault){0}, 4096));
+    assert_false(run_scene(no_room_to_merge, (pm_sim_fault){0}, 4 << 20));
 }
 
 /* ---- the power goes ---- */
@@ -393,8 +470,9 @@ static void test_dropped(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_call),  cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_close_during),
-        cmocka_unit_test(test_power_gone), cmocka_unit_test(test_taken_away), cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_quiet),        cmocka_unit_test(test_each_call),  cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_close_during), cmocka_unit_test(test_power_gone), cmocka_unit_test(test_taken_away),
+        cmocka_unit_test(test_dropped),
     };
     int failed = 0;
     if (argc == 3 && strcmp(argv[1], "--share") == 0) step = strtoul(argv[2], NULL, 10);

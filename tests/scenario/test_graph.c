@@ -222,6 +222,7 @@ static void graphs_are_shared_out(void **state)
     build_only(PM_DERIVED_GRAPH, LEAST);
     pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
     o.search_threads = 3;
+    o.segment_bytes = 1; /* none are merged */
     pomai_db *db = open_db(box, &o);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
     static const uint64_t sizes[] = {300, 900, 1800};
@@ -247,6 +248,44 @@ static void graphs_are_shared_out(void **state)
     pomai_collection_close(coll);
     close_db(db);
     only_graphs();
+}
+
+/* ---- merges ---- */
+
+static pomai_db *watched;
+static unsigned merges, bare;
+
+static void look_at_merged(enum pm_point point)
+{
+    if (point != PM_POINT_SEGMENT_SHOWN) return;
+    const pm_catalog *catalog = atomic_load(&watched->catalog);
+    const pm_shown *shown = atomic_load(&catalog->coll[0]->shown);
+    if (shown->segments != 1) return;
+    merges++;
+    bare += pm_segment_derived(shown->segment[0], kind) == NULL;
+}
+
+/* Searches go by graphs all the time: the merged segment has its own before it takes the place of the others. */
+static void merged_rows_keep_their_graph(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    merges = bare = 0;
+    pomai_db *db = watched = with_file(box, POMAI_METRIC_L2);
+    pomai_collection *coll = have(db, "a");
+    for (int turn = 0; turn < 2; turn++) { /* asked for as such, or with indexes; rows are replaced, too */
+        put(coll, turn == 0 ? ROWS : ROWS / 2, ROWS / 2, NULL);
+        assert_ok(pomai_flush(db, &err));
+        pm_point_hook = look_at_merged;
+        assert_ok(turn == 0 ? pomai_compact(db, NULL, &err) : pomai_build_indexes(db, NULL, &err));
+        pm_point_hook = NULL;
+        assert_int_equal(merges, turn + 1);
+        assert_int_equal(bare, 0);
+        assert_int_equal(stat_of(db, "segments"), 1);
+        assert_int_equal(check_recall(coll, K, NULL), QUERIES);
+    }
+    pomai_collection_close(coll);
+    close_db(db);
 }
 
 /* ---- threads ---- */
@@ -384,6 +423,7 @@ int main(void)
     };
     const struct CMUnitTest of_threads[] = {
         BOXED(graphs_are_shared_out),
+        BOXED(merged_rows_keep_their_graph),
         BOXED(searches_go_on_meanwhile),
         BOXED(a_build_ends_with_its_segment),
     };

@@ -12,8 +12,9 @@
 #include "base/point.h"
 #include "core/engine/engine.h"
 
-enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20, RATIO = 4 };
+enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20, RATIO_QUIET = 2, RATIO_ASKED = 4 };
 #define MOST_ROWS     ((uint64_t)4 << 20) /* of one merge: each takes 20 bytes of memory while it lasts */
+#define MOST_BYTES    ((uint64_t)4 << 30) /* of one merge in quiet times, or asked for */
 #define LEAST_SEGMENT ((uint64_t)64 << 20)
 #define MOST_SEGMENT  ((uint64_t)1 << 30)
 #define LEAST_TIER    ((uint64_t)4 << 20)
@@ -107,19 +108,22 @@ static void take(merge *m, const candidate *c)
 }
 
 /*
- * Of segments by size, those that a request merges: the run with the most bytes in which none is more than RATIO times
- * all before it together. So a collection that was just loaded becomes one segment, and a large one is not written
- * again for the sake of a few rows: each is rewritten some log4 times while a collection grows.
+ * Of segments by size, the run with the most bytes in which none is more than `ratio` times all before it together. So
+ * a collection that was just loaded becomes one segment, and a large one is not written again for the sake of a few
+ * rows: each is rewritten a few times while a collection grows (docs/decisions/0012).
  */
-static void choose_run(const candidate *c, uint32_t n, uint32_t *from, uint32_t *to)
+static void choose_run(const candidate *c, uint32_t n, uint64_t ratio, uint32_t *from, uint32_t *to)
 {
     uint64_t largest = 0;
     *from = *to = 0;
     for (uint32_t first = 0; first + 1 < n; first++) {
-        uint64_t bytes = bytes_kept(&c[first]);
+        uint64_t bytes = bytes_kept(&c[first]), rows = c[first].rows;
         uint32_t end = first + 1;
-        for (; end < n && bytes_kept(&c[end]) <= RATIO * bytes; end++)
+        for (; end < n && end - first < MOST_SOURCES && bytes_kept(&c[end]) <= ratio * bytes; end++) {
+            if (bytes + bytes_kept(&c[end]) > MOST_BYTES || rows + c[end].rows > MOST_ROWS) break;
             bytes += bytes_kept(&c[end]);
+            rows += c[end].rows;
+        }
         if (end - first < 2 || bytes <= largest) continue;
         largest = bytes;
         *from = first;
@@ -129,16 +133,16 @@ static void choose_run(const candidate *c, uint32_t n, uint32_t *from, uint32_t 
 
 /* Segments with much that nobody needs, smallest first, and with them small ones, while the result is of a fair size;
  * else some of one tier. */
-static void choose(merge *m, candidate *c, uint32_t n, bool force)
+static void choose(merge *m, candidate *c, uint32_t n, pm_compact_mode mode)
 {
     uint64_t all = 0, bytes = 0;
     for (uint32_t i = 0; i < n; i++)
         all += bytes_kept(&c[i]);
-    const bool whole = force && m->db->segment_bytes == 0;
-    const uint64_t most = whole ? UINT64_MAX : most_bytes(m->db, all);
+    const bool force = mode == PM_COMPACT_ASKED, whole = mode != PM_COMPACT_DUE && m->db->segment_bytes == 0;
+    const uint64_t most = whole ? MOST_BYTES : most_bytes(m->db, all);
     uint32_t smalls = 0, from = 0, to = 0;
     qsort(c, n, sizeof *c, by_bytes);
-    if (whole) choose_run(c, n, &from, &to);
+    if (whole) choose_run(c, n, force ? RATIO_ASKED : RATIO_QUIET, &from, &to);
     for (uint32_t i = 0; i < n; i++) {
         const bool dead = c[i].dropped > 0 && (force || c[i].dropped * 100 >= c[i].rows * DEAD_PERCENT);
         const bool small = whole ? i >= from && i < to : force && c[i].bytes <= most / 2;
@@ -165,7 +169,7 @@ static void choose(merge *m, candidate *c, uint32_t n, bool force)
     }
 }
 
-static pomai_status find_sources(merge *m, bool force, pomai_error *err)
+static pomai_status find_sources(merge *m, pm_compact_mode mode, pomai_error *err)
 {
     pm_db *db = m->db;
     pm_horizon horizon;
@@ -182,7 +186,7 @@ static pomai_status find_sources(merge *m, bool force, pomai_error *err)
         m->aside += segment->set_aside;
         if (segment->set_aside) continue;
         const uint64_t dropped = count_dropped(segment, &horizon, &m->held);
-        if (force && pm_segment_entry(segment)->number >= db->maintenance.compact_below) continue;
+        if (db->maintenance.hurried && pm_segment_entry(segment)->number >= db->maintenance.compact_below) continue;
         c[n] = (candidate){.segment = segment, .rows = pm_segment_rows(segment)};
         c[n].bytes = pm_segment_entry(segment)->bytes;
         c[n].tier = tier_of(c[n].bytes);
@@ -191,7 +195,7 @@ static pomai_status find_sources(merge *m, bool force, pomai_error *err)
     }
     pm_epoch_leave(&db->shared.epoch, hold);
     pm_horizon_clear(&horizon);
-    if (status == POMAI_OK && n > 0) choose(m, c, n, force);
+    if (status == POMAI_OK && n > 0) choose(m, c, n, mode);
     pm_free(c);
     return status;
 }
@@ -261,6 +265,18 @@ static pomai_status read_flushed(merge *m, pomai_error *err)
     return entry != NULL ? POMAI_OK : pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", m->coll->name);
 }
 
+/* What readers have of the rows now they have of them afterwards, as far as it can be waited for. */
+static void derive(const merge *m)
+{
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && !PM_MUTANT(MERGED_WITHOUT_DERIVED); kind++) {
+        bool had = false;
+        for (uint32_t i = 0; i < m->sources; i++)
+            had |= pm_segment_derived(m->source[i], kind) != NULL;
+        for (uint32_t i = 0; i < m->build.outputs && had; i++)
+            pm_derive_ahead(m->db, m->coll, m->build.out[i], kind);
+    }
+}
+
 static pomai_status write_merged(merge *m, pomai_error *err)
 {
     pm_db *db = m->db;
@@ -269,8 +285,9 @@ static pomai_status write_merged(merge *m, pomai_error *err)
     for (uint32_t i = 0; i < m->sources && status == POMAI_OK; i++)
         status = take_rows(m, i, &horizon, err);
     pm_horizon_clear(&horizon);
-    if (status == POMAI_OK) status = pm_build_write(&m->build, MOST_SEGMENT, err);
+    if (status == POMAI_OK) status = pm_build_write(&m->build, MOST_BYTES, err);
     if (status == POMAI_OK && !aim_carries(m)) status = no_memory(m, err);
+    if (status == POMAI_OK) derive(m);
     if (status == POMAI_OK) status = read_flushed(m, err);
     if (status != POMAI_OK) return status;
     carry_ends(m);
@@ -356,7 +373,7 @@ static pomai_status run(merge *m, pomai_error *err)
     return status;
 }
 
-pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *did, pomai_error *err)
+pomai_status pm_compact_once(pm_db *db, const pm_coll *only, pm_compact_mode mode, bool *did, pomai_error *err)
 {
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
     *did = false;
@@ -374,9 +391,9 @@ pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *d
             status = POMAI_OK;
             continue;
         }
-        if (status == POMAI_OK) status = find_sources(m, force, err);
+        if (status == POMAI_OK) status = find_sources(m, mode, err);
         atomic_store(&m->coll->held_rows, m->held);
-        if (status == POMAI_OK && m->sources == 0 && force && m->aside > 0)
+        if (status == POMAI_OK && m->sources == 0 && mode == PM_COMPACT_ASKED && m->aside > 0)
             status = pm_fail(err, POMAI_ECORRUPT,
                              "%u segments of the collection %s are damaged and stay as they are; `pomai verify` lists "
                              "them, `pomai salvage` copies what is intact",

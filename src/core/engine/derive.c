@@ -258,12 +258,17 @@ static pomai_status write_file(build *b, pm_derived_of *of)
 
 static pomai_status build_file(build *b)
 {
-    pm_deriving *to = &b->db->maintenance.deriving[b->kind];
+    pm_maintenance *m = &b->db->maintenance;
+    pm_deriving *to = &m->deriving[b->kind];
+    const uint32_t outer = m->building;
     pm_derived_of of;
     pm_derived *derived;
     if (!describe(b->segment, b->coll->metric, b->kind, &of)) return POMAI_OK;
+    m->yielded_at = b->db->os->now_ns(b->db->os);
+    m->building = b->kind;
     pm_segment_hold(b->segment); /* a compaction that comes between may replace it */
     pomai_status status = write_file(b, &of);
+    m->building = outer;
     if (status == POMAI_OK) status = pm_derived_open(&of, &derived, b->err);
     if (status == POMAI_OK) {
         pm_derived_free(pm_segment_set_derived(b->segment, b->kind, derived)); /* there was none */
@@ -281,7 +286,13 @@ pomai_status pm_derive_one(pm_db *db, uint32_t kind, uint64_t below, bool *did, 
     build b = {.db = db, .kind = kind, .err = err};
     *did = choose(db, below, &b);
     if (!*did) return POMAI_OK;
-    db->maintenance.yielded_at = db->os->now_ns(db->os);
     pomai_status status = build_file(&b);
     return status == POMAI_ENOTFOUND ? POMAI_OK : status; /* nobody misses them */
+}
+
+void pm_derive_ahead(pm_db *db, const pm_coll *coll, pm_segment *segment, uint32_t kind)
+{
+    pomai_error err;
+    build b = {.db = db, .kind = kind, .coll = coll, .segment = segment, .err = &err};
+    (void)build_file(&b); /* what fails is tried again once views have the segment, and told then */
 }

@@ -106,16 +106,20 @@ typedef struct pm_maintenance {
     _Atomic uint32_t answer_word;
     _Atomic bool closing;
     bool in_flush;
-    bool hurried; /* somebody waits for what is being done */
-    int behind;   /* dead rows are piling up: how far, while it catches up */
-    pm_trial flushing, compacting;
+    bool hurried;                         /* somebody waits for what is being done */
+    bool merging;                         /* a compaction is under way, */
+    uint64_t merge_flushes;               /* and so many flushes there were when it began */
+    uint32_t building;                    /* the kind of derived file that is being built; 0: none */
+    uint64_t flushed_at;                  /* when the last flush ended */
+    int behind;                           /* dead rows are piling up: how far, while it catches up */
+    pm_trial flushing, compacting, quiet; /* quiet: the merges of quiet times */
     pm_deriving deriving[PM_DERIVED_KINDS];
     uint64_t yielded_at, yielded_visible; /* when a build of codes last let others go first, and what was written */
     _Atomic uint32_t derive_waiters;
     uint64_t look_at, look_anyway_at; /* when the next compaction may be worth it */
     uint64_t changes_seen, changes_measured;
     uint64_t next_segment;
-    uint64_t compact_below; /* a compaction on request takes segments with smaller numbers */
+    uint64_t compact_below; /* a compaction that somebody waits for takes segments with smaller numbers */
     uint64_t paced_at, paced_bytes;
     pm_log_files files[PM_MAX_SHARDS];
     pm_limbos waiting, passing;
@@ -283,8 +287,8 @@ void pm_maintenance_free(pm_db *db);
 pomai_status pm_db_flush(pm_db *db, pomai_error *err);
 pomai_status pm_db_compact(pm_db *db, pm_coll *coll, pomai_error *err);
 pomai_status pm_db_build_indexes(pm_db *db, uint64_t until_ns, const volatile int *cancel, pomai_error *err);
-/* Between two pieces of a build of codes or a graph, every millisecond or so: does all there is to do first, and while
- * rows are being written, sleeps most of the time. false: give it up. */
+/* Between two pieces of a build of codes or a graph, every millisecond or so: does all there is to do first (within a
+ * merge: flushes), and while rows are being written, sleeps most of the time. false: give it up. */
 bool pm_maintenance_yield(pm_db *db);
 /* Waits while too much is in memory; POMAI_EBUSY, POMAI_EDEADLINE, or why nothing is flushed. */
 pomai_status pm_db_wait_for_room(pm_db *db, uint64_t until_ns, pomai_error *err);
@@ -300,9 +304,11 @@ bool pm_limbo_reclaim(pm_db *db, bool all);
 
 /* flush.c, compact.c: steps of the maintenance task */
 pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err);
-/* One merge, if there is one worth it; *did says so. `only` NULL: of any collection; force: everything that can be
- * dropped, and all small segments. */
-pomai_status pm_compact_once(pm_db *db, const pm_coll *only, bool force, bool *did, pomai_error *err);
+/* How far a compaction goes: what is due anyway, or as far as one graph is to cover, or that and everything that can be
+ * dropped. */
+typedef enum pm_compact_mode { PM_COMPACT_DUE, PM_COMPACT_QUIET, PM_COMPACT_ASKED } pm_compact_mode;
+/* One merge, if there is one worth it; *did says so. `only` NULL: of any collection. */
+pomai_status pm_compact_once(pm_db *db, const pm_coll *only, pm_compact_mode mode, bool *did, pomai_error *err);
 /* derive.c: derived files of segments, each of a kind (storage/format.h) */
 /* A segment of fewer rows has no codes: a scan takes some tens of microseconds, and it will soon be merged. */
 #define PM_CODES_LEAST_ROWS 4096u
@@ -320,6 +326,9 @@ pomai_status pm_derive_verify(const pm_segment *segment, pomai_metric metric, ui
 bool pm_derive_drop_damaged(pm_db *db, uint32_t kind, pomai_error *err);
 /* Builds that of one segment with a number below `below`, if one has none; *did says so. */
 pomai_status pm_derive_one(pm_db *db, uint32_t kind, uint64_t below, bool *did, pomai_error *err);
+/* Builds that of a segment that no view has yet, if it is to have one; gives up as soon as it must not be waited for.
+ */
+void pm_derive_ahead(pm_db *db, const pm_coll *coll, pm_segment *segment, uint32_t kind);
 /* scrub.c: reads a piece of the segments from the disk again, if it is time; when the next is due. */
 uint64_t pm_scrub_if_due(pm_db *db, uint64_t now);
 /* Sleeps, flushes, or gives up, as others need it. */

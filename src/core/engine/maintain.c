@@ -11,12 +11,14 @@
 
 #define MS ((uint64_t)1000 * 1000)
 enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, LOOK_ANYWAY_MS = 10000, PACE_MS = 20 };
-enum { DERIVE_RETRY_MOST_MS = 600 * 1000, DERIVE_PIECE_MS = 1, DERIVE_REST = 9, DERIVE_REST_MOST_MS = 100 };
+enum { QUIET_MS = 10000, MERGE_FLUSHES = 4 };
+enum { QUIET_RETRY_LEAST_MS = 10 * 1000, LARGE_RETRY_MOST_MS = 600 * 1000 };
+enum { DERIVE_PIECE_MS = 1, DERIVE_REST = 9, DERIVE_REST_MOST_MS = 100 };
 
 /* ---- what went wrong ---- */
 
-/* Flushes do not wait for what compactions fail at, nor these for codes and graphs, which may take what is left of a
- * disk each time, and so are tried seldom. */
+/* Flushes do not wait for what compactions fail at, nor these for large merges, codes and graphs, which may take what
+ * is left of a disk each time, and so are tried seldom. */
 static void note_result(pm_db *db, pm_trial *trial, pomai_status status, const pomai_error *error)
 {
     pm_maintenance *m = &db->maintenance;
@@ -30,8 +32,9 @@ static void note_result(pm_db *db, pm_trial *trial, pomai_status status, const p
         return;
     }
     atomic_fetch_add_explicit(&trial->failures, 1, memory_order_relaxed);
-    const uint64_t most = trial == &m->flushing || trial == &m->compacting ? RETRY_MOST_MS : DERIVE_RETRY_MOST_MS;
-    trial->wait_ns = pm_min_u64(pm_max_u64(trial->wait_ns * 2, RETRY_LEAST_MS * MS), most * MS);
+    const uint64_t least = trial == &m->quiet ? QUIET_RETRY_LEAST_MS : RETRY_LEAST_MS;
+    const uint64_t most = trial == &m->flushing || trial == &m->compacting ? RETRY_MOST_MS : LARGE_RETRY_MOST_MS;
+    trial->wait_ns = pm_min_u64(pm_max_u64(trial->wait_ns * 2, least * MS), most * MS);
     trial->again_at = os->now_ns(os) + trial->wait_ns;
 }
 
@@ -215,6 +218,7 @@ static pomai_status flush(pm_db *db, bool all, bool oldest, bool seal, pomai_err
     const uint32_t count = choose(db, list, all, oldest);
     pomai_status status = count > 0 || seal ? pm_flush_colls(db, list, count, seal, err) : POMAI_OK;
     m->in_flush = false;
+    m->flushed_at = db->os->now_ns(db->os);
     pm_free(list);
     return status;
 }
@@ -311,6 +315,12 @@ static void flush_between(pm_db *db)
     if (db->os->now_ns(db->os) >= m->flushing.again_at) (void)flush_if_due(db);
 }
 
+/* Somebody waits for a compaction, and it is another than the one that is under way. */
+static bool compaction_is_asked_for(const pm_maintenance *m)
+{
+    return !m->hurried && atomic_load(&m->compact.wanted) != atomic_load(&m->compact.done);
+}
+
 pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
 {
     pm_maintenance *m = &db->maintenance;
@@ -325,7 +335,7 @@ pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
     const uint64_t due = m->paced_at + m->paced_bytes * 1000 / (db->compact_rate / MS + 1);
     for (uint64_t now; (now = os->now_ns(os)) < due && !atomic_load(&m->closing);) {
         _Atomic uint32_t nobody = 0;
-        if (atomic_load(&m->compact.wanted) != atomic_load(&m->compact.done)) break; /* somebody waits for the next */
+        if (compaction_is_asked_for(m)) break;
         os->word_wait(os, &nobody, 0, pm_min_u64(due, now + PACE_MS * MS));
         flush_between(db);
     }
@@ -334,17 +344,32 @@ pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err)
 
 /* ---- compacting ---- */
 
-static bool compact(pm_db *db, const pm_coll *only, bool force, pomai_status *status, pomai_error *error)
+/* hurried: somebody waits for it */
+static bool compact(pm_db *db, const pm_coll *only, pm_compact_mode mode, bool hurried, pomai_status *status,
+                    pomai_error *error)
 {
     pm_maintenance *m = &db->maintenance;
     bool did = false;
     m->paced_at = db->os->now_ns(db->os);
     m->paced_bytes = 0;
-    m->hurried = force;
-    *status = pm_compact_once(db, only, force, &did, error);
+    m->hurried = hurried;
+    m->merging = true;
+    m->merge_flushes = atomic_load_explicit(&m->flushes, memory_order_relaxed);
+    *status = pm_compact_once(db, only, mode, &did, error);
     if (*status == POMAI_EBUSY && atomic_load(&m->closing)) *status = POMAI_OK; /* given up, not failed */
+    m->merging = false;
     m->hurried = false;
     return did;
+}
+
+/* A merge that only waits for the files of its output: whether it may go on waiting. */
+static bool merge_may_wait(pm_db *db)
+{
+    const pm_maintenance *m = &db->maintenance;
+    if (atomic_load(&m->closing) || pm_stopped(&db->shared) || compaction_is_asked_for(m)) return false;
+    flush_between(db);
+    const uint64_t flushes = atomic_load_explicit(&m->flushes, memory_order_relaxed);
+    return flushes - m->merge_flushes < MERGE_FLUSHES && how_far_behind(db) == IN_STEP;
 }
 
 /* Of the segments that there are by now: what a writer adds meanwhile would keep it at work for ever. */
@@ -352,7 +377,8 @@ static pomai_status compact_all(pm_db *db, const pm_coll *only, pomai_error *err
 {
     pomai_status status = flush_all(db, true, err);
     db->maintenance.compact_below = db->maintenance.next_segment;
-    while (status == POMAI_OK && !atomic_load(&db->maintenance.closing) && compact(db, only, true, &status, err))
+    while (status == POMAI_OK && !atomic_load(&db->maintenance.closing) &&
+           compact(db, only, PM_COMPACT_ASKED, true, &status, err))
         ;
     return status;
 }
@@ -446,7 +472,7 @@ static bool catch_up(pm_db *db)
     m->behind = how_far_behind(db);
     bool did = false;
     if (m->behind != IN_STEP) {
-        did = compact(db, NULL, false, &status, &error);
+        did = compact(db, NULL, PM_COMPACT_DUE, false, &status, &error);
         note_result(db, &m->compacting, status, &error);
         did = did && status == POMAI_OK;
     }
@@ -468,8 +494,14 @@ static bool compact_if_due(pm_db *db, uint64_t now)
     m->look_anyway_at = now + LOOK_ANYWAY_MS * MS;
     pomai_error error = {0};
     pomai_status status;
-    const bool did = compact(db, NULL, false, &status, &error);
-    note_result(db, &db->maintenance.compacting, status, &error);
+    bool did = compact(db, NULL, PM_COMPACT_DUE, false, &status, &error);
+    note_result(db, &m->compacting, status, &error);
+    /* Not between two pieces of a build: that would be given up for the sake of one that may wait. */
+    const bool quiet = m->building == 0 && now >= m->flushed_at + QUIET_MS * MS && now >= m->quiet.again_at;
+    if (!did && status == POMAI_OK && quiet && !PM_MUTANT(NEVER_QUIET)) {
+        did = compact(db, NULL, PM_COMPACT_QUIET, false, &status, &error);
+        if (did) note_result(db, &m->quiet, status, &error);
+    }
     if (did) m->changes_seen = changes - 1; /* there may be more */
     m->look_at = did ? 0 : db->os->now_ns(db->os) + LOOK_MS * MS;
     return did;
@@ -507,28 +539,6 @@ static bool do_all_else(pm_db *db)
     return true;
 }
 
-bool pm_maintenance_yield(pm_db *db)
-{
-    pm_maintenance *m = &db->maintenance;
-    const pm_os *os = db->os;
-    const uint64_t worked = os->now_ns(os) - m->yielded_at;
-    if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
-    if (worked < DERIVE_PIECE_MS * MS) return true; /* rows may be asked for one at a time */
-    if (!do_all_else(db)) return false;
-    const uint64_t visible = all_visible(db), begin = os->now_ns(os);
-    const bool busy = visible != m->yielded_visible; /* somebody writes, and needs the cores more */
-    const uint64_t until = begin + pm_min_u64(worked * DERIVE_REST, DERIVE_REST_MOST_MS * MS);
-    m->yielded_visible = visible;
-    for (uint64_t now = begin; busy && now < until; now = os->now_ns(os)) {
-        _Atomic uint32_t nobody = 0;
-        if (atomic_load(&m->derive_waiters) > 0) break;
-        os->word_wait(os, &nobody, 0, pm_min_u64(until, now + PACE_MS * MS));
-        if (!do_all_else(db)) return false;
-    }
-    m->yielded_at = os->now_ns(os);
-    return true;
-}
-
 static void drop_damaged(pm_db *db, uint32_t kind)
 {
     pomai_error error = {0};
@@ -536,21 +546,51 @@ static void drop_damaged(pm_db *db, uint32_t kind)
         note_result(db, &db->maintenance.deriving[kind].trial, POMAI_ECORRUPT, &error);
 }
 
-/* Codes first: they take a tenth of the time. */
-static bool derive_if_due(pm_db *db)
+/* Of one kind, that of one segment, if there is one that it is time to build; false: no. */
+static bool derive_if_due(pm_db *db, uint32_t kind, pomai_status *status)
 {
-    pm_maintenance *m = &db->maintenance;
+    pm_trial *trial = &db->maintenance.deriving[kind].trial;
     pomai_error error = {0};
     bool did = false;
-    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && !did; kind++) {
-        pm_trial *trial = &m->deriving[kind].trial;
-        drop_damaged(db, kind);
-        if (pm_stopped(&db->shared) || db->os->now_ns(db->os) < trial->again_at) continue;
-        pomai_status status = pm_derive_one(db, kind, UINT64_MAX, &did, &error);
-        if (status == POMAI_EBUSY) return true; /* closing */
-        if (did) note_result(db, trial, status, &error);
-    }
+    drop_damaged(db, kind);
+    if (pm_stopped(&db->shared) || db->os->now_ns(db->os) < trial->again_at) return false;
+    *status = pm_derive_one(db, kind, UINT64_MAX, &did, &error);
+    if (did && *status != POMAI_EBUSY) note_result(db, trial, *status, &error); /* else others come first */
     return did;
+}
+
+/* What comes before the next piece of a build; false: give it up. */
+static bool do_before_build(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    if (m->merging ? !merge_may_wait(db) : !do_all_else(db)) return false;
+    /* Codes take a tenth of the time of a graph, and are needed until there is one. */
+    pomai_status status = POMAI_OK;
+    while (status == POMAI_OK && m->building == PM_DERIVED_GRAPH && derive_if_due(db, PM_DERIVED_CODES, &status))
+        ;
+    return status != POMAI_EBUSY;
+}
+
+bool pm_maintenance_yield(pm_db *db)
+{
+    pm_maintenance *m = &db->maintenance;
+    const pm_os *os = db->os;
+    const uint64_t worked = os->now_ns(os) - m->yielded_at;
+    if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
+    if (worked < DERIVE_PIECE_MS * MS) return true; /* rows may be asked for one at a time */
+    if (!do_before_build(db)) return false;
+    const uint64_t visible = all_visible(db), begin = os->now_ns(os);
+    const bool busy = visible != m->yielded_visible; /* somebody writes, and needs the cores more */
+    const uint64_t until = begin + pm_min_u64(worked * DERIVE_REST, DERIVE_REST_MOST_MS * MS);
+    m->yielded_visible = visible;
+    for (uint64_t now = begin; busy && now < until; now = os->now_ns(os)) {
+        _Atomic uint32_t nobody = 0;
+        if (atomic_load(&m->derive_waiters) > 0 || m->hurried) break;
+        os->word_wait(os, &nobody, 0, pm_min_u64(until, now + PACE_MS * MS));
+        if (!do_before_build(db)) return false;
+    }
+    m->yielded_at = os->now_ns(os);
+    return true;
 }
 
 /* Those of the segments that there are by now, also if it failed before. */
@@ -558,9 +598,20 @@ static bool serve_derive(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
     pomai_error error = {0};
-    const uint64_t wanted = atomic_load(&m->derive.wanted), below = m->next_segment;
+    const uint64_t wanted = atomic_load(&m->derive.wanted);
     if (wanted == atomic_load(&m->derive.done)) return false;
-    pomai_status status = POMAI_OK;
+    pomai_status status = flush_all(db, false, &error);
+    note_result(db, &m->flushing, status, &error);
+    if (status != POMAI_OK) {
+        answer(db, &m->derive, wanted, status, &error);
+        return true;
+    }
+    m->compact_below = m->next_segment;
+    while (status == POMAI_OK && atomic_load(&m->derive_waiters) > 0 && !atomic_load(&m->closing) &&
+           compact(db, NULL, PM_COMPACT_QUIET, true, &status, &error))
+        note_result(db, &m->quiet, status, &error);
+    status = POMAI_OK; /* what cannot be merged gets indexes as it is */
+    const uint64_t below = m->next_segment;
     for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && status == POMAI_OK; kind++) {
         bool did = true;
         drop_damaged(db, kind);
@@ -595,7 +646,10 @@ static pm_next maintain(void *arg)
         if (m->look_at > now) until = pm_max_u64(m->look_at, now + MS); /* else nothing changed since */
         until = pm_min_u64(until, pm_max_u64(pm_scrub_if_due(db, now), now + MS));
     }
-    if (serve_derive(db) || derive_if_due(db)) return (pm_next){PM_NEXT_AGAIN, 0};
+    if (serve_derive(db)) return (pm_next){PM_NEXT_AGAIN, 0};
+    pomai_status status;
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) /* codes first */
+        if (derive_if_due(db, kind, &status)) return (pm_next){PM_NEXT_AGAIN, 0};
     if (!freed) until = pm_min_u64(until, now + LIMBO_MS * MS);
     return (pm_next){PM_NEXT_PARK, until};
 }
@@ -605,6 +659,7 @@ pomai_status pm_maintenance_start(pm_db *db, pomai_error *err)
     pm_maintenance *m = &db->maintenance;
     pm_task_init(&m->task, db->os, "pomai-maint", maintain, db);
     db->shared.maintenance = &m->task;
+    m->flushed_at = db->os->now_ns(db->os);
     int rc = db->os->task_start(&m->task);
     if (rc == 0) return POMAI_OK;
     db->shared.maintenance = NULL;

@@ -201,12 +201,14 @@ static void add_maintenance(pm_text *t, pm_db *db)
     ADD(limbo);
     add_u64(t, "failures",
             atomic_load_explicit(&m->flushing.failures, memory_order_relaxed) +
-                atomic_load_explicit(&m->compacting.failures, memory_order_relaxed));
+                atomic_load_explicit(&m->compacting.failures, memory_order_relaxed) +
+                atomic_load_explicit(&m->quiet.failures, memory_order_relaxed));
     add_u64(t, "snapshots", snapshots);
     add_u64(t, "oldest_snapshot_ns", oldest);
     add_u64(t, "scans", atomic_load(&db->open_scans));
     add_error(t, db, "flush_error", &m->flushing.error);
     add_error(t, db, "compact_error", &m->compacting.error);
+    add_error(t, db, "merge_error", &m->quiet.error);
     for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++)
         add_deriving(t, db, kind);
     add_scrub(t, db);
