@@ -33,10 +33,12 @@ typedef struct pomai_open_options {
     uint64_t compact_rate;  /* bytes a second that background compaction writes; 0: 128 MiB; UINT64_MAX: no limit */
     uint64_t scrub_rate;    /* bytes a second at which segments are read again, to find damage; 0: 4 MiB; UINT64_MAX:
                                not at all */
+    uint64_t watch_share;   /* thousandths of a core that go into doing some searches again, exactly, to watch the
+                               recall (docs/indexing.md); 0: 10; UINT64_MAX: none */
 } pomai_open_options;
 #define POMAI_OPEN_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
-        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                       \
+        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
     }
 
 typedef struct pomai_collection_options {

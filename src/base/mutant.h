@@ -193,7 +193,8 @@
     X(GRAPH_TWICE, "scenario.test_graph", "each run that comes into a segment walks its graph")                        \
     X(GRAPH_VARIANT_IGNORED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")          \
     X(MERGED_WITHOUT_DERIVED, "scenario.test_graph", "searches of merged rows wait for codes and a graph")             \
-    X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")
+    X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
+    X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

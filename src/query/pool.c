@@ -87,18 +87,19 @@ void pm_pool_free(pm_pool *pool)
 
 uint32_t pm_pool_helpers(const pm_pool *pool)
 {
-    return pool->helpers;
+    return pool == NULL ? 0 : pool->helpers;
 }
 
 void pm_pool_run(pm_pool *pool, pm_work_fn work, void *context, uint32_t pieces)
 {
     job j = {.work = work, .context = context, .pieces = pieces};
     slot *mine = NULL;
-    for (int i = 0; pool->helpers > 0 && pieces > 1 && mine == NULL && i < SLOTS; i++) {
+    const uint32_t helpers = pm_pool_helpers(pool);
+    for (int i = 0; helpers > 0 && pieces > 1 && mine == NULL && i < SLOTS; i++) {
         job *none = NULL;
         if (atomic_compare_exchange_strong(&pool->slot[i].job, &none, &j)) mine = &pool->slot[i];
     }
-    for (uint32_t i = 0; mine != NULL && i < pool->helpers && i + 1 < pieces; i++)
+    for (uint32_t i = 0; mine != NULL && i < helpers && i + 1 < pieces; i++)
         pm_task_wake(&pool->task[i]);
     work_off(&j);
     if (mine == NULL) return;

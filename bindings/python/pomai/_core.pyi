@@ -420,6 +420,7 @@ def open(
     segment_bytes: int = 0,
     compact_rate: int = 0,
     scrub_rate: int = 0,
+    watch_share: int = 0,
     durability: str = "default",
 ) -> Database: ...
 def verify(path: AnyPath, progress: Callable[[int, int], object] | None = None) -> dict[str, Any]: ...

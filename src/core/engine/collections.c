@@ -54,6 +54,7 @@ void pm_coll_free(pm_coll *coll)
     for (uint32_t i = 0; shown != NULL && i < shown->segments; i++)
         pm_segment_free(shown->segment[i]);
     pm_shown_free(shown);
+    pm_free(coll->watch.vector);
     pm_free(coll);
 }
 

@@ -125,6 +125,9 @@ typedef struct pm_maintenance {
     pm_limbos waiting, passing;
     pm_shown *passing_shown;
     uint64_t buried; /* collections */
+    uint64_t watch_due;
+    uint32_t watched;          /* the collection that was looked at last */
+    volatile int watch_cancel; /* of a search that is done again */
     pm_scrub scrub;
     /* counters */
     _Atomic uint64_t flushes, flushed_rows, flushed_bytes, compactions, compacted_rows, compacted_bytes, dropped_rows;
@@ -159,7 +162,7 @@ struct pomai_db {
     _Atomic uint32_t state;   /* mutex: what stats tells of maintenance */
     _Atomic uint64_t dropped; /* collections, since the opening */
     _Atomic uint64_t changes; /* flushes, and snapshots that were closed: something may be worth compacting */
-    uint64_t flush_hard, log_budget, segment_bytes, compact_rate, scrub_rate;
+    uint64_t flush_hard, log_budget, segment_bytes, compact_rate, scrub_rate, watch_share;
     pm_maintenance maintenance;
     pomai_collection default_handle;
     _Atomic int64_t open_handles;
@@ -218,6 +221,8 @@ typedef struct pm_read {
 } pm_read;
 
 /* read.c */
+/* Inside the epoch from here until the hold is given back: nothing of the view goes away. */
+pm_epoch_hold pm_db_take_view(pm_db *db, const pm_coll *coll, const pm_read *read, pm_view *view);
 pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64_t queries, uint64_t dim, uint64_t k,
                           uint32_t include, uint64_t until_ns, const pm_read *read, pomai_result **result,
                           pomai_error *err);
@@ -331,6 +336,19 @@ pomai_status pm_derive_one(pm_db *db, uint32_t kind, uint64_t below, bool *did, 
 void pm_derive_ahead(pm_db *db, const pm_coll *coll, pm_segment *segment, uint32_t kind);
 /* scrub.c: reads a piece of the segments from the disk again, if it is time; when the next is due. */
 uint64_t pm_scrub_if_due(pm_db *db, uint64_t now);
+/* watch.c: the recall that searches get. What a search asks of graphs and codes instead of `recall`, */
+float pm_watch_asks(const pm_coll *coll, float recall);
+/* and the search itself, in case one is wanted. */
+void pm_watch_offer(pm_coll *coll, const pm_read *read, const float *vectors, uint64_t queries, uint32_t k);
+/* Does one again, if it is time; when the next is due. */
+uint64_t pm_watch_if_due(pm_db *db, uint64_t now);
+typedef struct pm_watched {
+    uint64_t samples, looked_at;
+    double asked, recall, low, high;
+    uint32_t raised;
+} pm_watched;
+/* false: no samples. */
+bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watched *to);
 /* Sleeps, flushes, or gives up, as others need it. */
 pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err);
 /* What a piece of work changes in the catalogue. */

@@ -650,6 +650,7 @@ static pm_next maintain(void *arg)
     pomai_status status;
     for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) /* codes first */
         if (derive_if_due(db, kind, &status)) return (pm_next){PM_NEXT_AGAIN, 0};
+    until = pm_min_u64(until, pm_max_u64(pm_watch_if_due(db, now), now + MS));
     if (!freed) until = pm_min_u64(until, now + LIMBO_MS * MS);
     return (pm_next){PM_NEXT_PARK, until};
 }
@@ -671,6 +672,7 @@ void pm_maintenance_stop(pm_db *db)
     pm_maintenance *m = &db->maintenance;
     if (!m->task.started) return;
     atomic_store(&m->closing, true);
+    __atomic_store_n(&m->watch_cancel, 1, __ATOMIC_RELAXED);
     pm_task_wake(&m->task);
     db->os->task_join(&m->task);
 }

@@ -21,6 +21,7 @@ enum { DEFAULT_MAILBOX = 1024, DEFAULT_GROUP_MS = 10, MOST_DEFAULT_SHARDS = 8 };
 #define DEFAULT_LOG       ((uint64_t)256 << 20)
 #define DEFAULT_RATE      ((uint64_t)128 << 20)
 #define DEFAULT_SCRUB     ((uint64_t)4 << 20)
+#define DEFAULT_WATCH     10 /* thousandths of a core */
 #define DEFAULT_FREEZE    5000
 
 /* ---- options ---- */
@@ -66,6 +67,7 @@ static void set_options(pm_db *db, const pomai_open_options *o)
     db->segment_bytes = o->segment_bytes;
     db->compact_rate = o->compact_rate == 0 ? DEFAULT_RATE : o->compact_rate;
     db->scrub_rate = o->scrub_rate == 0 ? DEFAULT_SCRUB : o->scrub_rate;
+    db->watch_share = o->watch_share == 0 ? DEFAULT_WATCH : o->watch_share;
     s->strict_mark = (o->flags & POMAI_OPEN_STRICT_MARK) != 0;
 }
 

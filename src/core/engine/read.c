@@ -8,8 +8,7 @@
 
 enum { MOST_HITS = 1 << 26 }; /* queries x k of one call */
 
-/* Inside the epoch from here until the hold is given back: nothing of the view goes away. */
-static pm_epoch_hold take_view(pm_db *db, const pm_coll *coll, const pm_read *read, pm_view *view)
+pm_epoch_hold pm_db_take_view(pm_db *db, const pm_coll *coll, const pm_read *read, pm_view *view)
 {
     pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
     pm_coll_view(&db->shared, coll, view);
@@ -36,7 +35,7 @@ pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_
 {
     const pm_read latest = {0};
     pm_view view;
-    pm_epoch_hold hold = take_view(db, coll, &latest, &view);
+    pm_epoch_hold hold = pm_db_take_view(db, coll, &latest, &view);
     pomai_status status = pm_view_count(&view, rows, err);
     pm_epoch_leave(&db->shared.epoch, hold);
     return status;
@@ -97,17 +96,18 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                         .include = include,
                         .until_ns = until_ns,
                         .cancel = read->cancel,
-                        .recall = read->recall,
+                        .recall = coll == NULL ? read->recall : pm_watch_asks(coll, read->recall),
                         .ef = read->ef};
     if (coll == NULL) return pm_query_search_nothing(&search, result, err);
     search.metric = coll->metric;
     search.id_kind = coll->id_kind;
     pm_view view;
-    pm_epoch_hold hold = take_view(db, coll, read, &view);
+    pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
     status = pm_query_search(db->os, db->simd, db->pool, &view, &search, result, err);
     pm_epoch_leave(&db->shared.epoch, hold);
     if (status != POMAI_OK) return status;
     pm_hist_add(&db->search_latency, db->os->now_ns(db->os) - begin);
+    pm_watch_offer(coll, read, vectors, queries, search.k);
     atomic_fetch_add_explicit(&coll->searches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&coll->queries, queries, memory_order_relaxed);
     return POMAI_OK;
@@ -126,7 +126,7 @@ pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_
     pm_view view;
     view.shown = NULL;
     if (coll == NULL) return pm_query_get(&view, ids, 0, 0, rows, err); /* nothing is found */
-    pm_epoch_hold hold = take_view(db, coll, read, &view);
+    pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
     status = pm_query_get(&view, ids, coll->dim, db->shared.segment_seed, rows, err);
     pm_epoch_leave(&db->shared.epoch, hold);
     if (status == POMAI_OK) atomic_fetch_add_explicit(&coll->gets, ids->count, memory_order_relaxed);
@@ -184,7 +184,7 @@ pomai_status pm_db_scan(pomai_collection *handle, uint32_t include, const pm_rea
     scan->coll = coll;
     if (coll != NULL) {
         pm_view view;
-        pm_epoch_hold hold = take_view(db, coll, read, &view);
+        pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
         status = pm_scan_open(&view, coll->dim, coll->id_kind, include, &scan->scan, err);
         pm_epoch_leave(&db->shared.epoch, hold);
     }
@@ -239,7 +239,7 @@ pomai_status pm_db_digest(pm_db *db, const pm_read *read, uint64_t digest[2], po
         const uint64_t type = coll->dtype == POMAI_DTYPE_FLOAT32 ? 0 : (uint64_t)coll->dtype;
         uint64_t rows[2] = {coll->dim | type << 32, (uint64_t)coll->metric};
         pm_view view;
-        pm_epoch_hold hold = take_view(db, coll, read, &view);
+        pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
         status = pm_query_digest(&view, coll->dim, rows, err);
         pm_epoch_leave(&db->shared.epoch, hold);
         for (int k = 0; k < 2; k++)

@@ -113,6 +113,20 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
     add_u64(t, "index_memory_bytes", memory);
 }
 
+static void add_watch(pm_text *t, pm_db *db, const pm_coll *coll)
+{
+    pm_watched w;
+    const bool any = pm_watch_read(db, coll, &w);
+    pm_text_add(t, "\"recall_watch\": {");
+    add_u64(t, "samples", w.samples);
+    add_u64(t, "looked_at", w.looked_at);
+    if (any)
+        pm_text_add(t, "\"asked\": %.4f, \"recall\": %.4f, \"low\": %.4f, \"high\": %.4f, ", w.asked, w.recall, w.low,
+                    w.high);
+    add_u64(t, "raised", w.raised);
+    close_with(t, "}, ");
+}
+
 static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)
 {
     static const char *const metric[] = {"?", "l2", "ip", "cosine"};
@@ -134,6 +148,7 @@ static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)
     add_u64(t, "ids_fetched", atomic_load_explicit(&coll->gets, memory_order_relaxed));
     add_u64(t, "searches", atomic_load_explicit(&coll->searches, memory_order_relaxed));
     add_u64(t, "queries", atomic_load_explicit(&coll->queries, memory_order_relaxed));
+    add_watch(t, db, coll);
     close_with(t, "}, ");
 }
 

@@ -22,6 +22,21 @@ typedef struct pm_coll_shard {
     _Atomic uint64_t frozen_lsn; /* what bounded reads see */
 } pm_coll_shard;
 
+enum { PM_WATCH_SAMPLES = 256 };
+/* The recall that searches get (core/engine/watch.c). */
+typedef struct pm_watch {
+    _Atomic uint32_t state;  /* whose turn it is with the search below */
+    _Atomic uint32_t raised; /* how often what searches may miss is halved */
+    float *vector;           /* NULL: none was wanted yet */
+    uint32_t k;
+    float asked;
+    /* under db->state: the last ones */
+    uint64_t count, all;
+    uint32_t least; /* not below, as it was tried: */
+    bool lowered;
+    float wanted[PM_WATCH_SAMPLES], found[PM_WATCH_SAMPLES];
+} pm_watch;
+
 /* A collection, as shards and readers see it. Lives until the database is closed. */
 typedef struct pm_coll {
     uint32_t id;
@@ -38,6 +53,7 @@ typedef struct pm_coll {
     _Atomic bool drop_unsure;   /* a drop failed half-way: the next opening may not find it */
     _Atomic uint64_t next_id;   /* the next to be assigned; above every id ever put */
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
+    pm_watch watch;
     pm_coll_shard shard[];
 } pm_coll;
 

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The recall that searches get, watched: the maintenance task does one of them again now and then, also exactly, and
+ * compares. What calibration promised on rows is so held on queries, too. docs/indexing.md, "And watched"; the protocol
+ * is in docs/lifecycle.md.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "core/engine/engine.h"
+
+#define MS ((uint64_t)1000 * 1000)
+enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 3, LEAST_SAMPLES = 64 };
+#define SIGMAS 1.96 /* of a 95% interval */
+
+enum { IDLE, WANTED, TAKING, TAKEN };
+
+/* ---- searches ---- */
+
+float pm_watch_asks(const pm_coll *coll, float recall)
+{
+    const uint32_t raised = atomic_load_explicit(&coll->watch.raised, memory_order_relaxed);
+    if (raised == 0 || !(recall > 0 && recall < 1)) return recall;
+    return 1 - ldexpf(1 - recall, -(int)raised);
+}
+
+void pm_watch_offer(pm_coll *coll, const pm_read *read, const float *vectors, uint64_t queries, uint32_t k)
+{
+    pm_watch *w = &coll->watch;
+    uint32_t wanted = WANTED;
+    if (atomic_load_explicit(&w->state, memory_order_relaxed) != WANTED || read->ef != 0) return;
+    if (!(read->recall > 0 && read->recall < 1)) return;
+    if (!atomic_compare_exchange_strong(&w->state, &wanted, TAKING)) return;
+    const uint64_t which = atomic_load_explicit(&coll->queries, memory_order_relaxed) % queries;
+    memcpy(w->vector, vectors + which * coll->dim, coll->dim * sizeof *vectors);
+    w->k = k;
+    w->asked = read->recall;
+    atomic_store(&w->state, TAKEN);
+}
+
+/* ---- what was found ---- */
+
+/* Of the samples that are kept; false: there are none. */
+static bool sum_up(const pm_watch *w, pm_watched *to)
+{
+    double sum = 0, asked = 0, squares = 0;
+    const uint64_t n = pm_min_u64(w->count, PM_WATCH_SAMPLES);
+    *to = (pm_watched){.samples = n, .looked_at = w->all, .raised = atomic_load(&w->raised)};
+    for (uint64_t i = 0; i < n; i++) {
+        sum += (double)w->found[i];
+        asked += (double)w->wanted[i];
+    }
+    if (n == 0) return false;
+    to->recall = sum / (double)n;
+    to->asked = asked / (double)n;
+    for (uint64_t i = 0; i < n; i++)
+        squares += ((double)w->found[i] - to->recall) * ((double)w->found[i] - to->recall);
+    /* One more that found half: few samples that all found everything prove little. */
+    const double half = SIGMAS * sqrt((squares + 0.25) / (double)n / (double)n);
+    to->low = to->recall > half ? to->recall - half : 0;
+    to->high = to->recall + half < 1 ? to->recall + half : 1;
+    return true;
+}
+
+bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watched *to)
+{
+    db->os->mutex_lock(db->os, &db->state);
+    const bool any = sum_up(&coll->watch, to);
+    db->os->mutex_unlock(db->os, &db->state);
+    return any;
+}
+
+/* Raises the effort, or lowers it. */
+static void steer(pm_watch *w)
+{
+    pm_watched now;
+    if (!sum_up(w, &now) || now.samples < LEAST_SAMPLES) return;
+    const double missing = 1 - now.asked;
+    if (now.high < now.asked && now.raised < MOST_RAISED && !PM_MUTANT(WATCH_ONLY_LOOKS)) {
+        now.raised++;
+        if (w->lowered) w->least = now.raised;                       /* less was tried, and is not enough */
+    } else if (now.raised > w->least && now.low > 1 - missing / 4) { /* twice as much may be missing then */
+        now.raised--;
+        w->lowered = true;
+    } else {
+        return;
+    }
+    atomic_store_explicit(&w->raised, now.raised, memory_order_relaxed);
+    w->count = 0;
+}
+
+static void note(pm_db *db, pm_watch *w, double found)
+{
+    db->os->mutex_lock(db->os, &db->state);
+    w->found[w->count % PM_WATCH_SAMPLES] = (float)found;
+    w->wanted[w->count % PM_WATCH_SAMPLES] = w->asked;
+    w->count++;
+    w->all++;
+    steer(w);
+    db->os->mutex_unlock(db->os, &db->state);
+}
+
+/* ---- doing it again ---- */
+
+/* The share of the exact answer that the other has; equally far is as good. */
+static double share_found(const pomai_result *exact, const pomai_result *other)
+{
+    const size_t n = exact->first[1], others = other->first[1];
+    size_t found = 0;
+    if (n == 0) return 1;
+    while (found < others && found < n && other->distances[found] <= exact->distances[n - 1])
+        found++; /* by distance, nearest first */
+    return (double)found / (double)n;
+}
+
+/* Both on one view. false: it was cut, or failed: nothing is learned. */
+static bool look_again(pm_db *db, const pm_coll *coll, double *found)
+{
+    const pm_watch *w = &coll->watch;
+    pomai_result *exact = NULL, *other = NULL;
+    const pm_read latest = {0};
+    pm_view view;
+    pm_search search = {.vectors = w->vector,
+                        .queries = 1,
+                        .dim = coll->dim,
+                        .k = w->k,
+                        .metric = coll->metric,
+                        .id_kind = coll->id_kind,
+                        .until_ns = db->os->now_ns(db->os) + MOST_MS * MS,
+                        .cancel = &db->maintenance.watch_cancel,
+                        .recall = pm_watch_asks(coll, w->asked)};
+    pm_epoch_hold hold = pm_db_take_view(db, coll, &latest, &view);
+    bool good = pm_query_search(db->os, db->simd, NULL, &view, &search, &other, NULL) == POMAI_OK;
+    good = good && other->verdicts[0].completeness == POMAI_APPROXIMATE; /* else there is nothing to learn */
+    search.recall = 0;
+    good = good && pm_query_search(db->os, db->simd, NULL, &view, &search, &exact, NULL) == POMAI_OK;
+    pm_epoch_leave(&db->shared.epoch, hold);
+    good = good && exact->verdicts[0].completeness == POMAI_EXACT;
+    if (good) *found = share_found(exact, other);
+    pm_result_free(other);
+    pm_result_free(exact);
+    return good;
+}
+
+/* The next after `id` that has a search to look at; those that have none are asked for one. */
+static pm_coll *find_taken(pm_db *db, uint32_t id)
+{
+    const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
+    pm_coll *best = NULL;
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        pm_coll *coll = catalog->coll[i];
+        pm_watch *w = &coll->watch;
+        const uint32_t state = atomic_load(&w->state);
+        if (atomic_load(&coll->dropped)) continue;
+        if (state == IDLE && (w->vector != NULL || (w->vector = pm_malloc(coll->dim * sizeof(float))) != NULL))
+            atomic_store(&w->state, WANTED);
+        if (state == TAKEN && (best == NULL || (best->id <= id && coll->id > id))) best = coll;
+    }
+    return best;
+}
+
+uint64_t pm_watch_if_due(pm_db *db, uint64_t now)
+{
+    pm_maintenance *m = &db->maintenance;
+    double found;
+    if (db->watch_share == UINT64_MAX || pm_stopped(&db->shared)) return PM_FOREVER;
+    if (now < m->watch_due) return m->watch_due;
+    pm_coll *coll = find_taken(db, m->watched);
+    if (coll == NULL) return m->watch_due = now + LOOK_MS * MS;
+    m->watched = coll->id;
+    if (look_again(db, coll, &found)) note(db, &coll->watch, found);
+    atomic_store(&coll->watch.state, IDLE);
+    const uint64_t spent = db->os->now_ns(db->os) - now;
+    return m->watch_due = now + pm_max_u64(spent * 1000 / db->watch_share, 1000);
+}
