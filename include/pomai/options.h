@@ -35,10 +35,11 @@ typedef struct pomai_open_options {
                                not at all */
     uint64_t watch_share;   /* thousandths of a core that go into doing some searches again, exactly, to watch the
                                recall (docs/indexing.md); 0: 10; UINT64_MAX: none */
+    uint64_t build_threads; /* that help building graphs, at low priority; 0: cores - 1, at most 15; UINT64_MAX: none */
 } pomai_open_options;
 #define POMAI_OPEN_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
-        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
+        sizeof(pomai_open_options), 0, 0, POMAI_DURABILITY_DEFAULT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                 \
     }
 
 typedef struct pomai_collection_options {

@@ -42,6 +42,7 @@ typedef struct pm_task {
     _Atomic uint32_t wake; /* docs/threads.md, "Parking" */
     _Atomic uint32_t sleeping;
     bool started;
+    bool low;             /* to be set before it is started: a core that others want is theirs; a hint */
     unsigned long thread; /* of the implementation */
 } pm_task;
 

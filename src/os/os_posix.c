@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -390,8 +391,14 @@ static void posix_relax(const pm_os *os)
     sched_yield();
 }
 
+enum { LEAST_PRIORITY = 19 };
+
 static void *task_thread(void *arg)
 {
+    const pm_task *task = arg;
+#if defined(__linux__)
+    if (task->low) (void)setpriority(PRIO_PROCESS, 0, LEAST_PRIORITY); /* on Linux: of this thread */
+#endif
     pm_task_loop(arg);
     return NULL;
 }

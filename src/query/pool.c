@@ -55,7 +55,7 @@ static pm_next helper_step(void *arg)
     return (pm_next){PM_NEXT_PARK, PM_FOREVER};
 }
 
-pm_pool *pm_pool_make(const pm_os *os, uint32_t helpers)
+pm_pool *pm_pool_make(const pm_os *os, uint32_t helpers, bool low)
 {
     if (helpers > MOST_HELPERS) helpers = MOST_HELPERS;
     const size_t size = sizeof(pm_pool) + helpers * sizeof(pm_task);
@@ -64,7 +64,8 @@ pm_pool *pm_pool_make(const pm_os *os, uint32_t helpers)
     memset(pool, 0, size);
     pool->os = os;
     for (uint32_t i = 0; i < helpers; i++) {
-        pm_task_init(&pool->task[i], os, "pomai-search", helper_step, pool);
+        pm_task_init(&pool->task[i], os, low ? "pomai-build" : "pomai-search", helper_step, pool);
+        pool->task[i].low = low;
         if (os->task_start(&pool->task[i]) != 0) {
             pm_pool_free(pool);
             return NULL;

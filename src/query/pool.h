@@ -11,9 +11,10 @@ typedef struct pm_pool pm_pool;
 /* Work that can be taken in pieces: calls work(context, i) for i in 0..pieces-1, each once, from any thread. */
 typedef void (*pm_work_fn)(void *context, uint32_t piece);
 
-/* helpers may be 0. NULL: no memory or no threads. */
-pm_pool *pm_pool_make(const pm_os *os, uint32_t helpers);
+/* helpers may be 0; low: they leave the cores to others. NULL: no memory or no threads. */
+pm_pool *pm_pool_make(const pm_os *os, uint32_t helpers, bool low);
 void pm_pool_free(pm_pool *pool);
+/* NULL is a pool without helpers, here and below. */
 uint32_t pm_pool_helpers(const pm_pool *pool);
 /* Returns when all pieces are done; the caller does its share, and all of it when the helpers are busy. */
 void pm_pool_run(pm_pool *pool, pm_work_fn work, void *context, uint32_t pieces);

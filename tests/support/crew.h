@@ -17,7 +17,6 @@ typedef struct crew {
     void *argument;
     uint32_t pieces;
     atomic_uint next;
-    atomic_uint asking;
     atomic_ullong asked;
     uint64_t stop_at; /* the question that is answered no, from 1; 0: none */
 } crew;
@@ -50,10 +49,7 @@ static inline void crew_run(void *context, void (*work)(void *argument, uint32_t
 static inline bool crew_go_on(void *context)
 {
     crew *c = context;
-    assert_int_equal(atomic_fetch_add(&c->asking, 1), 0); /* one thread at a time */
-    const bool on = atomic_fetch_add(&c->asked, 1) + 1 != c->stop_at;
-    atomic_fetch_sub(&c->asking, 1);
-    return on;
+    return atomic_fetch_add(&c->asked, 1) + 1 != c->stop_at;
 }
 
 #endif

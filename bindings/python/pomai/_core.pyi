@@ -421,6 +421,7 @@ def open(
     compact_rate: int = 0,
     scrub_rate: int = 0,
     watch_share: int = 0,
+    build_threads: int = 0,
     durability: str = "default",
 ) -> Database: ...
 def verify(path: AnyPath, progress: Callable[[int, int], object] | None = None) -> dict[str, Any]: ...

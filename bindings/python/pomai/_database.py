@@ -38,6 +38,7 @@ def open(
     compact_rate: int = 0,
     scrub_rate: int = 0,
     watch_share: int = 0,
+    build_threads: int = 0,
 ) -> Database:
     """Opens the database in the directory `path`, making it when there is none.
 
@@ -65,7 +66,7 @@ def open(
     helpers = 0 if search_threads is None else search_threads or 2**32 - 1  # the engine's 0: as many as it likes
     return _core.open(
         path, flags, shards, group_ms, helpers, mailbox_slots, wal_file_bytes, flush_bytes, log_bytes, freeze_rows,
-        segment_bytes, compact_rate, scrub_rate, watch_share, durability,
+        segment_bytes, compact_rate, scrub_rate, watch_share, build_threads, durability,
     )
 
 

@@ -203,14 +203,14 @@ static int open_options(pm_py_state *state, PyObject *const *given, pomai_open_o
         }
         *words[i] = (uint32_t)value;
     }
-    static const char *const wide[] = {"wal_file_bytes", "flush_bytes",  "log_bytes",  "freeze_rows",
-                                       "segment_bytes",  "compact_rate", "scrub_rate", "watch_share"};
+    static const char *const wide[] = {"wal_file_bytes", "flush_bytes", "log_bytes",   "freeze_rows",  "segment_bytes",
+                                       "compact_rate",   "scrub_rate",  "watch_share", "build_threads"};
     uint64_t *const values[] = {&options->wal_file_bytes, &options->flush_bytes,   &options->log_bytes,
                                 &options->freeze_rows,    &options->segment_bytes, &options->compact_rate,
-                                &options->scrub_rate,     &options->watch_share};
-    for (int i = 0; i < 8; i++)
+                                &options->scrub_rate,     &options->watch_share,   &options->build_threads};
+    for (int i = 0; i < 9; i++)
         if (pm_py_count(state, wide[i], given[5 + i], values[i]) != 0) return -1;
-    return pm_py_durability(state, given[13], &options->durability);
+    return pm_py_durability(state, given[14], &options->durability);
 }
 
 static PyObject *database_new(pm_py_state *state, pomai_db *handle, PyObject *path)
@@ -234,13 +234,26 @@ static PyObject *database_new(pm_py_state *state, pomai_db *handle, PyObject *pa
 
 PyObject *pm_py_open(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"path",           "flags",         "shards",         "group_ms",
-                                        "search_threads", "mailbox_slots", "wal_file_bytes", "flush_bytes",
-                                        "log_bytes",      "freeze_rows",   "segment_bytes",  "compact_rate",
-                                        "scrub_rate",     "watch_share",   "durability",     NULL};
+    static const char *const names[] = {"path",
+                                        "flags",
+                                        "shards",
+                                        "group_ms",
+                                        "search_threads",
+                                        "mailbox_slots",
+                                        "wal_file_bytes",
+                                        "flush_bytes",
+                                        "log_bytes",
+                                        "freeze_rows",
+                                        "segment_bytes",
+                                        "compact_rate",
+                                        "scrub_rate",
+                                        "watch_share",
+                                        "build_threads",
+                                        "durability",
+                                        NULL};
     pm_py_state *state = pm_py_state_of(module);
-    PyObject *given[15] = {NULL}, *bytes = NULL;
-    if (pm_py_args(state, "open", names, 15, args, count, keywords, given) != 0) return NULL;
+    PyObject *given[16] = {NULL}, *bytes = NULL;
+    if (pm_py_args(state, "open", names, 16, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(state, "open() needs a path");
     open_job *o = calloc(1, sizeof *o);
     if (o == NULL) return PyErr_NoMemory();

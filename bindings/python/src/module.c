@@ -108,7 +108,8 @@ static PyMethodDef functions[] = {
     {"open", FAST(pm_py_open),
      "open($module, /, path, flags=0, shards=0, group_ms=0, search_threads=0, mailbox_slots=0, wal_file_bytes=0,\n"
      "     flush_bytes=0, log_bytes=0, freeze_rows=0, segment_bytes=0, compact_rate=0, scrub_rate=0,\n"
-     "     watch_share=0, durability='default')\n--\n\nOpens a database; pomai.open() is the one to call."},
+     "     watch_share=0, build_threads=0, durability='default')\n--\n\nOpens a database; pomai.open() is the one to "
+     "call."},
     {"verify", FAST(pm_py_verify),
      "verify($module, /, path, progress=None)\n--\n\nChecks a database; pomai.verify() is the one to call."},
     {"salvage", FAST(pm_py_salvage),

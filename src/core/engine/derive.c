@@ -30,7 +30,12 @@ typedef struct build {
     pm_derived_out *out;
     pomai_status status; /* why it was stopped, */
     pomai_error *err;    /* said here */
+    const void *owner;   /* the thread of the maintenance task */
+    atomic_flag asking;  /* it lets others go first */
+    _Atomic bool stop;   /* for those who help */
 } build;
+
+#define HELPER_LOOKS_NS ((uint64_t)10 * 1000 * 1000)
 
 /* ---- the kinds ---- */
 
@@ -185,6 +190,37 @@ static bool may_go_on(void *context)
     return false;
 }
 
+/* Something that only the calling thread has. */
+static const void *this_thread(void)
+{
+    static _Thread_local char here;
+    return &here;
+}
+
+/* Between two pieces of a graph, in each thread that works on it: others go first in the maintenance task's alone, and
+ * those who help rest when it does. */
+static bool may_go_on_together(void *context)
+{
+    build *b = context;
+    pm_maintenance *m = &b->db->maintenance;
+    const pm_os *os = b->db->os;
+    if (this_thread() == b->owner && !atomic_flag_test_and_set(&b->asking)) {
+        if (!may_go_on(b)) atomic_store(&b->stop, true);
+        atomic_flag_clear(&b->asking);
+    } else {
+        _Atomic uint32_t nobody = 0;
+        while (atomic_load(&m->rests) != 0 && !atomic_load(&m->closing))
+            os->word_wait(os, &nobody, 0, os->now_ns(os) + HELPER_LOOKS_NS);
+    }
+    return !atomic_load(&b->stop) && !atomic_load(&m->closing);
+}
+
+static void run_together(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces)
+{
+    const build *b = context;
+    pm_pool_run(b->db->maintenance.builders, work, argument, pieces);
+}
+
 /* The one place where rows become floats for an index. */
 static bool read_rows(void *context, uint64_t first, uint32_t n, float *out)
 {
@@ -230,7 +266,12 @@ static pomai_status write_codes(build *b, pm_derived_of *of, const pm_index_sour
 
 static pomai_status write_graph(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink)
 {
-    const pm_graph_work work = {.context = b, .go_on = may_go_on};
+    pm_maintenance *m = &b->db->maintenance;
+    if (b->db->build_threads > 0 && m->builders == NULL)
+        m->builders = pm_pool_make(b->db->os, b->db->build_threads, true); /* NULL: it takes longer */
+    b->owner = this_thread();
+    atomic_flag_clear(&b->asking);
+    const pm_graph_work work = {.context = b, .run = run_together, .go_on = may_go_on_together};
     pm_graph graph = {.rows = of->rows, .dim = of->dim, .metric = of->metric};
     pm_graph_builder *builder = NULL;
     pomai_status status = outcome(b, pm_graph_begin(source, b->db->simd, &work, &builder, &graph.variant));
@@ -241,6 +282,8 @@ static pomai_status write_graph(build *b, pm_derived_of *of, const pm_index_sour
     PM_POINT(DERIVED_BUILT);
     if (status == POMAI_OK) status = outcome(b, pm_graph_calibrate(builder, &graph, sink));
     pm_graph_end(builder);
+    /* Stopped between two pieces, by a close that the other thread saw. */
+    if (status == POMAI_EDEADLINE && b->status == POMAI_OK && !may_go_on(b)) status = b->status;
     return status;
 }
 

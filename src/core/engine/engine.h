@@ -109,6 +109,8 @@ typedef struct pm_maintenance {
     bool hurried;                         /* somebody waits for what is being done */
     bool merging;                         /* a compaction is under way, */
     uint64_t merge_flushes;               /* and so many flushes there were when it began */
+    pm_pool *builders;                    /* that help building graphs; made with the first */
+    _Atomic uint32_t rests;               /* they do, too */
     uint32_t building;                    /* the kind of derived file that is being built; 0: none */
     uint64_t flushed_at;                  /* when the last flush ended */
     int behind;                           /* dead rows are piling up: how far, while it catches up */
@@ -163,6 +165,7 @@ struct pomai_db {
     _Atomic uint64_t dropped; /* collections, since the opening */
     _Atomic uint64_t changes; /* flushes, and snapshots that were closed: something may be worth compacting */
     uint64_t flush_hard, log_budget, segment_bytes, compact_rate, scrub_rate, watch_share;
+    uint32_t build_threads;
     pm_maintenance maintenance;
     pomai_collection default_handle;
     _Atomic int64_t open_handles;

@@ -582,15 +582,18 @@ bool pm_maintenance_yield(pm_db *db)
     const uint64_t visible = all_visible(db), begin = os->now_ns(os);
     const bool busy = visible != m->yielded_visible; /* somebody writes, and needs the cores more */
     const uint64_t until = begin + pm_min_u64(worked * DERIVE_REST, DERIVE_REST_MOST_MS * MS);
+    bool on = true;
     m->yielded_visible = visible;
-    for (uint64_t now = begin; busy && now < until; now = os->now_ns(os)) {
+    atomic_store(&m->rests, busy);
+    for (uint64_t now = begin; busy && on && now < until; now = os->now_ns(os)) {
         _Atomic uint32_t nobody = 0;
         if (atomic_load(&m->derive_waiters) > 0 || m->hurried) break;
         os->word_wait(os, &nobody, 0, pm_min_u64(until, now + PACE_MS * MS));
-        if (!do_before_build(db)) return false;
+        on = do_before_build(db);
     }
+    atomic_store(&m->rests, 0);
     m->yielded_at = os->now_ns(os);
-    return true;
+    return on;
 }
 
 /* Those of the segments that there are by now, also if it failed before. */
@@ -681,6 +684,7 @@ void pm_maintenance_free(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
     (void)pm_limbo_reclaim(db, true);
+    pm_pool_free(m->builders);
     pm_free(m->waiting.entry);
     pm_free(m->passing.entry);
     for (uint32_t s = 0; s < PM_MAX_SHARDS; s++)

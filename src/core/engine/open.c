@@ -22,6 +22,7 @@ enum { DEFAULT_MAILBOX = 1024, DEFAULT_GROUP_MS = 10, MOST_DEFAULT_SHARDS = 8 };
 #define DEFAULT_RATE      ((uint64_t)128 << 20)
 #define DEFAULT_SCRUB     ((uint64_t)4 << 20)
 #define DEFAULT_WATCH     10 /* thousandths of a core */
+#define MOST_BUILDERS     15u
 #define DEFAULT_FREEZE    5000
 
 /* ---- options ---- */
@@ -68,6 +69,9 @@ static void set_options(pm_db *db, const pomai_open_options *o)
     db->compact_rate = o->compact_rate == 0 ? DEFAULT_RATE : o->compact_rate;
     db->scrub_rate = o->scrub_rate == 0 ? DEFAULT_SCRUB : o->scrub_rate;
     db->watch_share = o->watch_share == 0 ? DEFAULT_WATCH : o->watch_share;
+    const uint32_t others = db->os->cores(db->os) - 1;
+    const uint64_t builders = o->build_threads == 0 ? others : o->build_threads == UINT64_MAX ? 0 : o->build_threads;
+    db->build_threads = (uint32_t)pm_min_u64(builders, MOST_BUILDERS);
     s->strict_mark = (o->flags & POMAI_OPEN_STRICT_MARK) != 0;
 }
 
@@ -416,7 +420,7 @@ static pomai_status start(pm_db *db, const pomai_open_options *o, pomai_error *e
     uint32_t helpers = o->search_threads == 0            ? os->cores(os) - 1
                        : o->search_threads == UINT32_MAX ? 0
                                                          : o->search_threads;
-    db->pool = pm_pool_make(os, helpers);
+    db->pool = pm_pool_make(os, helpers, false);
     int rc = os->random(os, &db->shared.hash_seed, sizeof db->shared.hash_seed);
     db->shared.segment_seed = pm_segment_seed(db->manifest.uuid);
     pm_clock_at_least(&db->shared, db->manifest.clock);

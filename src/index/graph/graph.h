@@ -44,7 +44,7 @@ bool pm_graph_is_possible(uint64_t rows, uint32_t dim, pomai_metric metric);
 typedef struct pm_graph_work {
     void *context;
     void (*run)(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces);
-    bool (*go_on)(void *context); /* asked between pieces of at most some milliseconds, by one thread at a time */
+    bool (*go_on)(void *context); /* asked between pieces of at most some milliseconds, by each thread */
 } pm_graph_work;
 
 typedef struct pm_graph_builder pm_graph_builder;

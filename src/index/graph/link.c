@@ -24,9 +24,7 @@ bool graph_go_on(graph_linker *linker)
 {
     const pm_graph_work *work = linker->options->work;
     if (atomic_load_explicit(&linker->status, memory_order_relaxed) != POMAI_OK) return false;
-    if (work->go_on == NULL || atomic_flag_test_and_set_explicit(&linker->asking, memory_order_acquire)) return true;
-    const bool on = work->go_on(work->context);
-    atomic_flag_clear_explicit(&linker->asking, memory_order_release);
+    const bool on = work->go_on == NULL || work->go_on(work->context);
     if (!on) graph_stop(linker, POMAI_EDEADLINE);
     return on;
 }
@@ -107,7 +105,6 @@ static void link_rows(graph_linker *l)
     l->slots = rows > GRAPH_LEAF ? l->options->fanout : 1;
     l->keep = l->slots > 4 ? 10 : (GRAPH_CANDIDATES + l->slots - 1) / l->slots;
     atomic_init(&l->status, POMAI_OK);
-    atomic_flag_clear(&l->asking);
     bool good = link_upper(l);
     if (good) l->keys = graph_take(l, rows, (uint64_t)l->slots * l->keep * sizeof *l->keys);
     good = good && l->keys != NULL && graph_group(l) && graph_prune(l);

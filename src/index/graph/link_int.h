@@ -34,10 +34,9 @@ typedef struct graph_linker {
     uint64_t *keys; /* rows x slots x keep */
     graph_upper upper;
     uint32_t entry;
-    uint32_t *links;    /* rows x degree */
-    atomic_int status;  /* what stopped the work, or POMAI_OK */
-    atomic_flag asking; /* go_on is asked by one thread at a time */
-    const void *stage;  /* what the pieces under way share */
+    uint32_t *links;   /* rows x degree */
+    atomic_int status; /* what stopped the work, or POMAI_OK */
+    const void *stage; /* what the pieces under way share */
 } graph_linker;
 
 /* Rows whose links back are sorted at once, at least; tests want it with few. */
