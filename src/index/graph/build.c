@@ -455,13 +455,18 @@ static pomai_status append_entries(pm_graph_builder *b, const pm_index_sink *sin
     return good ? POMAI_OK : POMAI_EDEADLINE;
 }
 
+uint32_t graph_fanout(const graph_shape *shape)
+{
+    return shape->degree > FEW_LINKS ? MANY_LEADERS : FEW_LEADERS;
+}
+
 pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
 {
     const graph_shape *shape = &b->space.shape;
     const graph_codes codes = {.code = b->codes, .rows = b->source->rows, .stride = shape->whole};
     const graph_link_options options = {.degree = shape->degree,
                                         .slack_256 = shape->degree > FEW_LINKS ? 269 : 256,
-                                        .fanout = shape->degree > FEW_LINKS ? MANY_LEADERS : FEW_LEADERS,
+                                        .fanout = graph_fanout(shape),
                                         .seed = b->source->seed,
                                         .simd = b->simd,
                                         .work = b->work};

@@ -4,10 +4,13 @@
  *
  * Rows drawn from all over are the queries, each left out of its own answer. Their true neighbours are sought among all
  * rows, by the codes that links are made of, which are right to a fraction of a percent; where the last of them is not
- * as far as its code says (rows differ by less than codes tell, or were cut off), all count as missed. Then they walk
- * with pools of several sizes; of one walk all numbers of rows to rank again are judged. An effort meets a target if
- * the lower end of a 95% interval of its recall does. Of those that do, the cheapest by a count of what was read is
- * kept: not by the clock, so that the same rows give the same table.
+ * as far as its code says (rows differ by less than codes tell, or were cut off), all count as missed.
+ *
+ * Each query walks once, as far as it may. A walk with less slack or a smaller pool goes the same way and ends sooner:
+ * with a slack, when the next node is beyond it; with a pool, when it has walked from as many nodes as fit. So what is
+ * found by then, at each end of some slacks and pools, tells the recall of all pairs of them and of all k. An effort
+ * meets a target if the lower end of a 95% interval of its recall does. Of those that do, the cheapest by a count of
+ * what was read is kept: not by the clock, so that the same rows give the same table.
  */
 #include <math.h>
 #include <stdatomic.h>
@@ -17,65 +20,68 @@
 #include "simd/graph.h"
 
 enum {
-    QUERIES = 600, /* of rows; fewer if there are few */
+    QUERIES = 100, /* for each leader that a row went to as it was linked: both compare rows with all */
+    FOR_ALL = 4,   /* one query in so many is for the highest k, too */
     DEEPEST = 100, /* neighbours */
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
-    RERANKS = 9,
-    SCORED = 96,
+    SCORED = 22,   /* codes, by rows: the budget of all walks */
     LEAST_SCORED = 1 << 20,
-    FIRST_POOL = 12,
-    TRIES = 4,
-    ROUGHLY = 48, /* queries */
-    LEAST_QUERIES = 150,
+    MOST_SCORED = 1 << 15, /* in a walk */
+    FIRST_WALKS = 32,      /* to see how far others go */
+    FIRST_SLACKS = 8,
+    MORE_SLACKS = 4,
+    WALKS = 8,     /* of a piece */
     SPREAD = 7919, /* a prime above the number of queries */
 };
 #define TOLD      0.25               /* of a squared distance: as much as codes may be wrong by */
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
+#define ENOUGH    0.9999             /* recall beyond which no walk goes */
 
 static const uint32_t ks[GRAPH_KS] = {1, 10, 100};
-static const uint32_t shares[GRAPH_KS] = {15, 70, 15}; /* of the budget, percent */
+enum { MIDDLE = 1 };
 static const float targets[GRAPH_TARGETS] = {0.8f, 0.85f, 0.9f, 0.93f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
-/* The targets for which a pool is sought; the others take the next one that meets them. Some are for k of 10 alone. The
- * margin is of what may be missed: about the width of the interval. */
-static const struct {
-    float target, margin;
-    bool always;
-} sought[] = {{0.9f, 0.15f, true}, {0.95f, 0.2f, true}, {0.98f, 0.3f, false}, {0.99f, 0.4f, true}};
-enum { SOUGHT = sizeof sought / sizeof sought[0] };
-#define ROUGH_ENOUGH 0.15 /* missed */
 
-/* Rows to rank again, in tenths of k, and some more; at last the whole pool. */
-static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100, 10 * PM_GRAPH_MOST_POOL};
+/* Efforts: every slack with every pool, and of each some numbers of rows to rank again: tenths of k, and some more. */
+enum { SLACKS = 24, POOLS = 24, STOPS = SLACKS + POOLS, RERANKS = 9 };
+static const float slacks[SLACKS] = {0.02f, 0.03f, 0.04f, 0.05f, 0.06f, 0.07f, 0.08f, 0.09f, 0.1f,  0.11f, 0.12f, 0.13f,
+                                     0.14f, 0.15f, 0.16f, 0.18f, 0.2f,  0.22f, 0.25f, 0.28f, 0.32f, 0.36f, 0.4f,  0.5f};
+static const uint32_t pools[POOLS] = {12,  16,  20,  24,  32,  40,  48,  64,  80,   96,   112,  128,
+                                      160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, PM_GRAPH_MOST_POOL};
+static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100, 200};
+static const uint32_t rerank_more[RERANKS] = {2, 2, 2, 2, 4, 8, 16, 32, 64};
 
-static uint32_t rerank_of(uint32_t k, size_t i, uint32_t pool)
-{
-    const uint32_t r = k * rerank_tenths[i] / 10 + 2;
-    return r < pool ? r : pool;
-}
+/* What a walk has found when one with less slack, or a smaller pool, would end. */
+typedef struct stop {
+    uint32_t scored, expanded;
+    uint16_t found[RERANKS]; /* of the k nearest, by the number of rows to rank again */
+} stop;
 
 typedef struct calibration {
     pm_graph_builder *b;
     const pm_graph *graph;
-    uint32_t queries, walking; /* walking: those of a rung */
-    uint32_t *row;             /* of each query */
-    uint8_t *code;             /* of each query; IP: other than that of its row */
-    bool *told;                /* queries x GRAPH_KS: whether codes tell its neighbours */
-    float *units;              /* room for two rows */
-    uint64_t *nearest;         /* queries x DEEPEST: distance << 32 | row */
-    uint32_t *have;            /* of them */
-    uint32_t *worst;           /* distance of the last, once there are all */
+    uint32_t queries;
+    uint32_t *row;     /* of each query */
+    uint8_t *code;     /* of each query; IP: other than that of its row */
+    bool *told;        /* queries x GRAPH_KS: whether codes tell its neighbours */
+    float *units;      /* room for two rows */
+    uint64_t *nearest; /* queries x DEEPEST: distance << 32 | row */
+    uint32_t *have;    /* of them */
+    int32_t *worst;    /* distance of the last, once there are all */
     /* a block of rows, and distances of PM_GRAPH_TILE queries to it for each group of them */
     uint8_t *panels;
     uint32_t *distance;
     uint32_t in_block;
-    /* a walk of all queries */
-    uint32_t k;
-    size_t of_ks; /* of k */
-    pm_graph_effort effort;
-    uint16_t *found; /* queries x RERANKS */
-    uint32_t *scored, *expanded;
+    /* walks */
+    stop *stops;             /* queries x GRAPH_KS x (SLACKS, then POOLS) */
+    uint32_t last[GRAPH_KS]; /* slacks that are looked at */
+    uint32_t first, end;     /* queries that walk; all before have */
     _Atomic bool failed;
 } calibration;
+
+static uint32_t least_of(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 /* ---- true neighbours ---- */
 
@@ -88,7 +94,7 @@ static void keep(calibration *c, uint32_t q, uint64_t key)
     for (at--; at > 0 && list[at - 1] > key; at--)
         list[at] = list[at - 1];
     list[at] = key;
-    if (c->have[q] == DEEPEST) c->worst[q] = (uint32_t)(list[DEEPEST - 1] >> 32);
+    if (c->have[q] == DEEPEST) c->worst[q] = (int32_t)(list[DEEPEST - 1] >> 32);
 }
 
 /* Row j of a block, of which there are `blocks`: spread, so that near rows are seldom in the same one. */
@@ -101,6 +107,15 @@ typedef struct look {
     calibration *c;
     uint64_t block, blocks;
 } look;
+
+/* Of a panel; distances are below 2^31, and what is beyond the last row may be anything. */
+static bool any_within(const int32_t *distance, int32_t most)
+{
+    int32_t any = 0;
+    for (size_t i = 0; i < PM_GRAPH_PANEL; i++)
+        any |= distance[i] <= most;
+    return any != 0;
+}
 
 static void look_at_block(void *argument, uint32_t group)
 {
@@ -115,11 +130,14 @@ static void look_at_block(void *argument, uint32_t group)
         code[i] = c->code + (size_t)(first + i) * stride;
     kernels->distances(code, n, stride, c->panels, c->in_block, distance, BLOCK);
     for (uint32_t i = 0; i < n; i++)
-        for (uint32_t j = 0; j < c->in_block; j++) { /* nearly all are too far */
-            const uint32_t at = distance[(size_t)i * BLOCK + j], q = first + i;
-            if (at > c->worst[q]) continue;
-            const uint64_t row = block_row(l->block, l->blocks, j);
-            if (row != c->row[q]) keep(c, q, (uint64_t)at << 32 | row);
+        for (uint32_t j = 0; j < c->in_block; j += PM_GRAPH_PANEL) {
+            const int32_t *at = (const int32_t *)(const void *)(distance + (size_t)i * BLOCK + j);
+            const uint32_t q = first + i, here = least_of(c->in_block - j, PM_GRAPH_PANEL);
+            if (!any_within(at, c->worst[q])) continue; /* nearly all are too far */
+            for (uint32_t t = 0; t < here; t++) {
+                const uint64_t row = block_row(l->block, l->blocks, j + t);
+                if (at[t] <= c->worst[q] && row != c->row[q]) keep(c, q, (uint64_t)(uint32_t)at[t] << 32 | row);
+            }
         }
 }
 
@@ -163,7 +181,7 @@ static pomai_status choose_queries(calibration *c)
     for (uint32_t q = 0; q < c->queries; q++) {
         const uint64_t part = (uint64_t)q * SPREAD % c->queries;
         const uint64_t from = rows * part / c->queries, to = rows * (part + 1) / c->queries;
-        c->worst[q] = UINT32_MAX;
+        c->worst[q] = INT32_MAX;
         c->row[q] = (uint32_t)(from + pm_mix64((b->source->seed + 3) ^ pm_mix64(q)) % (to - from));
         memcpy(c->code + q * stride, b->codes + c->row[q] * stride, stride);
         if (b->source->metric != POMAI_METRIC_IP) continue;
@@ -204,196 +222,291 @@ static pomai_status see_what_codes_tell(calibration *c)
 
 /* ---- walks ---- */
 
-/* How many of the k nearest are among the first rows that would be ranked again. */
-static void count_found(const calibration *c, uint32_t q, const uint32_t *rows, size_t n, uint16_t *found)
+/* What a query's walk watches for. */
+typedef struct watch {
+    calibration *c;
+    uint32_t q, ks;                           /* ks: how many of them this query is for */
+    uint32_t slack[GRAPH_KS], pool[GRAPH_KS]; /* the next stop of each kind */
+    uint64_t want[DEEPEST];                   /* keys of the true neighbours */
+} watch;
+
+/* As in a pool (simd/walk.h), of a node that was not walked from. */
+static uint64_t key_of(float score, uint32_t row)
 {
-    const uint64_t *nearest = c->nearest + (size_t)q * DEEPEST;
-    const uint32_t have = c->have[q] < c->k ? c->have[q] : c->k, wanted = c->told[q * GRAPH_KS + c->of_ks] ? have : 0;
-    uint32_t met = 0;
-    size_t i = 0;
-    for (size_t r = 0; r < RERANKS; r++) {
-        for (; i < n && i < rerank_of(c->k, r, c->effort.pool); i++)
-            for (uint32_t j = 0; j < wanted; j++)
-                met += (uint32_t)nearest[j] == rows[i];
-        found[r] = (uint16_t)met;
+    uint32_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    return (uint64_t)bits << 32 | (uint64_t)row << 1;
+}
+
+static uint32_t rerank_of(uint32_t k, size_t i)
+{
+    return k * rerank_tenths[i] / 10 + rerank_more[i];
+}
+
+static stop *stop_of(const calibration *c, uint32_t q, size_t of_ks, size_t i)
+{
+    return &c->stops[((size_t)q * GRAPH_KS + of_ks) * STOPS + i];
+}
+
+/* Where in the pool a key is, if it is among the first `most`; else UINT32_MAX. */
+static uint32_t rank_of(const pm_walk_pool *pool, uint32_t most, uint64_t want)
+{
+    uint32_t from = 0, to = most;
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (pool->key[middle] < want)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < most && (pool->key[from] & ~(uint64_t)1) == want ? from : UINT32_MAX;
+}
+
+/* A walk that stops here proposes the nodes it has walked from; others may have been kept out of its pool. */
+static void note(const watch *w, const graph_step *step, size_t of_ks, size_t i)
+{
+    const calibration *c = w->c;
+    const uint32_t k = ks[of_ks], have = least_of(c->have[w->q], k);
+    stop *s = stop_of(c, w->q, of_ks, i);
+    uint32_t met[RERANKS] = {0};
+    for (uint32_t j = 0; j < have && c->told[w->q * GRAPH_KS + of_ks]; j++) {
+        const uint32_t rank = rank_of(step->pool, step->pool->next, w->want[j]);
+        for (size_t r = 0; r < RERANKS; r++)
+            met[r] += rank < rerank_of(k, r);
+    }
+    *s = (stop){.scored = (uint32_t)step->scored, .expanded = (uint32_t)step->expanded};
+    for (size_t r = 0; r < RERANKS; r++)
+        s->found[r] = (uint16_t)(met[r] + (c->told[w->q * GRAPH_KS + of_ks] ? k - have : 0));
+}
+
+/* Beyond which a walk for this k, with this slack, does not go. */
+static float limit_for(const graph_step *step, uint32_t k, float slack)
+{
+    const uint32_t few = k < GRAPH_FEW ? GRAPH_FEW : k;
+    if (step->pool->size < few) return INFINITY;
+    const float limit = pm_walk_score(step->pool->key[few - 1]) * ((1 + slack) * (1 + slack));
+    return limit > step->noise ? limit : step->noise;
+}
+
+/* Notes what each walk has found that would end now; how far the farthest goes, or -1. */
+static float see(void *context, const graph_step *step)
+{
+    watch *w = context;
+    const calibration *c = w->c;
+    const pm_walk_pool *pool = step->pool;
+    const bool over = pool->next == pool->size || step->scored >= MOST_SCORED;
+    const float next = over ? INFINITY : pm_walk_score(pool->key[pool->next]);
+    float farthest = -1;
+    for (size_t i = 0; i < w->ks; i++) {
+        for (; w->slack[i] < c->last[i]; w->slack[i]++) {
+            if (!over && !(next > limit_for(step, ks[i], slacks[w->slack[i]]))) break;
+            note(w, step, i, w->slack[i]);
+        }
+        for (; w->pool[i] < POOLS && (over || pool->next >= pools[w->pool[i]]); w->pool[i]++)
+            note(w, step, i, SLACKS + w->pool[i]);
+        if (w->slack[i] < c->last[i] && w->pool[i] < POOLS)
+            farthest = fmaxf(farthest, limit_for(step, ks[i], slacks[c->last[i] - 1]));
+    }
+    return farthest;
+}
+
+/* What was not seen to end goes on at least to where the walk was left. */
+static void end_watch(watch *w)
+{
+    for (size_t i = 0; i < w->ks; i++) {
+        const size_t last = w->slack[i] == w->c->last[i] ? w->slack[i] - 1 : SLACKS + POOLS - 1;
+        const stop *s = stop_of(w->c, w->q, i, last);
+        while (w->slack[i] < w->c->last[i])
+            *stop_of(w->c, w->q, i, w->slack[i]++) = *s;
+        while (w->pool[i] < POOLS)
+            *stop_of(w->c, w->q, i, SLACKS + w->pool[i]++) = *s;
     }
 }
 
-enum { WALKS = 16 }; /* of a piece */
+static uint32_t ks_of(uint32_t q)
+{
+    return q % FOR_ALL == 0 ? GRAPH_KS : GRAPH_KS - 1;
+}
 
 static void walk_piece(void *argument, uint32_t piece)
 {
     calibration *c = argument;
-    const pm_index_source *source = c->b->source;
-    const size_t size = pm_graph_query_size(c->graph, &c->effort);
-    uint8_t *memory = pm_malloc_aligned(GRAPH_LINE, size + source->dim * sizeof(float));
+    const uint32_t most = (uint32_t)pm_min_u64(pools[POOLS - 1], c->b->source->rows);
+    const uint32_t first = c->first + piece * WALKS, end = least_of(first + WALKS, c->end);
+    const pm_graph_effort effort = {.pool = most, .slack = slacks[SLACKS - 1], .rerank = most};
+    uint8_t *memory = pm_malloc_aligned(GRAPH_LINE, pm_graph_query_size(c->graph, &effort));
     if (memory == NULL) {
         atomic_store(&c->failed, true);
         return;
     }
     const unsigned fp = pm_simd_fp_enter(); /* the thread is any */
-    for (uint32_t q = piece * WALKS; q < c->walking && q < (piece + 1) * WALKS; q++) {
-        const uint32_t *rows;
-        uint64_t scored, expanded;
-        const pm_graph_asks asks = {0};
+    for (uint32_t q = first; q < end; q++) {
+        watch w = {.c = c, .q = q, .ks = ks_of(q)};
+        uint32_t row[DEEPEST];
+        float score[DEEPEST + PM_WALK_ROOM];
         const uint8_t *code = c->code + (size_t)q * c->b->space.shape.whole;
-        pm_graph_query *query = graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, c->k, &c->effort);
-        const size_t n = graph_walk_unranked(query, &asks, &rows);
-        pm_graph_walked(query, &scored, &expanded);
-        c->scored[q] = (uint32_t)scored;
-        c->expanded[q] = (uint32_t)expanded;
-        count_found(c, q, rows, n, c->found + (size_t)q * RERANKS);
+        pm_graph_query *query =
+            graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, ks[w.ks - 1], &effort);
+        for (uint32_t j = 0; j < c->have[q]; j++)
+            row[j] = (uint32_t)c->nearest[(size_t)q * DEEPEST + j];
+        graph_hot_scores(query, row, c->have[q], score);
+        for (uint32_t j = 0; j < c->have[q]; j++)
+            w.want[j] = key_of(score[j], row[j]);
+        graph_walk_watched(query, see, &w);
+        end_watch(&w);
     }
     pm_simd_fp_leave(fp);
     pm_free(memory);
 }
 
-static double mean_of(const calibration *c, const uint32_t *counts)
+/* ---- judging ---- */
+
+/* Sums over the queries for a k that have walked, of walks with a pool and a slack. */
+typedef struct sums {
+    uint64_t queries, scored, expanded, found[RERANKS], squares[RERANKS];
+} sums;
+
+static void add_up(const calibration *c, size_t of_ks, size_t pool, size_t slack, sums *out)
 {
-    double sum = 0;
-    for (uint32_t q = 0; q < c->walking; q++)
-        sum += counts[q];
-    return sum / c->walking;
+    memset(out, 0, sizeof *out);
+    for (uint32_t q = 0; q < c->end; q++) {
+        if (ks_of(q) <= of_ks) continue;
+        const stop *s = stop_of(c, q, of_ks, slack), *full = stop_of(c, q, of_ks, SLACKS + pool);
+        if (full->expanded < s->expanded) s = full;
+        out->queries++;
+        out->scored += s->scored;
+        out->expanded += s->expanded;
+        for (size_t r = 0; r < RERANKS; r++) {
+            out->found[r] += s->found[r];
+            out->squares[r] += (uint32_t)s->found[r] * s->found[r];
+        }
+    }
 }
 
-/* What a query reads, in nanoseconds of a machine that is nobody's. */
-static double cost_of(const calibration *c, uint32_t rerank)
+/* What a query reads and writes, in nanoseconds of a machine that is nobody's. */
+static double cost_of(const calibration *c, const sums *s, uint32_t pool, uint32_t rerank)
 {
     const graph_shape *shape = &c->b->space.shape;
     const double line = shape->warm_bytes > 0 ? 3.0 * shape->warm_bytes / GRAPH_LINE : 0.2 * shape->dim;
-    const double codes = 8 + 5.0 * shape->hot_bytes / GRAPH_LINE;
-    return mean_of(c, c->scored) * codes + mean_of(c, c->expanded) * 40 + rerank * (10 + line);
+    const double codes = 8 + 5.0 * shape->hot_bytes / GRAPH_LINE, n = (double)s->queries;
+    return (double)s->scored / n * codes + (double)s->expanded / n * 40 + rerank * (10 + line) + pool * 10.0;
 }
 
-/* Mean recall of a column, and the lower end of its interval. */
-static double recall_of(const calibration *c, size_t column, double *least)
+/* Mean recall, and the lower end of its interval. */
+static double recall_of(const sums *s, size_t r, uint32_t k, double *least)
 {
-    double sum = 0, squares = 0;
-    for (uint32_t q = 0; q < c->walking; q++) {
-        const uint32_t wanted = c->have[q] < c->k ? c->have[q] : c->k;
-        const double r = wanted == 0 ? 1 : (double)c->found[(size_t)q * RERANKS + column] / wanted;
-        sum += r;
-        squares += r * r;
-    }
-    const double n = c->walking, mean = sum / n, variance = squares / n - mean * mean;
+    const double n = (double)s->queries, mean = (double)s->found[r] / n / k;
+    const double variance = (double)s->squares[r] / n / k / k - mean * mean;
     /* all found says less than an interval of no width: count half a query that found nothing */
     const double width = ONE_SIDED * sqrt((variance > 0 ? variance : 0) / n) + 0.5 / n;
     *least = mean > width ? mean - width : 0;
     return mean;
 }
 
-/* Looks what this walk of all queries means for the targets. */
-static void judge(const calibration *c, graph_row *row, double cost[GRAPH_TARGETS])
+/* Looks what walks with a pool and a slack mean for the targets. */
+static void judge(const calibration *c, size_t of_ks, size_t pool, size_t slack, graph_row *row, double *cost)
 {
-    for (size_t r = 0; r < RERANKS; r++) {
+    const uint32_t k = ks[of_ks];
+    sums s;
+    add_up(c, of_ks, pool, slack, &s);
+    for (size_t r = 0; r < RERANKS && rerank_of(k, r) <= pools[pool]; r++) {
+        const uint32_t rerank = rerank_of(k, r);
+        const double each = cost_of(c, &s, pools[pool], rerank);
         double least;
-        const uint32_t rerank = rerank_of(c->k, r, c->effort.pool);
-        const double mean = recall_of(c, r, &least), each = cost_of(c, rerank);
+        const double mean = recall_of(&s, r, k, &least);
         if (mean > (double)row->best) row->best = (float)mean;
         for (size_t t = 0; t < GRAPH_TARGETS; t++) {
             graph_entry *e = &row->entry[t];
             if (least < (double)targets[t] || (e->pool > 0 && each >= cost[t])) continue;
             cost[t] = each;
-            e->pool = c->effort.pool;
-            e->slack = c->effort.slack;
-            e->rerank = rerank;
-            e->recall = (float)mean;
-            e->least = (float)least;
+            *e = (graph_entry){targets[t], slacks[slack], (float)mean, (float)least, pools[pool], rerank};
         }
     }
 }
 
-/* How far beyond the k-th a walk goes on: larger pools are for recalls that the stop must not stand in the way of. */
-static const struct {
-    uint32_t most; /* pool */
-    float slack;
-} stops[] = {{24, 0.12f}, {256, 0.15f}, {512, 0.2f}, {1024, 0.3f}, {PM_GRAPH_MOST_POOL, 0.4f}};
-
-static size_t stop_of(uint32_t pool)
+static void fill_row(const calibration *c, size_t of_ks, graph_row *row)
 {
-    size_t i = 0;
-    while (pool > stops[i].most)
-        i++;
-    return i;
+    double cost[GRAPH_TARGETS] = {0};
+    *row = (graph_row){.k = ks[of_ks],
+                       .queries = of_ks + 1 < GRAPH_KS ? c->queries : (c->queries + FOR_ALL - 1) / FOR_ALL};
+    for (size_t t = 0; t < GRAPH_TARGETS; t++)
+        row->entry[t].target = targets[t];
+    for (size_t pool = 0; pool < POOLS && pools[pool] <= c->b->source->rows; pool++)
+        for (size_t slack = 0; slack < c->last[of_ks]; slack++)
+            judge(c, of_ks, pool, slack, row, cost);
 }
 
-/* Walks with a pool, with as many queries as `work` scored codes allow, of which one takes `each`; judges. work 0: with
- * few, and does not judge: of many tries with few queries some would meet a target by luck. */
-static pomai_status try_pool(calibration *c, uint32_t pool, double work, double *each, graph_row *row, double *cost)
+/* ---- how far to walk ---- */
+
+static pomai_status walk_some(calibration *c, uint32_t first, uint32_t end)
 {
-    const double queries = fmin(c->k == 10 ? QUERIES : QUERIES / 2, *each > 0 ? work / *each : QUERIES);
-    if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
-    c->walking = (uint32_t)fmin(c->queries, fmax(queries, work > 0 ? LEAST_QUERIES : ROUGHLY));
-    c->effort = (pm_graph_effort){.pool = pool, .slack = stops[stop_of(pool)].slack, .rerank = pool};
-    builder_run(c->b->work, walk_piece, c, (c->walking + WALKS - 1) / WALKS);
-    if (atomic_load(&c->failed)) return POMAI_ENOMEM;
-    if (work > 0) judge(c, row, cost);
-    *each = mean_of(c, c->scored);
+    enum { AT_ONCE = 4 * WALKS };
+    for (; first < end; first = c->end) {
+        if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
+        c->first = first;
+        c->end = least_of(first + AT_ONCE, end);
+        builder_run(c->b->work, walk_piece, c, (c->end - first + WALKS - 1) / WALKS);
+        if (atomic_load(&c->failed)) return POMAI_ENOMEM;
+    }
     return POMAI_OK;
 }
 
-/* The pool that seems to miss `wanted` where one of `pool` misses `missed`: about in inverse proportion. Where more
- * room gained nothing, one that stops later. */
-static uint32_t guess_pool(const calibration *c, uint32_t pool, double missed, double wanted, bool stalled)
+/* No farther than there is time for, as the first queries tell. */
+static void choose_last(calibration *c, double budget)
 {
-    /* to the power of 7/8, by roots, which have the same bits anywhere */
-    const double more = missed / wanted, factor = fmin(fmax(more / sqrt(sqrt(sqrt(more))), 1.1), 2.5);
-    const uint64_t most = pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows);
-    const uint64_t guess = (uint64_t)(pool * factor / 4 + 1) * 4, later = !stalled ? 0 : stops[stop_of(pool)].most + 4;
-    return (uint32_t)pm_min_u64(pm_max_u64(guess, later), most);
+    static const double weight[GRAPH_KS] = {1, 1, 0.5};
+    double scored[GRAPH_KS][SLACKS];
+    for (size_t i = 0; i < GRAPH_KS; i++)
+        for (uint32_t slack = 0; slack < c->last[i]; slack++) {
+            sums s;
+            add_up(c, i, POOLS - 1, slack, &s);
+            scored[i][slack] = (double)s.scored / (double)s.queries;
+        }
+    for (;;) {
+        size_t most = 0;
+        double here[GRAPH_KS];
+        for (size_t i = 0; i < GRAPH_KS; i++) {
+            here[i] = scored[i][c->last[i] - 1];
+            if (here[i] * weight[i] > here[most] * weight[most]) most = i;
+        }
+        const double nearly = fmax(here[0], here[1]), all = fmax(nearly, here[2]);
+        if ((nearly * (FOR_ALL - 1) + all) / FOR_ALL <= budget || c->last[most] == 1) return;
+        c->last[most]--;
+    }
 }
 
-/* Pools that double, with few queries, come near the first target; then pools are tried with many, each guessed from
- * what the last one missed. */
-static pomai_status climb(calibration *c, size_t of_ks, double budget, graph_row *row)
+/* Walks with ever more slack, of a few queries, until more gains nothing or there is no time for more. */
+static pomai_status try_first(calibration *c, double budget)
 {
-    const uint32_t k = ks[of_ks];
-    double cost[GRAPH_TARGETS] = {0}, each = 1, missed = 1, unused;
-    uint32_t pool = FIRST_POOL;
-    pomai_status status = POMAI_OK;
-    *row = (graph_row){.k = k, .queries = c->queries};
-    for (size_t t = 0; t < GRAPH_TARGETS; t++)
-        row->entry[t].target = targets[t];
-    c->k = k;
-    c->of_ks = of_ks;
-    while (pool < k + 2)
-        pool *= 2;
-    if (pool > c->b->source->rows) return POMAI_OK; /* as good as none */
-    for (; missed > ROUGH_ENOUGH && status == POMAI_OK; pool *= missed > ROUGH_ENOUGH ? 2 : 1) {
-        if (pool > pm_min_u64(PM_GRAPH_MOST_POOL, c->b->source->rows)) return POMAI_OK; /* it leads nowhere */
-        status = try_pool(c, pool, 0, &each, row, cost);
-        missed = 1 - recall_of(c, RERANKS - 1, &unused);
+    const uint32_t few = least_of(FIRST_WALKS, c->queries);
+    bool enough = false;
+    for (uint32_t last = FIRST_SLACKS; !enough; last += MORE_SLACKS) {
+        for (size_t i = 0; i < GRAPH_KS; i++)
+            c->last[i] = last;
+        const pomai_status status = walk_some(c, 0, few);
+        if (status != POMAI_OK) return status;
+        enough = last == SLACKS;
+        sums s;
+        double unused;
+        add_up(c, MIDDLE, POOLS - 1, last - 1, &s);
+        enough = enough || (double)s.scored > 2 * budget * (double)s.queries ||
+                 recall_of(&s, RERANKS - 1, ks[MIDDLE], &unused) > ENOUGH;
     }
-    for (size_t i = 0; i < SOUGHT && status == POMAI_OK; i++) {
-        const graph_entry *e = row->entry;
-        const double wanted = (1 - (double)sought[i].target) * (1 - (double)sought[i].margin);
-        while (e->target < sought[i].target)
-            e++;
-        if (k != 10 && !sought[i].always) continue;
-        bool stalled = false, between = false;
-        uint32_t last = pool;
-        for (int tries = 0; tries < TRIES && (e->pool == 0 || between) && status == POMAI_OK; tries++) {
-            const double before = missed;
-            const uint32_t first = last;
-            last = pool;
-            if (between) /* it was met by a leap: perhaps less than that does */
-                pool = (uint32_t)sqrt((double)first * pool);
-            else if (missed > wanted || tries > 0)
-                pool = guess_pool(c, pool, missed, wanted, stalled);
-            status =
-                try_pool(c, pool, fmax(budget / (double)(SOUGHT - i), 1), &each, row, cost); /* 1: with the least */
-            missed = 1 - recall_of(c, RERANKS - 1, &unused);
-            budget -= each * c->walking;
-            stalled = tries > 0 && pool > last && missed > 0.9 * before;
-            between = !between && e->pool == pool && pool > last + last / 2;
-        }
-    }
+    choose_last(c, budget);
+    return walk_some(c, few, c->queries);
+}
+
+static pomai_status walk_all(calibration *c, graph_table *table)
+{
+    const double budget = (double)pm_max_u64(c->b->source->rows * SCORED, LEAST_SCORED) / c->queries;
+    pomai_status status = try_first(c, budget);
+    for (size_t i = 0; status == POMAI_OK && i < GRAPH_KS; i++)
+        fill_row(c, i, &table->row[i]);
     return status;
 }
 
 static pomai_status calibrate(calibration *c, graph_table *table)
 {
-    const uint64_t rows = c->b->source->rows;
     const pm_simd_graph *kernels = c->b->simd->graph;
     const uint32_t groups = (c->queries + PM_GRAPH_TILE - 1) / PM_GRAPH_TILE;
     c->row = pm_malloc(c->queries * sizeof *c->row);
@@ -406,27 +519,22 @@ static pomai_status calibrate(calibration *c, graph_table *table)
     c->panels =
         pm_malloc_aligned(GRAPH_LINE, pm_graph_panels(BLOCK) * pm_graph_panel_bytes(kernels, c->b->space.shape.whole));
     c->distance = pm_malloc_aligned(GRAPH_LINE, (size_t)groups * PM_GRAPH_TILE * BLOCK * sizeof *c->distance);
-    c->found = pm_malloc((size_t)c->queries * RERANKS * sizeof *c->found);
-    c->scored = pm_malloc(c->queries * sizeof *c->scored);
-    c->expanded = pm_malloc(c->queries * sizeof *c->expanded);
+    c->stops = pm_malloc((size_t)c->queries * GRAPH_KS * STOPS * sizeof *c->stops);
     if (c->row == NULL || c->code == NULL || c->told == NULL || c->units == NULL || c->nearest == NULL ||
-        c->have == NULL || c->worst == NULL || c->panels == NULL || c->distance == NULL || c->found == NULL ||
-        c->scored == NULL || c->expanded == NULL)
+        c->have == NULL || c->worst == NULL || c->panels == NULL || c->distance == NULL || c->stops == NULL)
         return POMAI_ENOMEM;
-    const double budget = (double)pm_max_u64(rows * SCORED, LEAST_SCORED);
     pomai_status status = choose_queries(c);
     if (status == POMAI_OK) status = find_neighbours(c);
     if (status == POMAI_OK) status = see_what_codes_tell(c);
-    for (size_t i = 0; status == POMAI_OK && i < GRAPH_KS; i++)
-        status = climb(c, i, budget * shares[i] / 100, &table->row[i]);
-    return status;
+    return status == POMAI_OK ? walk_all(c, table) : status;
 }
 
 pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, const pm_index_sink *sink)
 {
     const unsigned fp = pm_simd_fp_enter();
     graph_table table;
-    calibration c = {.b = b, .graph = graph, .queries = (uint32_t)pm_min_u64(QUERIES, b->source->rows / 8)};
+    calibration c = {.b = b, .graph = graph};
+    c.queries = (uint32_t)pm_min_u64(graph_fanout(&b->space.shape) * QUERIES, b->source->rows / 8);
     memset(&table, 0, sizeof table);
     table.revision = GRAPH_REVISION;
     pomai_status status = calibrate(&c, &table);
@@ -439,9 +547,7 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
     pm_free(c.worst);
     pm_free(c.panels);
     pm_free(c.distance);
-    pm_free(c.found);
-    pm_free(c.scored);
-    pm_free(c.expanded);
+    pm_free(c.stops);
     pm_simd_fp_leave(fp);
     if (status == POMAI_OK && !sink->append(sink->context, GRAPH_TABLE, &table, sizeof table)) status = POMAI_EDEADLINE;
     return status;

@@ -24,6 +24,8 @@ struct pm_graph_builder {
     uint8_t *model;       /* section 0 */
 };
 
+uint32_t graph_fanout(const graph_shape *shape); /* leaders to which a row goes while it is linked */
+
 static inline bool builder_go_on(const pm_graph_builder *b)
 {
     return b->work == NULL || b->work->go_on == NULL || b->work->go_on(b->work->context);

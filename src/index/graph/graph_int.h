@@ -123,11 +123,22 @@ void graph_warm_query(const graph_space *space, const float *units, const uint8_
                       pm_walk_codes *out, graph_noise *noise);
 size_t graph_scratch_bytes(const graph_shape *shape); /* for any of these, a multiple of GRAPH_LINE */
 
-/* A query that is a row, by its code (IP: as a query), and is left out of its own answer; and a walk whose rows are not
- * ranked by warm codes. For calibration. */
+/* A query that is a row, by its code (IP: as a query), and is left out of its own answer. For calibration. */
 pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t row,
                                    const uint8_t *code, uint32_t k, const pm_graph_effort *effort);
-size_t graph_walk_unranked(pm_graph_query *query, const pm_graph_asks *asks, const uint32_t **rows);
+#define GRAPH_FEW 8 /* the stop of a walk is by the k-th nearest, or by this one if k is less */
+
+/* Where a walk is, before each step; pool->next is where that is from, and at last beyond the pool. Whoever watches
+ * says how far nodes may be that are kept, and a number below 0 to end it. */
+typedef struct graph_step {
+    const pm_walk_pool *pool;
+    uint64_t scored, expanded;
+    float noise; /* distances below do not stop it */
+} graph_step;
+void graph_walk_watched(pm_graph_query *query, float (*limit_of_step)(void *context, const graph_step *step),
+                        void *context);
+/* What rows score by their hot codes; `score` has room for PM_WALK_ROOM more. */
+void graph_hot_scores(const pm_graph_query *query, const uint32_t *row, size_t n, float *score);
 
 /*
  * The `count` directions in which `rows` codes (of `whole` bytes) vary most, from their covariance, and their mean:

@@ -13,7 +13,7 @@
 
 #include "graph_int.h"
 
-enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32, FEW = 8 };
+enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32 };
 /* On squared distances, and how often what a warm code is wrong by is allowed for. */
 #define WARM_MARGIN 1.02f
 #define WARM_NOISES 3.0f
@@ -172,7 +172,7 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
 /* Nodes beyond are neither walked from nor kept. The nearest of few is not where its code says, but nearer. */
 static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
 {
-    const uint32_t k = q->k < FEW ? FEW : q->k;
+    const uint32_t k = q->k < GRAPH_FEW ? GRAPH_FEW : q->k;
     if (nearest->size < k || !(q->reach < INFINITY)) return INFINITY;
     const float limit = pm_walk_score(nearest->key[k - 1]) * q->reach;
     return limit > q->noise ? limit : q->noise;
@@ -256,6 +256,32 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
     }
 }
 
+void graph_walk_watched(pm_graph_query *q, float (*limit_of_step)(void *context, const graph_step *step), void *context)
+{
+    const pm_graph_asks asks = {0};
+    pm_walk_pool *pool = &q->pool;
+    enter(q, &asks);
+    for (;;) {
+        while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
+            pool->next++;
+        const float limit = limit_of_step(context, &(graph_step){pool, q->scored, q->expanded, q->noise});
+        if (limit < 0 || pool->next == pool->size) return;
+        const uint64_t key = pool->key[pool->next];
+        pool->key[pool->next++] |= 1;
+        q->expanded++;
+        const size_t n = neighbours(q, pm_walk_node(key));
+        if (n == 0) continue;
+        q->kernels->score(&q->hot, q->ids, n, q->score);
+        q->scored += n;
+        admit(q, &asks, n, limit);
+    }
+}
+
+void graph_hot_scores(const pm_graph_query *q, const uint32_t *row, size_t n, float *score)
+{
+    q->kernels->score(&q->hot, row, n, score);
+}
+
 /* Sorts the result by warm codes, and cuts off what cannot be among the k nearest. */
 static size_t rescore(pm_graph_query *q, size_t n)
 {
@@ -278,22 +304,16 @@ static size_t rescore(pm_graph_query *q, size_t n)
     return kept;
 }
 
-size_t graph_walk_unranked(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
-{
-    enter(q, asks);
-    walk(q, asks);
-    const pm_walk_pool *from = asks->counts == NULL ? &q->pool : &q->found;
-    const size_t n = from->size < q->rerank ? from->size : q->rerank;
-    for (size_t i = 0; i < n; i++)
-        q->result[i] = pm_walk_node(from->key[i]);
-    *rows = q->result;
-    return n;
-}
-
 size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
 {
     const unsigned fp = pm_simd_fp_enter();
-    size_t n = graph_walk_unranked(q, asks, rows);
+    enter(q, asks);
+    walk(q, asks);
+    const pm_walk_pool *from = asks->counts == NULL ? &q->pool : &q->found;
+    size_t n = from->size < q->rerank ? from->size : q->rerank;
+    for (size_t i = 0; i < n; i++)
+        q->result[i] = pm_walk_node(from->key[i]);
+    *rows = q->result;
     if (q->shape.warm_bytes > 0) n = rescore(q, n);
     pm_simd_fp_leave(fp);
     return n;
