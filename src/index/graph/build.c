@@ -14,9 +14,11 @@ enum {
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
     WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
     FEW_LEADERS = 4,       /* to which a row goes while it is linked */
-    MANY_LEADERS = 8,
+    MANY_LEADERS = 12,
     FEW_LINKS = 32,
     MANY_LINKS = 64,
+    FEW_SLACK = 256, /* of 256 */
+    MANY_SLACK = 282,
 };
 #define BROAD            24.0
 #define WORTH_PROJECTING 0.9  /* of the variance, kept by one line */
@@ -465,7 +467,7 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
     const graph_shape *shape = &b->space.shape;
     const graph_codes codes = {.code = b->codes, .rows = b->source->rows, .stride = shape->whole};
     const graph_link_options options = {.degree = shape->degree,
-                                        .slack_256 = shape->degree > FEW_LINKS ? 269 : 256,
+                                        .slack_256 = shape->degree > FEW_LINKS ? MANY_SLACK : FEW_SLACK,
                                         .fanout = graph_fanout(shape),
                                         .seed = b->source->seed,
                                         .simd = b->simd,

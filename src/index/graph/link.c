@@ -8,6 +8,8 @@
 #define UPPER_SHARE  16
 #define UPPER_LEAST  8 /* rows */
 #define UPPER_DEGREE 4
+#define FEW_SLOTS    4
+#define MANY_KEEP    8 /* of a leaf */
 
 #ifndef POMAI_TEST_HOOKS
 const
@@ -103,7 +105,9 @@ static void link_rows(graph_linker *l)
     const uint64_t rows = l->codes.rows;
     l->kernels = l->options->simd->graph;
     l->slots = rows > GRAPH_LEAF ? l->options->fanout : 1;
-    l->keep = l->slots > 4 ? 10 : (GRAPH_CANDIDATES + l->slots - 1) / l->slots;
+    /* where rows need many leaders, they also need many candidates */
+    l->candidates = l->slots > FEW_SLOTS ? GRAPH_CANDIDATES : GRAPH_CANDIDATES * 3 / 4;
+    l->keep = l->slots > FEW_SLOTS ? MANY_KEEP : (l->candidates + l->slots - 1) / l->slots;
     atomic_init(&l->status, POMAI_OK);
     bool good = link_upper(l);
     if (good) l->keys = graph_take(l, rows, (uint64_t)l->slots * l->keep * sizeof *l->keys);

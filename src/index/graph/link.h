@@ -18,7 +18,7 @@
 
 #define GRAPH_NONE        0xffffffffu
 #define GRAPH_MOST_DEGREE 64
-#define GRAPH_MOST_FANOUT 8
+#define GRAPH_MOST_FANOUT 12
 
 /*
  * Rows as unsigned bytes, `stride` (a multiple of 64, at most PM_GRAPH_STRIDE of simd/graph.h) apart, zero from the

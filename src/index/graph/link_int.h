@@ -10,7 +10,7 @@
 
 #define GRAPH_LEAF       1000 /* rows of which all pairs are compared, at most */
 #define GRAPH_LEADERS    4000 /* of one level, at most */
-#define GRAPH_CANDIDATES 48   /* of a row, before pruning */
+#define GRAPH_CANDIDATES 64   /* of a row, before pruning, at most */
 #define GRAPH_NO_KEY     UINT64_MAX
 
 /* One row in so many, and links between these, so that a walk also gets from one cluster to the next. */
@@ -30,7 +30,7 @@ typedef struct graph_linker {
     graph_codes codes;
     const graph_link_options *options;
     const pm_simd_graph *kernels;
-    uint32_t slots, keep;
+    uint32_t slots, keep, candidates;
     uint64_t *keys; /* rows x slots x keep */
     graph_upper upper;
     uint32_t entry;

@@ -97,7 +97,7 @@ static size_t choose(const graph_linker *l, const pruner *p, uint64_t *key, size
 /* The best of what a row met, without repeats; `list` has ROOM. */
 static size_t gather(const graph_linker *l, const uint64_t *keys, uint64_t *list)
 {
-    uint64_t run[2][8][GRAPH_CANDIDATES + 1];
+    uint64_t run[2][GRAPH_MOST_FANOUT][GRAPH_CANDIDATES + 1];
     size_t runs = l->slots;
     for (size_t s = 0; s < runs; s++) {
         memcpy(run[0][s], keys + s * l->keep, l->keep * sizeof **run[0]);
@@ -107,18 +107,18 @@ static size_t gather(const graph_linker *l, const uint64_t *keys, uint64_t *list
     for (; runs > 1; runs = (runs + 1) / 2, side ^= 1)
         for (size_t s = 0; s < runs; s += 2)
             if (s + 1 < runs)
-                (void)merge(run[side][s], run[side][s + 1], run[side ^ 1][s / 2], GRAPH_CANDIDATES);
+                (void)merge(run[side][s], run[side][s + 1], run[side ^ 1][s / 2], l->candidates);
             else
                 memcpy(run[side ^ 1][s / 2], run[side][s], sizeof run[0][s]);
     const uint64_t end = GRAPH_NO_KEY;
-    return merge(run[side][0], &end, list, GRAPH_CANDIDATES);
+    return merge(run[side][0], &end, list, l->candidates);
 }
 
 /* Keys that pruning leaves of a row, at most. */
 static size_t chosen(const graph_linker *l)
 {
     const size_t room = (size_t)l->slots * l->keep;
-    return room < GRAPH_CANDIDATES ? room : GRAPH_CANDIDATES;
+    return room < l->candidates ? room : l->candidates;
 }
 
 static void write_links(const graph_linker *l, uint64_t row, const uint64_t *key, size_t n)
