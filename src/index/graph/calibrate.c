@@ -20,18 +20,20 @@
 #include "simd/graph.h"
 
 enum {
-    QUERIES = 100, /* for each leader that a row went to as it was linked: both compare rows with all */
-    FOR_ALL = 4,   /* one query in so many is for the highest k, too */
+    LEAST_QUERIES = 250,
+    QUERIES = 50,  /* more for each leader that a row went to as it was linked, which also took time */
+    FOR_ALL = 5,   /* one query in so many is for the highest k, too */
     DEEPEST = 100, /* neighbours */
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
-    SCORED = 22,   /* codes, by rows: the budget of all walks */
+    SCORED = 28,   /* codes, by rows: the budget of all walks */
     LEAST_SCORED = 1 << 20,
     MOST_SCORED = 1 << 15, /* in a walk */
     FIRST_WALKS = 32,      /* to see how far others go */
-    FIRST_SLACKS = 8,
-    MORE_SLACKS = 4,
-    WALKS = 8,     /* of a piece */
-    SPREAD = 7919, /* a prime above the number of queries */
+    FIRST_SLACKS = 16,
+    MORE_SLACKS = 2,
+    SPARE_SLACKS = 3, /* beyond what was enough for a few */
+    WALKS = 8,        /* of a piece */
+    SPREAD = 7919,    /* a prime above the number of queries */
 };
 #define TOLD      0.25               /* of a squared distance: as much as codes may be wrong by */
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
@@ -42,9 +44,11 @@ enum { MIDDLE = 1 };
 static const float targets[GRAPH_TARGETS] = {0.8f, 0.85f, 0.9f, 0.93f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
 /* Efforts: every slack with every pool, and of each some numbers of rows to rank again: tenths of k, and some more. */
-enum { SLACKS = 24, POOLS = 24, STOPS = SLACKS + POOLS, RERANKS = 9 };
-static const float slacks[SLACKS] = {0.02f, 0.03f, 0.04f, 0.05f, 0.06f, 0.07f, 0.08f, 0.09f, 0.1f,  0.11f, 0.12f, 0.13f,
-                                     0.14f, 0.15f, 0.16f, 0.18f, 0.2f,  0.22f, 0.25f, 0.28f, 0.32f, 0.36f, 0.4f,  0.5f};
+enum { SLACKS = 32, POOLS = 24, STOPS = SLACKS + POOLS, RERANKS = 9 };
+static const float slacks[SLACKS] = {0.02f, 0.03f,  0.04f, 0.045f, 0.05f, 0.055f, 0.06f, 0.065f,
+                                     0.07f, 0.075f, 0.08f, 0.085f, 0.09f, 0.095f, 0.1f,  0.105f,
+                                     0.11f, 0.115f, 0.12f, 0.13f,  0.14f, 0.15f,  0.16f, 0.17f,
+                                     0.18f, 0.2f,   0.22f, 0.25f,  0.28f, 0.32f,  0.4f,  0.5f};
 static const uint32_t pools[POOLS] = {12,  16,  20,  24,  32,  40,  48,  64,  80,   96,   112,  128,
                                       160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, PM_GRAPH_MOST_POOL};
 static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100, 200};
@@ -83,18 +87,25 @@ static uint32_t least_of(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* Most queries are for all k but the highest, which takes more time than the others. */
+static uint32_t ks_of(uint32_t q)
+{
+    return q % FOR_ALL == 0 ? GRAPH_KS : GRAPH_KS - 1;
+}
+
 /* ---- true neighbours ---- */
 
 static void keep(calibration *c, uint32_t q, uint64_t key)
 {
     uint64_t *list = c->nearest + (size_t)q * DEEPEST;
+    const uint32_t most = ks[ks_of(q) - 1];
     uint32_t at = c->have[q];
-    if (at == DEEPEST && key >= list[at - 1]) return;
-    if (at < DEEPEST) c->have[q] = ++at;
+    if (at == most && key >= list[at - 1]) return;
+    if (at < most) c->have[q] = ++at;
     for (at--; at > 0 && list[at - 1] > key; at--)
         list[at] = list[at - 1];
     list[at] = key;
-    if (c->have[q] == DEEPEST) c->worst[q] = (int32_t)(list[DEEPEST - 1] >> 32);
+    if (c->have[q] == most) c->worst[q] = (int32_t)(list[most - 1] >> 32);
 }
 
 /* Row j of a block, of which there are `blocks`: spread, so that near rows are seldom in the same one. */
@@ -209,7 +220,7 @@ static pomai_status see_what_codes_tell(calibration *c)
     for (uint32_t q = 0; q < c->queries; q++) {
         if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
         if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
-        for (size_t i = 0; i < GRAPH_KS; i++) {
+        for (size_t i = 0; i < ks_of(q); i++) {
             const uint32_t last = c->have[q] < ks[i] ? c->have[q] : ks[i];
             if (last == 0) continue; /* no row but itself */
             const uint64_t key = c->nearest[(size_t)q * DEEPEST + last - 1];
@@ -288,6 +299,45 @@ static float limit_for(const graph_step *step, uint32_t k, float slack)
     return limit > step->noise ? limit : step->noise;
 }
 
+static int32_t apart(const calibration *c, uint32_t a, uint32_t b)
+{
+    const size_t stride = c->b->space.shape.whole;
+    const uint8_t *x = c->b->codes + a * stride, *y = c->b->codes + b * stride;
+    int32_t sum = 0;
+    for (size_t d = 0; d < stride; d++)
+        sum += ((int32_t)x[d] - y[d]) * ((int32_t)x[d] - y[d]);
+    return sum;
+}
+
+static const uint32_t *links_of(const calibration *c, uint32_t row)
+{
+    return (const uint32_t *)(const void *)c->graph->section[GRAPH_LINKS] + (size_t)row * c->b->space.shape.degree;
+}
+
+/*
+ * A node links to the query's own row, which is left out. Pruning put that in the place of others behind it: without it
+ * the nearest of these, of what the row links to, would have a link, if no other link of the node is in its way.
+ */
+static uint32_t instead_of(void *context, uint32_t node)
+{
+    const watch *w = context;
+    const calibration *c = w->c;
+    const uint32_t degree = c->b->space.shape.degree, rows = (uint32_t)c->b->source->rows, own = c->row[w->q];
+    const uint32_t *behind = links_of(c, own), *link = links_of(c, node);
+    uint32_t best = UINT32_MAX;
+    int32_t nearest = INT32_MAX;
+    for (uint32_t i = 0; i < degree && behind[i] < rows; i++) {
+        const int32_t here = apart(c, node, behind[i]);
+        if (behind[i] == node || here >= nearest) continue;
+        nearest = here;
+        best = behind[i];
+    }
+    for (uint32_t i = 0; i < degree && link[i] < rows && best != UINT32_MAX; i++)
+        if (link[i] != own && apart(c, node, link[i]) <= nearest && apart(c, link[i], best) <= nearest)
+            best = UINT32_MAX;
+    return best;
+}
+
 /* Notes what each walk has found that would end now; how far the farthest goes, or -1. */
 static float see(void *context, const graph_step *step)
 {
@@ -323,11 +373,6 @@ static void end_watch(watch *w)
     }
 }
 
-static uint32_t ks_of(uint32_t q)
-{
-    return q % FOR_ALL == 0 ? GRAPH_KS : GRAPH_KS - 1;
-}
-
 static void walk_piece(void *argument, uint32_t piece)
 {
     calibration *c = argument;
@@ -352,7 +397,7 @@ static void walk_piece(void *argument, uint32_t piece)
         graph_hot_scores(query, row, c->have[q], score);
         for (uint32_t j = 0; j < c->have[q]; j++)
             w.want[j] = key_of(score[j], row[j]);
-        graph_walk_watched(query, see, &w);
+        graph_walk_watched(query, &(graph_watch){&w, see, instead_of});
         end_watch(&w);
     }
     pm_simd_fp_leave(fp);
@@ -451,17 +496,25 @@ static pomai_status walk_some(calibration *c, uint32_t first, uint32_t end)
     return POMAI_OK;
 }
 
-/* No farther than there is time for, as the first queries tell. */
+/* As the first queries tell: little farther than gains something, and no farther than there is time for. */
 static void choose_last(calibration *c, double budget)
 {
     static const double weight[GRAPH_KS] = {1, 1, 0.5};
     double scored[GRAPH_KS][SLACKS];
-    for (size_t i = 0; i < GRAPH_KS; i++)
-        for (uint32_t slack = 0; slack < c->last[i]; slack++) {
+    for (size_t i = 0; i < GRAPH_KS; i++) {
+        const uint32_t most = c->last[i];
+        bool enough = false;
+        for (uint32_t slack = 0; slack < most; slack++) {
             sums s;
+            double unused;
             add_up(c, i, POOLS - 1, slack, &s);
             scored[i][slack] = (double)s.scored / (double)s.queries;
+            if (enough || recall_of(&s, RERANKS - 1, ks[i], &unused) <= ENOUGH) continue;
+            enough = true;
+            c->last[i] = least_of(most, slack + 1 + SPARE_SLACKS);
         }
+    }
+    c->last[0] = c->last[MIDDLE]; /* for k of 1 few queries tell little */
     for (;;) {
         size_t most = 0;
         double here[GRAPH_KS];
@@ -489,7 +542,7 @@ static pomai_status try_first(calibration *c, double budget)
         sums s;
         double unused;
         add_up(c, MIDDLE, POOLS - 1, last - 1, &s);
-        enough = enough || (double)s.scored > 2 * budget * (double)s.queries ||
+        enough = enough || (double)s.scored > budget * (double)s.queries ||
                  recall_of(&s, RERANKS - 1, ks[MIDDLE], &unused) > ENOUGH;
     }
     choose_last(c, budget);
@@ -534,7 +587,7 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
     const unsigned fp = pm_simd_fp_enter();
     graph_table table;
     calibration c = {.b = b, .graph = graph};
-    c.queries = (uint32_t)pm_min_u64(graph_fanout(&b->space.shape) * QUERIES, b->source->rows / 8);
+    c.queries = (uint32_t)pm_min_u64(LEAST_QUERIES + graph_fanout(&b->space.shape) * QUERIES, b->source->rows / 8);
     memset(&table, 0, sizeof table);
     table.revision = GRAPH_REVISION;
     pomai_status status = calibrate(&c, &table);

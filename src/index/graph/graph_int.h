@@ -135,8 +135,12 @@ typedef struct graph_step {
     uint64_t scored, expanded;
     float noise; /* distances below do not stop it */
 } graph_step;
-void graph_walk_watched(pm_graph_query *query, float (*limit_of_step)(void *context, const graph_step *step),
-                        void *context);
+typedef struct graph_watch {
+    void *context;
+    float (*limit)(void *context, const graph_step *step);
+    uint32_t (*instead)(void *context, uint32_t node); /* a row for the one that is left out, or UINT32_MAX */
+} graph_watch;
+void graph_walk_watched(pm_graph_query *query, const graph_watch *watch);
 /* What rows score by their hot codes; `score` has room for PM_WALK_ROOM more. */
 void graph_hot_scores(const pm_graph_query *query, const uint32_t *row, size_t n, float *score);
 

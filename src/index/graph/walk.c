@@ -256,7 +256,22 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
     }
 }
 
-void graph_walk_watched(pm_graph_query *q, float (*limit_of_step)(void *context, const graph_step *step), void *context)
+/* Where a node links to the row that is left out, it gets what it may have linked to if that were not there. */
+static size_t fill_in(pm_graph_query *q, const graph_watch *watch, uint32_t node, size_t n)
+{
+    const uint32_t *link = q->links + (size_t)node * q->shape.degree;
+    bool has = false;
+    for (uint32_t i = 0; i < q->shape.degree; i++)
+        has |= link[i] == q->left_out;
+    if (!has) return n;
+    const uint32_t id = watch->instead(watch->context, node);
+    if (id >= q->rows || id == q->left_out || q->seen[id & q->seen_mask] == id) return n;
+    q->seen[id & q->seen_mask] = id;
+    q->ids[n] = id;
+    return n + 1;
+}
+
+void graph_walk_watched(pm_graph_query *q, const graph_watch *watch)
 {
     const pm_graph_asks asks = {0};
     pm_walk_pool *pool = &q->pool;
@@ -264,12 +279,12 @@ void graph_walk_watched(pm_graph_query *q, float (*limit_of_step)(void *context,
     for (;;) {
         while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
             pool->next++;
-        const float limit = limit_of_step(context, &(graph_step){pool, q->scored, q->expanded, q->noise});
+        const float limit = watch->limit(watch->context, &(graph_step){pool, q->scored, q->expanded, q->noise});
         if (limit < 0 || pool->next == pool->size) return;
         const uint64_t key = pool->key[pool->next];
         pool->key[pool->next++] |= 1;
         q->expanded++;
-        const size_t n = neighbours(q, pm_walk_node(key));
+        const size_t n = fill_in(q, watch, pm_walk_node(key), neighbours(q, pm_walk_node(key)));
         if (n == 0) continue;
         q->kernels->score(&q->hot, q->ids, n, q->score);
         q->scored += n;
