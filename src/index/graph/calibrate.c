@@ -26,7 +26,7 @@ enum {
     DEEPEST = 100, /* neighbours */
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
     SCORED = 28,   /* codes, by rows: the budget of all walks */
-    LEAST_SCORED = 1 << 20,
+    LEAST_SCORED = 1 << 21,
     MOST_SCORED = 1 << 15, /* in a walk */
     FIRST_WALKS = 32,      /* to see how far others go */
     FIRST_SLACKS = 16,
@@ -542,8 +542,9 @@ static pomai_status try_first(calibration *c, double budget)
         sums s;
         double unused;
         add_up(c, MIDDLE, POOLS - 1, last - 1, &s);
-        enough = enough || (double)s.scored > budget * (double)s.queries ||
-                 recall_of(&s, RERANKS - 1, ks[MIDDLE], &unused) > ENOUGH;
+        enough = enough || (double)s.scored > budget * (double)s.queries;
+        add_up(c, MIDDLE, POOLS - 1, last - 1 - SPARE_SLACKS, &s);
+        enough = enough || recall_of(&s, RERANKS - 1, ks[MIDDLE], &unused) > ENOUGH;
     }
     choose_last(c, budget);
     return walk_some(c, few, c->queries);
