@@ -11,8 +11,9 @@
 
 #include "simd/simd.h"
 
-#define PM_WALK_LINE 64
-#define PM_WALK_ROOM 16 /* floats behind the last that score may write */
+#define PM_WALK_LINE  64
+#define PM_WALK_BLOCK 16
+#define PM_WALK_ROOM  16 /* elements behind the last that score and unseen may write */
 
 /*
  * Codes of `stride` bytes, a multiple of PM_WALK_LINE, aligned to that: unsigned bytes or nibbles, and at the end two
@@ -52,12 +53,26 @@ static inline float pm_walk_score(uint64_t key)
     return u.score;
 }
 
+/* Nodes that were seen, in a table that forgets: each in its slot until another that has the same one. */
+typedef struct pm_walk_seen {
+    uint32_t *slot;      /* mask + 1, a power of two; UINT32_MAX: free */
+    uint32_t mask, rows; /* rows: nodes are numbers below */
+    uint32_t left_out;   /* counts as seen; UINT32_MAX: none */
+} pm_walk_seen;
+
 typedef struct pm_simd_walk {
     const char *name; /* "scalar", "avx2", "avx512vnni" */
 
     /* out[i] = max(0, (add + base) + (mul * scale) * (dot - zero)) of codes ids[i]; out has n + PM_WALK_ROOM elements
      */
     void (*score)(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out);
+
+    /*
+     * Those of n links that were not seen, in their order, and now are; returns their number. The first that is no node
+     * ends the links. n a multiple of PM_WALK_BLOCK: a block is looked up before any of it is put into its slot, and of
+     * those with the same slot the last stays. out has room for n + PM_WALK_ROOM.
+     */
+    size_t (*unseen)(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out);
 
     /* Puts those whose score is below `limit` where they belong, unless they are there; the farthest fall out. */
     void (*insert)(pm_walk_pool *pool, const uint32_t *ids, const float *score, size_t n, float limit);

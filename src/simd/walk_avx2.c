@@ -77,6 +77,7 @@ const pm_simd_walk pm_simd_walk_avx2 = {
     .name = "avx2",
     .score = score,
     .insert = pm_walk_insert,
+    .unseen = pm_walk_unseen,
     .products = products,
     WALK_COMMON,
 };

@@ -81,6 +81,26 @@ static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, flo
         score_lines(codes, ids, n, out, 0, false);
 }
 
+static size_t unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out)
+{
+    const __m512i rows = _mm512_set1_epi32((int)seen->rows), left_out = _mm512_set1_epi32((int)seen->left_out);
+    const __m512i mask = _mm512_set1_epi32((int)seen->mask);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i += PM_WALK_BLOCK) {
+        const __m512i id = load(links + i), slot = _mm512_and_si512(id, mask);
+        const uint32_t nodes = _mm512_cmplt_epu32_mask(id, rows);
+        const __mmask16 some = (__mmask16)((nodes ^ (nodes + 1)) >> 1); /* those before the first that is none */
+        const __m512i there = _mm512_mask_i32gather_epi32(left_out, some, slot, seen->slot, sizeof *seen->slot);
+        __mmask16 fresh = _mm512_mask_cmpneq_epi32_mask(some, there, id);
+        fresh = _mm512_mask_cmpneq_epi32_mask(fresh, left_out, id);
+        _mm512_mask_i32scatter_epi32(seen->slot, fresh, slot, id, sizeof *seen->slot);
+        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(fresh, id));
+        found += (size_t)__builtin_popcount(fresh);
+        if (some != 0xffff) break;
+    }
+    return found;
+}
+
 INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
 {
     uint64_t *keys = pool->key;
@@ -145,6 +165,7 @@ const pm_simd_walk pm_simd_walk_avx512vnni = {
     .name = "avx512vnni",
     .score = score,
     .insert = insert,
+    .unseen = unseen,
     .products = products,
     WALK_COMMON,
 };

@@ -15,7 +15,8 @@
 #pragma STDC FP_CONTRACT OFF /* gcc takes -ffp-contract=off from the build */
 #endif
 
-/* walk_scalar.c; also what avx2 does with pools. */
+/* walk_scalar.c; also what avx2 does with pools and with what was seen. */
+size_t pm_walk_unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out);
 void pm_walk_insert(pm_walk_pool *pool, const uint32_t *ids, const float *score, size_t n, float limit);
 
 INLINE float walk_finish(const pm_walk_codes *c, const uint8_t *row, int32_t dot)

@@ -28,6 +28,28 @@ static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, flo
     }
 }
 
+/* Without branches on what was seen: no processor foretells them. */
+size_t pm_walk_unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out)
+{
+    uint32_t *const slot = seen->slot;
+    const uint32_t mask = seen->mask, rows = seen->rows, left_out = seen->left_out;
+    size_t found = 0;
+    for (size_t i = 0; i < n; i += PM_WALK_BLOCK) {
+        const uint32_t *link = links + i;
+        const size_t before = found;
+        size_t some = 0;
+        for (; some < PM_WALK_BLOCK && link[some] < rows; some++) {
+            const uint32_t id = link[some];
+            out[found] = id;
+            found += (size_t)(slot[id & mask] != id) & (size_t)(id != left_out);
+        }
+        for (size_t j = before; j < found; j++)
+            slot[out[j] & mask] = out[j];
+        if (some < PM_WALK_BLOCK) break;
+    }
+    return found;
+}
+
 void pm_walk_insert(pm_walk_pool *pool, const uint32_t *ids, const float *score, size_t n, float limit)
 {
     for (size_t i = 0; i < n; i++) {
@@ -59,6 +81,7 @@ const pm_simd_walk pm_simd_walk_scalar = {
     .name = "scalar",
     .score = score,
     .insert = pm_walk_insert,
+    .unseen = pm_walk_unseen,
     .products = products,
     WALK_COMMON,
 };

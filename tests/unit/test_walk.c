@@ -241,6 +241,62 @@ static void pools_are_sorted_at_every_level(void **unused)
     end("pools_are_sorted_at_every_level");
 }
 
+/* ---- what was seen ---- */
+
+/* Blocks as walk.h says: looked up, then put into their slots. */
+static size_t model_unseen(uint32_t *slot, const pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out)
+{
+    size_t found = 0;
+    bool ended = false;
+    for (size_t i = 0; i < n && !ended; i += PM_WALK_BLOCK) {
+        const size_t before = found;
+        for (size_t j = i; j < i + PM_WALK_BLOCK && !ended; j++) {
+            ended = links[j] >= seen->rows;
+            if (!ended && slot[links[j] & seen->mask] != links[j] && links[j] != seen->left_out)
+                out[found++] = links[j];
+        }
+        for (size_t j = before; j < found; j++)
+            slot[out[j] & seen->mask] = out[j];
+    }
+    return found;
+}
+
+static void compare_seen(const pm_simd_walk *kernels, size_t slots, uint32_t rows)
+{
+    uint32_t *slot = allocate((slots + 1) * 4), *same = allocate(slots * 4);
+    pm_walk_seen seen = {slot, (uint32_t)slots - 1, rows, below(2) == 0 ? UINT32_MAX : (uint32_t)below(rows)};
+    memset(slot, 0xff, slots * 4);
+    memset(same, 0xff, slots * 4);
+    slot[slots] = 42;
+    for (size_t round = 0; round < 40; round++) {
+        const size_t n = PM_WALK_BLOCK * below(9);
+        uint32_t links[128], out[128 + PM_WALK_ROOM + 1], want[128];
+        const size_t end = below(3) == 0 ? below(n + 1) : n; /* behind it all may be nodes again */
+        for (size_t i = 0; i < n; i++) {
+            links[i] = (uint32_t)below(below(4) == 0 && rows > 20 ? 20 : rows);
+            if (i == end) links[i] = below(2) == 0 ? UINT32_MAX : rows;
+        }
+        out[n + PM_WALK_ROOM] = 42;
+        const size_t found = kernels->unseen(&seen, links, n, out), should = model_unseen(same, &seen, links, n, want);
+        check(found == should && memcmp(out, want, found * sizeof *out) == 0 && out[n + PM_WALK_ROOM] == 42 &&
+                  memcmp(slot, same, slots * 4) == 0 && slot[slots] == 42,
+              "unseen", kernels->name, slots, rows);
+    }
+    free(slot), free(same);
+}
+
+static void nodes_are_seen_once_at_every_level(void **unused)
+{
+    (void)unused;
+    static const size_t slots[] = {16, 64, 4096};
+    static const uint32_t rows[] = {1, 65, 300, 100000, 1u << 28};
+    begin();
+    for (size_t l = 0; l < nlevels; l++)
+        for (size_t i = 0; i < 3 * 5 * 10; i++)
+            if (!left_out()) compare_seen(levels[l]->walk, slots[i % 3], rows[i / 3 % 5]);
+    end("nodes_are_seen_once_at_every_level");
+}
+
 /* ---- queries ---- */
 
 static void differences_are_the_same_at_every_level(void **unused)
@@ -383,6 +439,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_right_at_every_level),
         cmocka_unit_test(pools_are_sorted_at_every_level),
+        cmocka_unit_test(nodes_are_seen_once_at_every_level),
         cmocka_unit_test(differences_are_the_same_at_every_level),
         cmocka_unit_test(bytes_of_queries_are_the_same_at_every_level),
         cmocka_unit_test(products_are_right_at_every_level),

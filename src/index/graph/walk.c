@@ -13,7 +13,7 @@
 
 #include "graph_int.h"
 
-enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32 };
+enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32, LOOK_AHEAD = 2 };
 /* On squared distances, and how often what a warm code is wrong by is allowed for. */
 #define WARM_MARGIN 1.02f
 #define WARM_NOISES 3.0f
@@ -24,18 +24,15 @@ struct pm_graph_query {
     graph_shape shape;
     const uint32_t *links, *entries;
     const uint8_t *entry_codes;
-    uint64_t rows;
     uint32_t k, rerank;
-    uint32_t left_out; /* a row that is its own query is neither found nor walked from; UINT32_MAX: none */
-    float reach;       /* squared: (1 + slack)^2 */
-    float noise;       /* distances that hot codes do not tell from none */
+    float reach; /* squared: (1 + slack)^2 */
+    float noise; /* distances that hot codes do not tell from none */
     pm_walk_codes hot, warm;
     graph_noise warm_noise;
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
-    uint32_t *seen;
-    uint32_t seen_mask;
+    pm_walk_seen seen;
     uint64_t scored, expanded;
-    uint32_t *ids, *kept; /* room for MOST_AT_ONCE each */
+    uint32_t *ids, *kept; /* room for MOST_AT_ONCE and PM_WALK_ROOM each */
     float *score;         /* of ids */
     uint32_t *result;
     float *units;
@@ -75,8 +72,8 @@ static layout layout_of(const graph_shape *shape, const pm_graph_effort *effort)
     l.pool = take(&at, (effort->pool + 16) * sizeof(uint64_t));
     l.found = take(&at, (effort->pool + 16) * sizeof(uint64_t));
     l.seen = take(&at, seen_slots(effort->pool) * sizeof(uint32_t));
-    l.ids = take(&at, MOST_AT_ONCE * sizeof(uint32_t));
-    l.kept = take(&at, MOST_AT_ONCE * sizeof(uint32_t));
+    l.ids = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(uint32_t));
+    l.kept = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(uint32_t));
     l.score = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(float));
     l.result = take(&at, effort->pool * sizeof(uint32_t));
     l.scratch = take(&at, graph_scratch_bytes(shape));
@@ -112,13 +109,13 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .links = (const uint32_t *)(const void *)graph->section[GRAPH_LINKS],
                           .entries = (const uint32_t *)(const void *)graph->section[GRAPH_ENTRIES],
                           .entry_codes = graph->section[GRAPH_ENTRIES] + GRAPH_ENTRY * sizeof(uint32_t),
-                          .rows = graph->rows,
                           .k = k,
                           .rerank = effort->rerank,
-                          .left_out = UINT32_MAX,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
-                          .seen = (uint32_t *)(void *)(base + l.seen),
-                          .seen_mask = seen_slots(effort->pool) - 1,
+                          .seen = {.slot = (uint32_t *)(void *)(base + l.seen),
+                                   .mask = seen_slots(effort->pool) - 1,
+                                   .rows = (uint32_t)graph->rows,
+                                   .left_out = UINT32_MAX},
                           .ids = (uint32_t *)(void *)(base + l.ids),
                           .kept = (uint32_t *)(void *)(base + l.kept),
                           .score = (float *)(void *)(base + l.score),
@@ -128,7 +125,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .scratch = base + l.scratch};
     empty_pool(&q->pool, (uint64_t *)(void *)(base + l.pool), effort->pool);
     empty_pool(&q->found, (uint64_t *)(void *)(base + l.found), effort->pool);
-    memset(q->seen, 0xff, ((size_t)q->seen_mask + 1) * sizeof *q->seen);
+    memset(q->seen.slot, 0xff, ((size_t)q->seen.mask + 1) * sizeof *q->seen.slot);
     return q;
 }
 
@@ -159,7 +156,7 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
 {
     graph_space space;
     pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
-    q->left_out = row;
+    q->seen.left_out = row;
     const float zero = graph_is_raw(&space) ? 0 : 128;
     for (uint32_t d = 0; d < space.shape.padded; d++)
         q->units[d] = (float)code[d] - zero;
@@ -203,8 +200,8 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
     q->kernels->score(&codes, q->ids, GRAPH_ENTRY, q->score);
     for (uint32_t i = 0; i < GRAPH_ENTRY; i++) {
         const uint32_t id = q->entries[i];
-        if (id >= q->rows || id == q->left_out) continue;
-        q->seen[id & q->seen_mask] = id;
+        if (id >= q->seen.rows || id == q->seen.left_out) continue;
+        q->seen.slot[id & q->seen.mask] = id;
         q->score[n] = q->score[i];
         q->ids[n++] = id;
     }
@@ -215,16 +212,8 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
 /* The nodes that `node` leads to and that were not seen, as far as is remembered. */
 static size_t neighbours(pm_graph_query *q, uint32_t node)
 {
-    const uint32_t *link = q->links + (size_t)node * q->shape.degree;
-    size_t n = 0;
-    for (uint32_t i = 0; i < q->shape.degree && link[i] < q->rows; i++) {
-        const uint32_t id = link[i];
-        uint32_t *slot = &q->seen[id & q->seen_mask];
-        q->ids[n] = id;
-        n += *slot != id && id != q->left_out;
-        *slot = id;
-    }
-    return n;
+    const uint32_t *links = q->links + (size_t)node * q->shape.degree;
+    return q->kernels->unseen(&q->seen, links, q->shape.degree, q->ids);
 }
 
 static void ask_for_links(const pm_graph_query *q, uint32_t node)
@@ -246,7 +235,8 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         const uint64_t key = pool->key[pool->next];
         if (pm_walk_score(key) > limit) return;
         pool->key[pool->next++] |= 1;
-        if (pool->next < pool->size) ask_for_links(q, pm_walk_node(pool->key[pool->next]));
+        for (uint32_t i = pool->next; i < pool->size && i < pool->next + LOOK_AHEAD; i++)
+            ask_for_links(q, pm_walk_node(pool->key[i]));
         if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return;
         const size_t n = neighbours(q, pm_walk_node(key));
         if (n == 0) continue;
@@ -262,11 +252,12 @@ static size_t fill_in(pm_graph_query *q, const graph_watch *watch, uint32_t node
     const uint32_t *link = q->links + (size_t)node * q->shape.degree;
     bool has = false;
     for (uint32_t i = 0; i < q->shape.degree; i++)
-        has |= link[i] == q->left_out;
+        has |= link[i] == q->seen.left_out;
     if (!has) return n;
     const uint32_t id = watch->instead(watch->context, node);
-    if (id >= q->rows || id == q->left_out || q->seen[id & q->seen_mask] == id) return n;
-    q->seen[id & q->seen_mask] = id;
+    uint32_t *slot = &q->seen.slot[id & q->seen.mask];
+    if (id >= q->seen.rows || id == q->seen.left_out || *slot == id) return n;
+    *slot = id;
     q->ids[n] = id;
     return n + 1;
 }
