@@ -101,27 +101,34 @@ static size_t unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32
     return found;
 }
 
+/* Blocks of eight keys are read and written whole, at the same places: what is read soon after it was written need not
+ * wait until it is in the cache. */
 INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
 {
     uint64_t *keys = pool->key;
     const uint32_t size = pool->size;
     if (size == pool->most && key > keys[size - 1]) return;
     const __m512i wanted = _mm512_set1_epi64((long long)key);
-    uint32_t at = 0;
-    for (uint32_t block = 0; block < size; block += 8) {
-        const __mmask8 less = _mm512_cmplt_epu64_mask(load(keys + block), wanted);
-        at += (uint32_t)__builtin_popcount(less);
+    __mmask8 less = 0xff;
+    uint32_t begin = 0;
+    for (; begin < size; begin += 8) {
+        less = _mm512_cmplt_epu64_mask(load(keys + begin), wanted);
         if (less != 0xff) break;
     }
+    if (begin >= size) less = 0; /* behind the last, in a block of its own */
+    const uint32_t at = begin + (uint32_t)__builtin_popcount(less);
     if (at < size && (keys[at] ^ key) <= 1) return; /* it is there */
-    if (size < pool->most) pool->size = size + 1;
-    if (at < size) {
-        uint32_t block = (size - 1) / 8 * 8;
-        for (; block > at; block -= 8)
-            _mm512_storeu_si512(keys + block + 1, load(keys + block));
-        _mm512_mask_storeu_epi64(keys + block + 1, (__mmask8)(0xff << (at - block)), load(keys + block));
+    uint32_t block = (size < pool->most ? size : size - 1) / 8 * 8;
+    __m512i here = load(keys + block);
+    for (; block > begin; block -= 8) {
+        const __m512i before = load(keys + block - 8);
+        _mm512_storeu_si512(keys + block, _mm512_alignr_epi64(here, before, 7));
+        here = before;
     }
-    keys[at] = key;
+    /* What is less stays, the next is the key, and each behind it was one before. */
+    const __m512i moved = _mm512_alignr_epi64(here, wanted, 7);
+    _mm512_storeu_si512(keys + begin, _mm512_mask_mov_epi64(_mm512_max_epu64(moved, wanted), less, here));
+    if (size < pool->most) pool->size = size + 1;
     if (at < pool->next) pool->next = at;
 }
 
