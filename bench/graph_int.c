@@ -90,7 +90,10 @@ static struct outcome measure(const struct in *in, uint32_t k, const pm_graph_ef
         const size_t n = pm_graph_walk(q, &asks, &rows);
         pm_flat_query *flat = pm_flat_query_init(flat_memory, in->level, in->metric, vector, in->dim, k, id_of);
         pm_flat_tile tile = {.n = 0};
-        for (size_t r = 0; r < n; r++) {
+        const uint32_t *distances = pm_graph_distances(q);
+        for (size_t r = 0; r < n && distances != NULL; r++)
+            pm_flat_offer_known(flat, (double)distances[r], NULL, rows[r]);
+        for (size_t r = 0; r < n && distances == NULL; r++) {
             tile.vector[tile.n] = in->rows_of.x + (size_t)rows[r] * in->dim;
             tile.row[tile.n++] = rows[r];
             if (tile.n < PM_FLAT_TILE && r + 1 < n) continue;

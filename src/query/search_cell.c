@@ -215,10 +215,25 @@ static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint6
 
 /* ---- by graphs ---- */
 
+/* Offers rows to query i whose distances are known, so their vectors are not read. false: damage. */
+static bool offer_known(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, const uint32_t *distances,
+                        size_t n)
+{
+    pomai_error error;
+    s->c->proposed[i] += n;
+    for (size_t at = 0; at < n; at++) {
+        if ((double)distances[at] > pm_flat_bound(s->heaps[i])) continue;
+        if (pm_segment_check(segment, PM_SEG_ID, rows[at], 1, &error) != POMAI_OK) return is_damaged(s->g, &error);
+        pm_flat_offer_known(s->heaps[i], (double)distances[at], segment, rows[at]);
+    }
+    return true;
+}
+
 typedef struct walk {
     const search_grid *g;
     const search_source *from;
     uint32_t unseen; /* rows that were asked about and do not count */
+    const uint32_t *distances;
     bool damaged;
     pomai_error error;
 } walk;
@@ -251,7 +266,18 @@ static size_t walk_with(walk *w, void *memory, const float *vector, const pm_gra
     const bool endless = all && g->search->cancel == NULL && g->search->until_ns == PM_FOREVER;
     const pm_graph_asks asks = {w, all || PM_MUTANT(GRAPH_NOT_JUDGED) ? NULL : counts, endless ? NULL : ends_walk};
     w->unseen = 0;
-    return pm_graph_walk(pm_graph_query_init(memory, &from->graph, g->simd, vector, g->k, effort), &asks, rows);
+    pm_graph_query *query = pm_graph_query_init(memory, &from->graph, g->simd, vector, g->k, effort);
+    const size_t found = pm_graph_walk(query, &asks, rows);
+    w->distances = pm_graph_distances(query);
+    return found;
+}
+
+/* What the walk found, to query i. false: damage. */
+static bool offer_found(scan *s, const walk *w, uint32_t i, const uint32_t *rows, size_t n)
+{
+    pm_segment *segment = w->from->segment;
+    if (w->distances == NULL) return offer_rows(s, segment, i, rows, n);
+    return offer_known(s, segment, i, rows, w->distances, n);
 }
 
 /* Query i, for which a walk found too few rows, by codes, or exactly. *lost: as that of a cell. */
@@ -291,7 +317,7 @@ static bool walk_wider(scan *s, walk *w, uint32_t i, size_t *found)
     if (memory == NULL) return true;
     *found = walk_with(w, memory, s->vectors + (size_t)i * s->g->search->dim, &effort, &rows);
     if (w->unseen > room) *found = 0;
-    const bool good = w->damaged || *found < s->g->k || offer_rows(s, from->segment, i, rows, *found);
+    const bool good = w->damaged || *found < s->g->k || offer_found(s, w, i, rows, *found);
     pm_free(memory);
     return good;
 }
@@ -304,7 +330,7 @@ static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
     bool good = true;
     s->c->cut = search_is_over(g);
     if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || (found >= g->k && w->unseen <= w->from->spare))
-        return offer_rows(s, w->from->segment, i, rows, found) && !s->c->cut;
+        return offer_found(s, w, i, rows, found) && !s->c->cut;
     if (w->unseen > w->from->spare) {
         good = walk_wider(s, w, i, &found);
         s->c->cut = search_is_over(g);

@@ -86,8 +86,15 @@ typedef struct pm_simd_walk {
      */
     float (*to_bytes)(const float *x, size_t n, float most, int8_t *bytes, int32_t *sum);
 
+    /* x as the bytes that it is. false: not all are whole numbers from 0 to 255, or one is -0. */
+    bool (*to_whole)(const float *x, size_t n, uint8_t *bytes);
+
     /* out[i] = sum of a[d] * rows[i * stride + d], exact; stride a multiple of 64, the sums below 2^31 */
     void (*products)(const uint8_t *a, const int8_t *rows, size_t stride, size_t n, int32_t *out);
+
+    /* out[i] = sum of (a[d] - codes[ids[i] * stride + d])^2, exact; dim a multiple of 16, at most 2^15 */
+    void (*apart)(const uint8_t *a, const uint8_t *codes, size_t stride, const uint32_t *ids, size_t n, size_t dim,
+                  uint32_t *out);
 } pm_simd_walk;
 
 #endif

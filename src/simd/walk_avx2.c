@@ -73,12 +73,32 @@ static void products(const uint8_t *a, const int8_t *rows, size_t stride, size_t
     }
 }
 
+INLINE __m256i widened(const uint8_t *x)
+{
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)x));
+}
+
+static void apart(const uint8_t *a, const uint8_t *codes, size_t stride, const uint32_t *ids, size_t n, size_t dim,
+                  uint32_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = codes + ids[i] * stride;
+        __m256i sum = _mm256_setzero_si256();
+        for (size_t d = 0; d < dim; d += 16) {
+            const __m256i far = _mm256_sub_epi16(widened(a + d), widened(row + d));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(far, far));
+        }
+        out[i] = (uint32_t)reduce(sum);
+    }
+}
+
 const pm_simd_walk pm_simd_walk_avx2 = {
     .name = "avx2",
     .score = score,
     .insert = pm_walk_insert,
     .unseen = pm_walk_unseen,
     .products = products,
+    .apart = apart,
     WALK_COMMON,
 };
 

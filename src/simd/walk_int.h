@@ -43,7 +43,7 @@ INLINE uint64_t walk_key(float score, uint32_t id)
  * and sums in a fixed order, which have the same result in any width.
  */
 #define WALK_EACH   static __attribute__((unused))
-#define WALK_COMMON .centre = walk_centre, .to_bytes = walk_to_bytes
+#define WALK_COMMON .centre = walk_centre, .to_bytes = walk_to_bytes, .to_whole = walk_to_whole
 #define WALK_LANES  16
 
 typedef int32_t walk_bits __attribute__((vector_size(4 * WALK_LANES), aligned(4), may_alias));
@@ -92,6 +92,26 @@ WALK_EACH float walk_to_bytes(const float *x, size_t n, float most, int8_t *byte
     }
     *sum = all;
     return greatest / most;
+}
+
+#define WALK_MOST 0x437f8000u /* the bits of 255.5: no float from 0 to 255 has greater ones, and no other less */
+
+WALK_EACH bool walk_to_whole(const float *x, size_t n, uint8_t *bytes)
+{
+    uint32_t others = 0;
+    for (size_t d = 0; d < n; d++) {
+        uint32_t bits, same;
+        memcpy(&bits, x + d, sizeof bits);
+        const uint32_t within = bits < WALK_MOST ? bits : WALK_MOST;
+        float small;
+        memcpy(&small, &within, sizeof small);
+        const int32_t whole = (int32_t)small;
+        const float again = (float)whole;
+        memcpy(&same, &again, sizeof same);
+        others |= same ^ bits;
+        bytes[d] = (uint8_t)whole;
+    }
+    return others == 0;
 }
 
 #endif

@@ -77,11 +77,24 @@ static void products(const uint8_t *a, const int8_t *rows, size_t stride, size_t
         out[i] = dot_bytes(a, rows + i * stride, stride);
 }
 
+static void apart(const uint8_t *a, const uint8_t *codes, size_t stride, const uint32_t *ids, size_t n, size_t dim,
+                  uint32_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = codes + ids[i] * stride;
+        int32_t sum = 0;
+        for (size_t d = 0; d < dim; d++)
+            sum += (a[d] - row[d]) * (a[d] - row[d]);
+        out[i] = (uint32_t)sum;
+    }
+}
+
 const pm_simd_walk pm_simd_walk_scalar = {
     .name = "scalar",
     .score = score,
     .insert = pm_walk_insert,
     .unseen = pm_walk_unseen,
     .products = products,
+    .apart = apart,
     WALK_COMMON,
 };

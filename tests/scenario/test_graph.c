@@ -211,6 +211,63 @@ static void few_rows_left_are_found(void **state)
     close_db(db);
 }
 
+/* Whole numbers are compared by the graph's own bytes: distances are those of an exact search, and rows of equal
+ * distance are in the order of their ids. */
+static void whole_numbers_have_exact_distances(void **state)
+{
+    enum { WIDE = 256, N = 1500, ASKED = 30 };
+    const struct box *box = *state;
+    pomai_error err;
+    float *x = calloc((N + ASKED) * WIDE, sizeof *x);
+    struct t_rng r = {.state = 7};
+    for (size_t i = 0; i < (N + ASKED) * WIDE; i++)
+        x[i] = (float)(t_next(&r) % (i / WIDE % 3 == 0 ? 4 : 256));
+    memcpy(x + (N - 100) * WIDE, x + 100 * WIDE, 100 * WIDE * sizeof *x); /* rows of equal distance */
+    memcpy(x + N * WIDE, x + 100 * WIDE, 10 * WIDE * sizeof *x);
+    build_only(PM_DERIVED_GRAPH, LEAST);
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection_options o = POMAI_COLLECTION_OPTIONS_INIT;
+    o.dim = WIDE;
+    o.metric = POMAI_METRIC_L2;
+    pomai_collection *coll;
+    assert_ok(pomai_collection_create(db, "wide", &o, &coll, &err));
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = N;
+    batch.dim = WIDE;
+    batch.vectors = x;
+    for (uint64_t i = 0; i < N; i++)
+        ids[i] = i;
+    batch.u64_ids = ids;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    build(db);
+    for (int half = 0; half < 2; half++) { /* then queries that are not whole, and rows that ended */
+        size_t same = 0;
+        pomai_search_options all = POMAI_SEARCH_OPTIONS_INIT, some = POMAI_SEARCH_OPTIONS_INIT;
+        pomai_result *exact, *walked;
+        some.ef = 400;
+        assert_ok(pomai_search(coll, x + N * WIDE, ASKED, WIDE, K, &all, &exact, &err));
+        assert_ok(pomai_search(coll, x + N * WIDE, ASKED, WIDE, K, &some, &walked, &err));
+        assert_int_equal(completeness_of(walked), POMAI_APPROXIMATE);
+        for (size_t q = 0; q < ASKED; q++) {
+            assert_int_equal(pomai_result_count(walked, q), K);
+            for (size_t i = 0; i < K; i++)
+                same += pomai_result_ids(walked, q)[i] == pomai_result_ids(exact, q)[i] &&
+                        memcmp(pomai_result_distances(walked, q) + i, pomai_result_distances(exact, q) + i, 8) == 0;
+        }
+        if (same < ASKED * K * 9 / 10) fail_msg("%d: %zu of %d are the same", half, same, ASKED * K);
+        pomai_result_free(exact);
+        pomai_result_free(walked);
+        for (size_t i = N * WIDE; i < (N + ASKED / 2) * WIDE; i++)
+            x[i] += 0.25f;
+        const pomai_ids first = {20, ids + 95, NULL};
+        assert_ok(pomai_delete(coll, &first, NULL, NULL, &err));
+    }
+    pomai_collection_close(coll);
+    close_db(db);
+    free(x);
+    only_graphs();
+}
+
 /* ---- many of them ---- */
 
 /* The rows are shared out to threads, and each graph is walked once. */
@@ -423,6 +480,7 @@ int main(void)
         BOXED(deadlines_cut_walks),
         BOXED(rows_expire_in_graphs),
         BOXED(few_rows_left_are_found),
+        BOXED(whole_numbers_have_exact_distances),
     };
     const struct CMUnitTest of_threads[] = {
         BOXED(graphs_are_shared_out),

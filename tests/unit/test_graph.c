@@ -473,6 +473,52 @@ static void queries_far_off_find_what_is_near(void **unused)
 
 /* ---- what a walk asks ---- */
 
+/* Whether a walk knew distances, and all are those of pm_exact_l2. */
+static bool knows(const world *w, const pm_simd *level, const float *q)
+{
+    const pm_graph_asks none = {0};
+    const uint32_t *rows = NULL;
+    pm_graph_effort effort;
+    assert_true(pm_graph_of_pool(&w->graph, 10, 40, &effort));
+    void *memory = allocate(pm_graph_query_size(&w->graph, &effort));
+    pm_graph_query *query = pm_graph_query_init(memory, &w->graph, level, q, 10, &effort);
+    const size_t n = pm_graph_walk(query, &none, &rows);
+    const uint32_t *distance = pm_graph_distances(query);
+    for (size_t i = 0; i < n && distance != NULL; i++) {
+        const double want = pm_exact_l2(q, w->x + (size_t)rows[i] * w->dim, w->dim), got = distance[i];
+        check(memcmp(&got, &want, sizeof got) == 0, "distance", level->name, w->dim, rows[i]);
+    }
+    free(memory);
+    return distance != NULL;
+}
+
+static void distances_of_whole_numbers_are_exact(void **unused)
+{
+    (void)unused;
+    static const uint32_t dims[] = {240, 256, 300, 784, 1001};
+    static const float others[] = {-1, 256, 0.5f, -0.0f, 1e30f, 254.99998f, 0x1p-149f};
+    begin();
+    for (size_t i = 0; i < 5 * 4; i++) {
+        const enum kind kind = i / 5 == 0 ? LATE : BYTES;
+        if (left_out()) continue;
+        world w = new_world(kind, 300, dims[i % 5], i / 5 == 1 ? POMAI_METRIC_COSINE : POMAI_METRIC_L2, QUERIES);
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        for (size_t j = 6; j < QUERIES; j++) {
+            float *q = w.x + (w.rows + j) * w.dim;
+            if (i / 5 == 3) /* as far apart as can be */
+                for (uint32_t d = 0; d < w.dim; d++)
+                    q[d] = w.x[d] > 127 ? 0 : 255;
+            for (size_t l = 0; l < nlevels; l++)
+                check(knows(&w, levels[l], q) == (i / 5 >= 2 && w.dim > 240), "known", levels[l]->name, w.dim, i);
+            q[below(w.dim)] = others[below(7)];
+            for (size_t l = 0; l < nlevels; l++)
+                check(!knows(&w, levels[l], q), "not known", levels[l]->name, w.dim, i);
+        }
+        drop(&w);
+    }
+    end("distances_of_whole_numbers_are_exact");
+}
+
 typedef struct asked {
     uint64_t rows;
     uint32_t one_in, ends_after, questions;
@@ -718,6 +764,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(codes_are_what_they_always_were),
         cmocka_unit_test(recall_is_what_was_promised),
         cmocka_unit_test(queries_far_off_find_what_is_near),
+        cmocka_unit_test(distances_of_whole_numbers_are_exact),
         cmocka_unit_test(walks_ask_and_obey),
         cmocka_unit_test(equal_rows_fill_a_pool),
         cmocka_unit_test(stops_and_missing_memory_are_reported),

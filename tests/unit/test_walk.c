@@ -432,6 +432,66 @@ static void products_are_right_at_every_level(void **unused)
     end("products_are_right_at_every_level");
 }
 
+static void whole_numbers_are_kept_at_every_level(void **unused)
+{
+    (void)unused;
+    static const float others[] = {-1, 256, 0.5f, -0.0f, 255.5f, 255.00002f, 1e-30f, 0x1p-149f, FLT_MAX, INFINITY, NAN};
+    begin();
+    for (size_t i = 0; i < 600; i++) {
+        const size_t n = 1 + below(i < 500 ? 200 : 4096), odd_one = below(n);
+        const bool all = below(2) == 0;
+        if (left_out()) continue;
+        float *x = allocate(n * sizeof *x);
+        uint8_t *bytes = allocate(n + 1);
+        for (size_t d = 0; d < n; d++)
+            x[d] = (float)below(256);
+        if (!all) x[odd_one] = others[below(11)];
+        for (size_t l = 0; l < nlevels; l++) {
+            bytes[n] = 42;
+            bool good = levels[l]->walk->to_whole(x, n, bytes) == all && bytes[n] == 42;
+            for (size_t d = 0; d < n; d++)
+                good = good && ((!all && d == odd_one) || (float)bytes[d] == x[d]);
+            check(good, "to_whole", levels[l]->walk->name, n, i);
+        }
+        free(x), free(bytes);
+    }
+    end("whole_numbers_are_kept_at_every_level");
+}
+
+static void squares_are_summed_at_every_level(void **unused)
+{
+    (void)unused;
+    static const size_t dims[] = {16, 32, 48, 64, 80, 112, 784, 4096, 32768};
+    begin();
+    for (size_t i = 0; i < 9 * 12; i++) {
+        const size_t dim = dims[i % 9], stride = (dim + 8 + 63) / 64 * 64, n = below(dim > 4096 ? 3 : 40);
+        const bool most = i / 9 % 3 == 0;
+        if (left_out()) continue;
+        uint8_t *a = allocate(dim), *codes = allocate(40 * stride);
+        uint32_t ids[40], out[41];
+        for (size_t d = 0; d < dim; d++)
+            a[d] = most ? (uint8_t)(d % 2 * 255) : (uint8_t)draw();
+        for (size_t d = 0; d < 40 * stride; d++)
+            codes[d] = most ? (uint8_t)((d + 1) % 2 * 255) : (uint8_t)draw();
+        for (size_t j = 0; j < n; j++)
+            ids[j] = (uint32_t)below(40);
+        for (size_t l = 0; l < nlevels; l++) {
+            out[n] = 42;
+            levels[l]->walk->apart(a, codes, stride, ids, n, dim, out);
+            bool good = out[n] == 42;
+            for (size_t j = 0; j < n; j++) {
+                int64_t sum = 0;
+                for (size_t d = 0; d < dim; d++)
+                    sum += ((int)a[d] - codes[ids[j] * stride + d]) * ((int)a[d] - codes[ids[j] * stride + d]);
+                good = good && sum == out[j];
+            }
+            check(good, "apart", levels[l]->walk->name, dim, n);
+        }
+        free(a), free(codes);
+    }
+    end("squares_are_summed_at_every_level");
+}
+
 int main(int argc, char **argv)
 {
     if (!cases_arguments(argc, argv)) return 2;
@@ -443,6 +503,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(differences_are_the_same_at_every_level),
         cmocka_unit_test(bytes_of_queries_are_the_same_at_every_level),
         cmocka_unit_test(products_are_right_at_every_level),
+        cmocka_unit_test(whole_numbers_are_kept_at_every_level),
+        cmocka_unit_test(squares_are_summed_at_every_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

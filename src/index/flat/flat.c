@@ -92,13 +92,18 @@ static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size
     return norms > 0 ? 1 - dot / sqrt(norms) : 1;
 }
 
-/* Gives row i its canonical distance and keeps it if it is among the best. The id is asked for only then. */
-static void offer_row(pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
+/* Keeps a row if it is among the best. The id is asked for only then. */
+void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, uint32_t row)
 {
-    pm_flat_hit hit = {.distance = distance_of(q, tile, i, facts), .owner = tile->owner[i], .row = tile->row[i]};
+    pm_flat_hit hit = {.distance = distance, .owner = owner, .row = row};
     if (q->n == q->k && !(hit.distance <= q->heap[0].distance)) return;
     q->id_of(hit.owner, hit.row, &hit.id);
     keep_hit(q, &hit);
+}
+
+static void offer_row(pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
+{
+    pm_flat_offer_known(q, distance_of(q, tile, i, facts), tile->owner[i], tile->row[i]);
 }
 
 void pm_flat_offer_rows(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows, pm_flat_facts *facts)

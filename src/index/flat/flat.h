@@ -68,6 +68,9 @@ pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metri
  */
 void pm_flat_offer(pm_flat_query *const *queries, size_t nqueries, const pm_flat_tile *tile);
 
+/* Offers one row whose canonical distance is known. */
+void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, uint32_t row);
+
 /*
  * The same for many queries and many tiles. Where the level has products of bytes the queries and each tile are coded
  * in bytes first, which decides nearly all rows (group.c); the codes are made at the first offer.

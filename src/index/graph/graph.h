@@ -97,6 +97,12 @@ typedef struct pm_graph_asks {
  * as codes tell. The same rows on every machine, if it is not over before.
  */
 size_t pm_graph_walk(pm_graph_query *query, const pm_graph_asks *asks, const uint32_t **rows);
+/*
+ * After a walk: the squared distances of the rows that it found, the very numbers that pm_exact_l2 gives; NULL: they
+ * are not known. They are where the rows of an L2 graph and the query are whole numbers from 0 to 255 and the graph
+ * has bytes of all dimensions; then more rows are proposed.
+ */
+const uint32_t *pm_graph_distances(const pm_graph_query *query);
 /* Nodes whose codes the walk looked at, and those it walked from. */
 void pm_graph_walked(const pm_graph_query *query, uint64_t *seen, uint64_t *expanded);
 

@@ -32,9 +32,10 @@ struct pm_graph_query {
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     pm_walk_seen seen;
     uint64_t scored, expanded;
-    uint32_t *ids, *kept; /* room for MOST_AT_ONCE and PM_WALK_ROOM each */
-    float *score;         /* of ids */
-    uint32_t *result;
+    uint32_t *ids, *kept;        /* room for MOST_AT_ONCE and PM_WALK_ROOM each */
+    float *score;                /* of ids */
+    uint32_t *result, *distance; /* distance: of the result, in whole numbers */
+    bool whole;                  /* rows and query are whole numbers of a byte: `bytes` has them behind the hot ones */
     float *units;
     int8_t *bytes;
     void *scratch;
@@ -53,7 +54,7 @@ static uint32_t seen_slots(uint32_t pool)
 
 /* Where in a query's memory its arrays are. */
 typedef struct layout {
-    size_t bytes, pool, found, seen, ids, kept, score, result, scratch, units, size;
+    size_t bytes, pool, found, seen, ids, kept, score, result, distance, scratch, units, size;
 } layout;
 
 static size_t take(size_t *at, size_t bytes)
@@ -76,6 +77,7 @@ static layout layout_of(const graph_shape *shape, const pm_graph_effort *effort)
     l.kept = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(uint32_t));
     l.score = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(float));
     l.result = take(&at, effort->pool * sizeof(uint32_t));
+    l.distance = take(&at, effort->pool * sizeof(uint32_t));
     l.scratch = take(&at, graph_scratch_bytes(shape));
     l.units = take(&at, shape->padded * sizeof(float));
     l.size = at;
@@ -120,6 +122,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .kept = (uint32_t *)(void *)(base + l.kept),
                           .score = (float *)(void *)(base + l.score),
                           .result = (uint32_t *)(void *)(base + l.result),
+                          .distance = (uint32_t *)(void *)(base + l.distance),
                           .units = (float *)(void *)(base + l.units),
                           .bytes = (int8_t *)base + l.bytes,
                           .scratch = base + l.scratch};
@@ -129,12 +132,28 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
     return q;
 }
 
+/* The query's whole numbers. */
+static uint8_t *whole_of(const pm_graph_query *q)
+{
+    return (uint8_t *)q->bytes + 2 * (size_t)q->shape.hot_bytes;
+}
+
+/* false: it is not whole numbers of a byte. */
+static bool keep_whole(const pm_graph_query *q, const float *vector)
+{
+    uint8_t *to = whole_of(q);
+    memset(to + q->shape.dim, 0, q->shape.padded - q->shape.dim);
+    return q->kernels->to_whole(vector, q->shape.dim, to);
+}
+
 /* From q->units. */
 static void code_query(pm_graph_query *q, const graph_space *space, const pm_graph *graph)
 {
     graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
     q->noise = q->hot.base * HOT_NOISE / sqrtf((float)q->shape.hot);
-    if (q->shape.warm_bytes > 0)
+    if (q->whole)
+        q->warm = (pm_walk_codes){.codes = graph->section[GRAPH_WARM], .stride = q->shape.warm_bytes};
+    else if (q->shape.warm_bytes > 0)
         graph_warm_query(space, q->units, graph->section[GRAPH_WARM], q->bytes + 2 * (size_t)q->shape.hot_bytes,
                          q->scratch, &q->warm, &q->warm_noise);
 }
@@ -145,7 +164,13 @@ pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const p
     const unsigned fp = pm_simd_fp_enter();
     graph_space space;
     pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
-    graph_query_to_units(&space, vector, q->units);
+    q->whole = graph_is_raw(&space) && space.shape.warm_bytes > 0 && keep_whole(q, vector);
+    if (q->whole) {
+        memcpy(q->units, vector, space.shape.dim * sizeof *vector);
+        memset(q->units + space.shape.dim, 0, (space.shape.padded - space.shape.dim) * sizeof *vector);
+    } else {
+        graph_query_to_units(&space, vector, q->units);
+    }
     code_query(q, &space, graph);
     pm_simd_fp_leave(fp);
     return q;
@@ -310,6 +335,11 @@ static size_t rescore(pm_graph_query *q, size_t n)
     return kept;
 }
 
+static void measure(pm_graph_query *q, size_t n)
+{
+    q->kernels->apart(whole_of(q), q->warm.codes, q->warm.stride, q->result, n, q->shape.padded, q->distance);
+}
+
 size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
 {
     const unsigned fp = pm_simd_fp_enter();
@@ -320,9 +350,17 @@ size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_
     for (size_t i = 0; i < n; i++)
         q->result[i] = pm_walk_node(from->key[i]);
     *rows = q->result;
-    if (q->shape.warm_bytes > 0) n = rescore(q, n);
+    if (q->whole)
+        measure(q, n);
+    else if (q->shape.warm_bytes > 0)
+        n = rescore(q, n);
     pm_simd_fp_leave(fp);
     return n;
+}
+
+const uint32_t *pm_graph_distances(const pm_graph_query *query)
+{
+    return query->whole ? query->distance : NULL;
 }
 
 void pm_graph_walked(const pm_graph_query *query, uint64_t *seen, uint64_t *expanded)
