@@ -300,7 +300,7 @@ pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metri
                                       (dim * sizeof(float) + PM_FLAT_LINE - 1) / PM_FLAT_LINE * PM_FLAT_LINE);
     memcpy(q->vector, vector, dim * sizeof(float));
     unsigned fp = pm_simd_fp_enter();
-    q->norm2 = pm_exact_dot(q->vector, q->vector, dim);
+    q->norm2 = simd->exact_dot(q->vector, q->vector, dim);
     q->rel = (double)pm_simd_rel_error(dim);
     q->abs = (double)pm_simd_abs_error(dim);
     pm_simd_fp_leave(fp);
