@@ -151,11 +151,6 @@ static void code_query(pm_graph_query *q, const graph_space *space, const pm_gra
 {
     graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
     q->noise = q->hot.base * HOT_NOISE / sqrtf((float)q->shape.hot);
-    if (q->whole)
-        q->warm = (pm_walk_codes){.codes = graph->section[GRAPH_WARM], .stride = q->shape.warm_bytes};
-    else if (q->shape.warm_bytes > 0)
-        graph_warm_query(space, q->units, graph->section[GRAPH_WARM], q->bytes + 2 * (size_t)q->shape.hot_bytes,
-                         q->scratch, &q->warm, &q->warm_noise);
 }
 
 pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
@@ -172,6 +167,11 @@ pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const p
         graph_query_to_units(&space, vector, q->units);
     }
     code_query(q, &space, graph);
+    if (q->whole)
+        q->warm = (pm_walk_codes){.codes = graph->section[GRAPH_WARM], .stride = q->shape.warm_bytes};
+    else if (q->shape.warm_bytes > 0)
+        graph_warm_query(&space, q->units, graph->section[GRAPH_WARM], (int8_t *)whole_of(q), q->scratch, &q->warm,
+                         &q->warm_noise);
     pm_simd_fp_leave(fp);
     return q;
 }
@@ -248,6 +248,14 @@ static void ask_for_links(const pm_graph_query *q, uint32_t node)
         __builtin_prefetch(line + i);
 }
 
+/* Most of the nearest that are walked from are proposed, and then all of their warm codes is read. */
+static void ask_for_warm_code(const pm_graph_query *q, uint32_t node)
+{
+    const uint8_t *code = q->warm.codes + (size_t)node * q->warm.stride;
+    for (size_t i = 0; i < q->warm.stride; i += GRAPH_LINE)
+        __builtin_prefetch(code + i, 0, 2);
+}
+
 static void walk(pm_graph_query *q, const pm_graph_asks *asks)
 {
     pm_walk_pool *pool = &q->pool;
@@ -259,7 +267,8 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         const float limit = limit_of(q, nearest);
         const uint64_t key = pool->key[pool->next];
         if (pm_walk_score(key) > limit) return;
-        pool->key[pool->next++] |= 1;
+        const uint32_t place = pool->next++;
+        pool->key[place] |= 1;
         for (uint32_t i = pool->next; i < pool->size && i < pool->next + LOOK_AHEAD; i++)
             ask_for_links(q, pm_walk_node(pool->key[i]));
         if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return;
@@ -267,6 +276,7 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         if (n == 0) continue;
         q->kernels->score(&q->hot, q->ids, n, q->score);
         q->scored += n;
+        if (place < q->rerank) ask_for_warm_code(q, pm_walk_node(key));
         admit(q, asks, n, limit);
     }
 }
