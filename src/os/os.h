@@ -89,6 +89,7 @@ struct pm_os {
      * than it has: pages that are not there kill the process. The descriptor may be closed. */
     int (*file_map)(const pm_os *os, int fd, uint64_t size, const void **pages);
     void (*file_unmap)(const pm_os *os, const void *pages, uint64_t size);
+    void (*file_scatter)(const pm_os *os, const void *pages, uint64_t size); /* all of it is read at random; a hint */
     /* clocks, chance, surroundings */
     uint64_t (*now_ns)(const pm_os *os);  /* monotonic */
     uint64_t (*wall_ns)(const pm_os *os); /* since 1970 */

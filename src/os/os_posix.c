@@ -283,6 +283,14 @@ static void posix_file_unmap(const pm_os *os, const void *pages, uint64_t size)
     if (pages != NULL && size > 0) munmap((void *)(uintptr_t)pages, (size_t)size);
 }
 
+/* In large pages if the file system has them and the file is not in the page cache in small ones yet: a walk through a
+ * graph misses the translation of most addresses else. */
+static void posix_file_scatter(const pm_os *os, const void *pages, uint64_t size)
+{
+    (void)os;
+    (void)madvise((void *)(uintptr_t)pages, (size_t)size, MADV_HUGEPAGE);
+}
+
 /* ---- clocks, chance, surroundings ---- */
 
 static uint64_t clock_ns(clockid_t id)
@@ -451,6 +459,7 @@ static const pm_os posix = {
     .pages_touch = posix_pages_touch,
     .file_map = posix_file_map,
     .file_unmap = posix_file_unmap,
+    .file_scatter = posix_file_scatter,
     .now_ns = posix_now_ns,
     .wall_ns = posix_wall_ns,
     .random = posix_random,

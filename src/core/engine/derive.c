@@ -299,6 +299,16 @@ static pomai_status write_file(build *b, pm_derived_of *of)
     return status;
 }
 
+/* Reads the file into memory, lest the first search wait for it. */
+static void read_ahead(const build *b, const pm_derived *derived)
+{
+    const volatile uint8_t *pages = derived->pages;
+    for (uint64_t at = 0; at < derived->header.length; at += 4096) {
+        if (at % (1 << 20) == 0 && !pm_maintenance_yield(b->db)) return;
+        (void)pages[at];
+    }
+}
+
 static pomai_status build_file(build *b)
 {
     pm_maintenance *m = &b->db->maintenance;
@@ -314,6 +324,7 @@ static pomai_status build_file(build *b)
     m->building = outer;
     if (status == POMAI_OK) status = pm_derived_open(&of, &derived, b->err);
     if (status == POMAI_OK) {
+        read_ahead(b, derived);
         pm_derived_free(pm_segment_set_derived(b->segment, b->kind, derived)); /* there was none */
         atomic_fetch_add_explicit(&to->builds, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&to->rows, of.rows, memory_order_relaxed);

@@ -353,6 +353,13 @@ static void sim_file_unmap(const pm_os *os, const void *pages, uint64_t size)
     pm_sim_pages_unmap(os, (void *)(uintptr_t)pages, size);
 }
 
+static void sim_file_scatter(const pm_os *os, const void *pages, uint64_t size)
+{
+    (void)pages;
+    (void)size;
+    pm_sim_step(pm_sim_of(os));
+}
+
 static void sim_pages_touch(const pm_os *os, void *pages, size_t size)
 {
     (void)pages;
@@ -438,6 +445,7 @@ void pm_sim_table(pm_os *os)
         .pages_touch = sim_pages_touch,
         .file_map = sim_file_map,
         .file_unmap = sim_file_unmap,
+        .file_scatter = sim_file_scatter,
         .now_ns = sim_now_ns,
         .wall_ns = sim_wall_ns,
         .random = sim_random_bytes,

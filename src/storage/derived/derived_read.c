@@ -107,7 +107,10 @@ pomai_status pm_derived_open(const pm_derived_of *wanted, pm_derived **out, poma
     if (status == POMAI_OK) status = read_meta(d, &of, &plan, fd, err);
     if (status == POMAI_OK) {
         int rc = of.os->file_map(of.os, fd, plan.length, &d->pages);
-        if (rc != 0) status = pm_fail_os(err, rc, "cannot map %s", path);
+        if (rc != 0)
+            status = pm_fail_os(err, rc, "cannot map %s", path);
+        else
+            of.os->file_scatter(of.os, d->pages, plan.length);
     }
     (void)of.os->file_close(of.os, fd);
     if (status != POMAI_OK) {

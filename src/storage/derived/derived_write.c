@@ -145,10 +145,16 @@ static pomai_status write_header(pm_derived_out *out, pomai_error *err)
     return write_at(out, out->meta, out->plan.header_length, 0, err);
 }
 
+static void unmap(pm_derived_out *out)
+{
+    if (out->pages != NULL) out->of.os->file_unmap(out->of.os, out->pages, out->mapped);
+    out->pages = NULL;
+}
+
 static void release(pm_derived_out *out)
 {
     const pm_os *os = out->of.os;
-    if (out->pages != NULL) os->file_unmap(os, out->pages, out->mapped);
+    unmap(out);
     if (out->fd >= 0) (void)os->file_close(os, out->fd);
     for (uint32_t i = 0; i < PM_DERIVED_SECTIONS; i++)
         pm_free(out->buffer[i]);
@@ -167,9 +173,11 @@ pomai_status pm_derived_end(pm_derived_out *out, pomai_error *err)
         status = pm_fail(err, POMAI_ETOOBIG, "the path of a segment is too long: %.200s", out->of.dir);
     int rc = status == POMAI_OK ? os->path_rename(os, out->path, path) : 0;
     if (rc != 0) status = pm_fail_os(err, rc, "cannot rename %s", out->path);
-    if (status == POMAI_OK)
+    if (status == POMAI_OK) {
+        unmap(out);
+        os->file_forget(os, out->fd, 0, out->plan.length); /* to be read again in large pages */
         release(out);
-    else
+    } else
         pm_derived_abandon(out);
     return status;
 }
