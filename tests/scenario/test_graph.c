@@ -241,20 +241,26 @@ static void whole_numbers_have_exact_distances(void **state)
     assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
     build(db);
     for (int half = 0; half < 2; half++) { /* then queries that are not whole, and rows that ended */
-        size_t same = 0;
+        size_t near = 0;
         pomai_search_options all = POMAI_SEARCH_OPTIONS_INIT, some = POMAI_SEARCH_OPTIONS_INIT;
         pomai_result *exact, *walked;
         some.ef = 400;
-        assert_ok(pomai_search(coll, x + N * WIDE, ASKED, WIDE, K, &all, &exact, &err));
+        assert_ok(pomai_search(coll, x + N * WIDE, ASKED, WIDE, N, &all, &exact, &err));
         assert_ok(pomai_search(coll, x + N * WIDE, ASKED, WIDE, K, &some, &walked, &err));
         assert_int_equal(completeness_of(walked), POMAI_APPROXIMATE);
         for (size_t q = 0; q < ASKED; q++) {
+            const size_t rows = pomai_result_count(exact, q);
+            size_t at = 0; /* in the exact answer, in the same order */
             assert_int_equal(pomai_result_count(walked, q), K);
-            for (size_t i = 0; i < K; i++)
-                same += pomai_result_ids(walked, q)[i] == pomai_result_ids(exact, q)[i] &&
-                        memcmp(pomai_result_distances(walked, q) + i, pomai_result_distances(exact, q) + i, 8) == 0;
+            for (size_t i = 0; i < K; i++) {
+                while (at < rows && pomai_result_ids(exact, q)[at] != pomai_result_ids(walked, q)[i])
+                    at++;
+                if (at == rows) fail_msg("%d: query %zu, hit %zu is out of order", half, q, i);
+                assert_memory_equal(pomai_result_distances(walked, q) + i, pomai_result_distances(exact, q) + at, 8);
+                near += at < K;
+            }
         }
-        if (same < ASKED * K * 9 / 10) fail_msg("%d: %zu of %d are the same", half, same, ASKED * K);
+        if (near < ASKED * K * 8 / 10) fail_msg("%d: recall %zu of %d", half, near, ASKED * K);
         pomai_result_free(exact);
         pomai_result_free(walked);
         for (size_t i = N * WIDE; i < (N + ASKED / 2) * WIDE; i++)
