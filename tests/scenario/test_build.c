@@ -340,7 +340,7 @@ static void test_quiet(void **state)
 {
     (void)state;
     (void)run_scene(quiet, (pm_sim_fault){0}, 0);
-    close_at_each_moment(close_while_merging, 20000 * MS, step * MS / 100);
+    close_at_each_moment(close_while_merging, 20000 * MS, step == 1 ? MS / 100 : MS / 20);
     assert_true(run_scene(no_room_to_merge, (pm_sim_fault){0}, 4096));
     assert_false(run_scene(no_room_to_merge, (pm_sim_fault){0}, 4 << 20));
 }

@@ -1596,6 +1596,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--only", default="")
     parser.add_argument("--completion", default="")
+    parser.add_argument("--share", type=int, default=1, help="one case in so many, drawn by the seed")
     options = parser.parse_args()
     PROGRAM = os.path.abspath(options.program)
     with open(PROGRAM, "rb") as file:
@@ -1604,6 +1605,7 @@ def main():
     COMPLETION = os.path.abspath(options.completion) if options.completion else ""
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
     cases = [(name[5:], case) for name, case in globals().items() if name.startswith("case_") and options.only in name]
+    cases = [case for i, case in enumerate(cases) if (i + seed) % options.share == 0]
     failures = 0
     home = os.getcwd()
     for name, case in cases:

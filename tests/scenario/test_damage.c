@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "../support/args.h"
+#include "../support/one_in.h"
 #include "../support/scenario.h"
 #include "base/base.h"
 #include "storage/format.h"
@@ -302,7 +303,7 @@ static void test_every_byte_flipped(void **state)
     assert_true(file_count >= 6);
     for (unsigned f = 0; f < file_count; f++) {
         struct file *file = &files[f];
-        for (size_t at = 0; at < file->size; at++) {
+        for (size_t at = f % T_ONE_IN; at < file->size; at += T_ONE_IN) {
             uint8_t good = file->bytes[at];
             file->bytes[at] ^= (uint8_t)(1u << t_below(&rng, 8));
             restore(file);
@@ -364,7 +365,7 @@ static const char *draw_damage(struct t_rng *rng, const struct file *file)
 static void test_damage_of_many_bytes(void **state)
 {
     struct box *box = *state;
-    uint64_t failures = 0, seed = run_seed, cases = 1500;
+    uint64_t failures = 0, seed = run_seed, cases = 1500 / T_ONE_IN;
     struct t_rng rng = t_rng_from(seed);
     char copy[T_PATH_MAX];
     make_image(box);
@@ -886,7 +887,7 @@ static void test_damage_after_a_crash(void **state)
         struct file *log = find_file(".wal");
         uint64_t end, last = last_record(log, &end);
         assert_int_equal(rows_of_image(box), 2 * COMMITS);
-        for (uint64_t at = PM_WAL_HEADER; at < end && failures < 20; at++) {
+        for (uint64_t at = PM_WAL_HEADER; at < end && failures < 20; at += T_ONE_IN) {
             log->bytes[at] ^= (uint8_t)(1u << at % 8);
             restore(log);
             int rows = rows_of_image(box);

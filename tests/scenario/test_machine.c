@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../support/one_in.h"
 #include "../support/scene.h"
 #include "base/point.h"
 #include "core/shard/shard_int.h"
@@ -730,9 +731,9 @@ static void test_life_with_faults(void **state)
 {
     (void)state;
     const uint32_t rest = PM_SIM_ALL_CALLS & ~PM_SIM_BIT(MALLOC);
-    for (uint64_t nth = 0; life_with_fault(PM_SIM_BIT(MALLOC), nth, ENOMEM); nth++)
+    for (uint64_t nth = 0; life_with_fault(PM_SIM_BIT(MALLOC), nth, ENOMEM); nth += T_ONE_IN)
         ;
-    for (uint64_t nth = 0; life_with_fault(rest, nth, nth % 2 == 0 ? EIO : ENOSPC); nth += 11)
+    for (uint64_t nth = 0; life_with_fault(rest, nth, nth % 2 == 0 ? EIO : ENOSPC); nth += 11 * T_ONE_IN)
         ;
 }
 
@@ -745,7 +746,7 @@ static void test_quarantine_with_faults(void **state)
     add_torn_tail(s);
     pm_disk *torn = pm_disk_copy(pm_sim_disk(s->sim));
     bool hit = true;
-    for (uint64_t nth = 0; hit; nth++) {
+    for (uint64_t nth = 0; hit; nth += T_ONE_IN) {
         for (int way = 0; way < 3; way++) {
             const uint32_t calls = way == 2 ? PM_SIM_BIT(MALLOC) | PM_SIM_BIT(PAGES) : PM_SIM_ALL_CALLS;
             pm_sim_set_disk(s->sim, pm_disk_copy(torn));

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "os/sim/os_sim.h"
+#include "support/one_in.h"
 #include "support/segment.h"
 
 #define DIR "/s/1"
@@ -391,7 +392,7 @@ static void flip_bytes(void *arg)
     for (unsigned f = 0; f < b->files; f++) {
         uint8_t *bytes = b->file[f].bytes;
         const bool small = b->file[f].size < 20000;
-        for (uint64_t at = 0; at < b->file[f].size; at += small ? 1 : 1 + pm_mix64(random++) % 3001) {
+        for (uint64_t at = 0; at < b->file[f].size; at += T_ONE_IN * (small ? 1 : 1 + pm_mix64(random++) % 3001)) {
             const uint8_t old = bytes[at];
             bytes[at] ^= (uint8_t)(1u << pm_mix64(random++) % 8);
             put_file(b, b->file[f].name, bytes, b->file[f].size);

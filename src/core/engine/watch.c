@@ -11,7 +11,7 @@
 #include "core/engine/engine.h"
 
 #define MS ((uint64_t)1000 * 1000)
-enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 3, LEAST_SAMPLES = 64 };
+enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 6, LEAST_SAMPLES = 64 };
 #define SIGMAS 1.96 /* of a 95% interval */
 
 enum { IDLE, WANTED, TAKING, TAKEN };
