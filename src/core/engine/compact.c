@@ -12,7 +12,7 @@
 #include "base/point.h"
 #include "core/engine/engine.h"
 
-enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20, RATIO_QUIET = 2, RATIO_ASKED = 4 };
+enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20, RATIO_QUIET = 8, RATIO_ASKED = 64 };
 #define MOST_ROWS     ((uint64_t)4 << 20) /* of one merge: each takes 20 bytes of memory while it lasts */
 #define MOST_BYTES    ((uint64_t)4 << 30) /* of one merge in quiet times, or asked for */
 #define LEAST_SEGMENT ((uint64_t)64 << 20)
