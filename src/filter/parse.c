@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "filter/filter_int.h"
+
+/* Where the parser is: keys and places in arrays, from the outside in. */
+struct frame {
+    const struct frame *up; /* NULL: the filter itself, which has no name */
+    const char *key;        /* NULL: element `index` of an array */
+    size_t size, index;
+};
+
+struct made {
+    pm_filter_node node;
+    struct made *before; /* of all leaves */
+};
+
+/* Children in the making. */
+struct list {
+    struct made *first, *last;
+    uint32_t count;
+};
+
+struct parser {
+    const char *begin, *p, *end;
+    pm_filter *filter;
+    pomai_error *err;
+    pomai_status status;
+    uint32_t terms, contains, leaf_count;
+    struct made *leaves;
+    pm_filter_value *values; /* of the $in that is being read */
+    size_t value_count, value_room;
+};
+
+/* A key of an object of the filter, to find those that are there twice. */
+struct member {
+    pm_filter_key key;
+    struct member *before;
+};
+
+enum { AS_NULL = 1, AS_BOOL = 2, AS_NUMBER = 4, AS_STRING = 8, AS_ARRAY = 16, AS_OBJECT = 32 };
+enum { AS_SCALAR = AS_NULL | AS_BOOL | AS_NUMBER | AS_STRING, AS_ORDERED = AS_NUMBER | AS_STRING };
+
+static const struct operator_entry {
+    const char *name;
+    pm_filter_op op;
+    bool negated;
+    unsigned operand;
+    const char *wants;
+} operators[] = {
+    {"$eq", PM_FILTER_EQ, false, AS_SCALAR, "null, a bool, a number or a string"},
+    {"$ne", PM_FILTER_EQ, true, AS_SCALAR, "null, a bool, a number or a string"},
+    {"$gt", PM_FILTER_GT, false, AS_ORDERED, "a number or a string"},
+    {"$gte", PM_FILTER_GTE, false, AS_ORDERED, "a number or a string"},
+    {"$lt", PM_FILTER_LT, false, AS_ORDERED, "a number or a string"},
+    {"$lte", PM_FILTER_LTE, false, AS_ORDERED, "a number or a string"},
+    {"$in", PM_FILTER_IN, false, AS_ARRAY, "an array"},
+    {"$nin", PM_FILTER_IN, true, AS_ARRAY, "an array"},
+    {"$exists", PM_FILTER_EXISTS, false, AS_BOOL, "true or false"},
+    {"$contains", PM_FILTER_CONTAINS, false, AS_SCALAR, "null, a bool, a number or a string"},
+    {"$starts_with", PM_FILTER_STARTS_WITH, false, AS_STRING, "a string"},
+    {"$not", PM_FILTER_NOT, false, AS_OBJECT, "an object of operators"},
+};
+enum { OPERATORS = sizeof operators / sizeof operators[0] };
+
+/* ---- refusals ---- */
+
+enum { PATH_SHOWN = 200, KEY_SHOWN = 64 };
+
+/* Puts the name of a frame before *at; false: no room. */
+static bool show_frame(const struct frame *f, const char *path, char **at)
+{
+    char name[KEY_SHOWN + 8];
+    size_t size = 0;
+    if (f->key == NULL) {
+        size = (size_t)snprintf(name, sizeof name, "[%zu]", f->index);
+    } else {
+        if (f->up->up != NULL) name[size++] = '.';
+        for (size_t i = 0; i < f->size; i++) {
+            const bool begins = ((uint8_t)f->key[i] & 0xc0) != 0x80; /* a code point */
+            if (begins && i > KEY_SHOWN - 4) {
+                memcpy(name + size, "...", 3);
+                size += 3;
+                break;
+            }
+            name[size++] = (uint8_t)f->key[i] < 0x20 || f->key[i] == 0x7f ? '?' : f->key[i];
+        }
+    }
+    if ((size_t)(*at - path) < size + 3) return false;
+    *at -= size;
+    memcpy(*at, name, size);
+    return true;
+}
+
+/* Always NULL, so that a caller can `return refuse(...)`. */
+static void *refuse(struct parser *p, const struct frame *at, pomai_status status, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void *refuse(struct parser *p, const struct frame *at, pomai_status status, const char *format, ...)
+{
+    char path[PATH_SHOWN + 1], what[256];
+    char *from = path + PATH_SHOWN;
+    *from = '\0';
+    for (; at->up != NULL; at = at->up) {
+        if (show_frame(at, path, &from)) continue;
+        from -= 3;
+        memcpy(from, "...", 3);
+        break;
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    p->status = pm_fail(p->err, status, "filter: %s%s%s", from, *from != '\0' ? ": " : "", what);
+    return NULL;
+}
+
+static void *no_memory(struct parser *p, const struct frame *at)
+{
+    return refuse(p, at, POMAI_ENOMEM, "no memory");
+}
+
+static void *malformed(struct parser *p, const struct frame *at, const char *what)
+{
+    return refuse(p, at, POMAI_EINVAL, "not JSON at byte %zu: %s", (size_t)(p->p - p->begin), what);
+}
+
+static bool count_terms(struct parser *p, const struct frame *at, uint32_t terms)
+{
+    p->terms += terms;
+    if (p->terms <= PM_FILTER_MOST_TERMS) return true;
+    refuse(p, at, POMAI_ETOOBIG, "more than %d terms", PM_FILTER_MOST_TERMS);
+    return false;
+}
+
+/* ---- words ---- */
+
+static void skip_blank(struct parser *p)
+{
+    p->p = pm_filter_blank(p->p, p->end);
+}
+
+static bool is_next(struct parser *p, char c)
+{
+    skip_blank(p);
+    return p->p < p->end && *p->p == c;
+}
+
+/* AS_... of the value that begins here, or 0 after a refusal. */
+static unsigned kind_here(struct parser *p, const struct frame *at)
+{
+    skip_blank(p);
+    const char c = p->p < p->end ? *p->p : '\0';
+    if (c == '{') return AS_OBJECT;
+    if (c == '[') return AS_ARRAY;
+    if (c == '"') return AS_STRING;
+    if ((c == '-' && !(p->end - p->p > 1 && p->p[1] == 'I')) || pm_filter_digit(c)) return AS_NUMBER;
+    if (c != '\0' && pm_filter_skip_word(p->p, p->end) != NULL) return c == 'n' ? AS_NULL : AS_BOOL;
+    const bool python = c == 'N' || c == 'I' || c == '-';
+    malformed(p, at, python ? "wants a value; there is no NaN, no Infinity" : "wants a value");
+    return 0;
+}
+
+static const char *kind_name(unsigned kind)
+{
+    return kind == AS_NULL     ? "null"
+           : kind == AS_BOOL   ? "a bool"
+           : kind == AS_NUMBER ? "a number"
+           : kind == AS_STRING ? "a string"
+           : kind == AS_ARRAY  ? "an array"
+                               : "an object";
+}
+
+/* false after a refusal: no value here, or none of these. */
+static bool wants_kind(struct parser *p, const struct frame *at, unsigned kinds, const char *name)
+{
+    const unsigned kind = kind_here(p, at);
+    if (kind != 0 && (kind & kinds) == 0) refuse(p, at, POMAI_EINVAL, "wants %s, not %s", name, kind_name(kind));
+    return (kind & kinds) != 0;
+}
+
+/* Behind a value of an array or object: true: another follows. The end is gone over. false, too, after a refusal. */
+static bool another(struct parser *p, const struct frame *at, char end)
+{
+    if (is_next(p, ',')) {
+        p->p++;
+        return true;
+    }
+    if (is_next(p, end))
+        p->p++;
+    else
+        malformed(p, at, end == '}' ? "wants , or }" : "wants , or ]");
+    return false;
+}
+
+static bool read_string(struct parser *p, const struct frame *at, pm_filter_key *out)
+{
+    bool escapes = false;
+    const char *behind = pm_filter_skip_string(p->p, p->end, &escapes);
+    if (behind == NULL) return malformed(p, at, "a string that is none") != NULL;
+    pm_filter_string string = {.p = p->p + 1, .end = behind - 1};
+    char *data = pm_filter_take(&p->filter->arena, (size_t)(string.end - string.p));
+    if (data == NULL) return no_memory(p, at) != NULL;
+    size_t size = 0;
+    const char *escape = string.p;
+    for (int byte; (byte = pm_filter_next_byte(&string)) >= 0;) {
+        data[size++] = (char)byte;
+        if (size > 1 && (uint8_t)data[size - 2] == 0xed && byte > 0x9f) { /* which no UTF-8 has */
+            refuse(p, at, POMAI_EINVAL, "half a surrogate pair at byte %zu", (size_t)(escape - p->begin));
+            return false;
+        }
+        if (string.at == string.count) escape = string.p;
+    }
+    *out = (pm_filter_key){data, size};
+    p->p = behind;
+    return true;
+}
+
+/* A key and its colon. */
+static bool read_key(struct parser *p, const struct frame *at, pm_filter_key *key)
+{
+    skip_blank(p);
+    if (!is_next(p, '"')) return malformed(p, at, "wants a key") != NULL;
+    if (!read_string(p, at, key)) return false;
+    struct frame inside = {.up = at, .key = key->data, .size = key->size};
+    if (!is_next(p, ':')) return malformed(p, &inside, "wants :") != NULL;
+    p->p++;
+    return true;
+}
+
+/* ---- operands ---- */
+
+static void set_width(pm_filter_value *value)
+{
+    uint64_t n = 0;
+    const bool negative = value->number.sign < 0;
+    value->width = PM_FILTER_DECIMAL;
+    for (size_t i = negative; i < value->size; i++) {
+        if (!pm_filter_digit(value->data[i])) return;
+        if (pm_mul_overflows(n, 10, &n) || pm_add_overflows(n, (uint64_t)(value->data[i] - '0'), &n)) return;
+    }
+    if (n <= (uint64_t)INT64_MAX + negative) {
+        value->width = PM_FILTER_INT64;
+        value->whole.i64 = (int64_t)(negative ? 0 - n : n);
+    } else if (!negative) {
+        value->width = PM_FILTER_UINT64;
+        value->whole.u64 = n;
+    }
+}
+
+static bool read_number(struct parser *p, const struct frame *at, pm_filter_value *value)
+{
+    const char *behind = pm_filter_skip_number(p->p, p->end);
+    if (behind == NULL) return malformed(p, at, "a number that is none") != NULL;
+    pm_filter_read_number(p->p, behind, &value->number);
+    const int64_t most = PM_FILTER_MOST_EXPONENT, exponent = value->number.exponent - 1;
+    if (value->number.sign != 0 && (exponent > most || exponent < -most)) {
+        refuse(p, at, POMAI_EINVAL, "the exponent of a number is beyond %d", PM_FILTER_MOST_EXPONENT);
+        return false;
+    }
+    char *text = pm_filter_take(&p->filter->arena, pm_filter_number_room((size_t)(behind - p->p)));
+    if (text == NULL) return no_memory(p, at) != NULL;
+    value->type = PM_FILTER_NUMBER;
+    value->data = text;
+    value->size = pm_filter_write_number(p->p, behind, text);
+    pm_filter_read_number(text, text + value->size, &value->number); /* its digits are there from now on */
+    set_width(value);
+    p->p = behind;
+    return true;
+}
+
+/* null, a bool, a number or a string, which begins here. */
+static bool read_scalar(struct parser *p, const struct frame *at, pm_filter_value *value)
+{
+    *value = (pm_filter_value){.type = PM_FILTER_NULL};
+    if (*p->p == '-' || pm_filter_digit(*p->p)) return read_number(p, at, value);
+    if (*p->p == '"') {
+        pm_filter_key text;
+        if (!read_string(p, at, &text)) return false;
+        value->type = PM_FILTER_STRING;
+        value->data = text.data;
+        value->size = text.size;
+        return true;
+    }
+    if (*p->p != 'n') value->type = PM_FILTER_BOOL;
+    value->truth = *p->p == 't';
+    p->p = pm_filter_skip_word(p->p, p->end);
+    return true;
+}
+
+static bool push_value(struct parser *p, const struct frame *at)
+{
+    if (p->value_count == p->value_room) {
+        const size_t room = p->value_room == 0 ? 16 : 2 * p->value_room;
+        pm_filter_value *values = pm_realloc(p->values, room * sizeof *values);
+        if (values == NULL) return no_memory(p, at) != NULL;
+        p->values = values;
+        p->value_room = room;
+    }
+    if (!count_terms(p, at, 1) || !read_scalar(p, at, &p->values[p->value_count])) return false;
+    p->value_count++;
+    return true;
+}
+
+/* The values sorted, each once, become the node's. */
+static bool settle_values(struct parser *p, const struct frame *at, pm_filter_node *node)
+{
+    const size_t count = p->value_count;
+    pm_filter_value *values = pm_filter_take(&p->filter->arena, count * sizeof *values);
+    void **sorted = pm_filter_take(&p->filter->arena, count * sizeof *sorted);
+    if (values == NULL || sorted == NULL) return no_memory(p, at) != NULL;
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &p->values[i];
+    pm_filter_sort(sorted, count, pm_filter_order_values);
+    node->values = values;
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || pm_filter_order_values(&values[node->count - 1], sorted[i]) != 0)
+            values[node->count++] = *(const pm_filter_value *)sorted[i];
+    if (node->count == 1) node->op = PM_FILTER_EQ;
+    return true;
+}
+
+static bool read_values(struct parser *p, const struct frame *at, pm_filter_node *node)
+{
+    struct frame inside = {.up = at};
+    p->p++;
+    p->value_count = 0;
+    if (is_next(p, ']')) {
+        p->p++;
+        return true;
+    }
+    do {
+        if (!wants_kind(p, &inside, AS_SCALAR, operators[0].wants) || !push_value(p, &inside)) return false;
+        inside.index++;
+    } while (another(p, at, ']'));
+    return p->status == POMAI_OK && settle_values(p, at, node);
+}
+
+/* How much of the text is still right after so much of it was: Knuth, Morris, Pratt. */
+static bool make_skips(struct parser *p, const struct frame *at, pm_filter_node *node)
+{
+    const pm_filter_value *value = node->values;
+    if (++p->contains > PM_FILTER_MOST_CONTAINS) {
+        refuse(p, at, POMAI_ETOOBIG, "more than %d times $contains", PM_FILTER_MOST_CONTAINS);
+        return false;
+    }
+    if (value->type != PM_FILTER_STRING) return true;
+    uint32_t *skips = pm_filter_take(&p->filter->arena, value->size * sizeof *skips);
+    if (skips == NULL) return no_memory(p, at) != NULL;
+    uint32_t same = 0;
+    if (value->size > 0) skips[0] = 0;
+    for (size_t i = 1; i < value->size; i++) {
+        while (same > 0 && value->data[i] != value->data[same])
+            same = skips[same - 1];
+        same += value->data[i] == value->data[same];
+        skips[i] = same;
+    }
+    node->skips = skips;
+    return true;
+}
+
+/* ---- nodes ---- */
+
+static struct made *make_node(struct parser *p, const struct frame *at, pm_filter_op op)
+{
+    struct made *made = pm_filter_take(&p->filter->arena, sizeof *made);
+    if (made == NULL) return no_memory(p, at);
+    memset(made, 0, sizeof *made);
+    made->node.op = op;
+    return made;
+}
+
+static struct made *make_leaf(struct parser *p, const struct frame *at, pm_filter_op op, const pm_filter_node *path)
+{
+    struct made *made = make_node(p, at, op);
+    if (made == NULL || !count_terms(p, at, 1)) return NULL;
+    made->node.keys = path->keys;
+    made->node.key_count = path->key_count;
+    made->before = p->leaves;
+    p->leaves = made;
+    p->leaf_count++;
+    return made;
+}
+
+static struct made *negate(struct parser *p, const struct frame *at, struct made *of)
+{
+    if (of == NULL) return NULL;
+    if (of->node.op == PM_FILTER_NOT)
+        return (struct made *)(void *)of->node.children; /* a node is what a made begins with */
+    struct made *not = make_node(p, at, PM_FILTER_NOT);
+    if (not != NULL) not ->node.children = &of->node;
+    return not ;
+}
+
+static bool add(struct list *nodes, struct made *made)
+{
+    if (made == NULL) return false;
+    if (nodes->last != NULL)
+        nodes->last->node.next = &made->node;
+    else
+        nodes->first = made;
+    nodes->last = made;
+    nodes->count++;
+    return true;
+}
+
+static struct made *join(struct parser *p, const struct frame *at, pm_filter_op op, const struct list *nodes)
+{
+    if (nodes->count == 1) return nodes->first;
+    struct made *made = make_node(p, at, op);
+    if (made != NULL && nodes->first != NULL) made->node.children = &nodes->first->node;
+    return made;
+}
+
+static bool goes_deeper(struct parser *p, const struct frame *at, unsigned depth)
+{
+    if (depth < PM_FILTER_MOST_DEPTH) return count_terms(p, at, 1);
+    refuse(p, at, POMAI_ETOOBIG, "more than %d of $and, $or, $not in each other", PM_FILTER_MOST_DEPTH);
+    return false;
+}
+
+/* ---- under a key ---- */
+
+static bool is_named(const pm_filter_key *key, const char *name)
+{
+    return key->size == strlen(name) && memcmp(key->data, name, key->size) == 0;
+}
+
+static unsigned find_operator(const pm_filter_key *key)
+{
+    unsigned i = 0;
+    while (i < OPERATORS && !is_named(key, operators[i].name))
+        i++;
+    return i;
+}
+
+static struct made *read_operators(struct parser *p, const struct frame *at, const pm_filter_node *path,
+                                   unsigned depth);
+
+static struct made *read_operand(struct parser *p, const struct frame *at, unsigned which, const pm_filter_node *path,
+                                 unsigned depth)
+{
+    const struct operator_entry *entry = &operators[which];
+    if (!wants_kind(p, at, entry->operand, entry->wants)) return NULL;
+    if (entry->op == PM_FILTER_NOT)
+        return goes_deeper(p, at, depth) ? negate(p, at, read_operators(p, at, path, depth + 1)) : NULL;
+    struct made *leaf = make_leaf(p, at, entry->op, path);
+    if (leaf == NULL) return NULL;
+    pm_filter_node *node = &leaf->node;
+    bool negated = entry->negated;
+    if (entry->op == PM_FILTER_IN) {
+        if (!read_values(p, at, node)) return NULL;
+    } else {
+        pm_filter_value *value = pm_filter_take(&p->filter->arena, sizeof *value);
+        if (value == NULL) return no_memory(p, at);
+        if (!read_scalar(p, at, value)) return NULL;
+        node->values = value;
+        node->count = entry->op != PM_FILTER_EXISTS;
+        if (entry->op == PM_FILTER_EXISTS) negated = !value->truth;
+        if (entry->op == PM_FILTER_CONTAINS && !make_skips(p, at, node)) return NULL;
+    }
+    return negated ? negate(p, at, leaf) : leaf;
+}
+
+static void *no_operator(struct parser *p, const struct frame *at, const struct frame *inside)
+{
+    const pm_filter_key key = {inside->key, inside->size};
+    if (key.size == 0 || key.data[0] != '$') {
+        const int shown = key.size < KEY_SHOWN / 2 ? (int)key.size : 0;
+        const int outer = at->size < KEY_SHOWN / 2 ? (int)at->size : 0;
+        if (shown == 0 || outer == 0 || memchr(key.data, '\0', key.size) != NULL || at->key[0] == '$')
+            return refuse(p, inside, POMAI_EINVAL, "wants an operator, which begins with $");
+        return refuse(p, inside, POMAI_EINVAL,
+                      "wants an operator, which begins with $; the key \"%.*s\" inside \"%.*s\" is \"%.*s.%.*s\"",
+                      shown, key.data, outer, at->key, outer, at->key, shown, key.data);
+    }
+    if (is_named(&key, "$and") || is_named(&key, "$or"))
+        return refuse(p, inside, POMAI_EINVAL, "stands beside keys, not under one");
+    char known[160];
+    size_t size = 0;
+    for (unsigned i = 0; i < OPERATORS; i++)
+        size += (size_t)snprintf(known + size, sizeof known - size, " %s", operators[i].name);
+    return refuse(p, inside, POMAI_EINVAL, "no such operator; there are%s", known);
+}
+
+/* From an opening brace. */
+static struct made *read_operators(struct parser *p, const struct frame *at, const pm_filter_node *path, unsigned depth)
+{
+    struct list nodes = {0};
+    unsigned seen = 0;
+    p->p++;
+    if (is_next(p, '}')) return refuse(p, at, POMAI_EINVAL, "wants an operator, like {\"$eq\": 1}");
+    do {
+        pm_filter_key key;
+        if (!read_key(p, at, &key)) return NULL;
+        struct frame inside = {.up = at, .key = key.data, .size = key.size};
+        const unsigned which = find_operator(&key);
+        if (which == OPERATORS) return no_operator(p, at, &inside);
+        if ((seen >> which & 1) != 0) return refuse(p, &inside, POMAI_EINVAL, "stands there twice; use $and");
+        seen |= 1u << which;
+        if (!add(&nodes, read_operand(p, &inside, which, path, depth))) return NULL;
+    } while (another(p, at, '}'));
+    return p->status == POMAI_OK ? join(p, at, PM_FILTER_AND, &nodes) : NULL;
+}
+
+/* The keys of a path; a backslash takes the meaning from what is behind it. */
+static bool read_path(struct parser *p, const struct frame *at, const pm_filter_key *text, pm_filter_node *path)
+{
+    if (text->size > PM_FILTER_MOST_PATH) {
+        refuse(p, at, POMAI_ETOOBIG, "a path of more than %d bytes", PM_FILTER_MOST_PATH);
+        return false;
+    }
+    size_t most = 1;
+    for (size_t i = 0; i < text->size && most < PM_FILTER_MOST_KEYS; i++)
+        most += text->data[i] == '.';
+    pm_filter_key *keys = pm_filter_take(&p->filter->arena, most * sizeof *keys);
+    char *data = pm_filter_take(&p->filter->arena, text->size);
+    if (keys == NULL || data == NULL) return no_memory(p, at) != NULL;
+    uint32_t count = 1;
+    keys[0] = (pm_filter_key){data, 0};
+    for (size_t i = 0; i < text->size; i++) {
+        char c = text->data[i];
+        if (c == '.') {
+            if (count == PM_FILTER_MOST_KEYS) {
+                refuse(p, at, POMAI_ETOOBIG, "a path of more than %d keys", PM_FILTER_MOST_KEYS);
+                return false;
+            }
+            keys[count++] = (pm_filter_key){data, 0};
+            continue;
+        }
+        if (c == '\\') {
+            c = ++i < text->size ? text->data[i] : '\0';
+            if (c != '.' && c != '\\' && c != '$') {
+                refuse(p, at, POMAI_EINVAL, "a backslash stands before ., \\ or $ only");
+                return false;
+            }
+        }
+        *data++ = c;
+        keys[count - 1].size++;
+    }
+    path->keys = keys;
+    path->key_count = count;
+    return count_terms(p, at, count);
+}
+
+static struct made *read_field(struct parser *p, const struct frame *at, const pm_filter_key *text, unsigned depth)
+{
+    pm_filter_node path;
+    if (!read_path(p, at, text, &path)) return NULL;
+    const unsigned kind = kind_here(p, at);
+    if (kind == AS_OBJECT) return read_operators(p, at, &path, depth);
+    if (kind == AS_ARRAY)
+        return refuse(p, at, POMAI_EINVAL,
+                      "an array is no operand; {\"$in\": [...]} is any of these, {\"$contains\": ...} looks into "
+                      "arrays");
+    return kind != 0 ? read_operand(p, at, 0, &path, depth) : NULL;
+}
+
+/* ---- beside keys ---- */
+
+static struct made *read_filter(struct parser *p, const struct frame *at, unsigned depth);
+
+/* $and, $or */
+static struct made *read_filters(struct parser *p, const struct frame *at, pm_filter_op op, unsigned depth)
+{
+    struct list nodes = {0};
+    struct frame inside = {.up = at};
+    if (!wants_kind(p, at, AS_ARRAY, "an array of filters") || !goes_deeper(p, at, depth)) return NULL;
+    p->p++;
+    if (is_next(p, ']')) return refuse(p, at, POMAI_EINVAL, "wants at least one filter");
+    do {
+        if (!add(&nodes, read_filter(p, &inside, depth + 1))) return NULL;
+        inside.index++;
+    } while (another(p, at, ']'));
+    return p->status == POMAI_OK ? join(p, at, op, &nodes) : NULL;
+}
+
+static struct made *read_member(struct parser *p, const struct frame *at, const pm_filter_key *key, unsigned depth)
+{
+    if (key->size == 0 || key->data[0] != '$') return read_field(p, at, key, depth);
+    if (is_named(key, "$and")) return read_filters(p, at, PM_FILTER_AND, depth);
+    if (is_named(key, "$or")) return read_filters(p, at, PM_FILTER_OR, depth);
+    if (is_named(key, "$not")) return goes_deeper(p, at, depth) ? negate(p, at, read_filter(p, at, depth + 1)) : NULL;
+    const unsigned which = find_operator(key);
+    if (which < OPERATORS)
+        return refuse(p, at, POMAI_EINVAL, "stands under a key: {\"key\": {\"%s\": ...}}", operators[which].name);
+    return refuse(p, at, POMAI_EINVAL,
+                  "no such operator; beside keys there are $and $or $not; a key that begins with $ is written "
+                  "\"\\\\$...\"");
+}
+
+static int order_members(const void *a, const void *b)
+{
+    return pm_filter_order_keys(a, b);
+}
+
+static bool are_different(struct parser *p, const struct frame *at, const struct member *members, size_t count)
+{
+    void **keys = pm_filter_take(&p->filter->arena, count * sizeof *keys);
+    if (keys == NULL) return no_memory(p, at) != NULL;
+    for (size_t i = 0; i < count; i++, members = members->before)
+        keys[i] = (void *)&members->key;
+    pm_filter_sort(keys, count, order_members);
+    for (size_t i = 1; i < count; i++) {
+        const pm_filter_key *key = keys[i];
+        struct frame inside = {.up = at, .key = key->data, .size = key->size};
+        if (order_members(keys[i - 1], key) != 0) continue;
+        refuse(p, &inside, POMAI_EINVAL, "stands there twice; use $and");
+        return false;
+    }
+    return true;
+}
+
+/* At most PM_FILTER_MOST_DEPTH calls of this and of read_operators are in each other. */
+static struct made *read_filter(struct parser *p, const struct frame *at, unsigned depth)
+{
+    struct list nodes = {0};
+    struct member *members = NULL;
+    if (!wants_kind(p, at, AS_OBJECT, "an object")) return NULL;
+    p->p++;
+    if (is_next(p, '}')) {
+        p->p++;
+        return count_terms(p, at, 1) ? join(p, at, PM_FILTER_AND, &nodes) : NULL;
+    }
+    do {
+        struct member *member = pm_filter_take(&p->filter->arena, sizeof *member);
+        if (member == NULL) return no_memory(p, at);
+        if (!read_key(p, at, &member->key)) return NULL;
+        member->before = members;
+        members = member;
+        struct frame inside = {.up = at, .key = member->key.data, .size = member->key.size};
+        if (!add(&nodes, read_member(p, &inside, &member->key, depth))) return NULL;
+    } while (another(p, at, '}'));
+    if (p->status != POMAI_OK || !are_different(p, at, members, nodes.count)) return NULL;
+    return join(p, at, PM_FILTER_AND, &nodes);
+}
+
+static bool read_all(struct parser *p)
+{
+    static const struct frame whole;
+    if (p->end - p->begin > PM_FILTER_MOST_BYTES) {
+        refuse(p, &whole, POMAI_ETOOBIG, "more than %d bytes", PM_FILTER_MOST_BYTES);
+        return false;
+    }
+    struct made *root = read_filter(p, &whole, 0);
+    if (root == NULL) return false;
+    skip_blank(p);
+    if (p->p < p->end) return malformed(p, &whole, "wants the end") != NULL;
+    p->filter->root = &root->node;
+    pm_filter_node **leaves = pm_malloc((p->leaf_count + 1) * sizeof *leaves);
+    if (leaves == NULL) return no_memory(p, &whole) != NULL;
+    uint32_t count = 0;
+    for (struct made *leaf = p->leaves; leaf != NULL; leaf = leaf->before)
+        leaves[count++] = &leaf->node;
+    const bool planned = pm_filter_plan(p->filter, leaves, count);
+    pm_free(leaves);
+    if (!planned) no_memory(p, &whole);
+    return planned;
+}
+
+pomai_status pm_filter_parse(const char *json, size_t size, pm_filter **out, pomai_error *err)
+{
+    pm_filter_arena arena = {0};
+    const char *text = size > 0 ? json : "";
+    struct parser p = {.begin = text, .p = text, .end = text + size, .err = err, .status = POMAI_OK};
+    *out = NULL;
+    p.filter = pm_filter_take(&arena, sizeof *p.filter);
+    if (p.filter == NULL) return pm_fail(err, POMAI_ENOMEM, "filter: no memory");
+    *p.filter = (pm_filter){.arena = arena};
+    const bool good = read_all(&p);
+    pm_free(p.values);
+    if (good)
+        *out = p.filter;
+    else
+        pm_filter_free(p.filter);
+    return p.status;
+}
+
+void pm_filter_free(pm_filter *filter)
+{
+    if (filter != NULL) pm_filter_release(&filter->arena);
+}
+
+const pm_filter_node *pm_filter_root(const pm_filter *filter)
+{
+    return filter->root;
+}

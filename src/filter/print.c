@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "filter/filter_int.h"
+
+/* What is between the quotes. Bytes that need no escape go in runs. */
+static void add_text(pm_text *text, const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size;) {
+        size_t run = i;
+        while (run < size && (uint8_t)bytes[run] >= 0x20 && bytes[run] != '"' && bytes[run] != '\\' &&
+               bytes[run] != 0x7f && run - i < 4096)
+            run++;
+        if (run > i)
+            pm_text_add(text, "%.*s", (int)(run - i), bytes + i);
+        else if (bytes[run] == '"' || bytes[run] == '\\')
+            pm_text_add(text, "\\%c", bytes[run++]);
+        else
+            pm_text_add(text, "\\u%04x", (unsigned)bytes[run++]);
+        i = run;
+    }
+}
+
+/* A backslash of a path is two in JSON. */
+static void add_path(pm_text *text, const pm_filter_node *node)
+{
+    for (uint32_t k = 0; k < node->key_count; k++) {
+        const pm_filter_key *key = &node->keys[k];
+        if (k > 0) pm_text_add(text, ".");
+        size_t from = 0;
+        for (size_t i = 0; i < key->size; i++) {
+            const char c = key->data[i];
+            if (c != '.' && c != '\\' && (c != '$' || i > 0 || k > 0)) continue;
+            add_text(text, key->data + from, i - from);
+            pm_text_add(text, "\\\\");
+            from = i;
+        }
+        add_text(text, key->data + from, key->size - from);
+    }
+}
+
+static void add_value(pm_text *text, const pm_filter_value *value)
+{
+    switch (value->type) {
+    case PM_FILTER_NULL:
+        pm_text_add(text, "null");
+        break;
+    case PM_FILTER_BOOL:
+        pm_text_add(text, value->truth ? "true" : "false");
+        break;
+    case PM_FILTER_NUMBER:
+        add_text(text, value->data, value->size);
+        break;
+    case PM_FILTER_STRING:
+        pm_text_add(text, "\"");
+        add_text(text, value->data, value->size);
+        pm_text_add(text, "\"");
+        break;
+    }
+}
+
+static void add_leaf(pm_text *text, const pm_filter_node *node, bool negated)
+{
+    static const char *const names[] = {"",   "",    "",   "exists", "eq",       "in",
+                                        "lt", "lte", "gt", "gte",    "contains", "starts_with"};
+    const char *name = names[node->op];
+    const bool many = node->op == PM_FILTER_IN;
+    if (negated && node->op == PM_FILTER_EQ) name = "ne";
+    if (negated && many) name = "nin";
+    pm_text_add(text, "{\"");
+    add_path(text, node);
+    pm_text_add(text, "\": {\"$%s\": %s", name, many ? "[" : "");
+    if (node->op == PM_FILTER_EXISTS) pm_text_add(text, negated ? "false" : "true");
+    for (uint32_t i = 0; i < node->count; i++) {
+        if (i > 0) pm_text_add(text, ", ");
+        add_value(text, &node->values[i]);
+    }
+    pm_text_add(text, "%s}}", many ? "]" : "");
+}
+
+/* As deep as the tree. */
+static void add_node(pm_text *text, const pm_filter_node *node)
+{
+    if (node->op > PM_FILTER_NOT) {
+        add_leaf(text, node, false);
+        return;
+    }
+    const pm_filter_op inner = node->op == PM_FILTER_NOT ? node->children->op : PM_FILTER_AND;
+    if (inner == PM_FILTER_EQ || inner == PM_FILTER_IN || inner == PM_FILTER_EXISTS) {
+        add_leaf(text, node->children, true);
+    } else if (node->op == PM_FILTER_NOT) {
+        pm_text_add(text, "{\"$not\": ");
+        add_node(text, node->children);
+        pm_text_add(text, "}");
+    } else if (node->children == NULL) {
+        pm_text_add(text, "{}");
+    } else {
+        pm_text_add(text, "{\"$%s\": [", node->op == PM_FILTER_AND ? "and" : "or");
+        for (const pm_filter_node *child = node->children; child != NULL; child = child->next) {
+            if (child != node->children) pm_text_add(text, ", ");
+            add_node(text, child);
+        }
+        pm_text_add(text, "]}");
+    }
+}
+
+void pm_filter_print(const pm_filter *filter, pm_text *text)
+{
+    add_node(text, filter->root);
+}
