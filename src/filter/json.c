@@ -44,13 +44,15 @@ static unsigned escape_length(const char *p, const char *end)
 static const char *skip_plain(const char *p, const char *end)
 {
     const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-    while (end - p >= 8) {
+    for (; end - p >= 8; p += 8) {
         uint64_t word;
         memcpy(&word, p, 8);
         const uint64_t quote = word ^ ones * '"', back = word ^ ones * '\\';
-        /* The lowest mark is right; those above may be borrowed, so only whether there is one counts. */
-        if ((((quote - ones) | (back - ones) | (word - ones * 0x20) | word) & high) != 0) break;
-        p += 8;
+        /* Above the first byte that needs a look there may be marks by mistake: of a borrow. */
+        const uint64_t marks = ((quote - ones) | (back - ones) | (word - ones * 0x20) | word) & high;
+        if (marks == 0) continue;
+        if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) break;
+        return p + __builtin_ctzll(marks) / 8;
     }
     while (p < end && *p != '"' && *p != '\\' && (uint8_t)*p >= 0x20 && (uint8_t)*p < 0x80)
         p++;
