@@ -198,9 +198,10 @@ static struct string draw_string(bool of_document)
     static const uint32_t alphabet[] = {'a',    'a',    'a',    'b',     'b',     'A',      '"',    '\\',   '/', '\n',
                                         0,      0x1f,   0x7f,   0xe9,    0x301,   0x7ff,    0x800,  0x20ac, '$', '.',
                                         0xd7ff, 0xe000, 0xffff, 0x10000, 0x1f600, 0x10ffff, 0xd800, 0xdc00};
-    struct string s = {.size = (unsigned)below(chance(10) ? MOST_STRING + 1 : 4)};
+    const bool repeats = chance(15); /* of which a part may begin again inside itself */
+    struct string s = {.size = (unsigned)below(repeats || chance(10) ? MOST_STRING + 1 : 4)};
     for (unsigned i = 0; i < s.size; i++) {
-        const size_t some = chance(60) ? 6 : sizeof alphabet / sizeof alphabet[0] - (of_document ? 0 : 2);
+        const size_t some = repeats ? 5 : chance(60) ? 6 : sizeof alphabet / sizeof alphabet[0] - (of_document ? 0 : 2);
         s.points[i] = alphabet[below(some)];
         if (i > 0 && s.points[i] == 0xdc00 && s.points[i - 1] == 0xd800) s.points[i] = 'a'; /* would be a pair */
     }
@@ -327,7 +328,7 @@ static struct json *draw_operand(const struct json *there, unsigned kinds)
     if (v->kind == JNUMBER && chance(30)) v->digits[below(WHOLE + PARTS)] = (char)('0' + below(2));
     if (v->kind == JNUMBER && strspn(v->digits, "0") == WHOLE + PARTS) v->negative = false;
     if (v->kind == JSTRING && kept > 0 && chance(40)) { /* a part of it */
-        const unsigned from = (unsigned)below(2);
+        const unsigned from = (unsigned)below(chance(50) ? 2 : kept);
         v->text.size = (unsigned)below(kept + 1);
         if (from < v->text.size) {
             memmove(v->text.points, v->text.points + from, (v->text.size - from) * sizeof v->text.points[0]);
