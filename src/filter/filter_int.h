@@ -35,9 +35,9 @@ struct pm_filter {
     uint32_t want_count;
 };
 
-/* Finds the wants of the paths and gives nodes their slots. `leaves` has room for `count` and is sorted. false: no
- * memory. */
-bool pm_filter_plan(pm_filter *filter, pm_filter_node **leaves, uint32_t count);
+/* Finds the wants of the paths and gives nodes their slots. `leaves` are pm_filter_node, which get another order.
+ * false: no memory. */
+bool pm_filter_plan(pm_filter *filter, void **leaves, uint32_t count);
 
 /* ---- sort.c ---- */
 

@@ -301,7 +301,7 @@ bool pm_filter_matches(const pm_filter *filter, void *scratch, const void *docum
     const char *text = size > 0 ? document : "";
     for (uint32_t i = 0; i < filter->want_count; i++)
         slots[i].item.at = NULL;
-    if (!scan(filter, slots, text, text + size))
+    if (filter->want_count > 1 && !scan(filter, slots, text, text + size))
         for (uint32_t i = 0; i < filter->want_count; i++)
             slots[i].item.at = NULL;
     return evaluate(filter, slots, filter->root);

@@ -648,7 +648,7 @@ static bool read_all(struct parser *p)
     skip_blank(p);
     if (p->p < p->end) return malformed(p, &whole, "wants the end") != NULL;
     p->filter->root = &root->node;
-    pm_filter_node **leaves = pm_malloc((p->leaf_count + 1) * sizeof *leaves);
+    void **leaves = pm_malloc((p->leaf_count + 1) * sizeof *leaves);
     if (leaves == NULL) return no_memory(p, &whole) != NULL;
     uint32_t count = 0;
     for (struct made *leaf = p->leaves; leaf != NULL; leaf = leaf->before)

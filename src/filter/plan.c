@@ -13,15 +13,19 @@ static int order_paths(const void *left, const void *right)
 }
 
 /* Wants of the sorted paths, the document itself among them. */
-static uint32_t count_wants(pm_filter_node *const *leaves, uint32_t count)
+static uint32_t count_wants(void *const *leaves, uint32_t count)
 {
+    static const pm_filter_node none;
     uint32_t wants = 1;
+    const pm_filter_node *before = &none;
     for (uint32_t i = 0; i < count; i++) {
+        const pm_filter_node *leaf = leaves[i];
         uint32_t shared = 0;
-        while (i > 0 && shared < leaves[i]->key_count && shared < leaves[i - 1]->key_count &&
-               pm_filter_order_keys(&leaves[i]->keys[shared], &leaves[i - 1]->keys[shared]) == 0)
+        while (shared < leaf->key_count && shared < before->key_count &&
+               pm_filter_order_keys(&leaf->keys[shared], &before->keys[shared]) == 0)
             shared++;
-        wants += leaves[i]->key_count - shared;
+        wants += leaf->key_count - shared;
+        before = leaf;
     }
     return wants;
 }
@@ -31,9 +35,9 @@ struct range {
     uint32_t first, end, depth;
 };
 
-bool pm_filter_plan(pm_filter *filter, pm_filter_node **leaves, uint32_t count)
+bool pm_filter_plan(pm_filter *filter, void **leaves, uint32_t count)
 {
-    pm_filter_sort((void **)leaves, count, order_paths);
+    pm_filter_sort(leaves, count, order_paths);
     filter->want_count = count_wants(leaves, count);
     pm_filter_want *wants = pm_filter_take(&filter->arena, filter->want_count * sizeof *wants);
     struct range *ranges = pm_malloc(filter->want_count * sizeof *ranges);
@@ -47,17 +51,21 @@ bool pm_filter_plan(pm_filter *filter, pm_filter_node **leaves, uint32_t count)
     ranges[0] = (struct range){.first = 0, .end = count, .depth = 0};
     for (uint32_t w = 0; w < made; w++) {
         const struct range range = ranges[w];
-        uint32_t i = range.first;
-        for (; i < range.end && leaves[i]->key_count == range.depth; i++)
-            leaves[i]->slot = w;
         wants[w].child = made;
-        while (i < range.end) {
-            const pm_filter_key *key = &leaves[i]->keys[range.depth];
-            const uint32_t first = i;
-            while (i < range.end && pm_filter_order_keys(key, &leaves[i]->keys[range.depth]) == 0)
-                i++;
-            wants[made] = (pm_filter_want){.key = *key, .parent = w};
-            ranges[made++] = (struct range){.first = first, .end = i, .depth = range.depth + 1};
+        const pm_filter_key *last = NULL;
+        for (uint32_t i = range.first; i < range.end; i++) {
+            pm_filter_node *leaf = leaves[i];
+            if (leaf->key_count == range.depth) { /* these come first */
+                leaf->slot = w;
+                continue;
+            }
+            const pm_filter_key *key = &leaf->keys[range.depth];
+            if (last == NULL || pm_filter_order_keys(last, key) != 0) {
+                wants[made] = (pm_filter_want){.key = *key, .parent = w};
+                ranges[made++] = (struct range){.first = i, .depth = range.depth + 1};
+            }
+            ranges[made - 1].end = i + 1;
+            last = key;
         }
         wants[w].children = made - wants[w].child;
     }
