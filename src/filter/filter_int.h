@@ -46,7 +46,7 @@ typedef int (*pm_filter_order)(const void *a, const void *b);
 void pm_filter_sort(void **items, size_t count, pm_filter_order order);
 
 int pm_filter_order_keys(const pm_filter_key *a, const pm_filter_key *b);
-int pm_filter_order_values(const void *a, const void *b); /* of pm_filter_value */
+int pm_filter_order_values(const void *left, const void *right); /* of pm_filter_value */
 
 /* ---- json.c: the words of JSON, as RFC 8259 has them ---- */
 

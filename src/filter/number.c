@@ -97,7 +97,7 @@ int pm_filter_order_numbers(const pm_filter_number *a, const pm_filter_number *b
     if (a->sign != b->sign) return a->sign < b->sign ? -1 : 1;
     if (a->exponent != b->exponent) return a->exponent < b->exponent ? -a->sign : a->sign;
     if (a->lead != b->lead) return a->lead < b->lead ? -a->sign : a->sign;
-    if (a->tail == NULL && b->tail == NULL) return 0;
+    if (a->tail == NULL || b->tail == NULL) return ((a->tail != NULL) - (b->tail != NULL)) * a->sign;
     return order_tails(a, b) * a->sign;
 }
 

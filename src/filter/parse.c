@@ -81,8 +81,8 @@ static bool show_frame(const struct frame *f, const char *path, char **at)
         for (size_t i = 0; i < f->size; i++) {
             const bool begins = ((uint8_t)f->key[i] & 0xc0) != 0x80; /* a code point */
             if (begins && i > KEY_SHOWN - 4) {
-                memcpy(name + size, "...", 3);
-                size += 3;
+                for (int dots = 0; dots < 3; dots++)
+                    name[size++] = '.';
                 break;
             }
             name[size++] = (uint8_t)f->key[i] < 0x20 || f->key[i] == 0x7f ? '?' : f->key[i];
@@ -492,7 +492,7 @@ static struct made *read_operators(struct parser *p, const struct frame *at, con
     p->p++;
     if (is_next(p, '}')) return refuse(p, at, POMAI_EINVAL, "wants an operator, like {\"$eq\": 1}");
     do {
-        pm_filter_key key;
+        pm_filter_key key = {0};
         if (!read_key(p, at, &key)) return NULL;
         struct frame inside = {.up = at, .key = key.data, .size = key.size};
         const unsigned which = find_operator(&key);

@@ -79,26 +79,24 @@ static void add_leaf(pm_text *text, const pm_filter_node *node, bool negated)
 /* As deep as the tree. */
 static void add_node(pm_text *text, const pm_filter_node *node)
 {
+    const pm_filter_node *child = node->children;
     if (node->op > PM_FILTER_NOT) {
         add_leaf(text, node, false);
-        return;
-    }
-    const pm_filter_op inner = node->op == PM_FILTER_NOT ? node->children->op : PM_FILTER_AND;
-    if (inner == PM_FILTER_EQ || inner == PM_FILTER_IN || inner == PM_FILTER_EXISTS) {
-        add_leaf(text, node->children, true);
-    } else if (node->op == PM_FILTER_NOT) {
-        pm_text_add(text, "{\"$not\": ");
-        add_node(text, node->children);
-        pm_text_add(text, "}");
-    } else if (node->children == NULL) {
+    } else if (child == NULL) {
         pm_text_add(text, "{}");
-    } else {
+    } else if (node->op != PM_FILTER_NOT) {
         pm_text_add(text, "{\"$%s\": [", node->op == PM_FILTER_AND ? "and" : "or");
-        for (const pm_filter_node *child = node->children; child != NULL; child = child->next) {
-            if (child != node->children) pm_text_add(text, ", ");
+        for (; child != NULL; child = child->next) {
             add_node(text, child);
+            if (child->next != NULL) pm_text_add(text, ", ");
         }
         pm_text_add(text, "]}");
+    } else if (child->op == PM_FILTER_EQ || child->op == PM_FILTER_IN || child->op == PM_FILTER_EXISTS) {
+        add_leaf(text, child, true);
+    } else {
+        pm_text_add(text, "{\"$not\": ");
+        add_node(text, child);
+        pm_text_add(text, "}");
     }
 }
 
