@@ -94,7 +94,7 @@ size_t pm_filter_scratch_size(const pm_filter *filter);
 /* Any bytes will do as a document; what is no JSON object has no keys. Reads it once, allocates nothing. */
 bool pm_filter_matches(const pm_filter *filter, void *scratch, const void *document, size_t size);
 
-/* Adds the tree as the text of a filter, always the same for the same tree. Strings and keys as ASCII. */
+/* Adds the tree as the text of a filter in UTF-8, always the same for the same tree; control characters are escaped. */
 void pm_filter_print(const pm_filter *filter, pm_text *text);
 
 #endif
