@@ -99,10 +99,12 @@ typedef struct pomai_search_options {
     uint32_t ef;  /* instead of `recall`: segments that have a graph are walked with so many candidates, 1 to 4,096, of
                      which fewer than k count as k; others are searched as with a recall of 0.999. 0, which _INIT sets:
                      as `recall` says. Both: POMAI_EINVAL */
+    const char *filter; /* JSON, as docs/filter.md says: only rows count whose documents match; NULL: all rows do */
+    size_t filter_size; /* bytes of it */
 } pomai_search_options;
 #define POMAI_SEARCH_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \
-        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL, 0, 0                               \
+        sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL, 0, 0, NULL, 0                      \
     }
 
 typedef struct pomai_build_options {

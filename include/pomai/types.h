@@ -116,7 +116,7 @@ typedef enum pomai_completeness {
 /* Why a query has fewer than k neighbours. */
 typedef enum pomai_fewer {
     POMAI_FEWER_NOT = 0,      /* it has k */
-    POMAI_FEWER_ROWS = 1,     /* the collection shows fewer than k rows */
+    POMAI_FEWER_ROWS = 1,     /* the collection shows fewer than k rows that match the filter, if there is one */
     POMAI_FEWER_DEADLINE = 2, /* the deadline cut the search */
 } pomai_fewer;
 
@@ -126,7 +126,8 @@ typedef struct pomai_verdict {
     pomai_fewer fewer;
     double expected_recall; /* 1.0 when exact; 0.0 when cut (unknown) */
     uint64_t rows_scanned;  /* rows whose vectors were compared with the query */
-    uint64_t rows_visible;  /* rows that the view shows (about, when approximate; an upper bound when cut) */
+    uint64_t rows_visible; /* rows that the view shows (about, when approximate; an upper bound when cut); with a filter
+                              those of them that match */
 } pomai_verdict;
 
 /* What is fixed about a collection. */

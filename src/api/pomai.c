@@ -554,6 +554,8 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
         read.ef = options->ef;
         until_ns = until(collection->db->os, options->deadline_us);
         read.cancel = options->cancel;
+        read.filter = options->filter;
+        read.filter_size = options->filter_size;
     }
     return pm_db_search(collection, vectors, queries, dim, k, include, until_ns, &read, result, err);
 }

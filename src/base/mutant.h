@@ -194,7 +194,11 @@
     X(GRAPH_VARIANT_IGNORED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")          \
     X(MERGED_WITHOUT_DERIVED, "scenario.test_graph", "searches of merged rows wait for codes and a graph")             \
     X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
-    X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")
+    X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
+    /* filters */                                                                                                      \
+    X(FILTER_NOT_JUDGED, "scenario.test_filter_search", "a walk proposes rows, and nobody asks whether they match")    \
+    X(FILTER_FEWER, "scenario.test_filter_search",                                                                     \
+      "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -4,6 +4,7 @@
 #define PM_QUERY_H
 
 #include "base/base.h"
+#include "filter/filter.h"
 #include "pomai/options.h"
 #include "query/pool.h"
 #include "query/view.h"
@@ -21,6 +22,7 @@ typedef struct pm_search {
     const volatile int *cancel; /* pomai_search_options */
     float recall;               /* 0 or 1: exact, */
     uint32_t ef;                /* unless this is not 0 */
+    const pm_filter *filter;    /* NULL: all rows count */
 } pm_search;
 
 /* The public, opaque types; everything they point to is their own. A result is one piece of memory. */

@@ -6,6 +6,7 @@
  */
 #include <math.h>
 
+#include "base/mutant.h"
 #include "query/search_int.h"
 
 enum {
@@ -61,7 +62,7 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
 {
     const pm_search *search = g->search;
     const uint64_t rows = pm_segment_rows(to->segment);
-    if (search->k >= rows) return;
+    if (search->k >= rows || (to->match != NULL && search_is_few(to, search->k))) return;
     to->codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
     pm_derived *graph = pm_segment_derived(to->segment, PM_DERIVED_GRAPH);
     if (graph != NULL && is_ready(g, pool, graph)) {
@@ -70,7 +71,10 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
                                      : pm_graph_of_pool(&to->graph, search->k,
                                                         search->ef < search->k ? search->k : search->ef, &to->effort);
     }
-    if (to->walked) to->effort.pool += to->spare = spare_of(to);
+    if (to->match != NULL)
+        to->walked = to->walked && search_make_room(to);
+    else if (to->walked)
+        to->effort.pool += to->spare = spare_of(to);
     const size_t size = to->walked ? pm_graph_query_size(&to->graph, &to->effort) : 0;
     to->walked = size > 0;
     if (to->walked) {
@@ -105,13 +109,15 @@ static bool find_sources(search_grid *g, pm_pool *pool)
         to->plain = pm_segment_first_expiry(segment) == 0;
         for (uint32_t s = 0; s < shown->shards; s++)
             to->plain &= pm_segment_max_lsn(segment, s) <= view->visible[s];
-        if (g->targeted) choose_way(g, pool, to);
         g->rows += pm_segment_rows(segment);
     }
     for (uint32_t s = 0; s < shown->shards; s++) {
         add_table(g, shown->table[s].frozen, view->visible[s]);
         add_table(g, shown->table[s].active, view->visible[s]);
     }
+    if (g->search->filter != NULL && !search_judge(g, pool)) return false;
+    for (uint32_t i = 0; i < g->sources && g->targeted; i++)
+        if (g->source[i].segment != NULL && g->source[i].chunks > 0) choose_way(g, pool, &g->source[i]);
     return true;
 }
 
@@ -175,11 +181,12 @@ static bool plan(search_grid *g, pm_pool *pool)
     const uint32_t threads = pm_pool_helpers(pool) + 1;
     if (!find_sources(g, pool)) return false;
     settle_target(g, threads);
-    g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, g->rows), 1);
+    g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, g->match != NULL ? g->matches : g->rows), 1);
     g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
     const uint64_t walks = (uint64_t)g->walks * SEARCH_WALK_ROWS, rows = g->rows - g->walked + walks;
     uint64_t work = g->rows - g->walked - g->coded + g->coded / CODES_SHARE;
+    if (g->match != NULL) work = pm_min_u64(work, g->matches);
     if (g->walks > 1) work += walks; /* one alone cannot be shared out */
     const bool worth =
         threads > 1 && rows / PM_FLAT_TILE > threads && work * search->dim * sizeof(float) >= WORTH_SHARING;
@@ -203,6 +210,7 @@ static bool fell_short(const search_grid *g)
 {
     for (uint32_t group = 0; group < g->groups; group++) {
         const search_cell *c = &g->cell[group * g->runs];
+        if (PM_MUTANT(FILTER_FEWER) && g->match != NULL) break;
         for (uint32_t i = 0; c->approximate && !c->cut && i < search_queries_of(g, group); i++)
             if (!(pm_flat_bound(search_heap(g, c, i)) < (double)INFINITY)) return true;
     }
@@ -215,7 +223,7 @@ static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, poma
     pomai_status status = POMAI_OK;
     bool good = plan(g, pool);
     *again = false;
-    if (good) pm_pool_run(pool, search_work, g, g->groups * g->runs);
+    if (good && !atomic_load(&g->damaged)) pm_pool_run(pool, search_work, g, g->groups * g->runs);
     for (uint64_t i = 0; good && i < (uint64_t)g->groups * g->runs; i++)
         good = !g->cell[i].failed;
     if (!good) {
@@ -232,6 +240,7 @@ static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, poma
         pm_free(g->cell[i].memory);
     pm_free(g->cell);
     pm_free(g->source);
+    pm_free(g->match);
     return status;
 }
 

@@ -94,15 +94,36 @@ static bool scan_chunk(scan *s, const pm_chunk *chunk, uint64_t visible, uint32_
     return true;
 }
 
-/* false, always: a read met damage. */
-static bool is_damaged(search_grid *g, const pomai_error *error)
+bool search_is_damaged(search_grid *g, const pomai_error *error)
 {
     if (!atomic_exchange(&g->damaged, true)) g->error = *error;
     return false;
 }
 
+/* Rows that a filter lets pass. */
+static bool scan_matches(scan *s, const search_source *from, uint64_t chunk, uint64_t first, uint64_t end)
+{
+    const uint64_t *match = search_matches_of(from, chunk);
+    const void *owner = from->table != NULL ? (const void *)pm_memtable_chunk(from->table, chunk) : from->segment;
+    pomai_error error;
+    for (uint64_t row = first, stop; row < end; row = stop) {
+        stop = pm_min_u64(end, (row / 64 + 1) * 64);
+        uint64_t bits = match[row / 64] & (UINT64_MAX << row % 64) & (UINT64_MAX >> (63 - (stop - 1) % 64));
+        if (bits != 0 && from->table == NULL &&
+            pm_segment_check(from->segment, PM_SEG_ALL & ~(uint32_t)PM_SEG_DOCUMENT, row, stop - row, &error) !=
+                POMAI_OK)
+            return search_is_damaged(s->g, &error);
+        for (; bits != 0; bits &= bits - 1) {
+            const uint32_t at = (uint32_t)(row / 64 * 64) + (uint32_t)__builtin_ctzll(bits);
+            if (!offer_row(s, owner, at, pm_where_stored(owner, at))) return false;
+        }
+    }
+    return true;
+}
+
 static bool scan_segment(scan *s, const search_source *from, uint64_t first, uint64_t end)
 {
+    if (from->match != NULL) return scan_matches(s, from, 0, first, end);
     pm_segment *segment = from->segment;
     const pm_view *view = s->g->view;
     const uint64_t stride = segment->stride;
@@ -110,7 +131,7 @@ static bool scan_segment(scan *s, const search_source *from, uint64_t first, uin
         const uint64_t stop = pm_min_u64(end, (row / CHECK_ROWS + 1) * CHECK_ROWS);
         pomai_error error;
         if (pm_segment_check(segment, PM_SEG_ALL & ~(uint32_t)PM_SEG_DOCUMENT, row, stop - row, &error) != POMAI_OK) {
-            return is_damaged(s->g, &error);
+            return search_is_damaged(s->g, &error);
         }
         while (row < stop) {
             const uint64_t word_end = pm_min_u64(stop, (row / 64 + 1) * 64);
@@ -127,8 +148,7 @@ static bool scan_segment(scan *s, const search_source *from, uint64_t first, uin
 
 /* ---- by codes ---- */
 
-/* A bit for each of n rows that the reader sees; *all: they all are. false: damage. */
-static bool see_rows(const scan *s, const search_source *from, uint64_t first, uint32_t n, uint64_t *among, bool *all)
+bool search_see_rows(search_grid *g, const search_source *from, uint64_t first, uint32_t n, uint64_t *among, bool *all)
 {
     pm_segment *segment = from->segment;
     pomai_error error;
@@ -139,15 +159,26 @@ static bool see_rows(const scan *s, const search_source *from, uint64_t first, u
         if (PM_MUTANT(CODES_NOT_JUDGED)) bits = full;
         if (bits != full &&
             pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, first + i, rows, &error) != POMAI_OK)
-            return is_damaged(s->g, &error);
+            return search_is_damaged(g, &error);
         for (uint64_t left = full & ~bits; left != 0; left &= left - 1) {
             const uint64_t row = first + i + (uint64_t)__builtin_ctzll(left);
-            if (pm_segment_row_seen(segment, row, s->g->view)) bits |= left & (0 - left);
+            if (pm_segment_row_seen(segment, row, g->view)) bits |= left & (0 - left);
         }
         among[i / 64] = bits;
         *all = *all && bits == full;
     }
     return true;
+}
+
+/* The same of rows that match, too. */
+static bool see_matches(const search_source *from, uint64_t first, uint32_t n, uint64_t *among)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < n; i += 64) {
+        among[i / 64] = from->match[(first + i) / 64];
+        all = all && among[i / 64] == (n - i >= 64 ? UINT64_MAX : ((uint64_t)1 << (n - i)) - 1);
+    }
+    return all;
 }
 
 /* Offers rows to query i. false: damage. */
@@ -160,7 +191,7 @@ static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t 
     for (size_t at = 0; at < n; at++) {
         const uint32_t row = rows[at];
         if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
-            return is_damaged(s->g, &error);
+            return search_is_damaged(s->g, &error);
         tile.vector[tile.n] = pm_segment_vector_at(segment, row);
         tile.owner[tile.n] = segment;
         tile.row[tile.n++] = row;
@@ -182,7 +213,10 @@ static bool scan_steps(scan *s, const search_source *from, const pm_query_codes 
         for (uint32_t i = 0; i < s->queries; i++)
             if (!(pm_flat_bound(s->heaps[i]) < (double)INFINITY)) step = FIRST_STEP; /* most of them are proposed */
         const uint32_t n = (uint32_t)pm_min_u64(end - row, step);
-        if (!see_rows(s, from, row, n, among, &all)) return false;
+        if (from->match != NULL)
+            all = see_matches(from, row, n, among);
+        else if (!search_see_rows(s->g, from, row, n, among, &all))
+            return false;
         for (uint32_t i = 0; i < s->queries; i++) {
             const double bound = pm_flat_bound(s->heaps[i]);
             const size_t found = all ? pm_quant_scan(codes->query[i], row, n, bound, codes->candidates)
@@ -208,7 +242,7 @@ static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint6
         return scan_segment(s, from, first, end);
     const bool more = scan_segment(s, from, first, begin) && offer_tile(s) && scan_steps(s, from, &codes, begin, end);
     s->c->approximate = true;
-    s->c->lost += (1 - (double)codes.expected) * (double)(end - begin);
+    s->c->lost += (1 - (double)codes.expected) * search_counted(from, end - begin);
     pm_query_codes_end(&codes);
     return more;
 }
@@ -223,7 +257,8 @@ static bool offer_known(scan *s, pm_segment *segment, uint32_t i, const uint32_t
     s->c->proposed[i] += n;
     for (size_t at = 0; at < n; at++) {
         if ((double)distances[at] > pm_flat_bound(s->heaps[i])) continue;
-        if (pm_segment_check(segment, PM_SEG_ID, rows[at], 1, &error) != POMAI_OK) return is_damaged(s->g, &error);
+        if (pm_segment_check(segment, PM_SEG_ID, rows[at], 1, &error) != POMAI_OK)
+            return search_is_damaged(s->g, &error);
         pm_flat_offer_known(s->heaps[i], (double)distances[at], segment, rows[at]);
     }
     return true;
@@ -234,6 +269,7 @@ typedef struct walk {
     const search_source *from;
     uint32_t unseen; /* rows that were asked about and do not count */
     const uint32_t *distances;
+    uint32_t met; /* with a filter: pm_graph_met */
     bool damaged;
     pomai_error error;
 } walk;
@@ -250,6 +286,13 @@ static bool counts(void *context, uint32_t row)
     return false;
 }
 
+/* Whether it matches the filter. */
+static bool counts_match(void *context, uint32_t row)
+{
+    const walk *w = context;
+    return (w->from->match[row / 64] >> (row % 64) & 1) != 0;
+}
+
 static bool ends_walk(void *context)
 {
     const walk *w = context;
@@ -264,10 +307,12 @@ static size_t walk_with(walk *w, void *memory, const float *vector, const pm_gra
     const search_source *from = w->from;
     const bool all = from->plain && pm_segment_ended(from->segment) == 0; /* whoever ends later is still seen */
     const bool endless = all && g->search->cancel == NULL && g->search->until_ns == PM_FOREVER;
-    const pm_graph_asks asks = {w, all || PM_MUTANT(GRAPH_NOT_JUDGED) ? NULL : counts, endless ? NULL : ends_walk};
+    pm_graph_asks asks = {w, all || PM_MUTANT(GRAPH_NOT_JUDGED) ? NULL : counts, endless ? NULL : ends_walk};
+    if (from->match != NULL) asks.counts = PM_MUTANT(FILTER_NOT_JUDGED) ? NULL : counts_match;
     w->unseen = 0;
     pm_graph_query *query = pm_graph_query_init(memory, &from->graph, g->simd, vector, g->k, effort);
     const size_t found = pm_graph_walk(query, &asks, rows);
+    w->met = pm_graph_met(query);
     w->distances = pm_graph_distances(query);
     return found;
 }
@@ -322,6 +367,15 @@ static bool walk_wider(scan *s, walk *w, uint32_t i, size_t *found)
     return good;
 }
 
+/* As many rows as calibration walked through, of those that count. */
+static bool is_enough(const walk *w, size_t found)
+{
+    const search_source *from = w->from;
+    if (PM_MUTANT(FILTER_FEWER) && from->match != NULL) return true;
+    if (found < w->g->k) return false;
+    return from->match != NULL ? w->met >= from->effort.pool - from->spare : w->unseen <= from->spare;
+}
+
 static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
 {
     const search_grid *g = s->g;
@@ -329,9 +383,11 @@ static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
     size_t found = walk_with(w, s->walk, s->vectors + (size_t)i * g->search->dim, &w->from->effort, &rows);
     bool good = true;
     s->c->cut = search_is_over(g);
-    if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || (found >= g->k && w->unseen <= w->from->spare))
+    if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || is_enough(w, found))
         return offer_found(s, w, i, rows, found) && !s->c->cut;
-    if (w->unseen > w->from->spare) {
+    if (w->from->match != NULL) {
+        found = 0;
+    } else if (w->unseen > w->from->spare) {
         good = walk_wider(s, w, i, &found);
         s->c->cut = search_is_over(g);
     }
@@ -342,13 +398,13 @@ static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
 static bool walk_graph(scan *s, const search_source *from)
 {
     walk w = {.g = s->g, .from = from};
-    double lost = (1 - (double)from->effort.expected) * (double)pm_segment_rows(from->segment);
+    double lost = (1 - (double)from->effort.expected) * search_counted(from, pm_segment_rows(from->segment));
     bool more = true;
     for (uint32_t i = 0; i < s->queries && more && !w.damaged; i++)
         more = walk_query(s, &w, i, &lost);
     s->c->approximate = true;
     s->c->lost += lost;
-    return w.damaged ? is_damaged(s->g, &w.error) : more;
+    return w.damaged ? search_is_damaged(s->g, &w.error) : more;
 }
 
 /* ---- a cell ---- */
@@ -358,6 +414,7 @@ static bool scan_source(scan *s, const search_source *from, uint64_t chunk, uint
     if (from->walked) return (first > 0 && !PM_MUTANT(GRAPH_TWICE)) || walk_graph(s, from);
     if (from->codes != NULL) return scan_codes(s, from, first, end);
     if (from->table == NULL) return scan_segment(s, from, first, end);
+    if (from->match != NULL) return scan_matches(s, from, chunk, first, end);
     return scan_chunk(s, pm_memtable_chunk(from->table, chunk), from->visible, (uint32_t)first, (uint32_t)end);
 }
 
@@ -412,7 +469,7 @@ void search_work(void *context, uint32_t piece)
             pm_flat_query_init(search_heap(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
     }
     s.group = pm_flat_group_init(memory, s.heaps, s.queries);
-    c->cut = search_is_over(g);
+    c->cut = search_is_over(g) || (g->match != NULL && !g->judged);
     if (!c->cut) scan_run(&s, &g->run[s.run]);
     pm_free(memory);
 }

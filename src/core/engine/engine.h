@@ -220,7 +220,9 @@ typedef struct pm_read {
     bool bounded;
     const volatile int *cancel; /* of a search: pomai_search_options, */
     float recall;               /* and this, */
-    uint32_t ef;                /* and this */
+    uint32_t ef;                /* and this, */
+    const char *filter;         /* and this, of */
+    size_t filter_size;
 } pm_read;
 
 /* read.c */

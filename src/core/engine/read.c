@@ -5,6 +5,7 @@
 
 #include "base/mutant.h"
 #include "core/engine/engine.h"
+#include "filter/filter.h"
 
 enum { MOST_HITS = 1 << 26 }; /* queries x k of one call */
 
@@ -75,17 +76,34 @@ static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const fl
     return POMAI_OK;
 }
 
+/* NULL: none, which the filter {} is as well. */
+static pomai_status parse_filter(const pm_read *read, pm_filter **filter, pomai_error *err)
+{
+    *filter = NULL;
+    if (read->filter == NULL) return POMAI_OK;
+    pomai_status status = pm_filter_parse(read->filter, read->filter_size, filter, err);
+    if (status != POMAI_OK) return status;
+    const pm_filter_node *root = pm_filter_root(*filter);
+    if (root->op == PM_FILTER_AND && root->children == NULL) {
+        pm_filter_free(*filter);
+        *filter = NULL;
+    }
+    return POMAI_OK;
+}
+
 pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64_t queries, uint64_t dim, uint64_t k,
                           uint32_t include, uint64_t until_ns, const pm_read *read, pomai_result **result,
                           pomai_error *err)
 {
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
+    pm_filter *filter = NULL;
     *result = NULL;
     uint64_t begin = db->os->now_ns(db->os);
     pomai_status status = check_read(db, read, err);
     if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status == POMAI_OK) status = check_queries(db, coll, vectors, queries, dim, k, err);
+    if (status == POMAI_OK) status = parse_filter(read, &filter, err);
     if (status != POMAI_OK) return status;
     pm_search search = {.vectors = vectors,
                         .queries = queries,
@@ -97,17 +115,22 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                         .until_ns = until_ns,
                         .cancel = read->cancel,
                         .recall = coll == NULL ? read->recall : pm_watch_asks(coll, read->recall),
-                        .ef = read->ef};
-    if (coll == NULL) return pm_query_search_nothing(&search, result, err);
+                        .ef = read->ef,
+                        .filter = filter};
+    if (coll == NULL) {
+        pm_filter_free(filter);
+        return pm_query_search_nothing(&search, result, err);
+    }
     search.metric = coll->metric;
     search.id_kind = coll->id_kind;
     pm_view view;
     pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
     status = pm_query_search(db->os, db->simd, db->pool, &view, &search, result, err);
     pm_epoch_leave(&db->shared.epoch, hold);
+    pm_filter_free(filter);
     if (status != POMAI_OK) return status;
     pm_hist_add(&db->search_latency, db->os->now_ns(db->os) - begin);
-    pm_watch_offer(coll, read, vectors, queries, search.k);
+    if (read->filter == NULL) pm_watch_offer(coll, read, vectors, queries, search.k); /* it does them without */
     atomic_fetch_add_explicit(&coll->searches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&coll->queries, queries, memory_order_relaxed);
     return POMAI_OK;

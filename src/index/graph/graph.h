@@ -103,6 +103,9 @@ size_t pm_graph_walk(pm_graph_query *query, const pm_graph_asks *asks, const uin
  * has bytes of all dimensions; then more rows are proposed.
  */
 const uint32_t *pm_graph_distances(const pm_graph_query *query);
+/* Of a walk by `counts`, how many of the nodes that its pool was left with count; UINT32_MAX if it ended before it had
+ * walked from all of a full pool, so that a larger one would not have led it further. */
+uint32_t pm_graph_met(const pm_graph_query *query);
 /* Nodes whose codes the walk looked at, and those it walked from. */
 void pm_graph_walked(const pm_graph_query *query, uint64_t *seen, uint64_t *expanded);
 

@@ -32,6 +32,7 @@ struct pm_graph_query {
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     pm_walk_seen seen;
     uint64_t scored, expanded;
+    uint32_t met;                /* pm_graph_met */
     uint32_t *ids, *kept;        /* room for MOST_AT_ONCE and PM_WALK_ROOM each */
     float *score;                /* of ids */
     uint32_t *result, *distance; /* distance: of the result, in whole numbers */
@@ -345,6 +346,17 @@ static size_t rescore(pm_graph_query *q, size_t n)
     return kept;
 }
 
+static uint32_t count_met(const pm_graph_query *q)
+{
+    const pm_walk_pool *pool = &q->pool, *found = &q->found;
+    if (pool->size < pool->most || pool->next < pool->size) return UINT32_MAX;
+    const float last = pm_walk_score(pool->key[pool->size - 1]);
+    uint32_t n = 0;
+    while (n < found->size && pm_walk_score(found->key[n]) <= last)
+        n++;
+    return n;
+}
+
 static void measure(pm_graph_query *q, size_t n)
 {
     q->kernels->apart(whole_of(q), q->warm.codes, q->warm.stride, q->result, n, q->shape.padded, q->distance);
@@ -355,6 +367,7 @@ size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_
     const unsigned fp = pm_simd_fp_enter();
     enter(q, asks);
     walk(q, asks);
+    q->met = asks->counts == NULL ? UINT32_MAX : count_met(q);
     const pm_walk_pool *from = asks->counts == NULL ? &q->pool : &q->found;
     size_t n = from->size < q->rerank ? from->size : q->rerank;
     for (size_t i = 0; i < n; i++)
@@ -371,6 +384,11 @@ size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_
 const uint32_t *pm_graph_distances(const pm_graph_query *query)
 {
     return query->whole ? query->distance : NULL;
+}
+
+uint32_t pm_graph_met(const pm_graph_query *query)
+{
+    return query->met;
 }
 
 void pm_graph_walked(const pm_graph_query *query, uint64_t *seen, uint64_t *expanded)

@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Searches with a filter, beside the dumbest evaluation of it: a predicate in C over a list of rows. Never a row that
+ * does not match, never fewer than min(k, rows that match), the recall that was asked for; wherever the rows are, and
+ * whether the matches are near the query or far from it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "index/graph/graph.h"
+#include "support/derived.h"
+#include "support/exact.h"
+
+enum { ALL = 2 * ROWS, SOME = 4, NUMBERS = 10000, PAST = 1000 };
+
+static uint64_t seed = 5; /* --seed S */
+
+/* ---- the model ---- */
+
+struct row {
+    bool there;
+    bool json;  /* its document is an object */
+    int32_t n;  /* 0 to NUMBERS - 1 */
+    int32_t at; /* its first dimension, in thousandths: what says "near" and "far" */
+};
+static struct row rows[ALL];
+
+struct filter {
+    char text[160];
+    bool (*matches)(const struct row *row, int32_t x);
+    int32_t x;
+};
+
+static bool all_match(const struct row *row, int32_t x)
+{
+    (void)row;
+    (void)x;
+    return true;
+}
+
+static bool n_below(const struct row *row, int32_t x)
+{
+    return row->json && row->n < x;
+}
+
+static bool at_below(const struct row *row, int32_t x)
+{
+    return row->json && row->at < x;
+}
+
+static bool at_above(const struct row *row, int32_t x)
+{
+    return row->json && row->at > x;
+}
+
+static bool has_no_n(const struct row *row, int32_t x)
+{
+    (void)x;
+    return !row->json;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* So that about so many thousandths of the rows are nearer to the low end. */
+static int32_t quantile(uint32_t thousandths)
+{
+    static int32_t sorted[ALL];
+    for (uint32_t i = 0; i < ALL; i++)
+        sorted[i] = rows[i].at;
+    qsort(sorted, ALL, sizeof sorted[0], by_number);
+    return sorted[(uint64_t)ALL * thousandths / 1000 % ALL];
+}
+
+static unsigned make_filters(struct filter filter[32])
+{
+    static const int32_t below[] = {8000, 5000, 3500, 500, 10, 1, 0};
+    static const uint32_t shares[] = {50, 350, 600};
+    unsigned n = 0;
+    filter[n++] = (struct filter){"{}", all_match, 0};
+    filter[n++] = (struct filter){"{\"$not\": {\"a\": 1}}", all_match, 0};
+    filter[n++] = (struct filter){"{\"n\": {\"$exists\": false}}", has_no_n, 0};
+    for (size_t i = 0; i < sizeof below / sizeof below[0]; i++) {
+        filter[n] = (struct filter){"", n_below, below[i]};
+        snprintf(filter[n++].text, sizeof filter[0].text, "{\"n\": {\"$lt\": %d}}", below[i]);
+    }
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
+        filter[n] = (struct filter){"", at_below, quantile(shares[i])};
+        snprintf(filter[n].text, sizeof filter[0].text, "{\"at\": {\"$lt\": %d}}", filter[n].x);
+        n++;
+        filter[n] = (struct filter){"", at_above, quantile(1000 - shares[i])};
+        snprintf(filter[n].text, sizeof filter[0].text, "{\"at\": {\"$gt\": %d}}", filter[n].x);
+        n++;
+    }
+    return n;
+}
+
+/* ---- rows ---- */
+
+/* Most have an object; some none, some what is no object. */
+static void draw_rows(void)
+{
+    struct t_rng r = t_rng_from(seed);
+    draw_all();
+    for (uint32_t i = 0; i < ALL; i++) {
+        rows[i].json = t_below(&r, 20) != 0;
+        rows[i].n = (int32_t)t_below(&r, NUMBERS);
+        rows[i].at = (int32_t)(vectors[(size_t)i * DIM] * 1000);
+        rows[i].there = false;
+    }
+}
+
+static pomai_bytes document_of(uint32_t i, char text[80])
+{
+    static const char *const broken[] = {"", "{\"n\": 1", "[{\"n\": 1}]", "{\"n\": 1} x"};
+    if (rows[i].json)
+        snprintf(text, 80, "{\"x\": [1, {\"n\": 0}], \"at\": %d, \"n\": %d}", rows[i].at, rows[i].n);
+    else
+        snprintf(text, 80, "%s", broken[i % 4]);
+    return (pomai_bytes){text, strlen(text)};
+}
+
+static void put_documents(pomai_collection *coll, uint32_t first, uint32_t count, const uint64_t *expiry)
+{
+    pomai_error err;
+    pomai_batch batch = POMAI_BATCH_INIT;
+    pomai_bytes *documents = calloc(count, sizeof *documents);
+    char(*text)[80] = calloc(count, sizeof *text);
+    for (uint32_t i = 0; i < count; i++) {
+        documents[i] = document_of(first + i, text[i]);
+        rows[first + i].there = expiry == NULL || expiry[i] == 0;
+    }
+    batch.rows = count;
+    batch.dim = DIM;
+    batch.vectors = vectors + (size_t)first * DIM;
+    batch.u64_ids = ids + first;
+    batch.documents = documents;
+    batch.expiry_ns = expiry;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    free(documents);
+    free(text);
+}
+
+static void delete_rows(pomai_collection *coll, uint32_t first, uint32_t count)
+{
+    pomai_error err;
+    const pomai_ids some = {count, ids + first, NULL};
+    assert_ok(pomai_delete(coll, &some, NULL, NULL, &err));
+    for (uint32_t i = 0; i < count; i++)
+        rows[first + i].there = false;
+}
+
+/* ---- searches ---- */
+
+static pomai_result *search_where(pomai_collection *coll, const char *filter, const float *query, uint64_t n,
+                                  uint64_t k, pomai_search_options *o)
+{
+    pomai_error err;
+    pomai_result *result;
+    o->filter = filter;
+    o->filter_size = strlen(filter);
+    if (pomai_search(coll, query, n, DIM, k, o, &result, &err) != POMAI_OK) fail_msg("%s: %s", filter, err.message);
+    return result;
+}
+
+struct hit {
+    double distance;
+    uint64_t id;
+};
+
+static int by_distance(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    if (x->distance < y->distance || x->distance > y->distance) return x->distance < y->distance ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Those that match, nearest first. */
+static size_t find_truth(const struct row *model, const struct filter *filter, const float *query, struct hit *hit)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < ALL; i++)
+        if (model[i].there && filter->matches(&model[i], filter->x))
+            hit[n++] = (struct hit){t_l2(query, vectors + (size_t)i * DIM, DIM), i};
+    qsort(hit, n, sizeof *hit, by_distance);
+    return n;
+}
+
+static void check_exact(const pomai_result *r, size_t q, uint64_t k, const struct hit *truth, size_t matches)
+{
+    pomai_verdict v;
+    const size_t wanted = k < matches ? k : matches;
+    pomai_result_verdict(r, q, &v);
+    assert_int_equal(pomai_result_count(r, q), wanted);
+    assert_int_equal(v.completeness, POMAI_EXACT);
+    assert_int_equal(v.fewer, wanted < k ? POMAI_FEWER_ROWS : POMAI_FEWER_NOT);
+    assert_int_equal(v.rows_visible, matches);
+    assert_int_equal(v.rows_scanned, matches);
+    for (size_t i = 0; i < wanted; i++) {
+        assert_int_equal(pomai_result_ids(r, q)[i], truth[i].id);
+        assert_true(t_same_double(pomai_result_distances(r, q)[i], truth[i].distance));
+    }
+}
+
+/* Adds to what was found, and to what there was to find. */
+static void check_share(const pomai_result *r, size_t q, uint64_t k, const struct row *model,
+                        const struct filter *filter, const struct hit *truth, size_t matches, size_t found[2])
+{
+    pomai_verdict v;
+    const size_t wanted = k < matches ? k : matches;
+    pomai_result_verdict(r, q, &v);
+    assert_int_equal(pomai_result_count(r, q), wanted);
+    assert_int_equal(v.fewer, wanted < k ? POMAI_FEWER_ROWS : POMAI_FEWER_NOT);
+    if (strcmp(filter->text, "{}") != 0) assert_int_equal(v.rows_visible, matches);
+    assert_true(v.completeness != POMAI_CUT && v.expected_recall <= 1 && v.rows_scanned <= v.rows_visible);
+    for (size_t i = 0; i < wanted; i++) {
+        const struct row *row = &model[pomai_result_ids(r, q)[i]];
+        assert_true(row->there && filter->matches(row, filter->x));
+        found[0] += pomai_result_distances(r, q)[i] <= truth[wanted - 1].distance;
+    }
+    found[1] += wanted;
+}
+
+/* All filters, at the row that `model` shows; one query alone, and some at once. */
+static void check_all(pomai_collection *coll, const struct row *model, const pomai_snapshot *snapshot, uint64_t k)
+{
+    static struct hit truth[SOME][ALL];
+    struct filter filter[32];
+    const unsigned filters = make_filters(filter);
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    size_t found[2] = {0, 0};
+    o.snapshot = snapshot;
+    for (unsigned f = 0; f < filters; f++) {
+        size_t matches[SOME];
+        for (size_t q = 0; q < SOME; q++)
+            matches[q] = find_truth(model, &filter[f], queries + q * DIM, truth[q]);
+        for (int way = 0; way < (kind == PM_DERIVED_GRAPH ? 3 : 2); way++) {
+            o.recall = way == 1 ? RECALL : 0;
+            o.ef = way == 2 ? 100 : 0;
+            pomai_result *at_once = search_where(coll, filter[f].text, queries, SOME, k, &o);
+            for (size_t q = 0; q < SOME; q++) {
+                pomai_result *r = NULL;
+                if (q == f % SOME) /* alone, too */
+                    r = search_where(coll, filter[f].text, queries + q * DIM, 1, k, &o);
+                if (way == 0) {
+                    if (r != NULL) check_exact(r, 0, k, truth[q], matches[q]);
+                    check_exact(at_once, q, k, truth[q], matches[q]);
+                } else {
+                    if (r != NULL) check_share(r, 0, k, model, &filter[f], truth[q], matches[q], found);
+                    check_share(at_once, q, k, model, &filter[f], truth[q], matches[q], found);
+                }
+                pomai_result_free(r);
+            }
+            pomai_result_free(at_once);
+        }
+    }
+    if ((double)found[0] < FLOOR * (double)found[1])
+        fail_msg("k = %d: %zu of %zu (--seed %llu)", (int)k, found[0], found[1], (unsigned long long)seed);
+}
+
+/* ---- tests ---- */
+
+/* A segment with the file of the kind, then rows in memory, then changes, then all of it read again. */
+static void go_through_lives(const struct box *box)
+{
+    static struct row before[ALL];
+    static uint64_t expiry[1000];
+    pomai_error err;
+    pomai_snapshot *snapshot;
+    draw_rows();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_documents(coll, 0, ALL - 1500, NULL);
+    build(db);
+    if (kind != 0) assert_int_equal(stat_of(db, "segments_with_%s"), 1);
+    check_all(coll, rows, NULL, K);
+    put_documents(coll, ALL - 1500, 1000, NULL);
+    check_all(coll, rows, NULL, K);
+    assert_ok(pomai_flush(db, &err));
+    for (uint32_t i = ALL - 500; i < ALL; i += 50)
+        put_documents(coll, i, i == ALL - 500 ? 1 : 50, NULL);
+    assert_ok(pomai_snapshot_open(db, &snapshot, &err));
+    memcpy(before, rows, sizeof before);
+    delete_rows(coll, 100, 2000);
+    for (uint32_t i = 3000; i < 4000; i++)
+        rows[i].n = NUMBERS - 1 - rows[i].n;
+    put_documents(coll, 3000, 1000, NULL);
+    for (uint32_t i = 0; i < 1000; i++)
+        expiry[i] = i % 2 == 0 ? 0 : PAST;
+    put_documents(coll, 5000, 1000, expiry);
+    check_all(coll, rows, NULL, K);
+    check_all(coll, before, snapshot, K);
+    assert_ok(pomai_flush(db, &err));
+    check_all(coll, rows, NULL, 300);
+    check_all(coll, before, snapshot, 3);
+    pomai_snapshot_close(snapshot);
+    pomai_collection_close(coll);
+    close_db(db);
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.flags = POMAI_OPEN_READONLY;
+    db = open_db(box, &o);
+    coll = have(db, "a");
+    check_all(coll, rows, NULL, K);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+static void without_indexes(void **state)
+{
+    build_only(0, 0);
+    go_through_lives(*state);
+}
+
+static void with_codes(void **state)
+{
+    build_only(PM_DERIVED_CODES, PM_CODES_LEAST_ROWS);
+    go_through_lives(*state);
+}
+
+static void with_graphs(void **state)
+{
+    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    go_through_lives(*state);
+}
+
+/* Where a walk fails it goes to codes. */
+static void with_both(void **state)
+{
+    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    pm_derive_least_rows[PM_DERIVED_CODES] = PM_CODES_LEAST_ROWS;
+    go_through_lives(*state);
+}
+
+/* All that is near the queries does not match: a walk meets many rows before it comes to one that does. */
+static void far_matches_are_found(void **state)
+{
+    static struct hit truth[ALL];
+    const struct box *box = *state;
+    struct filter filter = {"", at_above, 0};
+    size_t found[2] = {0, 0};
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    draw_rows();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_documents(coll, 0, ALL, NULL);
+    build(db);
+    const int32_t low = quantile(20);
+    filter.x = quantile(600);
+    snprintf(filter.text, sizeof filter.text, "{\"at\": {\"$gt\": %d}}", filter.x);
+    o.recall = RECALL;
+    for (uint32_t i = 0; i < ALL; i++) {
+        if (rows[i].at >= low) continue;
+        const float *query = vectors + (size_t)i * DIM;
+        const size_t matches = find_truth(rows, &filter, query, truth);
+        pomai_result *r = search_where(coll, filter.text, query, 1, K, &o);
+        check_share(r, 0, K, rows, &filter, truth, matches, found);
+        pomai_result_free(r);
+    }
+    if ((double)found[0] < FLOOR * (double)found[1]) fail_msg("%zu of %zu", found[0], found[1]);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+static void a_filter_is_refused_by_its_path(void **state)
+{
+    static const struct {
+        const char *text, *says;
+        pomai_status status;
+    } bad[] = {
+        {"", "filter", POMAI_EINVAL},
+        {"{", "filter", POMAI_EINVAL},
+        {"[]", "filter: wants an object", POMAI_EINVAL},
+        {"{\"a\": {\"$regex\": 1}}", "filter: a.$regex", POMAI_EINVAL},
+        {"{\"$and\": [{}, {\"price\": {\"$gt\": {}}}]}", "filter: $and[1].price.$gt", POMAI_EINVAL},
+    };
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_result *result;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    pomai_db *db = open_db(box, NULL);
+    draw_rows();
+    for (int made = 0; made < 2; made++) { /* `default` is there, or not yet */
+        for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+            o.filter = bad[i].text;
+            o.filter_size = strlen(bad[i].text);
+            assert_refused(pomai_search(pomai_default(db), queries, 1, DIM, K, &o, &result, &err), bad[i].status,
+                           bad[i].says);
+            assert_null(result);
+        }
+        char deep[600] = "";
+        for (int i = 0; i < 33; i++)
+            strcat(deep, "{\"$not\": ");
+        strcat(deep, "{\"a\": 1}");
+        for (int i = 0; i < 33; i++)
+            strcat(deep, "}");
+        o.filter = deep;
+        o.filter_size = strlen(deep);
+        assert_refused(pomai_search(pomai_default(db), queries, 1, DIM, K, &o, &result, &err), POMAI_ETOOBIG, "filter");
+        o.filter = "{\"a\": 1}";
+        o.filter_size = 8;
+        assert_ok(pomai_search(pomai_default(db), queries, 1, DIM, K, &o, &result, &err));
+        assert_int_equal(pomai_result_count(result, 0), 0);
+        pomai_result_free(result);
+        put(pomai_default(db), 0, 100, NULL); /* without a document */
+    }
+    pomai_result *r = search_where(pomai_default(db), "{\"a\": {\"$ne\": 1}}", queries, 1, K, &o);
+    assert_int_equal(pomai_result_count(r, 0), K);
+    pomai_result_free(r);
+    assert_ok(pomai_flush(db, &err));
+    r = search_where(pomai_default(db), "{\"a\": {\"$ne\": 1}}", queries, 1, 1000, &o);
+    assert_int_equal(pomai_result_count(r, 0), 100);
+    pomai_result_free(r);
+    r = search_where(pomai_default(db), "{\"a\": 1}", queries, 1, K, &o);
+    assert_int_equal(pomai_result_count(r, 0), 0);
+    pomai_result_free(r);
+    close_db(db);
+}
+
+static void string_ids_are_filtered(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    enum { FEW = 500 };
+    static pomai_bytes names[FEW], documents[FEW];
+    static char name[FEW][16], text[FEW][80];
+    struct hit truth[ALL];
+    const struct filter filter = {"{\"n\": {\"$lt\": 3000}}", n_below, 3000};
+    pomai_batch batch = POMAI_BATCH_INIT;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    draw_rows();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = create(db, "s", DIM, POMAI_METRIC_L2, POMAI_ID_STRING);
+    for (uint32_t i = 0; i < FEW; i++) {
+        snprintf(name[i], sizeof name[i], "row-%04u", i);
+        names[i] = (pomai_bytes){name[i], strlen(name[i])};
+        documents[i] = document_of(i, text[i]);
+        rows[i].there = true;
+    }
+    batch.rows = FEW;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.string_ids = names;
+    batch.documents = documents;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    const size_t matches = find_truth(rows, &filter, queries, truth);
+    o.include = POMAI_INCLUDE_DOCUMENTS;
+    for (int flushed = 0; flushed < 2; flushed++) {
+        pomai_result *r = search_where(coll, filter.text, queries, 1, FEW, &o);
+        assert_int_equal(pomai_result_count(r, 0), matches);
+        for (size_t i = 0; i < matches; i++) {
+            const pomai_bytes id = pomai_result_string_id(r, 0, i), document = pomai_result_document(r, 0, i);
+            assert_int_equal(t_compare_bytes(id, names[truth[i].id]), 0);
+            assert_int_equal(t_compare_bytes(document, documents[truth[i].id]), 0);
+        }
+        pomai_result_free(r);
+        assert_ok(pomai_flush(db, &err));
+    }
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+static void deadlines_end_it(void **state)
+{
+    const struct box *box = *state;
+    const int cancelled = 1;
+    pomai_verdict v;
+    draw_rows();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_documents(coll, 0, ROWS, NULL);
+    for (int way = 0; way < 4; way++) {
+        pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+        if (way % 2 == 0)
+            o.deadline_us = 0;
+        else
+            o.cancel = &cancelled;
+        o.recall = way < 2 ? 0 : RECALL;
+        pomai_result *r = search_where(coll, "{\"n\": {\"$lt\": 5000}}", queries, SOME, K, &o);
+        for (size_t q = 0; q < SOME; q++) {
+            pomai_result_verdict(r, q, &v);
+            assert_int_equal(v.completeness, POMAI_CUT);
+            assert_int_equal(v.fewer, POMAI_FEWER_DEADLINE);
+            assert_int_equal(pomai_result_count(r, q), 0);
+        }
+        pomai_result_free(r);
+    }
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+/* A search that does not read documents shows the rows; one that judges them says where the damage is. */
+static void damaged_documents_are_told_of(void **state)
+{
+    const struct box *box = *state;
+    char command[T_PATH_MAX + 100], path[T_PATH_MAX];
+    pomai_error err;
+    pomai_result *result;
+    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    draw_rows();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_documents(coll, 0, ROWS, NULL);
+    build(db);
+    pomai_collection_close(coll);
+    close_db(db);
+    snprintf(command, sizeof command, "ls %s/collections/*/segments/*/attributes.arrow", box->db);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(fgets(path, sizeof path, pipe));
+    pclose(pipe);
+    path[strcspn(path, "\n")] = '\0';
+    const struct file good = load(path);
+    const char *at = memmem(good.bytes, good.size, "\"n\": ", 5);
+    assert_non_null(at);
+    const size_t first = (size_t)((const uint8_t *)at - good.bytes);
+    for (int way = 0; way < 2; way++) { /* one of the first documents, one of the last */
+        struct file f = load(path);
+        f.bytes[way == 0 ? first : f.size - 2000] ^= 1;
+        store(path, f.bytes, f.size);
+        free(f.bytes);
+        pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
+        open.flags = POMAI_OPEN_READONLY;
+        db = open_db(box, &open);
+        coll = have(db, "a");
+        pomai_result_free(search(coll, queries, 1, K, 0, NULL));
+        for (int share = 0; share < 2; share++) {
+            pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+            o.filter = "{\"n\": {\"$lt\": 6000}}";
+            o.filter_size = strlen(o.filter);
+            o.recall = share == 0 ? 0 : RECALL;
+            assert_refused(pomai_search(coll, queries, 1, DIM, K, &o, &result, &err), POMAI_ECORRUPT,
+                           "attributes.arrow");
+            assert_null(result);
+        }
+        pomai_collection_close(coll);
+        close_db(db);
+        store(path, good.bytes, good.size);
+    }
+    free(good.bytes);
+}
+
+/* The watcher does again what was asked without a filter, and would compare unlike answers. */
+static void the_recall_is_not_watched_on_them(void **state)
+{
+    enum { WANTED = 1, TAKEN = 3 };
+    const struct box *box = *state;
+    draw_rows();
+    pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
+    open.watch_share = UINT64_MAX; /* nobody takes it away */
+    pomai_db *db = open_db(box, &open);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_documents(coll, 0, 100, NULL);
+    pm_watch *watch = &pm_db_find(db, "a")->watch;
+    watch->vector = pm_malloc(DIM * sizeof(float));
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.recall = RECALL;
+    atomic_store(&watch->state, WANTED);
+    pomai_result_free(search_where(coll, "{\"n\": {\"$lt\": 6000}}", queries, 1, K, &o));
+    assert_int_equal(atomic_load(&watch->state), WANTED);
+    pomai_result_free(search(coll, queries, 1, K, RECALL, NULL));
+    assert_int_equal(atomic_load(&watch->state), TAKEN);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        BOXED(without_indexes),
+        BOXED(with_codes),
+        BOXED(with_graphs),
+        BOXED(with_both),
+        BOXED(far_matches_are_found),
+        BOXED(a_filter_is_refused_by_its_path),
+        BOXED(string_ids_are_filtered),
+        BOXED(deadlines_end_it),
+        BOXED(damaged_documents_are_told_of),
+        BOXED(the_recall_is_not_watched_on_them),
+    };
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 10);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
