@@ -39,6 +39,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(VECTOR, "vector", 'v', "JSON", "one query, as a JSON array of numbers")                                          \
     X(QUERIES, "queries", 0, "FILE", "many queries: a file of any import format")                                      \
     X(K, "k", 'k', "K", "neighbours of each query (default: 10)")                                                      \
+    X(WHERE, "where", 'w', "JSON", "only rows whose documents match this filter: {\"price\": {\"$lt\": 10}}")          \
     X(DOCUMENTS, "documents", 0, NULL, "show the documents of the neighbours")                                         \
     X(DEADLINE, "deadline-ms", 0, "X", "cut each call after X milliseconds and say so")                                \
     X(RECALL, "recall", 0, "R", "the share of the nearest that must be found, such as 0.95 (default: all, exactly)")   \

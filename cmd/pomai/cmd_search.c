@@ -303,6 +303,10 @@ static int run(const struct args *args)
     if (status == EXIT_OK) status = args_u64(args, OPT_EF, 1, POMAI_MAX_EF, &ef);
     if (status != EXIT_OK) return status;
     s.options.ef = (uint32_t)ef;
+    if (args_has(args, OPT_WHERE)) {
+        s.options.filter = args->value[OPT_WHERE];
+        s.options.filter_size = strlen(s.options.filter);
+    }
     if (args_has(args, OPT_DOCUMENTS)) s.options.include |= POMAI_INCLUDE_DOCUMENTS;
     status = db_open(args, false, false, &s.db);
     if (status == EXIT_OK) status = db_collection(args, s.db, &s.collection, &s.info);
@@ -328,15 +332,17 @@ const struct verb verb_search = {
     .about = "Finds the k nearest rows of one query or of every row of a file, of any format that import reads, and\n"
              "says how complete each answer is: exact, approximate, or cut by --deadline-ms; and why it has fewer\n"
              "than k. With --recall, or --ef, segments that have a graph or codes (pomai index) are searched by\n"
-             "these.\n"
+             "these. With --where only rows count whose documents match; docs/filter.md has the language.\n"
              "Distances: smaller is closer; l2 is squared Euclidean, ip is 1 - dot, cosine is 1 - cos.\n"
              "Opens the database read-only. The seconds of the summary are those of the search alone.",
     .examples = "  pomai search my.db --vector '[0.1, 0.2, 0.3]' -k 5 --documents\n"
                 "  pomai search my.db --queries queries.npy --quiet\n"
-                "  pomai search my.db --vector '[0.1, 0.2, 0.3]' --recall 0.95",
-    .options = TAKES(COLLECTION) | TAKES(VECTOR) | TAKES(QUERIES) | TAKES(FORMAT) | TAKES(K) | TAKES(DOCUMENTS) |
-               TAKES(DEADLINE) | TAKES(RECALL) | TAKES(EF) | TAKES(TRUTH) | TAKES(BATCH) | TAKES(LIMIT) | TAKES(SKIP) |
-               TAKES(THREADS) | TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) | TAKES(QUIET),
+                "  pomai search my.db --vector '[0.1, 0.2, 0.3]' --recall 0.95\n"
+                "  pomai search my.db --vector '[0.1, 0.2, 0.3]' --where '{\"price\": {\"$lt\": 10}}'",
+    .options = TAKES(COLLECTION) | TAKES(VECTOR) | TAKES(QUERIES) | TAKES(FORMAT) | TAKES(K) | TAKES(WHERE) |
+               TAKES(DOCUMENTS) | TAKES(DEADLINE) | TAKES(RECALL) | TAKES(EF) | TAKES(TRUTH) | TAKES(BATCH) |
+               TAKES(LIMIT) | TAKES(SKIP) | TAKES(THREADS) | TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) |
+               TAKES(QUIET),
     .positional_min = 1,
     .positional_max = 1,
     .run = run,

@@ -114,6 +114,8 @@ def test_without_the_program(tmp_path):
         "default", "names", "plain"]
     assert json.loads(cli("get", db, 7, without=True))["metadata"] == {"title": "a"}
     assert json.loads(cli("search", db, "--vector", "[1,0]", "-k", 1, without=True))["hits"][0]["id"] == 7
+    where = cli("search", db, "--vector", "[1,0]", "--where", '{"none": 1}', without=True)
+    assert json.loads(where)["hits"] == []
     assert len(cli("export", db, without=True).splitlines()) == 2
     assert json.loads(cli("delete", db, 7, without=True)) == {"deleted": 1}
     cli("get", db, 7, code=1, without=True)

@@ -304,7 +304,8 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], type[pomai.Error], str]] = {
     "k float": ({"k": 1.0}, TYPE, "whole number"),
     "k bool": ({"k": True}, TYPE, "whole number"),
     "k raising": ({"k": Raises()}, TYPE, "whole number"),
-    "filters": ({"filters": {"a": 1}}, pomai.UnsupportedError, "filters"),
+    "filters": ({"filters": 5}, TYPE, "filter"),
+    "filters that are none": ({"filters": "a > 1"}, VALUE, "filter: not JSON"),
     "unknown include": ({"include": ["documents", "colour"]}, VALUE, "colour"),
     "include of numbers": ({"include": [1]}, TYPE, "include"),
     "include a number": ({"include": 5}, TYPE, "include"),
@@ -337,9 +338,7 @@ def test_search_refuses(full: pomai.Database, name: str) -> None:
     check_message(caught.value, part)
 
 
-def test_filters_are_refused_as_not_implemented(full: pomai.Database) -> None:
-    with pytest.raises(NotImplementedError, match="include=\\['metadata'\\]"):
-        full.search(ROW, filters="a > 1")
+def test_what_asks_for_nothing_changes_nothing(full: pomai.Database) -> None:
     assert len(full.search(ROW, filters=None, exact=False, recall=0.9)) == 2
     assert len(full.search(ROW, exact=False, ef=20)) == 2
 

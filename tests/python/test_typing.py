@@ -42,6 +42,11 @@ def main(queries: npt.NDArray[np.float32], one: Vector, many: Matrix) -> None:
         assert_type(db.search(many), pomai.Results)
         assert_type(db.search([one, one]), pomai.Results)
         assert_type(db.search(queries), Any)
+        assert_type(db.search([1.0, 0.0], filters={"a": {"$lt": 5}}), pomai.Result)
+        assert_type(db.search([1.0, 0.0], filters='{"a": 5}'), pomai.Result)
+        assert_type(pomai.FilterOp.eq("a", 1) & ~pomai.FilterOp.in_("b", ["x", 2]), pomai.Filter)
+        both = pomai.FilterOp.AND({"a": 1}, pomai.FilterOp.gt("b", 1))
+        assert_type(db.search([1.0, 0.0], filters=both), pomai.Result)
         assert_type(db.get(1), pomai.Row | None)
         assert_type(db.get("a"), pomai.Row | None)
         assert_type(db.get(np.uint64(1)), pomai.Row | None)
@@ -98,6 +103,7 @@ db.add([[1.0, 0.0]], durability="fast")  # type: ignore[arg-type]
 db.get(1.5)  # type: ignore[call-overload]
 db.get(1).vector  # type: ignore[union-attr]
 db.search([1.0, 0.0], include=["everything"])  # type: ignore[list-item]
+db.search([1.0, 0.0], filters=5)  # type: ignore[call-overload]
 db.search(["a"])  # type: ignore[list-item]
 db.collection("a", metric="l1")  # type: ignore[arg-type]
 db.collection("a", dtype="bfloat16")  # type: ignore[arg-type]

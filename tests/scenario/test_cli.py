@@ -1208,6 +1208,13 @@ def case_search_text_and_verdict():
     expect(got["verdict"]["completeness"] == "exact", f"{got}")
     cut = pomai("search", "x.db", "-v", "[1,0]", "--deadline-ms", "0", "--json").json()[0]
     expect(cut["verdict"]["completeness"] in ("exact", "cut"), f"{cut}")
+    some = '{"name": {"$in": ["row 3", "row 4"]}}'
+    where = pomai("search", "x.db", "-v", "[1, 0]", "--json", "--where", some).json()[0]
+    expect([h["id"] for h in where["hits"]] == [3, 4] and where["verdict"]["rows_visible"] == 2 and
+           where["verdict"]["fewer"] == "rows", f"{where}")
+    expect("1 found" in pomai("search", "x.db", "-v", "[1, 0]", '-w{"name": "row 4"}').out, "-w")
+    refused("search", "x.db", "-v", "[1, 0]", "--where", '{"name": {"$like": 1}}', says="filter: name.$like")
+    refused("search", "x.db", "-v", "[1, 0]", "--where", "", says="filter")
     refused("search", "x.db", "--vector", "[1, 2, 3]", says="POMAI_EDIM")
     refused("search", "x.db", "--vector", "[1, 1e300]", says="float32")
     refused("search", "x.db", "--vector", "[1, null]", says="no number")

@@ -30,11 +30,13 @@ from ._errors import (
     LockedError, NoMemoryError, NoSpaceError, NotDatabaseError, NotFiniteError, NotFoundError, ReadOnlyError,
     StoppedError, TooBigError, UnknownOutcomeError, UnsupportedError, ZeroVectorError,
 )
+from ._filter import Filter, FilterOp
 from ._helpers import Info, Verdict
 
 __all__ = [
     "AccessError", "Block", "BusyError", "ClosedError", "Collection", "CorruptError", "Database", "DeadlineError",
-    "DimensionError", "DuplicateIdError", "Error", "ExistsError", "ForeignError", "ForkError", "FormatError", "Hit",
+    "DimensionError", "DuplicateIdError", "Error", "ExistsError", "Filter", "FilterOp", "ForeignError", "ForkError",
+    "FormatError", "Hit",
     "IdError", "Info", "InternalError", "InvalidError", "InvalidTypeError", "IoError", "LockedError", "NoMemoryError",
     "NoSpaceError", "NotDatabaseError", "NotFiniteError", "NotFoundError", "ReadOnlyError", "Result", "Results", "Row",
     "Rows", "Scan", "Snapshot", "StoppedError", "TooBigError", "UnknownOutcomeError", "UnsupportedError", "Verdict",

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
+from ._filter import FiltersLike
 from ._helpers import Info, Verdict
 
 __version__: str
@@ -269,7 +270,7 @@ class Collection:
         vectors: _ArrayAny,
         k: int = 10,
         *,
-        filters: None = None,
+        filters: FiltersLike | None = None,
         include: Field | Iterable[Field] | None = (),
         deadline_ms: float | None = None,
         snapshot: Snapshot | None = None,
@@ -284,7 +285,7 @@ class Collection:
         vectors: _Vector,
         k: int = 10,
         *,
-        filters: None = None,
+        filters: FiltersLike | None = None,
         include: Field | Iterable[Field] | None = (),
         deadline_ms: float | None = None,
         snapshot: Snapshot | None = None,
@@ -299,7 +300,7 @@ class Collection:
         vectors: _Matrix,
         k: int = 10,
         *,
-        filters: None = None,
+        filters: FiltersLike | None = None,
         include: Field | Iterable[Field] | None = (),
         deadline_ms: float | None = None,
         snapshot: Snapshot | None = None,
@@ -314,7 +315,7 @@ class Collection:
         vectors: _Exporter,
         k: int = 10,
         *,
-        filters: None = None,
+        filters: FiltersLike | None = None,
         include: Field | Iterable[Field] | None = (),
         deadline_ms: float | None = None,
         snapshot: Snapshot | None = None,
@@ -329,7 +330,7 @@ class Collection:
         *,
         vector: VectorsLike,
         k: int = 10,
-        filters: None = None,
+        filters: FiltersLike | None = None,
         include: Field | Iterable[Field] | None = (),
         deadline_ms: float | None = None,
         snapshot: Snapshot | None = None,

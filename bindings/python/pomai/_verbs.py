@@ -138,7 +138,7 @@ def _search(args: argparse.Namespace) -> None:
     with _reading(args) as db:
         include: Any = ["documents"] if args.documents else []
         result = _collection(db, args).search(
-            json.loads(args.vector), args.k, include=include, recall=args.recall, ef=args.ef
+            json.loads(args.vector), args.k, include=include, recall=args.recall, ef=args.ef, filters=args.where
         )
         hits = [{"distance": h.distance, "id": h.id} | ({"document": h.document} if include else {}) for h in result]
         _say({"query": 0, "hits": hits, "verdict": result.verdict._asdict()})
@@ -265,6 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     search = verb("search", _search, "db")
     search.add_argument("--vector", required=True)
     search.add_argument("-k", type=int, default=10)
+    search.add_argument("--where")
     effort = search.add_mutually_exclusive_group()
     effort.add_argument("--recall", type=float)
     effort.add_argument("--ef", type=int)

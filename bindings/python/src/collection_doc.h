@@ -112,7 +112,8 @@ static const char search_doc[] =
     "    or their codes, and the verdict says 'approximate' and expected_recall. 1, or none, is exact. exact: True\n"
     "    says so, too.\n"
     "ef: instead of recall, the candidates that a walk through a graph keeps, 1 to 4,096: more find more.\n"
-    "filters: refused with UnsupportedError; this version evaluates none.\n\n"
+    "filters: only rows whose documents match: a dict as {'price': {'$lt': 10}}, its text, or what FilterOp makes;\n"
+    "    docs/filter.md. Every row is judged by it, which takes longer than the search.\n\n"
     "Distances are float64: l2 squared Euclidean, ip 1 - dot, cosine 1 - cos. Raises DimensionError,\n"
     "NotFiniteError, ZeroVectorError, TooBigError for a query that does not fit, CorruptError for damage.\n\n"
     ">>> _ = db.add([[1, 0], [0, 1], [3, 0]], ids=[1, 2, 3])\n"
@@ -121,9 +122,9 @@ static const char search_doc[] =
     "([1, 2], [0.0, 2.0])\n"
     ">>> db.search([[1, 0], [3, 0]], k=1).ids.tolist()\n"
     "[[1], [3]]\n"
-    ">>> db.search([1, 0], filters={'name': 'apple'})\n"
-    "Traceback (most recent call last):\n"
-    "pomai.UnsupportedError: ...\n";
+    ">>> _ = db.add([2, 0], ids=4, metadata={'name': 'apple', 'price': 3})\n"
+    ">>> db.search([1, 0], filters={'name': 'apple', 'price': {'$lt': 5}}).ids.tolist()\n"
+    "[4]\n";
 static const char reserve_doc[] =
     "reserve($self, /, rows, dim=None)\n"
     "--\n\n"

@@ -27,7 +27,6 @@ typedef struct pm_py_state {
     PyObject *type_error;   /* pomai.InvalidTypeError */
     PyObject *fork_error;   /* pomai.ForkError */
     PyObject *closed_error; /* pomai.ClosedError */
-    PyObject *unsupported;  /* pomai.UnsupportedError */
     PyObject *helpers;      /* pomai._helpers, at the first use */
     PyObject *shown;        /* pm_py_show's last */
     PyObject *asarray;      /* numpy.asarray, None without NumPy, NULL: not looked for yet */

@@ -15,8 +15,7 @@ int pm_py_errors_load(pm_py_state *state)
     if (module == NULL) return -1;
     int failed = load(module, "BY_STATUS", &state->errors) || load(module, "Error", &state->base_error) ||
                  load(module, "InvalidTypeError", &state->type_error) ||
-                 load(module, "ForkError", &state->fork_error) || load(module, "ClosedError", &state->closed_error) ||
-                 load(module, "UnsupportedError", &state->unsupported);
+                 load(module, "ForkError", &state->fork_error) || load(module, "ClosedError", &state->closed_error);
     Py_DECREF(module);
     return failed ? -1 : 0;
 }

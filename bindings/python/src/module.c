@@ -89,7 +89,6 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(s->type_error);
     Py_VISIT(s->fork_error);
     Py_VISIT(s->closed_error);
-    Py_VISIT(s->unsupported);
     Py_VISIT(s->helpers);
     Py_VISIT(s->shown);
     Py_VISIT(s->asarray);

@@ -6,6 +6,7 @@
 
 /* Numbers compared above which a search runs aside, so that Ctrl-C is heard: some 50 ms on one core. */
 #define LONG_SEARCH 3e8
+#define FILTERED    1500 /* numbers that are compared while a filter judges a row */
 
 PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
@@ -55,6 +56,7 @@ typedef struct {
     pomai_search_options options;
     pomai_collection *collection;
     pomai_result *result;
+    PyObject *filter; /* bytes, which the options point to; NULL: none */
     uint64_t k;
     bool strings;
 } search_job;
@@ -78,6 +80,7 @@ static void search_drop(search_job *s)
     pm_py_vectors_release(&s->vectors);
     pomai_result_free(s->result);
     s->result = NULL;
+    Py_CLEAR(s->filter);
     Py_XDECREF((PyObject *)s->job.snapshot);
     Py_XDECREF((PyObject *)s->job.on);
 }
@@ -152,6 +155,18 @@ static int take_ef(pm_py_state *state, PyObject *exact, PyObject *recall, PyObje
     return -1;
 }
 
+static int take_filters(pm_py_state *state, PyObject *object, search_job *s)
+{
+    char *text;
+    Py_ssize_t size;
+    if (object == NULL || object == Py_None) return 0;
+    s->filter = pm_py_help(state, "encode_filters", object, NULL);
+    if (s->filter == NULL || PyBytes_AsStringAndSize(s->filter, &text, &size) != 0) return -1;
+    s->options.filter = text;
+    s->options.filter_size = (size_t)size;
+    return 0;
+}
+
 static int take_search(pm_py_collection *on, PyObject *const *given, search_job *s)
 {
     pm_py_state *state = on->state;
@@ -167,17 +182,12 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
         pm_py_refuse_type(state, "search() needs a vector, or an array of them");
         return -1;
     }
-    if (given[2] != NULL && given[2] != Py_None) {
-        pm_py_refuse_as(state->unsupported, "filters= is not evaluated by this version: filter the hits, with "
-                                            "include=['metadata'] and a larger k");
-        return -1;
-    }
     s->k = 10;
     if (pm_py_count(state, "k", given[1], &s->k) != 0 || take_include(state, given[3], &s->options.include) != 0 ||
         pm_py_deadline(state, given[4], &s->options.deadline_us) != 0 ||
         pm_py_mode(state, given[6], &s->options.mode) != 0 ||
         take_recall(state, given[7], given[8], &s->options.recall) != 0 ||
-        take_ef(state, given[7], given[8], given[9], &s->options.ef) != 0)
+        take_ef(state, given[7], given[8], given[9], &s->options.ef) != 0 || take_filters(state, given[2], s) != 0)
         return -1;
     return pm_py_vectors_take(state, "the query", vectors, POMAI_DTYPE_FLOAT32, &s->vectors);
 }
@@ -192,6 +202,7 @@ static bool is_long(pm_py_collection *on, const search_job *s)
         on->rows_hint = 1;
         if (pomai_collection_get_info(on->handle, &info, NULL) == POMAI_OK) on->rows_hint += info.rows;
     }
+    if (s->filter != NULL) cost += FILTERED;
     return cost * (double)on->rows_hint > LONG_SEARCH;
 }
 
@@ -200,7 +211,7 @@ static PyObject *search_answer(pm_py_collection *on, search_job *s)
     if (s->job.status != POMAI_OK) return pm_py_raise(on->state, &s->job.err);
     pomai_result *result = s->result;
     s->result = NULL;
-    if (pomai_result_queries(result) > 0) {
+    if (pomai_result_queries(result) > 0 && s->filter == NULL) {
         pomai_verdict verdict;
         pomai_result_verdict(result, 0, &verdict);
         on->rows_hint = verdict.rows_visible + 1;
@@ -217,7 +228,10 @@ PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, 
     PyObject *given[11] = {NULL}, *made = NULL;
     search_job here = {.options = POMAI_SEARCH_OPTIONS_INIT}, *s = &here;
     if (pm_py_args(on->state, "search", names, 2, args, count, keywords, given) != 0) return NULL;
-    if (take_search(on, given, s) != 0) return NULL;
+    if (take_search(on, given, s) != 0) {
+        Py_CLEAR(s->filter);
+        return NULL;
+    }
     s->job.run = search_run;
     s->job.release = search_release;
     if (pm_py_begin(on) != 0) {

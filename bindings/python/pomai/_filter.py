@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters: put together in Python, given to the engine as JSON. docs/filter.md has the language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from ._errors import InvalidError, InvalidTypeError
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+class Filter:
+    """A filter that FilterOp made, for search(filters=); `&`, `|` and `~` put filters together.
+
+    >>> from pomai import FilterOp as F
+    >>> F.eq("category", "shoes") & ~F.lt("price", 20)
+    Filter({"$and": [{"category": {"$eq": "shoes"}}, {"$not": {"price": {"$lt": 20}}}]})
+    """
+
+    __slots__ = ("_tree",)
+
+    def __init__(self, tree: Part) -> None:
+        self._tree: Any = _tree(tree)
+
+    def __and__(self, other: Part) -> Filter:
+        return FilterOp.AND(self, other)
+
+    def __or__(self, other: Part) -> Filter:
+        return FilterOp.OR(self, other)
+
+    def __invert__(self) -> Filter:
+        return FilterOp.NOT(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Filter) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __str__(self) -> str:
+        return json.dumps(self._tree, default=_plain, ensure_ascii=False)
+
+    def __repr__(self) -> str:
+        return f"Filter({self})"
+
+
+Part: TypeAlias = Filter | Mapping[str, Any]
+FiltersLike: TypeAlias = Part | str  # the text goes to the engine as it is, and its numbers with it
+
+
+def _tree(filters: Any) -> Any:
+    if isinstance(filters, Filter):
+        return filters._tree
+    if isinstance(filters, Mapping):
+        return filters
+    raise InvalidTypeError(f"a filter is of type {type(filters).__name__}; expected a dict or what FilterOp makes")
+
+
+def _where(path: str, operator: str, value: Any) -> Filter:
+    if not isinstance(path, str):
+        raise InvalidTypeError(f"the path of a filter is {path!r}; expected str")
+    return Filter({path: {operator: value}})
+
+
+def _values(values: Any) -> list[Any]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InvalidTypeError(f"the values of a filter are of type {type(values).__name__}; expected a list")
+    return values.tolist() if hasattr(values, "tolist") else list(values)
+
+
+class FilterOp:
+    """What filters are made of, for search(filters=). A path is a key of the document; "a.b" is one inside another.
+
+    >>> from pomai import FilterOp as F
+    >>> _ = db.add([[1, 0], [2, 0]], ids=[1, 2], metadata=[{"category": "product", "price": 9}, {"category": "note"}])
+    >>> db.search([0, 0], filters=F.AND(F.eq("category", "product"), F.gte("price", 5))).ids.tolist()
+    [1]
+    >>> db.search([0, 0], filters=F.NOT(F.exists("price"))).ids.tolist()
+    [2]
+    """
+
+    @staticmethod
+    def AND(*filters: Part) -> Filter:
+        """All of them match."""
+        return Filter({"$and": [_tree(one) for one in filters]})
+
+    @staticmethod
+    def OR(*filters: Part) -> Filter:
+        """At least one of them matches."""
+        return Filter({"$or": [_tree(one) for one in filters]})
+
+    @staticmethod
+    def NOT(filter: Part) -> Filter:
+        """It does not match."""
+        return Filter({"$not": _tree(filter)})
+
+    @staticmethod
+    def eq(path: str, value: Scalar) -> Filter:
+        """The value is of the same type, and equal."""
+        return _where(path, "$eq", value)
+
+    @staticmethod
+    def ne(path: str, value: Scalar) -> Filter:
+        """Exactly what eq does not match: rows without the key, too."""
+        return _where(path, "$ne", value)
+
+    @staticmethod
+    def gt(path: str, value: float | str) -> Filter:
+        """A number, or a string, that is greater."""
+        return _where(path, "$gt", value)
+
+    @staticmethod
+    def gte(path: str, value: float | str) -> Filter:
+        """A number, or a string, that is greater or equal."""
+        return _where(path, "$gte", value)
+
+    @staticmethod
+    def lt(path: str, value: float | str) -> Filter:
+        """A number, or a string, that is less."""
+        return _where(path, "$lt", value)
+
+    @staticmethod
+    def lte(path: str, value: float | str) -> Filter:
+        """A number, or a string, that is less or equal."""
+        return _where(path, "$lte", value)
+
+    @staticmethod
+    def in_(path: str, values: Iterable[Scalar]) -> Filter:
+        """The value is equal to one of these."""
+        return _where(path, "$in", _values(values))
+
+    @staticmethod
+    def nin(path: str, values: Iterable[Scalar]) -> Filter:
+        """Exactly what in_ does not match: rows without the key, too."""
+        return _where(path, "$nin", _values(values))
+
+    @staticmethod
+    def exists(path: str, there: bool = True) -> Filter:
+        """The key is there, whatever its value; or it is not."""
+        return _where(path, "$exists", there)
+
+    @staticmethod
+    def contains(path: str, value: Scalar) -> Filter:
+        """An array with an element that is equal; or a string with this one inside."""
+        return _where(path, "$contains", value)
+
+    @staticmethod
+    def starts_with(path: str, value: str) -> Filter:
+        """A string that begins with this one."""
+        return _where(path, "$starts_with", value)
+
+
+# ---- for the extension ----
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: filters in dicts, scalars and arrays of NumPy."""
+    if isinstance(value, Filter):
+        return value._tree
+    if isinstance(value, Mapping):
+        return dict(value)
+    for name in ("tolist", "item"):
+        if hasattr(value, name):
+            return getattr(value, name)()
+    raise InvalidTypeError(f"filters: a value of type {type(value).__name__} is none of JSON's")
+
+
+def _check_keys(tree: Any, depth: int = 0) -> None:
+    """JSON would make strings of numbers."""
+    if depth > 100:
+        raise InvalidError("filters: too deep")
+    if isinstance(tree, Filter):
+        tree = tree._tree
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if not isinstance(key, str):
+                raise InvalidTypeError(f"filters has the key {key!r}; expected str")
+            _check_keys(value, depth + 1)
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            if isinstance(value, (Filter, Mapping, list, tuple)):
+                _check_keys(value, depth + 1)
+
+
+def encode(filters: Any) -> bytes:
+    """The text of a filter. Numbers are as they are written: whole ones of any size, others by repr()."""
+    try:
+        if isinstance(filters, str):
+            return filters.encode()
+        tree = _tree(filters)
+        _check_keys(tree)
+        return json.dumps(
+            tree if isinstance(tree, dict) else dict(tree), default=_plain, ensure_ascii=False, allow_nan=False,
+            separators=(",", ":"),
+        ).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidError(f"filters has a string that is not Unicode: {error}") from None
+    except (InvalidError, InvalidTypeError):
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"filters cannot be written as JSON; there is no NaN, no Infinity: {error}") from None
+    except TypeError as error:
+        raise InvalidTypeError(f"filters cannot be written as JSON: {error}") from None

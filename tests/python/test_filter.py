@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters from Python: what FilterOp makes means what its dict means, numbers stay exact, nonsense is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pomai
+import pomai.aio
+from pomai import FilterOp as F
+
+BIG = 2**63 + 1
+ROWS: list[dict[str, Any] | None] = [
+    {"n": 1, "name": "apple", "tags": ["red", 5]}, {"n": 2.5, "name": "Äpfel"}, {"n": BIG, "name": None},
+    {"n": BIG + 1}, {"n": "1", "in": {"n": 1}}, {}, None, {"n": 0.1, "ok": True}, {"n": 10**400, "a.b": 1},
+]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[pomai.Database]:
+    with pomai.open(tmp_path / "db") as opened:
+        opened.add([[float(i), 0.0] for i in range(len(ROWS))], ids=range(len(ROWS)), metadata=ROWS)
+        yield opened
+
+
+def found(db: pomai.Database, filters: Any) -> list[int]:
+    return sorted(db.search([0.0, 0.0], k=100, filters=filters).ids.tolist())
+
+
+CASES: dict[str, tuple[Any, list[int]]] = {
+    "eq": (F.eq("n", 1), [0]), "eq none": (F.eq("name", None), [2]), "eq bool": (F.eq("ok", True), [7]),
+    "eq fraction": (F.eq("n", 0.1), [7]), "eq str": (F.eq("n", "1"), [4]), "eq umlaut": (F.eq("name", "Äpfel"), [1]),
+    "ne": (F.ne("n", 1), [1, 2, 3, 4, 5, 6, 7, 8]), "gt": (F.gt("n", 1), [1, 2, 3, 8]),
+    "gte": (F.gte("n", 1), [0, 1, 2, 3, 8]), "lt": (F.lt("n", 1), [7]), "lte": (F.lte("n", 1), [0, 7]),
+    "big": (F.eq("n", BIG), [2]), "above big": (F.gt("n", BIG), [3, 8]), "huge": (F.eq("n", 10**400), [8]),
+    "in": (F.in_("n", [1, "1", BIG]), [0, 2, 4]), "in nothing": (F.in_("n", []), []),
+    "in a generator": (F.in_("n", (i for i in range(3))), [0]),
+    "nin": (F.nin("n", {1, 2.5}), [2, 3, 4, 5, 6, 7, 8]), "exists": (F.exists("n"), [0, 1, 2, 3, 4, 7, 8]),
+    "missing": (F.exists("n", False), [5, 6]), "contains": (F.contains("tags", 5), [0]),
+    "contains in a string": (F.contains("name", "pp"), [0]), "starts": (F.starts_with("name", "Äp"), [1]),
+    "path": (F.eq("in.n", 1), [4]), "escaped": (F.eq("a\\.b", 1), [8]),
+    "and": (F.AND(F.gte("n", 1), F.lt("n", 3)), [0, 1]), "or": (F.OR(F.eq("n", 1), {"n": 2.5}), [0, 1]),
+    "not": (F.NOT(F.exists("n")), [5, 6]), "operators": (F.gte("n", 1) & F.lt("n", 3) | ~F.exists("n"), [0, 1, 5, 6]),
+    "dict": ({"n": {"$gte": 1, "$lt": 3}}, [0, 1]), "text": ('{"n": 1e0}', [0]), "all": ({}, list(range(9))),
+    "mixed": ({"$and": [F.gte("n", 1), {"n": {"$lt": 3}}]}, [0, 1]), "none": (None, list(range(9))),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_finds(db: pomai.Database, name: str) -> None:
+    filters, ids = CASES[name]
+    assert found(db, filters) == ids
+    if isinstance(filters, pomai.Filter):
+        assert found(db, str(filters)) == ids
+        assert repr(filters) == f"Filter({filters})"
+    db.flush()
+    assert found(db, filters) == ids
+
+
+def test_numpy_goes_in(db: pomai.Database) -> None:
+    np = pytest.importorskip("numpy")
+    assert found(db, F.eq("n", np.int64(1))) == [0]
+    assert found(db, F.in_("n", np.array([1, 2]))) == [0]
+    assert found(db, {"n": {"$in": np.array([1.0, 2.5])}}) == [0, 1]
+    assert found(db, F.eq("ok", np.bool_(True))) == [7]
+
+
+def test_filters_are_equal_if_they_say_the_same() -> None:
+    assert F.eq("a", 1) == pomai.Filter({"a": {"$eq": 1}}) and hash(F.eq("a", 1)) == hash(F.eq("a", 1))
+    assert F.eq("a", 1) != F.eq("a", 2) and F.eq("a", 1) != {"a": {"$eq": 1}}
+
+
+BAD: dict[str, tuple[Callable[[], Any], type[pomai.Error], str]] = {
+    "a number": (lambda: 5, pomai.InvalidTypeError, "int"), "a list": (lambda: [], pomai.InvalidTypeError, "list"),
+    "NaN": (lambda: F.eq("a", float("nan")), pomai.InvalidError, "NaN"),
+    "infinity": (lambda: {"a": {"$in": [1, float("inf")]}}, pomai.InvalidError, "Infinity"),
+    "bytes": (lambda: {"a": b"x"}, pomai.InvalidTypeError, "bytes"),
+    "a key that is a number": (lambda: {"$and": [{1: 2}]}, pomai.InvalidTypeError, "key 1"),
+    "a path that is none": (lambda: F.eq(5, 1), pomai.InvalidTypeError, "5"),  # type: ignore[arg-type]
+    "text in AND": (lambda: F.AND("{}"), pomai.InvalidTypeError, "str"),  # type: ignore[arg-type]
+    "one value": (lambda: F.in_("a", "xy"), pomai.InvalidTypeError, "list"),
+    "half a pair": (lambda: {"a": "\ud800"}, pomai.InvalidError, "Unicode"),
+    "not JSON": (lambda: "{", pomai.InvalidError, "filter: not JSON"),
+    "no such operator": (lambda: {"a": {"$regex": "x"}}, pomai.InvalidError, "filter: a.$regex: no such operator"),
+    "AND of nothing": (lambda: F.AND(), pomai.InvalidError, "filter: $and"),
+    "an operand": (lambda: F.gt("a", None), pomai.InvalidError, "filter: a.$gt"),  # type: ignore[arg-type]
+    "depth": (lambda: "{\"$not\":" * 40 + "{}" + "}" * 40, pomai.TooBigError, "filter"),
+}
+
+
+def itself() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made["$not"] = made
+    return made
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_it_refuses(db: pomai.Database, name: str) -> None:
+    make, kind, part = BAD[name]
+    with pytest.raises(kind) as caught:
+        db.search([0.0, 0.0], filters=make())
+    assert part in str(caught.value), str(caught.value)
+    with pytest.raises(pomai.InvalidError):
+        db.search([0.0, 0.0], filters=itself())
+
+
+def test_aio(tmp_path: Path) -> None:
+    async def run() -> list[int]:
+        async with await pomai.aio.open(tmp_path / "aio.db") as db:
+            await db.add([[1.0], [2.0]], ids=[1, 2], metadata=[{"a": 1}, {"a": 2}])
+            hits: pomai.Result = await db.search([0.0], filters=F.gt("a", 1))
+            return [hit.id for hit in hits]
+
+    assert asyncio.run(run()) == [2]
+
+
+def test_random_trees_mean_what_python_says(db: pomai.Database) -> None:
+    draw = random.Random(3)
+
+    def number(i: int) -> Any:
+        value = (ROWS[i] or {}).get("n")
+        return None if isinstance(value, str) else value
+
+    def make(depth: int) -> tuple[pomai.Filter, set[int]]:
+        every = set(range(len(ROWS)))
+        if depth == 0:
+            x = draw.choice([0, 0.1, 1, 2.5, BIG, BIG + 1, 10**400])
+            there = {i for i in every if number(i) is not None}
+            return draw.choice([
+                (F.eq("n", x), {i for i in there if number(i) == x}),
+                (F.lt("n", x), {i for i in there if number(i) < x}),
+                (F.ne("n", x), {i for i in every if number(i) != x}),
+                (F.gte("n", x), {i for i in there if number(i) >= x}),
+            ])
+        parts = [make(depth - 1) for _ in range(draw.randrange(1, 4))]
+        filters, sets = [f for f, _ in parts], [s for _, s in parts]
+        return draw.choice([
+            (F.AND(*filters), set.intersection(*sets)), (F.OR(*filters), set.union(*sets)),
+            (~filters[0], every - sets[0]),
+        ])
+
+    for _ in range(300):
+        filters, ids = make(draw.randrange(4))
+        assert found(db, filters) == sorted(ids), str(filters)
