@@ -17,6 +17,7 @@
 #include "index/graph/graph.h"
 #include "support/derived.h"
 #include "support/exact.h"
+#include "support/no_memory.h"
 
 enum { ALL = 2 * ROWS, SOME = 4, NUMBERS = 10000, PAST = 1000 };
 
@@ -549,6 +550,49 @@ static void damaged_documents_are_told_of(void **state)
     free(good.bytes);
 }
 
+/* Each allocation of a search fails once: it is refused as a whole, and leaks nothing. */
+static void no_memory_is_said(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_result *result;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
+    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    draw_rows();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_documents(coll, 0, ROWS, NULL);
+    build(db);
+    pomai_collection_close(coll);
+    close_db(db);
+    open.flags = POMAI_OPEN_READONLY;
+    open.search_threads = UINT32_MAX; /* nobody else allocates */
+    db = open_db(box, &open);
+    coll = have(db, "a");
+    o.filter = "{\"n\": {\"$lt\": 5000}}";
+    o.filter_size = strlen(o.filter);
+    for (int way = 0; way < 2; way++) {
+        pomai_status status = POMAI_ENOMEM;
+        o.recall = way == 0 ? 0 : RECALL;
+        for (uint64_t i = 1; i < 100 && status != POMAI_OK; i++) {
+            allocations = 0;
+            fails_at = i;
+            pm_malloc_fails = fails;
+            status = pomai_search(coll, queries, 1, DIM, K, &o, &result, &err);
+            pm_malloc_fails = NULL;
+            if (status != POMAI_OK) assert_int_equal(status, POMAI_ENOMEM);
+            if (status != POMAI_OK) assert_null(result);
+        }
+        assert_int_equal(status, POMAI_OK);
+        assert_true(allocations > 5);
+        assert_int_equal(pomai_result_count(result, 0), K);
+        pomai_result_free(result);
+    }
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 /* The watcher does again what was asked without a filter, and would compare unlike answers. */
 static void the_recall_is_not_watched_on_them(void **state)
 {
@@ -575,19 +619,28 @@ static void the_recall_is_not_watched_on_them(void **state)
 
 int main(int argc, char **argv)
 {
+    const struct CMUnitTest of_threads[] = {
+        BOXED(without_indexes), /* judging and comparing are shared out */
+        BOXED(deadlines_end_it),
+    };
     const struct CMUnitTest tests[] = {
-        BOXED(without_indexes),
         BOXED(with_codes),
         BOXED(with_graphs),
         BOXED(with_both),
         BOXED(far_matches_are_found),
         BOXED(a_filter_is_refused_by_its_path),
         BOXED(string_ids_are_filtered),
-        BOXED(deadlines_end_it),
         BOXED(damaged_documents_are_told_of),
+        BOXED(no_memory_is_said),
         BOXED(the_recall_is_not_watched_on_them),
     };
     for (int i = 1; i + 1 < argc; i++)
         if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 10);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = 0;
+#ifdef __SANITIZE_THREAD__ /* builds are slow in it */
+    (void)tests;
+#else
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+#endif
+    return failed + cmocka_run_group_tests(of_threads, NULL, NULL);
 }
