@@ -193,13 +193,14 @@ bool search_is_few(const search_source *from, uint32_t k)
 
 /*
  * Calibration walked through a pool of rows that all count. To come to as many that do, the pool has to be larger by
- * rows / m where matches are spread evenly, and half as much again, because they are not quite.
+ * rows / m where matches are spread evenly, and half as much again, if there is room, because they are not quite.
  */
 bool search_make_room(search_source *from)
 {
-    const uint64_t kept = from->effort.pool, pool = 3 * kept * from->rows / (2 * from->matches) + 1;
+    const uint64_t kept = from->effort.pool, least = kept * from->rows / from->matches;
+    const uint64_t pool = pm_min_u64(least + least / 2 + 1, PM_GRAPH_MOST_POOL);
     if (from->matches == from->rows) return true;
-    if (pool > PM_GRAPH_MOST_POOL) return false;
+    if (least > PM_GRAPH_MOST_POOL) return false;
     from->effort.pool = (uint32_t)pool;
     from->spare = (uint32_t)(pool - kept);
     return true;

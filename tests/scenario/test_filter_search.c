@@ -247,7 +247,7 @@ static void check_all(pomai_collection *coll, const struct row *model, const pom
             matches[q] = find_truth(model, &filter[f], queries + q * DIM, truth[q]);
         for (int way = 0; way < (kind == PM_DERIVED_GRAPH ? 3 : 2); way++) {
             o.recall = way == 1 ? RECALL : 0;
-            o.ef = way == 2 ? 100 : 0;
+            o.ef = way == 2 ? (f % 2 == 0 ? 100 : 3500) : 0;
             pomai_result *at_once = search_where(coll, filter[f].text, queries, SOME, k, &o);
             for (size_t q = 0; q < SOME; q++) {
                 pomai_result *r = NULL;
