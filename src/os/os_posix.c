@@ -399,13 +399,13 @@ static void posix_relax(const pm_os *os)
     sched_yield();
 }
 
-enum { LEAST_PRIORITY = 19 };
+enum { LOW_PRIORITY = 10 }; /* lower, and a busy machine would leave a piece of work lying that others wait for */
 
 static void *task_thread(void *arg)
 {
     const pm_task *task = arg;
 #if defined(__linux__)
-    if (task->low) (void)setpriority(PRIO_PROCESS, 0, LEAST_PRIORITY); /* on Linux: of this thread */
+    if (task->low) (void)setpriority(PRIO_PROCESS, 0, LOW_PRIORITY); /* on Linux: of this thread */
 #endif
     pm_task_loop(arg);
     return NULL;

@@ -438,7 +438,7 @@ static void test_cut_commit(void **state)
     play(s, commit_parts);
     const uint64_t steps = pm_sim_steps(s->sim);
     finish(s);
-    for (uint64_t i = 0; i < 150; i++) {
+    for (uint64_t i = 0; i < 150; i += T_ONE_IN) {
         s = make(9 + i, 5);
         pm_sim_crash_in(s->sim, steps / 4 + i * (steps - steps / 4) / 150);
         (void)pm_sim_run(s->sim, commit_parts, s);
