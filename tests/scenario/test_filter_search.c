@@ -500,13 +500,9 @@ static void deadlines_end_it(void **state)
     close_db(db);
 }
 
-/* A search that does not read documents shows the rows; one that judges them says where the damage is. */
-static void damaged_documents_are_told_of(void **state)
+/* A database that is closed again, with a graph over rows and their documents. */
+static void make_indexed(const struct box *box)
 {
-    const struct box *box = *state;
-    char command[T_PATH_MAX + 100], path[T_PATH_MAX];
-    pomai_error err;
-    pomai_result *result;
     build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
     draw_rows();
     pomai_db *db = open_db(box, NULL);
@@ -515,6 +511,16 @@ static void damaged_documents_are_told_of(void **state)
     build(db);
     pomai_collection_close(coll);
     close_db(db);
+}
+
+/* A search that does not read documents shows the rows; one that judges them says where the damage is. */
+static void damaged_documents_are_told_of(void **state)
+{
+    const struct box *box = *state;
+    char command[T_PATH_MAX + 100], path[T_PATH_MAX];
+    pomai_error err;
+    pomai_result *result;
+    make_indexed(box);
     snprintf(command, sizeof command, "ls %s/collections/*/segments/*/attributes.arrow", box->db);
     FILE *pipe = popen(command, "r");
     assert_non_null(fgets(path, sizeof path, pipe));
@@ -531,8 +537,8 @@ static void damaged_documents_are_told_of(void **state)
         free(f.bytes);
         pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
         open.flags = POMAI_OPEN_READONLY;
-        db = open_db(box, &open);
-        coll = have(db, "a");
+        pomai_db *db = open_db(box, &open);
+        pomai_collection *coll = have(db, "a");
         pomai_result_free(search(coll, queries, 1, K, 0, NULL));
         for (int share = 0; share < 2; share++) {
             pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
@@ -558,18 +564,11 @@ static void no_memory_is_said(void **state)
     pomai_result *result;
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
-    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
-    draw_rows();
-    pomai_db *db = open_db(box, NULL);
-    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
-    put_documents(coll, 0, ROWS, NULL);
-    build(db);
-    pomai_collection_close(coll);
-    close_db(db);
+    make_indexed(box);
     open.flags = POMAI_OPEN_READONLY;
     open.search_threads = UINT32_MAX; /* nobody else allocates */
-    db = open_db(box, &open);
-    coll = have(db, "a");
+    pomai_db *db = open_db(box, &open);
+    pomai_collection *coll = have(db, "a");
     o.filter = "{\"n\": {\"$lt\": 5000}}";
     o.filter_size = strlen(o.filter);
     for (int way = 0; way < 2; way++) {

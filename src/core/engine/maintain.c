@@ -500,7 +500,7 @@ static bool compact_if_due(pm_db *db, uint64_t now)
     const bool quiet = m->building == 0 && now >= m->flushed_at + QUIET_MS * MS && now >= m->quiet.again_at;
     if (!did && status == POMAI_OK && quiet && !PM_MUTANT(NEVER_QUIET)) {
         did = compact(db, NULL, PM_COMPACT_QUIET, false, &status, &error);
-        if (did) note_result(db, &m->quiet, status, &error);
+        note_result(db, &m->quiet, status, &error); /* also when nothing is left to merge: then nothing fails */
     }
     if (did) m->changes_seen = changes - 1; /* there may be more */
     m->look_at = did ? 0 : db->os->now_ns(db->os) + LOOK_MS * MS;
