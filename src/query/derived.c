@@ -21,10 +21,20 @@ void pm_query_derived_graph(const pm_derived *derived, pm_graph *graph)
         graph->section[i] = derived->section[i];
 }
 
+void pm_query_derived_columns(const pm_derived *derived, pm_columns *columns)
+{
+    *columns = (pm_columns){.rows = derived->header.rows};
+    for (uint32_t i = 0; i < PM_COLUMNS_SECTIONS; i++) {
+        columns->section[i] = derived->section[i];
+        columns->length[i] = derived->length[i];
+    }
+}
+
 bool pm_query_derived_is_sound(const pm_derived *derived)
 {
     pm_quant quant;
     pm_graph graph;
+    pm_columns columns;
     switch (derived->header.kind) {
     case PM_DERIVED_CODES:
         pm_query_derived_codes(derived, &quant);
@@ -32,6 +42,9 @@ bool pm_query_derived_is_sound(const pm_derived *derived)
     case PM_DERIVED_GRAPH:
         pm_query_derived_graph(derived, &graph);
         return pm_graph_is_sound(&graph);
+    case PM_DERIVED_COLUMNS:
+        pm_query_derived_columns(derived, &columns);
+        return pm_columns_is_sound(&columns);
     default:
         return false;
     }

@@ -3,6 +3,7 @@
 #ifndef PM_QUERY_DERIVED_H
 #define PM_QUERY_DERIVED_H
 
+#include "index/columns/columns.h"
 #include "index/graph/graph.h"
 #include "index/quant/quant.h"
 #include "storage/derived/derived.h"
@@ -10,6 +11,7 @@
 /* The sections of a mapped file of the kind. */
 void pm_query_derived_codes(const pm_derived *derived, pm_quant *quant);
 void pm_query_derived_graph(const pm_derived *derived, pm_graph *graph);
+void pm_query_derived_columns(const pm_derived *derived, pm_columns *columns);
 /* Whether what the sections say can be used; their checksums were right. */
 bool pm_query_derived_is_sound(const pm_derived *derived);
 /* Whether the file may be used. Checks, the first time, what was not checked yet, from part `share` of `shares` on, so

@@ -281,7 +281,7 @@ typedef struct pm_live_header {
 #define PM_DERIVED_SECTIONS 8u     /* at most */
 
 /* Kinds, counted from 1; KINDS is one more than the last. */
-enum { PM_DERIVED_CODES = 1, PM_DERIVED_GRAPH = 2, PM_DERIVED_KINDS };
+enum { PM_DERIVED_CODES = 1, PM_DERIVED_GRAPH = 2, PM_DERIVED_COLUMNS = 3, PM_DERIVED_KINDS };
 
 typedef struct pm_derived_header {
     char magic[8];

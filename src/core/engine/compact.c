@@ -268,7 +268,8 @@ static pomai_status read_flushed(merge *m, pomai_error *err)
 /* What readers have of the rows now they have of them afterwards, as far as it can be waited for. */
 static void derive(const merge *m)
 {
-    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && !PM_MUTANT(MERGED_WITHOUT_DERIVED); kind++) {
+    for (uint32_t turn = 0; turn + 1 < PM_DERIVED_KINDS && !PM_MUTANT(MERGED_WITHOUT_DERIVED); turn++) {
+        const uint32_t kind = pm_derive_order[turn];
         bool had = false;
         for (uint32_t i = 0; i < m->sources; i++)
             had |= pm_segment_derived(m->source[i], kind) != NULL;

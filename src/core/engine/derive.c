@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Codes and graphs of segments (docs/lifecycle.md, "Codes and graphs"): opened with the segment if they are there, else
+ * Columns, codes and graphs of segments (docs/lifecycle.md, "Codes and graphs"): opened with the segment if they are there, else
  * built by the maintenance task when it has nothing else to do. Nothing depends on them: whatever fails here costs
  * speed.
  */
@@ -8,19 +8,24 @@
 
 #include "base/point.h"
 #include "core/engine/engine.h"
+#include "index/columns/columns.h"
 #include "index/graph/graph.h"
 #include "index/quant/quant.h"
 #include "query/derived.h"
 
 _Static_assert(PM_QUANT_SECTIONS <= PM_DERIVED_SECTIONS, "a file has room for the sections of codes");
 _Static_assert(PM_GRAPH_SECTIONS <= PM_DERIVED_SECTIONS, "a file has room for the sections of a graph");
+_Static_assert(PM_COLUMNS_SECTIONS <= PM_DERIVED_SECTIONS, "a file has room for the sections of columns");
 _Static_assert(PM_GRAPH_MOST_POOL == POMAI_MAX_EF, "a graph takes every ef that a search may name");
 
 #ifndef POMAI_TEST_HOOKS
 static const
 #endif
-    uint64_t pm_derive_least_rows[PM_DERIVED_KINDS] = {
-        [PM_DERIVED_CODES] = PM_CODES_LEAST_ROWS, [PM_DERIVED_GRAPH] = PM_GRAPH_LEAST_ROWS};
+    uint64_t pm_derive_least_rows[PM_DERIVED_KINDS] = {[PM_DERIVED_CODES] = PM_CODES_LEAST_ROWS,
+                                                       [PM_DERIVED_GRAPH] = PM_GRAPH_LEAST_ROWS,
+                                                       [PM_DERIVED_COLUMNS] = PM_COLUMNS_LEAST_ROWS};
+
+const uint32_t pm_derive_order[PM_DERIVED_KINDS - 1] = {PM_DERIVED_COLUMNS, PM_DERIVED_CODES, PM_DERIVED_GRAPH};
 
 typedef struct build {
     pm_db *db;
@@ -35,6 +40,8 @@ typedef struct build {
     _Atomic bool stop;   /* for those who help */
 } build;
 
+enum { READ_DOCUMENTS = 1024, COLUMNS_MEMORY = 1 << 30 };
+
 #define HELPER_LOOKS_NS ((uint64_t)10 * 1000 * 1000)
 
 /* ---- the kinds ---- */
@@ -44,24 +51,39 @@ static bool codes_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint
     return variant == 0 && pm_quant_lengths(rows, dim, metric, length);
 }
 
-static bool codes_pay(uint64_t rows, uint32_t dim, pomai_metric metric)
+static bool codes_pay(const pm_segment *segment, pomai_metric metric)
 {
     uint64_t length[PM_QUANT_SECTIONS];
-    return pm_quant_lengths(rows, dim, metric, length);
+    return pm_quant_lengths(segment->rows, segment->dim, metric, length);
+}
+
+static bool graph_pays(const pm_segment *segment, pomai_metric metric)
+{
+    return pm_graph_is_possible(segment->rows, segment->dim, metric);
+}
+
+static bool columns_pay(const pm_segment *segment, pomai_metric metric)
+{
+    (void)metric;
+    return segment->document_offsets != NULL;
 }
 
 static pomai_status write_codes(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink);
 static pomai_status write_graph(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink);
+static pomai_status write_columns(build *b, pm_derived_of *of, const pm_index_source *source,
+                                  const pm_index_sink *sink);
 
 static const struct kind {
-    uint32_t version, sections; /* docs/format/codes.md, docs/format/graph.md */
-    bool (*pays)(uint64_t rows, uint32_t dim, pomai_metric metric);
+    uint32_t version, sections; /* docs/format/codes.md, graph.md, columns.md */
+    bool (*pays)(const pm_segment *segment, pomai_metric metric);
+    /* NULL: they depend on what is in the rows */
     bool (*lengths)(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t variant, uint64_t *length);
     /* Begins b->out and writes all sections. */
     pomai_status (*write)(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink);
 } kinds[PM_DERIVED_KINDS] = {
     [PM_DERIVED_CODES] = {1, PM_QUANT_SECTIONS, codes_pay, codes_lengths, write_codes},
-    [PM_DERIVED_GRAPH] = {1, PM_GRAPH_SECTIONS, pm_graph_is_possible, pm_graph_lengths, write_graph},
+    [PM_DERIVED_GRAPH] = {1, PM_GRAPH_SECTIONS, graph_pays, pm_graph_lengths, write_graph},
+    [PM_DERIVED_COLUMNS] = {PM_COLUMNS_VERSION, PM_COLUMNS_SECTIONS, columns_pay, NULL, write_columns},
 };
 
 /* What a segment's file is computed from; false: it has none, being small, or because it would not pay. */
@@ -82,7 +104,7 @@ static bool describe(const pm_segment *segment, pomai_metric metric, uint32_t ki
                           .sections = kinds[kind].sections,
                           .lengths = kinds[kind].lengths};
     memcpy(of->uuid, place->uuid, sizeof of->uuid);
-    return of->rows >= pm_derive_least_rows[kind] && kinds[kind].pays(of->rows, of->dim, metric);
+    return of->rows >= pm_derive_least_rows[kind] && kinds[kind].pays(segment, metric);
 }
 
 void pm_derive_attach(pm_segment *segment, pomai_metric metric)
@@ -98,7 +120,7 @@ void pm_derive_attach(pm_segment *segment, pomai_metric metric)
 bool pm_derive_missing(const pm_segment *segment, pomai_metric metric, uint32_t kind)
 {
     pm_derived_of of;
-    return pm_segment_derived(segment, kind) == NULL && !atomic_load(&segment->underivable) &&
+    return pm_segment_derived(segment, kind) == NULL && (atomic_load(&segment->underivable) >> kind & 1) == 0 &&
            describe(segment, metric, kind, &of);
 }
 
@@ -287,6 +309,36 @@ static pomai_status write_graph(build *b, pm_derived_of *of, const pm_index_sour
     return status;
 }
 
+static pomai_status add_documents(build *b, pm_columns_builder *builder, uint64_t rows)
+{
+    pomai_status status = POMAI_OK;
+    for (uint64_t first = 0; first < rows && status == POMAI_OK; first += READ_DOCUMENTS) {
+        const uint64_t n = pm_min_u64(READ_DOCUMENTS, rows - first);
+        if (!may_go_on(b)) return b->status;
+        status = pm_segment_check(b->segment, PM_SEG_DOCUMENT, first, n, b->err);
+        if (status != POMAI_OK) b->status = status;
+        for (uint64_t row = first; row < first + n && status == POMAI_OK; row++) {
+            const pomai_bytes document = pm_segment_document(b->segment, row);
+            status = pm_columns_add(builder, document.data, document.size);
+        }
+    }
+    return status;
+}
+
+static pomai_status write_columns(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink)
+{
+    pm_columns_builder *builder = NULL;
+    (void)source; /* vectors are of no interest */
+    pomai_status status = outcome(b, pm_columns_begin(of->rows, COLUMNS_MEMORY, may_go_on, b, &builder));
+    if (status == POMAI_OK) status = outcome(b, add_documents(b, builder, of->rows));
+    if (status == POMAI_OK) status = outcome(b, pm_columns_finish(builder, of->length));
+    if (status == POMAI_OK) status = pm_derived_begin(of, &b->out, b->err);
+    PM_POINT(DERIVED_BUILT);
+    if (status == POMAI_OK) status = outcome(b, pm_columns_write(builder, sink));
+    pm_columns_end(builder);
+    return status;
+}
+
 static pomai_status write_file(build *b, pm_derived_of *of)
 {
     const pm_index_source source = {
@@ -330,7 +382,12 @@ static pomai_status build_file(build *b)
         atomic_fetch_add_explicit(&to->rows, of.rows, memory_order_relaxed);
         atomic_fetch_add_explicit(&to->written, derived->header.length, memory_order_relaxed);
     }
-    if (status == POMAI_ECORRUPT) atomic_store(&b->segment->underivable, true); /* the rows are damaged */
+    /* The rows are damaged, or it would take more memory than it may. */
+    if (status == POMAI_ECORRUPT) atomic_store(&b->segment->underivable, UINT32_MAX);
+    if (status == POMAI_ETOOBIG) {
+        atomic_fetch_or(&b->segment->underivable, 1u << b->kind);
+        status = POMAI_OK; /* documents are judged as before */
+    }
     pm_segment_free(b->segment);
     return status;
 }

@@ -322,6 +322,10 @@ pomai_status pm_compact_once(pm_db *db, const pm_coll *only, pm_compact_mode mod
 /* derive.c: derived files of segments, each of a kind (storage/format.h) */
 /* A segment of fewer rows has no codes: a scan takes some tens of microseconds, and it will soon be merged. */
 #define PM_CODES_LEAST_ROWS 4096u
+/* A segment of fewer rows has no columns: its documents are judged in a quarter of a millisecond. */
+#define PM_COLUMNS_LEAST_ROWS 1024u
+/* The order in which they are built: what takes least first. */
+extern const uint32_t pm_derive_order[PM_DERIVED_KINDS - 1];
 #ifdef POMAI_TEST_HOOKS
 extern uint64_t pm_derive_least_rows[PM_DERIVED_KINDS];
 #endif

@@ -564,10 +564,11 @@ static bool do_before_build(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
     if (m->merging ? !merge_may_wait(db) : !do_all_else(db)) return false;
-    /* Codes take a tenth of the time of a graph, and are needed until there is one. */
+    /* Codes take a tenth of the time of a graph, columns less, and are needed until there is one. */
     pomai_status status = POMAI_OK;
-    while (status == POMAI_OK && m->building == PM_DERIVED_GRAPH && derive_if_due(db, PM_DERIVED_CODES, &status))
-        ;
+    for (uint32_t turn = 0; m->building != 0 && pm_derive_order[turn] != m->building; turn++)
+        while (status == POMAI_OK && derive_if_due(db, pm_derive_order[turn], &status))
+            ;
     return status != POMAI_EBUSY;
 }
 
@@ -615,7 +616,8 @@ static bool serve_derive(pm_db *db)
         note_result(db, &m->quiet, status, &error);
     status = POMAI_OK; /* what cannot be merged gets indexes as it is */
     const uint64_t below = m->next_segment;
-    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS && status == POMAI_OK; kind++) {
+    for (uint32_t turn = 0; turn + 1 < PM_DERIVED_KINDS && status == POMAI_OK; turn++) {
+        const uint32_t kind = pm_derive_order[turn];
         bool did = true;
         drop_damaged(db, kind);
         while (did && status == POMAI_OK && atomic_load(&m->derive_waiters) > 0) {
@@ -651,8 +653,8 @@ static pm_next maintain(void *arg)
     }
     if (serve_derive(db)) return (pm_next){PM_NEXT_AGAIN, 0};
     pomai_status status;
-    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) /* codes first */
-        if (derive_if_due(db, kind, &status)) return (pm_next){PM_NEXT_AGAIN, 0};
+    for (uint32_t turn = 0; turn + 1 < PM_DERIVED_KINDS; turn++)
+        if (derive_if_due(db, pm_derive_order[turn], &status)) return (pm_next){PM_NEXT_AGAIN, 0};
     until = pm_min_u64(until, pm_max_u64(pm_watch_if_due(db, now), now + MS));
     if (!freed) until = pm_min_u64(until, now + LIMBO_MS * MS);
     return (pm_next){PM_NEXT_PARK, until};

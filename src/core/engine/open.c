@@ -49,6 +49,9 @@ static pomai_status check_options(const pomai_open_options *o, pomai_error *err)
     if (o->wal_file_bytes != 0 && (o->wal_file_bytes < LEAST_WAL_BYTES || o->wal_file_bytes > MOST_WAL_BYTES))
         return pm_fail(err, POMAI_EINVAL, "wal_file_bytes is %llu: it must be 64 KiB to 1 GiB",
                        (unsigned long long)o->wal_file_bytes);
+    if (o->watch_share > 1000 && o->watch_share != UINT64_MAX)
+        return pm_fail(err, POMAI_EINVAL, "watch_share is %llu: it must be thousandths of a core, at most 1,000",
+                       (unsigned long long)o->watch_share);
     return POMAI_OK;
 }
 

@@ -27,8 +27,9 @@ typedef struct pm_derived_of {
     uint32_t dim;
     pomai_metric metric;
     uint32_t sections;
-    /* The bytes of each section. false: there is no such variant. */
+    /* The bytes of each section. false: there is no such variant. NULL: they follow from nothing that is known here; */
     bool (*lengths)(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t variant, uint64_t *length);
+    uint64_t length[PM_DERIVED_SECTIONS]; /* then who writes says them here; opening takes them from the file */
 } pm_derived_of;
 
 /* The kind whose file has this name; 0: none. And the other way round. */

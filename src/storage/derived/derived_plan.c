@@ -6,7 +6,7 @@
 
 #include "storage/derived/derived_int.h"
 
-static const char *const names[PM_DERIVED_KINDS] = {NULL, "codes", "graph"};
+static const char *const names[PM_DERIVED_KINDS] = {NULL, "codes", "graph", "columns"};
 
 const char *pm_derived_name(uint32_t kind)
 {
@@ -32,7 +32,10 @@ bool pm_derived_plan_make(pm_derived_plan *plan, const pm_derived_of *of)
     uint64_t blocks = 0, length[PM_DERIVED_SECTIONS] = {0};
     memset(plan, 0, sizeof *plan);
     if (of->sections == 0 || of->sections > PM_DERIVED_SECTIONS) return false;
-    if (!of->lengths(of->rows, of->dim, of->metric, of->variant, length)) return false;
+    if (of->lengths == NULL)
+        memcpy(length, of->length, of->sections * sizeof length[0]);
+    else if (!of->lengths(of->rows, of->dim, of->metric, of->variant, length))
+        return false;
     for (uint32_t i = 0; i < of->sections; i++) {
         if (length[i] > UINT64_MAX / 64) return false;
         plan->first[i] = blocks;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a derived file. Of the header only the variant is used before its checksum is right: it says which lengths to
- * compute, and the file must be so long, and its header say all that follows; nothing is mapped that the file does not
- * have.
+ * Reading a derived file. Of the header only the variant, or the lengths of the sections, are used before its checksum is
+ * right: the file must be as long as follows from them, and its header say all that follows; nothing is mapped that the
+ * file does not have, and no memory taken for more than it can be.
  */
 #include <errno.h>
 #include <string.h>
@@ -35,22 +35,28 @@ static bool header_good(const pm_derived_of *of, const pm_derived_plan *plan, co
 /* What the file would be if it were what its variant says. */
 static pomai_status plan_of_file(pm_derived_of *of, int fd, const char *path, pm_derived_plan *plan, pomai_error *err)
 {
-    pm_derived_header has;
-    const int64_t got = of->os->file_read(of->os, fd, &has, sizeof has, 0);
+    struct {
+        pm_derived_header header;
+        pm_derived_section section[PM_DERIVED_SECTIONS];
+    } has;
+    const size_t wanted = sizeof has.header + of->sections * sizeof has.section[0];
+    const int64_t got = of->os->file_read(of->os, fd, &has, wanted, 0);
+    uint64_t size = 0;
     if (got < 0) return pm_fail_os(err, (int)got, "cannot read %s", path);
-    if ((uint64_t)got != sizeof has) return useless(path, "is cut short", err);
-    of->variant = PM_MUTANT(GRAPH_VARIANT_IGNORED) ? 0 : has.variant;
+    if ((uint64_t)got != wanted) return useless(path, "is cut short", err);
+    of->variant = PM_MUTANT(GRAPH_VARIANT_IGNORED) ? 0 : has.header.variant;
+    for (uint32_t i = 0; i < of->sections && of->lengths == NULL; i++)
+        of->length[i] = has.section[i].length;
     if (!pm_derived_plan_make(plan, of)) return useless(path, "is of a variant that there is not", err);
+    const int rc = of->os->file_size(of->os, fd, &size);
+    if (rc != 0) return pm_fail_os(err, rc, "cannot read the size of %s", path);
+    if (size != plan->length) return useless(path, "has another length than it should", err);
     return POMAI_OK;
 }
 
 static pomai_status read_meta(pm_derived *d, const pm_derived_of *of, const pm_derived_plan *plan, int fd,
                               pomai_error *err)
 {
-    uint64_t size = 0;
-    int rc = of->os->file_size(of->os, fd, &size);
-    if (rc != 0) return pm_fail_os(err, rc, "cannot read the size of %s", d->path);
-    if (size != plan->length) return useless(d->path, "has another length than it should", err);
     uint8_t *meta = pm_malloc(plan->header_length);
     if (meta == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to read %s", d->path);
     pomai_status status = POMAI_OK;

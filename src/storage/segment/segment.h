@@ -95,7 +95,7 @@ typedef struct pm_segment {
     _Atomic(uint64_t) ended_count;
     _Atomic(void *) forward;
     _Atomic(pm_derived *) derived[PM_DERIVED_KINDS]; /* NULL: none; docs/threads.md, "Codes and graphs" */
-    _Atomic bool underivable;                        /* none can be made: rows are damaged */
+    _Atomic uint32_t underivable; /* bit k: none of kind k can be made: rows are damaged, or it would be too large */
     /* ids.idx */
     const uint64_t *bloom;
     const uint32_t *directory;

@@ -240,7 +240,7 @@ static pm_segment *make(const pm_segment_place *place, const pm_manifest_segment
     atomic_init(&s->forward, NULL);
     for (uint32_t kind = 0; kind < PM_DERIVED_KINDS; kind++)
         atomic_init(&s->derived[kind], NULL);
-    atomic_init(&s->underivable, false);
+    atomic_init(&s->underivable, 0);
     atomic_init(&s->holders, 1);
     return s;
 }
