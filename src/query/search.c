@@ -106,9 +106,7 @@ static bool find_sources(search_grid *g, pm_pool *pool)
         search_source *to = &g->source[g->sources++];
         to->segment = segment;
         to->chunks = 1;
-        to->plain = pm_segment_first_expiry(segment) == 0;
-        for (uint32_t s = 0; s < shown->shards; s++)
-            to->plain &= pm_segment_max_lsn(segment, s) <= view->visible[s];
+        to->plain = pm_view_is_plain(view, segment);
         g->rows += pm_segment_rows(segment);
     }
     for (uint32_t s = 0; s < shown->shards; s++) {
@@ -181,12 +179,12 @@ static bool plan(search_grid *g, pm_pool *pool)
     const uint32_t threads = pm_pool_helpers(pool) + 1;
     if (!find_sources(g, pool)) return false;
     settle_target(g, threads);
-    g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, g->match != NULL ? g->matches : g->rows), 1);
+    g->k = (uint32_t)pm_max_u64(pm_min_u64(search->k, g->judged != NULL ? g->judged->matches : g->rows), 1);
     g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
     const uint64_t walks = (uint64_t)g->walks * SEARCH_WALK_ROWS, rows = g->rows - g->walked + walks;
     uint64_t work = g->rows - g->walked - g->coded + g->coded / CODES_SHARE;
-    if (g->match != NULL) work = pm_min_u64(work, g->matches);
+    if (g->judged != NULL) work = pm_min_u64(work, g->judged->matches);
     if (g->walks > 1) work += walks; /* one alone cannot be shared out */
     const bool worth =
         threads > 1 && rows / PM_FLAT_TILE > threads && work * search->dim * sizeof(float) >= WORTH_SHARING;
@@ -210,7 +208,7 @@ static bool fell_short(const search_grid *g)
 {
     for (uint32_t group = 0; group < g->groups; group++) {
         const search_cell *c = &g->cell[group * g->runs];
-        if (PM_MUTANT(FILTER_FEWER) && g->match != NULL) break;
+        if (PM_MUTANT(FILTER_FEWER) && g->judged != NULL) break;
         for (uint32_t i = 0; c->approximate && !c->cut && i < search_queries_of(g, group); i++)
             if (!(pm_flat_bound(search_heap(g, c, i)) < (double)INFINITY)) return true;
     }
@@ -240,7 +238,7 @@ static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, poma
         pm_free(g->cell[i].memory);
     pm_free(g->cell);
     pm_free(g->source);
-    pm_free(g->match);
+    pm_judgement_free(g->judged);
     return status;
 }
 

@@ -18,7 +18,7 @@ static void judge_target(const search_grid *g, const search_cell *c, uint64_t ro
     v->rows_visible = pm_max_u64(rows, v->rows_scanned);
     if (c->cut) return;
     v->completeness = POMAI_APPROXIMATE;
-    v->expected_recall = 1 - c->lost / (double)(g->match != NULL ? g->matches : g->rows);
+    v->expected_recall = 1 - c->lost / (double)(g->judged != NULL ? g->judged->matches : g->rows);
 }
 
 static pomai_verdict judge(const pm_search *search, size_t found, uint64_t scanned, uint64_t rows, bool cut)
@@ -160,7 +160,7 @@ static pomai_status finish_queries(const search_grid *g, answer *answers, size_t
 static uint64_t rows_at_most(const search_grid *g)
 {
     uint64_t rows = 0;
-    if (g->judged) return g->matches;
+    if (g->judged != NULL && g->judged->whole) return g->judged->matches;
     for (uint32_t i = 0; i < g->sources; i++)
         rows += g->source[i].table != NULL
                     ? pm_memtable_live(g->source[i].table)

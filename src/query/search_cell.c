@@ -148,29 +148,7 @@ static bool scan_segment(scan *s, const search_source *from, uint64_t first, uin
 
 /* ---- by codes ---- */
 
-bool search_see_rows(search_grid *g, const search_source *from, uint64_t first, uint32_t n, uint64_t *among, bool *all)
-{
-    pm_segment *segment = from->segment;
-    pomai_error error;
-    *all = true;
-    for (uint32_t i = 0; i < n; i += 64) {
-        const uint64_t rows = pm_min_u64(64, n - i), full = rows == 64 ? UINT64_MAX : ((uint64_t)1 << rows) - 1;
-        uint64_t bits = from->plain ? full & ~pm_segment_ended_word(segment, (first + i) / 64) : 0;
-        if (PM_MUTANT(CODES_NOT_JUDGED)) bits = full;
-        if (bits != full &&
-            pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, first + i, rows, &error) != POMAI_OK)
-            return search_is_damaged(g, &error);
-        for (uint64_t left = full & ~bits; left != 0; left &= left - 1) {
-            const uint64_t row = first + i + (uint64_t)__builtin_ctzll(left);
-            if (pm_segment_row_seen(segment, row, g->view)) bits |= left & (0 - left);
-        }
-        among[i / 64] = bits;
-        *all = *all && bits == full;
-    }
-    return true;
-}
-
-/* The same of rows that match, too. */
+/* Of rows that match. */
 static bool see_matches(const search_source *from, uint64_t first, uint32_t n, uint64_t *among)
 {
     bool all = true;
@@ -207,6 +185,7 @@ static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t 
 static bool scan_steps(scan *s, const search_source *from, const pm_query_codes *codes, uint64_t row, uint64_t end)
 {
     uint64_t among[PM_QUANT_STEP / 64];
+    pomai_error error;
     while (row < end) {
         uint64_t step = PM_QUANT_STEP;
         bool all;
@@ -215,8 +194,8 @@ static bool scan_steps(scan *s, const search_source *from, const pm_query_codes 
         const uint32_t n = (uint32_t)pm_min_u64(end - row, step);
         if (from->match != NULL)
             all = see_matches(from, row, n, among);
-        else if (!search_see_rows(s->g, from, row, n, among, &all))
-            return false;
+        else if (pm_view_see(s->g->view, from->segment, from->plain, row, n, among, &all, &error) != POMAI_OK)
+            return search_is_damaged(s->g, &error);
         for (uint32_t i = 0; i < s->queries; i++) {
             const double bound = pm_flat_bound(s->heaps[i]);
             const size_t found = all ? pm_quant_scan(codes->query[i], row, n, bound, codes->candidates)
@@ -469,7 +448,7 @@ void search_work(void *context, uint32_t piece)
             pm_flat_query_init(search_heap(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
     }
     s.group = pm_flat_group_init(memory, s.heaps, s.queries);
-    c->cut = search_is_over(g) || (g->match != NULL && !g->judged);
+    c->cut = search_is_over(g) || (g->judged != NULL && !g->judged->whole);
     if (!c->cut) scan_run(&s, &g->run[s.run]);
     pm_free(memory);
 }

@@ -8,13 +8,14 @@
  * for the helpers. Every cell of the grid has its own heaps; the runs of a group are merged, so the answer does not
  * depend on the cut.
  *
- * With a filter all rows are judged first (search_filter.c), once for all queries: what comes after sees only bits.
+ * With a filter all rows are judged first (judge.h), once for all queries: what comes after sees only bits.
  */
 #ifndef PM_SEARCH_INT_H
 #define PM_SEARCH_INT_H
 
 #include "index/flat/flat.h"
 #include "query/codes.h"
+#include "query/judge.h"
 #include "query/query.h"
 
 enum {
@@ -34,8 +35,7 @@ typedef struct search_source {
     pm_graph graph;
     pm_graph_effort effort; /* of a walk, and in its pool room for `spare` rows that do not count */
     uint32_t spare;
-    uint64_t *match;          /* with a filter: a bit for each row that the reader sees and that matches; else NULL */
-    uint64_t match_words;     /* so many; */
+    const uint64_t *match;    /* with a filter: a bit for each row that the reader sees and that matches; else NULL */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
 } search_source;
@@ -67,15 +67,13 @@ typedef struct search_grid {
     uint32_t sources;
     _Atomic bool damaged; /* `error` says where: of the first that found damage */
     pomai_error error;
-    bool targeted;    /* less than everything is asked for: segments are searched by graphs and codes */
-    uint64_t *match;  /* with a filter: memory of those of all sources; */
-    uint64_t matches; /* how many rows match, */
-    bool judged;      /* unless it was over before all were judged */
-    uint64_t rows;    /* of all sources */
-    uint64_t coded;   /* of these, those that codes look at, */
-    uint64_t walked;  /* and those in graphs */
-    uint32_t walks;   /* graphs */
-    uint32_t k;       /* no more than there are rows: a large k costs no memory that it cannot use */
+    bool targeted;        /* less than everything is asked for: segments are searched by graphs and codes */
+    pm_judgement *judged; /* with a filter: which rows match; else NULL */
+    uint64_t rows;        /* of all sources */
+    uint64_t coded;       /* of these, those that codes look at, */
+    uint64_t walked;      /* and those in graphs */
+    uint32_t walks;       /* graphs */
+    uint32_t k;           /* no more than there are rows: a large k costs no memory that it cannot use */
     size_t query_size;
     size_t walk_size; /* memory of a walk */
     uint32_t groups, runs;
@@ -127,11 +125,9 @@ void search_work(void *context, uint32_t piece);
 
 /* false, always: a read met damage. */
 bool search_is_damaged(search_grid *g, const pomai_error *error);
-/* A bit for each of n rows of a segment that the reader sees; *all: they all are. false: damage. */
-bool search_see_rows(search_grid *g, const search_source *from, uint64_t first, uint32_t n, uint64_t *among, bool *all);
 
-/* search_filter.c: sets the `match` of all sources. A source where nothing matches is left without chunks. false: no
- * memory; g->damaged says the rest. */
+/* search_filter.c, which sets the `match` of all sources. A source where nothing matches is left without chunks. false:
+ * no memory; g->damaged says the rest. */
 bool search_judge(search_grid *g, pm_pool *pool);
 /* Whether so few rows of a source match that they are all compared: sooner done than a walk, or k or fewer. */
 bool search_is_few(const search_source *from, uint32_t k);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "query/view.h"
 
+#include "base/mutant.h"
+
 pm_shown *pm_shown_make(uint32_t shards, uint32_t segments)
 {
     pm_shown *shown = pm_calloc(1, sizeof *shown + shards * sizeof shown->table[0] + segments * sizeof(pm_segment *));
@@ -14,6 +16,36 @@ pm_shown *pm_shown_make(uint32_t shards, uint32_t segments)
 void pm_shown_free(pm_shown *shown)
 {
     pm_free(shown);
+}
+
+bool pm_view_is_plain(const pm_view *view, const pm_segment *segment)
+{
+    bool plain = pm_segment_first_expiry(segment) == 0;
+    for (uint32_t s = 0; s < view->shown->shards; s++)
+        plain &= pm_segment_max_lsn(segment, s) <= view->visible[s];
+    return plain;
+}
+
+pomai_status pm_view_see(const pm_view *view, pm_segment *segment, bool plain, uint64_t first, uint64_t n,
+                         uint64_t *bits, bool *all, pomai_error *err)
+{
+    *all = true;
+    for (uint64_t i = 0; i < n; i += 64) {
+        const uint64_t rows = pm_min_u64(64, n - i), full = rows == 64 ? UINT64_MAX : ((uint64_t)1 << rows) - 1;
+        uint64_t seen = plain ? full & ~pm_segment_ended_word(segment, (first + i) / 64) : 0;
+        if (PM_MUTANT(CODES_NOT_JUDGED)) seen = full;
+        if (seen != full) {
+            pomai_status status =
+                pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, first + i, rows, err);
+            if (status != POMAI_OK) return status;
+        }
+        for (uint64_t left = full & ~seen; left != 0; left &= left - 1)
+            if (pm_segment_row_seen(segment, first + i + (uint64_t)__builtin_ctzll(left), view))
+                seen |= left & (0 - left);
+        bits[i / 64] = seen;
+        *all = *all && seen == full;
+    }
+    return POMAI_OK;
 }
 
 static bool expired(const pm_segment *segment, uint32_t row, uint64_t now)

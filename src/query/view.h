@@ -87,6 +87,12 @@ static inline bool pm_segment_row_seen(const pm_segment *segment, uint64_t row, 
     return expiry == 0 || expiry > view->now;
 }
 
+/* Whether the reader sees all rows of a segment but those that have an end. */
+bool pm_view_is_plain(const pm_view *view, const pm_segment *segment);
+/* bits: one for each of n rows of a segment that the reader sees, from `first` on, a multiple of 64; *all: they all
+ * are. plain: as above. Fails with POMAI_ECORRUPT. */
+pomai_status pm_view_see(const pm_view *view, pm_segment *segment, bool plain, uint64_t first, uint64_t n,
+                         uint64_t *bits, bool *all, pomai_error *err);
 /* The version of an id that the view shows; `hash` is that of the segments. */
 pomai_status pm_view_find(const pm_view *view, uint32_t shard, const pm_id *id, uint64_t hash, pm_where *where,
                           pomai_error *err);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which rows of a view the reader sees and a filter lets pass, as bits. Searches and counts judge all rows at once, on
+ * all threads; a scan judges a piece of a source when it comes to it.
+ */
+#ifndef PM_QUERY_JUDGE_H
+#define PM_QUERY_JUDGE_H
+
+#include "filter/filter.h"
+#include "query/pool.h"
+#include "query/view.h"
+
+/* ---- a piece of a source, on one thread ---- */
+
+/* What one thread judges with. */
+typedef struct pm_judge {
+    const pm_view *view;
+    const pm_filter *filter;
+    void *scratch;
+    bool none; /* what the filter says of a row without a document */
+} pm_judge;
+
+/* view and filter are borrowed. false: no memory */
+bool pm_judge_begin(pm_judge *with, const pm_view *view, const pm_filter *filter);
+void pm_judge_end(pm_judge *with);
+
+/* bits: one for each of the n rows of a segment from `first` on, a multiple of 64, that the reader sees and that match;
+ * zero for what is beyond n in the last word. Fails with POMAI_ECORRUPT. */
+pomai_status pm_judge_segment(const pm_judge *with, pm_segment *segment, uint64_t first, uint64_t n, uint64_t *bits,
+                              pomai_error *err);
+/* The same of a memtable's chunk, of 64 rows or fewer. */
+uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t visible, uint64_t first);
+
+/* ---- all rows of a view ---- */
+
+/* A memtable as far as the view shows it, or a segment, which counts as one chunk. */
+typedef struct pm_judged {
+    const pm_memtable *table; /* NULL: a segment */
+    pm_segment *segment;
+    uint64_t visible; /* of the memtable's shard */
+    uint64_t chunks;
+    uint64_t *match;          /* a bit for each row that the reader sees and that matches */
+    uint64_t words;           /* so many; */
+    const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
+    uint64_t rows, matches;   /* of all its rows, so many do */
+    uint64_t first_piece;     /* of the work */
+} pm_judged;
+
+/* One piece of memory. */
+typedef struct pm_judgement {
+    uint32_t sources;
+    bool whole; /* else it was over before all were judged; what was not judged does not match */
+    uint64_t matches;
+    pm_judged source[]; /* segments, oldest first; then of each shard the frozen memtable and the active one */
+} pm_judgement;
+
+typedef struct pm_judge_how {
+    const pm_view *view;
+    const pm_filter *filter;
+    pm_pool *pool;                        /* may be NULL */
+    bool (*is_over)(const void *context); /* asked after every 1,024 rows */
+    const void *context;
+} pm_judge_how;
+
+/* The view is one whose `shown` is not NULL. Fails with POMAI_ECORRUPT or POMAI_ENOMEM. */
+pomai_status pm_judge_all(const pm_judge_how *how, pm_judgement **out, pomai_error *err);
+void pm_judgement_free(pm_judgement *judgement);
+
+#endif
