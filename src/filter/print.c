@@ -19,22 +19,31 @@ static void add_text(pm_text *text, const char *bytes, size_t size)
     }
 }
 
-/* A backslash of a path is two in JSON. */
+size_t pm_filter_write_key(const pm_filter_key *key, bool first, char *out)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < key->size; i++) {
+        const char c = key->data[i];
+        if (c == '.' || c == '\\' || (c == '$' && first && i == 0)) out[size++] = '\\';
+        out[size++] = c;
+    }
+    return size;
+}
+
+size_t pm_filter_write_path(const pm_filter_node *node, char out[PM_FILTER_MOST_PATH])
+{
+    size_t size = 0;
+    for (uint32_t k = 0; k < node->key_count; k++) {
+        if (k > 0) out[size++] = '.';
+        size += pm_filter_write_key(&node->keys[k], k == 0, out + size);
+    }
+    return size;
+}
+
 static void add_path(pm_text *text, const pm_filter_node *node)
 {
-    for (uint32_t k = 0; k < node->key_count; k++) {
-        const pm_filter_key *key = &node->keys[k];
-        if (k > 0) pm_text_add(text, ".");
-        size_t from = 0;
-        for (size_t i = 0; i < key->size; i++) {
-            const char c = key->data[i];
-            if (c != '.' && c != '\\' && (c != '$' || i > 0 || k > 0)) continue;
-            add_text(text, key->data + from, i - from);
-            pm_text_add(text, "\\\\");
-            from = i;
-        }
-        add_text(text, key->data + from, key->size - from);
-    }
+    char path[PM_FILTER_MOST_PATH];
+    add_text(text, path, pm_filter_write_path(node, path));
 }
 
 static void add_value(pm_text *text, const pm_filter_value *value)
@@ -77,7 +86,7 @@ static void add_leaf(pm_text *text, const pm_filter_node *node, bool negated)
 }
 
 /* As deep as the tree. */
-static void add_node(pm_text *text, const pm_filter_node *node)
+void pm_filter_print_node(const pm_filter_node *node, pm_text *text)
 {
     const pm_filter_node *child = node->children;
     if (node->op > PM_FILTER_NOT) {
@@ -87,7 +96,7 @@ static void add_node(pm_text *text, const pm_filter_node *node)
     } else if (node->op != PM_FILTER_NOT) {
         pm_text_add(text, "{\"$%s\": [", node->op == PM_FILTER_AND ? "and" : "or");
         for (; child != NULL; child = child->next) {
-            add_node(text, child);
+            pm_filter_print_node(child, text);
             if (child->next != NULL) pm_text_add(text, ", ");
         }
         pm_text_add(text, "]}");
@@ -95,12 +104,12 @@ static void add_node(pm_text *text, const pm_filter_node *node)
         add_leaf(text, child, true);
     } else {
         pm_text_add(text, "{\"$not\": ");
-        add_node(text, child);
+        pm_filter_print_node(child, text);
         pm_text_add(text, "}");
     }
 }
 
 void pm_filter_print(const pm_filter *filter, pm_text *text)
 {
-    add_node(text, filter->root);
+    pm_filter_print_node(filter->root, text);
 }
