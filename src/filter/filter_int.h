@@ -40,12 +40,6 @@ struct pm_filter {
  * false: no memory. */
 bool pm_filter_plan(pm_filter *filter, void **leaves, uint32_t count);
 
-/* ---- sort.c ---- */
-
-typedef int (*pm_filter_order)(const void *a, const void *b);
-/* By heap: n log n whatever comes, in place. */
-void pm_filter_sort(void **items, size_t count, pm_filter_order order);
-
 /* ---- number.c ---- */
 
 /* Bytes that the canonical text takes at most. */

@@ -51,6 +51,10 @@ int pm_filter_order_numbers(const pm_filter_number *a, const pm_filter_number *b
 
 /* ---- orders ---- */
 
+typedef int (*pm_filter_order)(const void *a, const void *b);
+/* By heap: n log n whatever comes, in place. */
+void pm_filter_sort(void **items, size_t count, pm_filter_order order);
+
 int pm_filter_order_keys(const pm_filter_key *a, const pm_filter_key *b);
 int pm_filter_order_values(const void *left, const void *right); /* of pm_filter_value */
 

@@ -49,6 +49,7 @@ struct pm_simd_quant; /* codes.h */
 struct pm_convert;    /* convert.h */
 struct pm_simd_walk;  /* walk.h */
 struct pm_simd_graph; /* graph.h */
+struct pm_simd_ranks; /* ranks.h */
 
 /*
  * The kernels of one instruction set. Vectors have dim >= 1 elements and any alignment; nothing past their
@@ -60,6 +61,7 @@ typedef struct pm_simd {
     const struct pm_convert *convert;
     const struct pm_simd_walk *walk;
     const struct pm_simd_graph *graph;
+    const struct pm_simd_ranks *ranks;
 
     const char *name; /* "scalar"; "avx2", "avxvnni", "avx512", "avx512vnni"; "neon", "neondot" */
 

@@ -38,16 +38,18 @@ INLINE void ask_for(const float *row, size_t ahead)
 }
 #endif
 
-/* What the levels name: codes_<level>.c, convert.c, convert_<level>.c, graph_<level>.c,
+/* What the levels name: codes_<level>.c, convert.c, convert_<level>.c, graph_<level>.c, ranks_<level>.c,
  * walk_<level>.c. */
 extern const struct pm_simd_quant pm_simd_quant_scalar;
 extern const struct pm_convert pm_convert_scalar;
 extern const struct pm_simd_graph pm_simd_graph_scalar;
 extern const struct pm_simd_walk pm_simd_walk_scalar;
+extern const struct pm_simd_ranks pm_simd_ranks_scalar;
 #if defined(__x86_64__)
 extern const struct pm_simd_quant pm_simd_quant_avx2, pm_simd_quant_avx512, pm_simd_quant_avx512vnni;
 extern const struct pm_convert pm_convert_avx2, pm_convert_avx512;
 extern const struct pm_simd_walk pm_simd_walk_avx2, pm_simd_walk_avx512vnni;
+extern const struct pm_simd_ranks pm_simd_ranks_avx2, pm_simd_ranks_avx512;
 extern const struct pm_simd_graph pm_simd_graph_avx2, pm_simd_graph_avx512, pm_simd_graph_avx512vnni;
 #endif
 

@@ -95,6 +95,7 @@ const pm_simd pm_simd_scalar = {
     .quant = &pm_simd_quant_scalar,
     .convert = &pm_convert_scalar,
     .walk = &pm_simd_walk_scalar,
+    .ranks = &pm_simd_ranks_scalar,
     .graph = &pm_simd_graph_scalar,
     .l2_rows = l2_rows,
     .dot_rows = dot_rows,

@@ -115,6 +115,9 @@ typedef struct columns_view {
 columns_column columns_read_column(const pm_columns *columns, uint32_t index);
 columns_view columns_read_view(const pm_columns *columns, const columns_dictionary *dictionary);
 
+/* Rows that are open to every filter, behind them residual ones. */
+const uint32_t *columns_open_rows(const pm_columns *columns, uint64_t *open, uint64_t *residual);
+
 /* Its number, or -1: there is no column of this name. */
 int64_t columns_find(const pm_columns *columns, const char *name, size_t size);
 
@@ -122,6 +125,45 @@ int64_t columns_find(const pm_columns *columns, const char *name, size_t size);
 uint64_t columns_seek(const columns_view *view, const pm_filter_value *value, uint64_t from, bool *equal);
 /* The first string that does not come before all strings that begin with the value's. */
 uint64_t columns_seek_prefix_end(const columns_view *view, const pm_filter_value *value);
+
+/* ---- plans: plan.c, match.c ---- */
+
+typedef struct columns_range {
+    uint32_t low, high; /* ranks from low on, below high */
+} columns_range;
+
+/* A node of the filter; what follows from its value is only set in leaves. */
+typedef struct columns_node {
+    const pm_filter_node *filter;
+    void **children; /* columns_node *, in the order in which they are looked at */
+    uint32_t child_count;
+    uint64_t least, most; /* of rows */
+
+    int64_t column; /* -1: none */
+    columns_dictionary values, elements;
+    const uint8_t *ranks; /* a row; NULL: none */
+    uint32_t width;
+    size_t range_at, range_count;    /* of values, ascending: rows that match */
+    columns_range among;             /* of elements: the same */
+    uint32_t undecided, of_elements; /* bits of RANK_...: rows that only their documents can decide */
+    uint64_t open;                   /* and so many of columns_open_rows */
+} columns_node;
+
+struct pm_columns_plan {
+    const pm_columns *columns;
+    const struct pm_simd_ranks *kernels;
+    columns_node *nodes; /* [0] is the root */
+    void **children;
+    columns_range *ranges;
+    size_t node_count, child_count, range_count, ranges_room;
+    bool is_undecided; /* some leaf is, for some row */
+    bool (*is_over)(const void *context);
+    const void *context;
+    bool over;
+};
+
+/* What answers a leaf where all rows count: "ranks", "rows", "nothing". */
+const char *columns_method(const pm_columns_plan *plan, const columns_node *leaf);
 
 /* ---- building: store.c, sort.c, document.c ---- */
 
