@@ -220,9 +220,9 @@ static uint64_t keep(eval *e, const columns_node *node, bool upper, uint64_t *bi
             count = keep(e, node->children[i], upper, bits, count);
         return count;
     }
-    const bool not = node->filter->op == PM_FILTER_NOT;
-    uint64_t *rest = not ? NULL : take(e), *some = take(e), left = count;
-    if (some != NULL && not ) {
+    const bool negated = node->filter->op == PM_FILTER_NOT;
+    uint64_t *rest = negated ? NULL : take(e), *some = take(e), left = count;
+    if (some != NULL && negated) {
         memcpy(some, bits, e->words * sizeof *bits);
         (void)keep(e, node->children[0], !upper, some, count);
         left = e->kernels->drop(bits, some, e->words);
