@@ -58,7 +58,7 @@ static uint32_t add_path(pm_columns_builder *builder, uint32_t in, const pm_filt
     }
     const size_t room = builder->text_count + size + key->size;
     if (!columns_reserve(builder, &builder->paths, &builder->paths_room, builder->path_count + 1, sizeof *parent) ||
-        !columns_reserve(builder, &builder->texts, &builder->texts_room, room, 1))
+        !columns_reserve(builder, &builder->texts, &builder->texts_room, room + 1, 1))
         return NO_PATH;
     columns_path *path = &builder->paths[builder->path_count];
     parent = &builder->paths[in];

@@ -112,7 +112,7 @@ static uint32_t find_or_put(pm_columns_builder *builder, columns_store *store, c
         return KIND_NULL;
     }
     if (!columns_reserve(builder, &store->values, &store->values_room, store->value_count + 1, sizeof *value) ||
-        !columns_reserve(builder, &store->bytes, &store->bytes_room, store->byte_count + value->text_size, 1))
+        !columns_reserve(builder, &store->bytes, &store->bytes_room, store->byte_count + value->text_size + 1, 1))
         return KIND_NULL;
     value->text_at = (uint32_t)store->byte_count;
     if (value->text_size > 0) memcpy(store->bytes + store->byte_count, text, value->text_size);
