@@ -44,6 +44,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(DEADLINE, "deadline-ms", 0, "X", "cut each call after X milliseconds and say so")                                \
     X(RECALL, "recall", 0, "R", "the share of the nearest that must be found, such as 0.95 (default: all, exactly)")   \
     X(EF, "ef", 0, "N", "instead of --recall: how many candidates a walk through a graph keeps")                       \
+    X(EXPLAIN, "explain", 0, NULL, "say what each search did, as JSON")                                                \
     X(TRUTH, "truth", 0, "FILE", "true neighbours (.ivecs, one record a query): print the recall")                     \
     X(THREADS, "threads", 't', "N", "threads that search, this one included (default: cores)")                         \
     X(ROWS, "rows", 0, NULL, "a line for each row, too")                                                               \

@@ -201,6 +201,7 @@ static int search_chunk(struct searcher *s, const float *vectors, size_t count, 
         }
         if (count_recall(s, result, q) != 0) status = EXIT_FAILED;
     }
+    if (args_has(s->args, OPT_EXPLAIN) && status == EXIT_OK) printf("{\"plan\":%s}\n", pomai_result_plan(result));
     s->queries += pomai_result_queries(result);
     pomai_result_free(result);
     return status;
@@ -307,6 +308,7 @@ static int run(const struct args *args)
         s.options.filter = args->value[OPT_WHERE];
         s.options.filter_size = strlen(s.options.filter);
     }
+    if (args_has(args, OPT_EXPLAIN)) s.options.include |= POMAI_INCLUDE_PLAN;
     if (args_has(args, OPT_DOCUMENTS)) s.options.include |= POMAI_INCLUDE_DOCUMENTS;
     status = db_open(args, false, false, &s.db);
     if (status == EXIT_OK) status = db_collection(args, s.db, &s.collection, &s.info);
@@ -332,7 +334,8 @@ const struct verb verb_search = {
     .about = "Finds the k nearest rows of one query or of every row of a file, of any format that import reads, and\n"
              "says how complete each answer is: exact, approximate, or cut by --deadline-ms; and why it has fewer\n"
              "than k. With --recall, or --ef, segments that have a graph or codes (pomai index) are searched by\n"
-             "these. With --where only rows count whose documents match; docs/filter.md has the language.\n"
+             "these; --explain says of each part of the collection what was done. With --where only rows count\n"
+             "whose documents match; docs/filter.md has the language.\n"
              "Distances: smaller is closer; l2 is squared Euclidean, ip is 1 - dot, cosine is 1 - cos.\n"
              "Opens the database read-only. The seconds of the summary are those of the search alone.",
     .examples = "  pomai search my.db --vector '[0.1, 0.2, 0.3]' -k 5 --documents\n"
@@ -340,9 +343,9 @@ const struct verb verb_search = {
                 "  pomai search my.db --vector '[0.1, 0.2, 0.3]' --recall 0.95\n"
                 "  pomai search my.db --vector '[0.1, 0.2, 0.3]' --where '{\"price\": {\"$lt\": 10}}'",
     .options = TAKES(COLLECTION) | TAKES(VECTOR) | TAKES(QUERIES) | TAKES(FORMAT) | TAKES(K) | TAKES(WHERE) |
-               TAKES(DOCUMENTS) | TAKES(DEADLINE) | TAKES(RECALL) | TAKES(EF) | TAKES(TRUTH) | TAKES(BATCH) |
-               TAKES(LIMIT) | TAKES(SKIP) | TAKES(THREADS) | TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) |
-               TAKES(QUIET),
+               TAKES(DOCUMENTS) | TAKES(EXPLAIN) | TAKES(DEADLINE) | TAKES(RECALL) | TAKES(EF) | TAKES(TRUTH) |
+               TAKES(BATCH) | TAKES(LIMIT) | TAKES(SKIP) | TAKES(THREADS) | TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) |
+               TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,
     .positional_max = 1,
     .run = run,

@@ -86,6 +86,7 @@ typedef struct pomai_get_options {
 /* pomai_search_options.include, pomai_scan_options.include */
 #define POMAI_INCLUDE_DOCUMENTS 1u
 #define POMAI_INCLUDE_VECTORS   2u
+#define POMAI_INCLUDE_PLAN      4u /* of a search: what it did, pomai_result_plan */
 
 typedef struct pomai_search_options {
     size_t struct_size;

@@ -225,6 +225,10 @@ POMAI_API const double *pomai_result_distances(const pomai_result *result, size_
 POMAI_API pomai_bytes pomai_result_document(const pomai_result *result, size_t q, size_t i);
 /* The vector of neighbour i, with POMAI_INCLUDE_VECTORS; else NULL. */
 POMAI_API const float *pomai_result_vector(const pomai_result *result, size_t q, size_t i);
+/* What the search did, with POMAI_INCLUDE_PLAN: how each part of the collection was judged by the filter and looked
+ * through, with counts and times, as one JSON object, borrowed until the result is freed; else NULL.
+ * docs/indexing.md names the fields. */
+POMAI_API const char *pomai_result_plan(const pomai_result *result);
 POMAI_API void pomai_result_verdict(const pomai_result *result, size_t q, pomai_verdict *verdict);
 POMAI_API void pomai_result_free(pomai_result *result);
 

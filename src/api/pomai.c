@@ -389,9 +389,9 @@ static pomai_status read_mode(const pomai_snapshot *snapshot, pomai_read_mode mo
     return POMAI_OK;
 }
 
-static pomai_status check_include(uint32_t include, pomai_error *err)
+static pomai_status check_include(uint32_t include, uint32_t known, pomai_error *err)
 {
-    if ((include & ~(POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS)) == 0) return POMAI_OK;
+    if ((include & ~known) == 0) return POMAI_OK;
     return pm_fail(err, POMAI_EINVAL, "unknown include bits %#x", include);
 }
 
@@ -499,7 +499,7 @@ pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_opti
                            "pomai_scan_options.struct_size is %zu, not %zu: begin with POMAI_SCAN_OPTIONS_INIT",
                            options->struct_size, sizeof *options);
         include = options->include;
-        status = check_include(include, err);
+        status = check_include(include, POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, err);
         if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
     }
     return status == POMAI_OK ? pm_db_scan(collection, include, &read, scan, err) : status;
@@ -545,7 +545,8 @@ pomai_status pomai_search(pomai_collection *collection, const float *vectors, ui
             return pm_fail(err, POMAI_EINVAL,
                            "pomai_search_options.struct_size is %zu, not %zu: begin with POMAI_SEARCH_OPTIONS_INIT",
                            options->struct_size, sizeof *options);
-        pomai_status status = check_include(options->include, err);
+        pomai_status status =
+            check_include(options->include, POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS | POMAI_INCLUDE_PLAN, err);
         if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
         if (status == POMAI_OK) status = check_effort(options->recall, options->ef, err);
         if (status != POMAI_OK) return status;
@@ -590,6 +591,11 @@ pomai_bytes pomai_result_string_id(const pomai_result *result, size_t q, size_t 
 const double *pomai_result_distances(const pomai_result *result, size_t q)
 {
     return result == NULL || q >= result->queries ? NULL : result->distances + result->first[q];
+}
+
+const char *pomai_result_plan(const pomai_result *result)
+{
+    return result == NULL ? NULL : result->plan;
 }
 
 pomai_bytes pomai_result_document(const pomai_result *result, size_t q, size_t i)

@@ -198,7 +198,9 @@
     /* filters */                                                                                                      \
     X(FILTER_NOT_JUDGED, "scenario.test_filter_search", "a walk proposes rows, and nobody asks whether they match")    \
     X(FILTER_FEWER, "scenario.test_filter_search",                                                                     \
-      "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")
+      "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")                     \
+    X(OPEN_NOT_JUDGED, "scenario.test_filter_search", "rows that columns cannot decide are taken for no match")        \
+    X(COLUMNS_SEE_ALL, "scenario.test_filter_search", "what columns say of a row counts, whoever ended it")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A view is cut into pieces of some words of the bitmap each, none of which is of two sources, so that no two threads
- * store to the same word. Each thread takes pieces from a counter until there are no more, and has memory of its own.
+ * store to the same word. A segment with columns is one piece: it takes less time than a few thousand documents. Each
+ * thread takes pieces from a counter until there are no more, and has memory of its own.
  */
 #include "query/judge.h"
+
+#include <string.h>
+
+#include "base/mutant.h"
+#include "query/derived.h"
 
 enum {
     PIECE_WORDS = 64, /* that one thread does at once: 4,096 rows or fewer */
@@ -61,8 +67,8 @@ uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t vi
 static pomai_status judge_documents(const pm_judge *with, pm_segment *segment, uint64_t first, uint64_t among,
                                     uint64_t *bits, pomai_error *err)
 {
-    *bits = 0;
-    if (among == 0) return POMAI_OK;
+    *bits = segment->document_offsets == NULL && with->none ? among : 0;
+    if (among == 0 || segment->document_offsets == NULL) return POMAI_OK;
     const uint32_t low = (uint32_t)__builtin_ctzll(among), high = 63 - (uint32_t)__builtin_clzll(among);
     pomai_status status = pm_segment_check(segment, PM_SEG_DOCUMENT, first + low, high - low + 1, err);
     for (; status == POMAI_OK && among != 0; among &= among - 1)
@@ -82,7 +88,79 @@ pomai_status pm_judge_segment(const pm_judge *with, pm_segment *segment, uint64_
     return status;
 }
 
+/* Bits of `match`, and of those rows of `open` whose documents match. */
+static pomai_status settle_open(const pm_judge *with, pm_segment *segment, uint64_t *match, const uint64_t *open,
+                                pm_judge_by *by, pomai_error *err)
+{
+    const uint64_t words = words_of(pm_segment_rows(segment));
+    pomai_status status = POMAI_OK;
+    for (uint64_t w = 0; w < words && status == POMAI_OK; w++) {
+        uint64_t bits = 0;
+        if (open[w] == 0) continue;
+        by->documents += (uint64_t)__builtin_popcountll(open[w]);
+        status = judge_documents(with, segment, w * 64, open[w], &bits, err);
+        match[w] |= PM_MUTANT(OPEN_NOT_JUDGED) ? 0 : bits;
+    }
+    return status;
+}
+
+static pomai_status match_columns(const pm_judge *with, pm_segment *segment, const pm_columns_plan *plan,
+                                  bool (*is_over)(const void *context), const void *context, uint64_t *bits,
+                                  pm_judge_by *by, pomai_error *err)
+{
+    const uint64_t rows = pm_segment_rows(segment);
+    bool all, any_open = false, over = false;
+    pm_columns_plan_bounds(plan, &by->least, &by->most);
+    if (by->most == 0) {
+        memset(bits, 0, words_of(rows) * sizeof *bits);
+        return POMAI_OK;
+    }
+    pomai_status status =
+        pm_view_see(with->view, segment, pm_view_is_plain(with->view, segment), 0, rows, bits, &all, err);
+    if (status != POMAI_OK) return status;
+    for (uint64_t row = 0; row < rows && PM_MUTANT(COLUMNS_SEE_ALL); row++)
+        bits[row / 64] |= (uint64_t)1 << (row % 64);
+    uint64_t *open = pm_calloc(words_of(rows), sizeof *open);
+    if (open == NULL || !pm_columns_match(plan, bits, open, &any_open, is_over, context, &over))
+        status = pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
+    else if (over)
+        status = POMAI_EDEADLINE;
+    else if (any_open)
+        status = settle_open(with, segment, bits, open, by, err);
+    pm_free(open);
+    return status;
+}
+
+pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
+                              const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err)
+{
+    pm_derived *derived = with->simd == NULL ? NULL : pm_segment_derived(segment, PM_DERIVED_COLUMNS);
+    bool over = false;
+    *by = (pm_judge_by){.columns = false};
+    if (derived == NULL) return POMAI_ENOTFOUND;
+    const bool ready = pm_query_derived_is_ready(derived, 0, 1, is_over, context, &over);
+    if (over) return POMAI_EDEADLINE;
+    if (!ready) return POMAI_ENOTFOUND;
+    pm_columns columns;
+    pm_query_derived_columns(derived, &columns);
+    pm_columns_plan *plan = pm_columns_plan_make(&columns, with->filter, with->simd, is_over, context, &over);
+    if (plan == NULL)
+        return over ? POMAI_EDEADLINE : pm_fail(err, POMAI_ENOMEM, "no memory to look a filter up in columns");
+    by->columns = true;
+    const pomai_status status = match_columns(with, segment, plan, is_over, context, bits, by, err);
+    pm_columns_plan_free(plan);
+    return status;
+}
+
 /* ---- all rows of a view ---- */
+
+/* Whether a segment is judged at once. Whether its columns can be used is known only when they are. */
+static bool is_one_piece(const pm_judge_how *how, const pm_judged *from)
+{
+    if (from->table != NULL || how->simd == NULL) return false;
+    const pm_derived *derived = pm_segment_derived(from->segment, PM_DERIVED_COLUMNS);
+    return derived != NULL && atomic_load_explicit(&derived->state, memory_order_acquire) != PM_DERIVED_BAD;
+}
 
 static void add_table(pm_judgement *to, const pm_memtable *table, uint64_t visible)
 {
@@ -109,7 +187,7 @@ static bool count_words(const pm_judgement *to, uint64_t *words, uint64_t *chunk
     return true;
 }
 
-static uint64_t lay_out(pm_judgement *to, uint64_t *word, uint64_t *at)
+static uint64_t lay_out(const pm_judge_how *how, pm_judgement *to, uint64_t *word, uint64_t *at)
 {
     uint64_t pieces = 0;
     for (uint32_t i = 0; i < to->sources; i++) {
@@ -124,14 +202,16 @@ static uint64_t lay_out(pm_judgement *to, uint64_t *word, uint64_t *at)
             from->rows += rows;
         }
         word += from->words;
-        pieces += (from->words + PIECE_WORDS - 1) / PIECE_WORDS;
+        from->by.columns = is_one_piece(how, from);
+        pieces += from->by.columns ? 1 : (from->words + PIECE_WORDS - 1) / PIECE_WORDS;
     }
     return pieces;
 }
 
 /* The sources, and behind them the words of all, and behind them where those of each chunk begin. */
-static pm_judgement *make(const pm_view *view, uint64_t *pieces)
+static pm_judgement *make(const pm_judge_how *how, uint64_t *pieces)
 {
+    const pm_view *view = how->view;
     const pm_shown *shown = view->shown;
     const uint64_t most = shown->shards * 2u + (uint64_t)shown->segments;
     uint64_t words, chunks, bytes;
@@ -153,7 +233,7 @@ static pm_judgement *make(const pm_view *view, uint64_t *pieces)
         for (uint32_t i = 0; i < to->sources; i++)
             whole->source[i] = to->source[i];
         uint64_t *word = (uint64_t *)(void *)&whole->source[whole->sources];
-        *pieces = lay_out(whole, word, word + words);
+        *pieces = lay_out(how, whole, word, word + words);
     }
     pm_free(to);
     return whole;
@@ -212,8 +292,25 @@ static void judge_words(judging *j, const pm_judge *with, const pm_judged *from,
     }
 }
 
+/* All of a segment: by its columns, or else by documents. */
+static void judge_whole(judging *j, const pm_judge *with, pm_judged *from)
+{
+    pomai_error error;
+    const pm_judge_how *how = j->how;
+    const pomai_status status =
+        pm_judge_columns(with, from->segment, how->is_over, how->context, from->match, &from->by, &error);
+    if (status == POMAI_OK) return;
+    memset(from->match, 0, from->words * sizeof *from->match);
+    if (status == POMAI_ENOTFOUND)
+        judge_words(j, with, from, 0, from->words);
+    else if (status == POMAI_EDEADLINE)
+        atomic_store(&j->over, true);
+    else
+        fail(j, &error);
+}
+
 /* The last source that begins at or before a piece, which is not one without pieces. */
-static const pm_judged *source_of(const pm_judgement *to, uint64_t piece)
+static pm_judged *source_of(pm_judgement *to, uint64_t piece)
 {
     uint32_t low = 0, high = to->sources;
     while (high - low > 1) {
@@ -240,7 +337,12 @@ static void judge_pieces(void *context, uint32_t thread)
             fail(j, &error);
             break;
         }
-        const pm_judged *from = source_of(j->to, piece);
+        pm_judged *from = source_of(j->to, piece);
+        with.simd = j->how->simd;
+        if (from->by.columns) {
+            judge_whole(j, &with, from);
+            continue;
+        }
         const uint64_t word = (piece - from->first_piece) * PIECE_WORDS;
         judge_words(j, &with, from, word, pm_min_u64(word + PIECE_WORDS, from->words));
     }
@@ -250,7 +352,7 @@ static void judge_pieces(void *context, uint32_t thread)
 pomai_status pm_judge_all(const pm_judge_how *how, pm_judgement **out, pomai_error *err)
 {
     judging j = {.how = how};
-    pm_judgement *to = j.to = make(how->view, &j.pieces);
+    pm_judgement *to = j.to = make(how, &j.pieces);
     *out = NULL;
     if (to == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a bit of every row");
     pm_pool_run(how->pool, judge_pieces, &j, (uint32_t)pm_min_u64(j.pieces, (uint64_t)pm_pool_helpers(how->pool) + 1));

@@ -9,6 +9,7 @@
 #include "filter/filter.h"
 #include "query/pool.h"
 #include "query/view.h"
+#include "simd/simd.h"
 
 /* ---- a piece of a source, on one thread ---- */
 
@@ -16,6 +17,7 @@
 typedef struct pm_judge {
     const pm_view *view;
     const pm_filter *filter;
+    const pm_simd *simd; /* of columns; NULL: only documents are judged */
     void *scratch;
     bool none; /* what the filter says of a row without a document */
 } pm_judge;
@@ -28,6 +30,17 @@ void pm_judge_end(pm_judge *with);
  * zero for what is beyond n in the last word. Fails with POMAI_ECORRUPT. */
 pomai_status pm_judge_segment(const pm_judge *with, pm_segment *segment, uint64_t first, uint64_t n, uint64_t *bits,
                               pomai_error *err);
+/* How the rows of a source were judged. */
+typedef struct pm_judge_by {
+    bool columns;
+    uint64_t documents;   /* so many were looked at */
+    uint64_t least, most; /* that match, of all rows, as columns alone tell */
+} pm_judge_by;
+
+/* The same of all rows of a segment, by its columns, and by documents where these cannot tell. POMAI_ENOTFOUND: it has
+ * none that can be used; POMAI_EDEADLINE: is_over said so, and the bits mean nothing. err is not set by these two. */
+pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
+                              const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err);
 /* The same of a memtable's chunk, of 64 rows or fewer. */
 uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t visible, uint64_t first);
 
@@ -44,6 +57,7 @@ typedef struct pm_judged {
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
     uint64_t first_piece;     /* of the work */
+    pm_judge_by by;
 } pm_judged;
 
 /* One piece of memory. */
@@ -57,6 +71,7 @@ typedef struct pm_judgement {
 typedef struct pm_judge_how {
     const pm_view *view;
     const pm_filter *filter;
+    const pm_simd *simd;                  /* NULL: columns are not used */
     pm_pool *pool;                        /* may be NULL */
     bool (*is_over)(const void *context); /* asked after every 1,024 rows */
     const void *context;

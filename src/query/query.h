@@ -25,7 +25,8 @@ typedef struct pm_search {
     const pm_filter *filter;    /* NULL: all rows count */
 } pm_search;
 
-/* The public, opaque types; everything they point to is their own. A result is one piece of memory. */
+/* The public, opaque types; everything they point to is their own. A result is one piece of memory, but for its plan.
+ */
 struct pomai_result {
     size_t queries;
     size_t *first; /* queries + 1: neighbours of query q are first[q] .. first[q + 1] - 1 */
@@ -36,6 +37,7 @@ struct pomai_result {
     float *vectors;
     pomai_verdict *verdicts;
     uint8_t *bytes; /* of string ids and documents */
+    char *plan;     /* JSON, a piece of memory of its own; NULL: not included */
     uint32_t dim;
 };
 

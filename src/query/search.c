@@ -71,11 +71,12 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
                                      : pm_graph_of_pool(&to->graph, search->k,
                                                         search->ef < search->k ? search->k : search->ef, &to->effort);
     }
-    if (to->match != NULL)
-        to->walked = to->walked && search_make_room(to);
+    if (to->walked && to->match != NULL)
+        search_plan_matches(to);
     else if (to->walked)
         to->effort.pool += to->spare = spare_of(to);
-    const size_t size = to->walked ? pm_graph_query_size(&to->graph, &to->effort) : 0;
+    size_t size = to->walked ? pm_graph_query_size(&to->graph, &to->effort) : 0;
+    if (to->walked && to->match != NULL) size = pm_max_u64(size, pm_graph_query_size(&to->graph, &to->pick));
     to->walked = size > 0;
     if (to->walked) {
         g->walks++;
@@ -114,6 +115,7 @@ static bool find_sources(search_grid *g, pm_pool *pool)
         add_table(g, shown->table[s].active, view->visible[s]);
     }
     if (g->search->filter != NULL && !search_judge(g, pool)) return false;
+    if ((g->search->include & POMAI_INCLUDE_PLAN) != 0) g->judged_at = g->os->now_ns(g->os);
     for (uint32_t i = 0; i < g->sources && g->targeted; i++)
         if (g->source[i].segment != NULL && g->source[i].chunks > 0) choose_way(g, pool, &g->source[i]);
     return true;
@@ -215,10 +217,22 @@ static bool fell_short(const search_grid *g)
     return false;
 }
 
+static pomai_status add_plan(const search_grid *g, const pm_pool *pool, uint64_t begin, pomai_result *result,
+                             pomai_error *err)
+{
+    const search_times times = {begin, g->judged_at, g->os->now_ns(g->os), pm_pool_helpers(pool) + 1};
+    pm_text text = {0};
+    search_explain(g, &times, &text);
+    result->plan = text.data;
+    return text.failed ? pm_fail(err, POMAI_ENOMEM, "no memory to say what a search did") : POMAI_OK;
+}
+
 /* *again: there are fewer than k, and perhaps more rows. */
 static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, pomai_result **result, pomai_error *err)
 {
     pomai_status status = POMAI_OK;
+    const bool plans = (g->search->include & POMAI_INCLUDE_PLAN) != 0;
+    const uint64_t begin = plans ? g->os->now_ns(g->os) : 0;
     bool good = plan(g, pool);
     *again = false;
     if (good && !atomic_load(&g->damaged)) pm_pool_run(pool, search_work, g, g->groups * g->runs);
@@ -233,6 +247,11 @@ static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, poma
         search_merge(g);
         *again = fell_short(g);
         if (!*again) status = search_collect(g, result, err);
+        if (!*again && status == POMAI_OK && plans) status = add_plan(g, pool, begin, *result, err);
+        if (status != POMAI_OK) {
+            pm_result_free(*result);
+            *result = NULL;
+        }
     }
     for (uint64_t i = 0; g->cell != NULL && i < (uint64_t)g->groups * g->runs; i++)
         pm_free(g->cell[i].memory);

@@ -111,6 +111,7 @@ void search_merge(const search_grid *g)
                 into->proposed[i] += from->proposed[i];
             }
             into->scanned += from->scanned;
+            into->again += from->again;
             into->lost += from->lost;
             into->approximate |= from->approximate;
             into->cut |= from->cut;
@@ -206,10 +207,19 @@ pomai_status pm_query_search_nothing(const pm_search *search, pomai_result **res
     if (*result == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the answer");
     for (uint64_t q = 0; q < search->queries; q++)
         (*result)->verdicts[q] = judge(search, 0, 0, 0, false);
-    return POMAI_OK;
+    if ((search->include & POMAI_INCLUDE_PLAN) == 0) return POMAI_OK;
+    pm_text text = {0};
+    pm_text_add(&text, "{\"queries\": %llu, \"k\": %u, \"sources\": []}", (unsigned long long)search->queries,
+                search->k);
+    (*result)->plan = text.data;
+    if (!text.failed) return POMAI_OK;
+    pm_result_free(*result);
+    *result = NULL;
+    return pm_fail(err, POMAI_ENOMEM, "no memory for the answer");
 }
 
 void pm_result_free(pomai_result *r)
 {
+    if (r != NULL) pm_free(r->plan);
     pm_free(r);
 }

@@ -355,18 +355,39 @@ static bool is_enough(const walk *w, size_t found)
     return from->match != NULL ? w->met >= from->effort.pool - from->spare : w->unseen <= from->spare;
 }
 
+static bool ends_pick(void *context)
+{
+    return search_is_over(context);
+}
+
+/* Query i among the rows that match, by their codes in the graph. false: damage, or it is over. */
+static bool pick_query(scan *s, walk *w, uint32_t i)
+{
+    search_grid *g = s->g;
+    const search_source *from = w->from;
+    const bool endless = g->search->cancel == NULL && g->search->until_ns == PM_FOREVER;
+    const uint32_t *rows;
+    pm_graph_query *query =
+        pm_graph_query_init(s->walk, &from->graph, g->simd, s->vectors + (size_t)i * g->search->dim, g->k, &from->pick);
+    const size_t found = pm_graph_pick(query, from->match, endless ? NULL : ends_pick, g, &rows);
+    w->distances = pm_graph_distances(query);
+    s->c->cut = search_is_over(g);
+    return offer_found(s, w, i, rows, found) && !s->c->cut;
+}
+
 static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
 {
     const search_grid *g = s->g;
     const uint32_t *rows;
+    if (w->from->picked) return pick_query(s, w, i);
     size_t found = walk_with(w, s->walk, s->vectors + (size_t)i * g->search->dim, &w->from->effort, &rows);
     bool good = true;
     s->c->cut = search_is_over(g);
     if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || is_enough(w, found))
         return offer_found(s, w, i, rows, found) && !s->c->cut;
-    if (w->from->match != NULL) {
-        found = 0;
-    } else if (w->unseen > w->from->spare) {
+    s->c->again++;
+    if (w->from->match != NULL) return pick_query(s, w, i);
+    if (w->unseen > w->from->spare) {
         good = walk_wider(s, w, i, &found);
         s->c->cut = search_is_over(g);
     }

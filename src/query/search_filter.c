@@ -5,11 +5,9 @@
  */
 #include "query/search_int.h"
 
-enum { FEW_SHARE = 20 /* of the rows that match, one in so many: a walk would meet too few of them */ };
-
 bool search_judge(search_grid *g, pm_pool *pool)
 {
-    const pm_judge_how how = {g->view, g->search->filter, pool, search_is_over, g};
+    const pm_judge_how how = {g->view, g->search->filter, g->simd, pool, search_is_over, g};
     pomai_error error;
     const pomai_status status = pm_judge_all(&how, &g->judged, &error);
     if (status == POMAI_ENOMEM) return false;
@@ -30,18 +28,33 @@ bool search_judge(search_grid *g, pm_pool *pool)
     return true;
 }
 
+/*
+ * Three ways through a segment with a graph, by what they read, in nanoseconds of a machine that is nobody's: the
+ * vectors of all matching rows; their codes in the graph, and then the nearest again; or a walk, which looks at some
+ * two dozen codes for each node of a pool that has to be larger by rows / matches. Codes in order are asked for ahead,
+ * those of a walk are not.
+ */
+#define VECTOR_NS(bytes) (10 + (double)(bytes) / 16)
+#define PICKED_NS(lines) (3 + 4.0 * (lines))
+#define WALKED_NS(lines) (8 + 5.0 * (lines))
+enum {
+    FEW = 512,     /* rows that are compared in no time */
+    A_NODE = 24,   /* codes that a walk looks at for each node of its pool */
+    PICK_MORE = 2, /* rows that are ranked again are so many times those of a walk: far from the query, where matches
+                      are few, codes tell less */
+    PICK_LEAST = 64,
+};
+
 bool search_is_few(const search_source *from, uint32_t k)
 {
-    const uint64_t m = from->matches;
-    /* A walk takes the time of SEARCH_WALK_ROWS rows, and longer by as much as its pool is larger: by rows / m. */
-    return m <= k || m <= from->rows / FEW_SHARE || m * m <= SEARCH_WALK_ROWS * from->rows;
+    return from->matches <= k || from->matches <= FEW;
 }
 
 /*
  * Calibration walked through a pool of rows that all count. To come to as many that do, the pool has to be larger by
  * rows / m where matches are spread evenly, and half as much again, if there is room, because they are not quite.
  */
-bool search_make_room(search_source *from)
+static bool make_room(search_source *from)
 {
     const uint64_t kept = from->effort.pool, least = kept * from->rows / from->matches;
     const uint64_t pool = pm_min_u64(least + least / 2 + 1, PM_GRAPH_MOST_POOL);
@@ -50,4 +63,17 @@ bool search_make_room(search_source *from)
     from->effort.pool = (uint32_t)pool;
     from->spare = (uint32_t)(pool - kept);
     return true;
+}
+
+void search_plan_matches(search_source *from)
+{
+    const double lines = (double)pm_graph_hot_lines(&from->graph), kept = from->effort.pool;
+    const double m = (double)from->matches, rows = (double)from->rows;
+    const double walk = kept * rows / m * A_NODE * WALKED_NS(lines);
+    const uint64_t rerank = pm_max_u64((uint64_t)PICK_MORE * from->effort.rerank, PICK_LEAST);
+    const double again = (double)rerank * VECTOR_NS(from->segment->stride);
+    from->pick = from->effort;
+    from->pick.rerank = from->pick.pool = (uint32_t)pm_min_u64(rerank, PM_GRAPH_MOST_POOL);
+    from->picked = m * PICKED_NS(lines) + again < walk || !make_room(from);
+    if (m * VECTOR_NS(from->segment->stride) < m * PICKED_NS(lines) + again && from->picked) from->walked = false;
 }

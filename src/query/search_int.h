@@ -35,7 +35,9 @@ typedef struct search_source {
     pm_graph graph;
     pm_graph_effort effort; /* of a walk, and in its pool room for `spare` rows that do not count */
     uint32_t spare;
-    const uint64_t *match;    /* with a filter: a bit for each row that the reader sees and that matches; else NULL */
+    pm_graph_effort pick;  /* with a filter: of a look at the codes of all rows that match, which comes instead of a */
+    bool picked;           /* walk, or after one that met too few */
+    const uint64_t *match; /* with a filter: a bit for each row that the reader sees and that matches; else NULL */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
 } search_source;
@@ -52,6 +54,7 @@ typedef struct search_cell {
     void *memory; /* of the heaps */
     uint64_t scanned;
     uint64_t *proposed; /* rows that codes or a graph proposed, of each query */
+    uint64_t again;     /* queries for which a walk met too few rows that count */
     double lost;        /* neighbours that are expected to be missed: rows x (1 - recall) */
     bool approximate;   /* a segment was searched by codes or by its graph */
     bool cut;
@@ -78,8 +81,9 @@ typedef struct search_grid {
     size_t walk_size; /* memory of a walk */
     uint32_t groups, runs;
     uint32_t group_queries;
-    search_cell *cell; /* groups x runs, */
-    search_run *run;   /* and behind them the runs */
+    uint64_t judged_at; /* ns; 0 without POMAI_INCLUDE_PLAN */
+    search_cell *cell;  /* groups x runs, */
+    search_run *run;    /* and behind them the runs */
 } search_grid;
 
 /* The recall that codes are asked for: with an `ef` the most that they are calibrated for. */
@@ -129,10 +133,20 @@ bool search_is_damaged(search_grid *g, const pomai_error *error);
 /* search_filter.c, which sets the `match` of all sources. A source where nothing matches is left without chunks. false:
  * no memory; g->damaged says the rest. */
 bool search_judge(search_grid *g, pm_pool *pool);
-/* Whether so few rows of a source match that they are all compared: sooner done than a walk, or k or fewer. */
+/* Whether so few rows of a source match that they are all compared. */
 bool search_is_few(const search_source *from, uint32_t k);
-/* The room that the pool of a walk needs for rows that do not match; false: more than there is. */
-bool search_make_room(search_source *from);
+/* For a segment that can be walked with an effort that is known: whether it is, and with which pool, or its matching
+ * rows are picked by their codes. */
+void search_plan_matches(search_source *from);
+
+/* When what was done, ns. */
+typedef struct search_times {
+    uint64_t begin, judged, end;
+    uint32_t threads;
+} search_times;
+
+/* explain.c: adds what was done, once the cells are merged. */
+void search_explain(const search_grid *g, const search_times *times, pm_text *text);
 
 /* Merges the runs of each group into its first cell. */
 void search_merge(const search_grid *g);

@@ -93,11 +93,13 @@ static void search_release(pm_py_job *job)
 
 static int take_include_word(pm_py_state *state, PyObject *word, uint32_t *include)
 {
-    static const char *const words[] = {"id",        "ids",      "distance", "distances", "document",
-                                        "documents", "metadata", "vector",   "vectors",   NULL};
+    static const char *const words[] = {"id",       "ids",    "distance", "distances", "document", "documents",
+                                        "metadata", "vector", "vectors",  "plan",      NULL};
     int found = pm_py_word(state, "include", word, words);
     if (found < 0) return -1;
-    if (found >= 7)
+    if (found >= 9)
+        *include |= POMAI_INCLUDE_PLAN;
+    else if (found >= 7)
         *include |= POMAI_INCLUDE_VECTORS;
     else if (found >= 4)
         *include |= POMAI_INCLUDE_DOCUMENTS;

@@ -216,6 +216,19 @@ static PyObject *result_verdict(PyObject *self, void *unused)
     return verdict;
 }
 
+static PyObject *plan_of(const answer_object *answer)
+{
+    const char *plan = pomai_result_plan(answer->result);
+    if (plan == NULL) return Py_NewRef(Py_None);
+    return metadata_of(answer->state, PyUnicode_FromString(plan));
+}
+
+static PyObject *result_plan(PyObject *self, void *unused)
+{
+    (void)unused;
+    return plan_of(((part_object *)self)->answer);
+}
+
 static PyObject *result_arrow(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     static const char *const names[] = {"requested_schema", NULL};
@@ -362,6 +375,7 @@ static PyGetSetDef result_getset[] = {
     {"documents", result_documents, NULL, "The documents as a list.", NULL},
     {"metadata", result_metadata, NULL, "The metadata as a list.", NULL},
     {"verdict", result_verdict, NULL, "What the search says of this answer: a pomai.Verdict.", NULL},
+    {"plan", result_plan, NULL, "What the search did, as a dict, with include=['plan']; else None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyGetSetDef results_getset[] = {
@@ -369,6 +383,7 @@ static PyGetSetDef results_getset[] = {
      "uint64 of shape (queries, hits); shorter answers are filled up with 2**64 - 1. Or lists of str.", NULL},
     {"distances", results_distances, NULL,
      "float64 of shape (queries, hits); shorter answers are filled up with infinity.", NULL},
+    {"plan", result_plan, NULL, "What the search did, as a dict, with include=['plan']; else None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyMethodDef result_methods[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Columns, codes and graphs of segments (docs/lifecycle.md, "Codes and graphs"): opened with the segment if they are there, else
- * built by the maintenance task when it has nothing else to do. Nothing depends on them: whatever fails here costs
- * speed.
+ * Columns, codes and graphs of segments (docs/lifecycle.md, "Codes and graphs"): opened with the segment if they are
+ * there, else built by the maintenance task when it has nothing else to do. Nothing depends on them: whatever fails
+ * here costs speed.
  */
 #include <string.h>
 
@@ -373,7 +373,6 @@ static pomai_status build_file(build *b)
     m->building = b->kind;
     pm_segment_hold(b->segment); /* a compaction that comes between may replace it */
     pomai_status status = write_file(b, &of);
-    m->building = outer;
     if (status == POMAI_OK) status = pm_derived_open(&of, &derived, b->err);
     if (status == POMAI_OK) {
         read_ahead(b, derived);
@@ -382,6 +381,7 @@ static pomai_status build_file(build *b)
         atomic_fetch_add_explicit(&to->rows, of.rows, memory_order_relaxed);
         atomic_fetch_add_explicit(&to->written, derived->header.length, memory_order_relaxed);
     }
+    m->building = outer; /* not before it is published: else it would be found missing, and built inside of itself */
     /* The rows are damaged, or it would take more memory than it may. */
     if (status == POMAI_ECORRUPT) atomic_store(&b->segment->underivable, UINT32_MAX);
     if (status == POMAI_ETOOBIG) {

@@ -79,6 +79,9 @@ bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_
 /* The effort of a pool of `ef` nodes. false: no such pool; ef is at least k. */
 bool pm_graph_of_pool(const pm_graph *graph, uint32_t k, uint32_t ef, pm_graph_effort *effort);
 
+/* Cache lines of a node's code that a walk looks at. */
+uint32_t pm_graph_hot_lines(const pm_graph *graph);
+
 typedef struct pm_graph_query pm_graph_query;
 size_t pm_graph_query_size(const pm_graph *graph, const pm_graph_effort *effort); /* a multiple of 64; 0: overflow */
 /* In memory of pm_graph_query_size bytes, 64-byte aligned; nothing to release. `vector`: dim finite floats. */
@@ -97,6 +100,13 @@ typedef struct pm_graph_asks {
  * as codes tell. The same rows on every machine, if it is not over before.
  */
 size_t pm_graph_walk(pm_graph_query *query, const pm_graph_asks *asks, const uint32_t **rows);
+/*
+ * Instead of a walk: looks at the codes of all rows whose bit is set (bit i % 64 of match[i / 64]), in order, and
+ * returns of the nearest of them what a walk would that had met them all. What does not fit into the query's pool falls
+ * out.
+ */
+size_t pm_graph_pick(pm_graph_query *query, const uint64_t *match, bool (*is_over)(void *context), void *context,
+                     const uint32_t **rows);
 /*
  * After a walk: the squared distances of the rows that it found, the very numbers that pm_exact_l2 gives; NULL: they
  * are not known. They are where the rows of an L2 graph and the query are whole numbers from 0 to 255 and the graph

@@ -94,6 +94,13 @@ size_t pm_graph_query_size(const pm_graph *graph, const pm_graph_effort *effort)
     return layout_of(&shape, effort).size;
 }
 
+uint32_t pm_graph_hot_lines(const pm_graph *graph)
+{
+    graph_shape shape;
+    return graph_shape_of(&shape, graph->dim, graph->metric, graph->variant) ? (uint32_t)(shape.hot_bytes / GRAPH_LINE)
+                                                                             : 0;
+}
+
 static void empty_pool(pm_walk_pool *pool, uint64_t *keys, uint32_t most)
 {
     *pool = (pm_walk_pool){.key = keys, .most = most};
@@ -362,13 +369,9 @@ static void measure(pm_graph_query *q, size_t n)
     q->kernels->apart(whole_of(q), q->warm.codes, q->warm.stride, q->result, n, q->shape.padded, q->distance);
 }
 
-size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
+/* Of the nodes in a pool the nearest, ranked again. */
+static size_t propose(pm_graph_query *q, const pm_walk_pool *from, const uint32_t **rows)
 {
-    const unsigned fp = pm_simd_fp_enter();
-    enter(q, asks);
-    walk(q, asks);
-    q->met = asks->counts == NULL ? UINT32_MAX : count_met(q);
-    const pm_walk_pool *from = asks->counts == NULL ? &q->pool : &q->found;
     size_t n = from->size < q->rerank ? from->size : q->rerank;
     for (size_t i = 0; i < n; i++)
         q->result[i] = pm_walk_node(from->key[i]);
@@ -377,8 +380,59 @@ size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_
         measure(q, n);
     else if (q->shape.warm_bytes > 0)
         n = rescore(q, n);
+    return n;
+}
+
+size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
+{
+    const unsigned fp = pm_simd_fp_enter();
+    enter(q, asks);
+    walk(q, asks);
+    q->met = asks->counts == NULL ? UINT32_MAX : count_met(q);
+    const size_t n = propose(q, asks->counts == NULL ? &q->pool : &q->found, rows);
     pm_simd_fp_leave(fp);
     return n;
+}
+
+/* The next rows from *word on, at most MOST_AT_ONCE, of which whole words are taken; their codes are asked for. */
+static size_t next_matches(const pm_graph_query *q, const uint64_t *match, uint64_t words, uint64_t *word,
+                           uint32_t *ids)
+{
+    size_t n = 0;
+    for (; *word < words && n + 64 <= MOST_AT_ONCE; ++*word) {
+        for (uint64_t bits = match[*word]; bits != 0; bits &= bits - 1) {
+            const uint32_t row = (uint32_t)(*word * 64) + (uint32_t)__builtin_ctzll(bits);
+            const uint8_t *code = q->hot.codes + row * q->hot.stride;
+            for (size_t i = 0; i < q->hot.stride; i += GRAPH_LINE)
+                __builtin_prefetch(code + i);
+            ids[n++] = row;
+        }
+    }
+    return n;
+}
+
+size_t pm_graph_pick(pm_graph_query *q, const uint64_t *match, bool (*is_over)(void *context), void *context,
+                     const uint32_t **rows)
+{
+    const unsigned fp = pm_simd_fp_enter();
+    const uint64_t words = ((uint64_t)q->seen.rows + 63) / 64;
+    uint64_t word = 0;
+    uint32_t *ids = q->ids, *ahead = q->kept; /* the codes of the ones are on their way while the others are scored */
+    size_t n = next_matches(q, match, words, &word, ids);
+    for (uint32_t turn = 1; n > 0; turn++) {
+        const size_t after = next_matches(q, match, words, &word, ahead);
+        uint32_t *scored = ids;
+        q->kernels->score(&q->hot, ids, n, q->score);
+        q->kernels->insert(&q->pool, ids, q->score, n, INFINITY);
+        q->scored += n;
+        ids = ahead;
+        ahead = scored;
+        n = after;
+        if (turn % ASK_EVERY == 0 && is_over != NULL && is_over(context)) break;
+    }
+    const size_t found = propose(q, &q->pool, rows);
+    pm_simd_fp_leave(fp);
+    return found;
 }
 
 const uint32_t *pm_graph_distances(const pm_graph_query *query)

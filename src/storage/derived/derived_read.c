@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a derived file. Of the header only the variant, or the lengths of the sections, are used before its checksum is
- * right: the file must be as long as follows from them, and its header say all that follows; nothing is mapped that the
- * file does not have, and no memory taken for more than it can be.
+ * Reading a derived file. Of the header only the variant, or the lengths of the sections, are used before its checksum
+ * is right: the file must be as long as follows from them, and its header say all that follows; nothing is mapped that
+ * the file does not have, and no memory taken for more than it can be.
  */
 #include <errno.h>
 #include <string.h>
