@@ -134,8 +134,8 @@ typedef struct columns_range {
 
 /* A node of the filter; what follows from its value is only set in leaves. */
 typedef struct columns_node {
-    const pm_filter_node *filter;
-    void **children; /* columns_node *, in the order in which they are looked at */
+    const pm_filter_node *filter, *also; /* also: the other end of a range; NULL: none */
+    void **children;                     /* columns_node *, in the order in which they are looked at */
     uint32_t child_count;
     uint64_t least, most; /* of rows */
 

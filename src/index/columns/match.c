@@ -183,6 +183,7 @@ static uint64_t keep_leaf(eval *e, const columns_node *leaf, bool upper, uint64_
         memset(bits, 0, e->words * sizeof *bits);
         return 0;
     }
+    if (leaf->least >= e->plan->columns->rows) return count; /* every row */
     const bool more = leaf->among.high > 0 || (upper && (leaf->open > 0 || leaf->of_elements != 0));
     const uint32_t behind = upper ? leaf->undecided : 0;
     if (leaf->width == 0 || more) return sum_up(e, leaf, upper, bits, count);

@@ -229,6 +229,43 @@ static int order_least(const void *left, const void *right)
     return order_most(right, left);
 }
 
+static bool is_compared(const columns_node *node)
+{
+    return node->filter->op >= PM_FILTER_LT && node->filter->op <= PM_FILTER_GTE && node->column >= 0 &&
+           node->also == NULL;
+}
+
+/* Two ends of a range, which are one leaf then: its rows are known, and looked at once. */
+static bool join(pm_columns_plan *plan, columns_node *a, const columns_node *b)
+{
+    if (!is_compared(a) || !is_compared(b) || a->filter->slot != b->filter->slot || a->undecided != b->undecided ||
+        a->filter->values->type != b->filter->values->type)
+        return false;
+    const uint64_t undecided = a->most - a->least;
+    const columns_view view = columns_read_view(plan->columns, &a->values);
+    columns_range *range = plan->ranges + a->range_at;
+    a->also = b->filter;
+    a->least = 0;
+    if (a->range_count > 0 && b->range_count > 0) {
+        const columns_range other = plan->ranges[b->range_at];
+        range->low = range->low > other.low ? range->low : other.low;
+        range->high = range->high < other.high ? range->high : other.high;
+        if (range->low < range->high) a->least = view.row_at[range->high] - view.row_at[range->low];
+    }
+    if (a->least == 0) a->range_count = 0;
+    a->most = a->least + undecided;
+    return true;
+}
+
+static void join_ranges(pm_columns_plan *plan, columns_node *node)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < node->child_count; i++)
+        if (kept == 0 || !join(plan, node->children[kept - 1], node->children[i]))
+            node->children[kept++] = node->children[i];
+    node->child_count = kept;
+}
+
 static void bound(const pm_columns_plan *plan, columns_node *node)
 {
     const uint64_t rows = plan->columns->rows;
@@ -266,6 +303,7 @@ static columns_node *make_node(pm_columns_plan *plan, const pm_filter_node *filt
     const pm_filter_node *child = filter->children;
     for (uint32_t i = 0; i < node->child_count; i++, child = child->next)
         if ((node->children[i] = make_node(plan, child)) == NULL) return NULL;
+    if (filter->op == PM_FILTER_AND) join_ranges(plan, node);
     pm_filter_sort(node->children, node->child_count, filter->op == PM_FILTER_OR ? order_least : order_most);
     bound(plan, node);
     return node;
@@ -310,6 +348,8 @@ static void explain(const pm_columns_plan *plan, const columns_node *node, unsig
     pm_text_add(text, "%*s", (int)depth * 2, "");
     if (node->filter->op > PM_FILTER_NOT) {
         pm_filter_print_node(node->filter, text);
+        if (node->also != NULL) pm_text_add(text, ", ");
+        if (node->also != NULL) pm_filter_print_node(node->also, text);
         pm_text_add(text, ": %s, %" PRIu64 " rows", columns_method(plan, node), node->least);
         if (node->most > node->least) pm_text_add(text, ", %" PRIu64 " undecided", node->most - node->least);
         pm_text_add(text, "\n");
