@@ -318,7 +318,11 @@ pm_columns_plan *pm_columns_plan_make(const pm_columns *columns, const pm_filter
     *plan = (pm_columns_plan){.columns = columns, .kernels = simd->ranks, .is_over = over_of, .context = context};
     plan->nodes = pm_malloc(nodes * sizeof *plan->nodes);
     plan->children = pm_malloc(nodes * sizeof *plan->children);
-    if (plan->nodes != NULL && plan->children != NULL && make_node(plan, pm_filter_root(filter)) != NULL) return plan;
+    plan->ranges_room = nodes;
+    plan->ranges = pm_malloc(nodes * sizeof *plan->ranges);
+    if (plan->nodes != NULL && plan->children != NULL && plan->ranges != NULL &&
+        make_node(plan, pm_filter_root(filter)) != NULL)
+        return plan;
     if (plan->over) *over = true;
     pm_columns_plan_free(plan);
     return NULL;

@@ -183,7 +183,7 @@ static bool give_ranks(pm_columns_builder *builder, columns_store *store, uint32
 bool columns_sort(pm_columns_builder *builder, columns_store *store)
 {
     struct sorter sorter = {.builder = builder, .store = store};
-    const size_t n = store->value_count;
+    const size_t n = store->value_count + 1; /* memory, also of none */
     bool good = columns_reserve(builder, &sorter.items, &sorter.items_room, n, sizeof *sorter.items) &&
                 columns_reserve(builder, &sorter.spare, &sorter.spare_room, n, sizeof *sorter.spare) &&
                 columns_reserve(builder, &store->order, &store->order_room, n, sizeof *store->order) &&
