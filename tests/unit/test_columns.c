@@ -976,6 +976,37 @@ static void damage_leads_nowhere(void **state)
     end("damage");
 }
 
+/* Each row, place and rank in turn is the least that leads outside. */
+static void nothing_that_leads_outside_is_sound(void **state)
+{
+    (void)state;
+    enum { PLACES = 4, ROWS = 5, RANKS = 6 };
+    struct t_columns built;
+    begin();
+    is_odd = true;
+    for (size_t i = 0; i < 64; i++)
+        add_numbered(i % 7, 1, i % 3 == 0 ? "\"a\": \"%u\"" : "\"b\": [0.5, %u]", i % 11 == 0 ? ", \"b\": 1}" : "}");
+    assert_int_equal(t_columns_build(&built, documents, sizes, rows, ENOUGH), POMAI_OK);
+    for (size_t section = PLACES; section <= ROWS; section++)
+        for (size_t at = 0; at < built.columns.length[section]; at += 4, cases++) {
+            uint32_t before, after = section == ROWS ? (uint32_t)rows : UINT32_MAX;
+            memcpy(&before, built.at[section] + at, 4);
+            memcpy(built.at[section] + at, &after, 4);
+            if (pm_columns_is_sound(&built.columns)) failures++;
+            memcpy(built.at[section] + at, &before, 4);
+        }
+    for (size_t at = 0; at < built.columns.length[RANKS]; at++, cases++) {
+        const uint8_t before = built.at[RANKS][at];
+        built.at[RANKS][at] = 255;
+        if (at % 64 < rows && pm_columns_is_sound(&built.columns)) failures++;
+        built.at[RANKS][at] = before;
+    }
+    assert_true(pm_columns_is_sound(&built.columns));
+    t_columns_free(&built);
+    forget_documents();
+    end("outside");
+}
+
 /* ---- kernels ---- */
 
 static uint32_t rank_at(const void *ranks, size_t width, size_t i)
@@ -1072,6 +1103,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(builds_and_searches_stop_when_told),
         cmocka_unit_test(damage_leads_nowhere),
+        cmocka_unit_test(nothing_that_leads_outside_is_sound),
         cmocka_unit_test(levels_give_the_same_bits),
         cmocka_unit_test(plans_explain_themselves),
     };
