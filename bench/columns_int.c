@@ -9,6 +9,7 @@
 #include "index/columns/columns.h"
 
 #include <getopt.h>
+#include <sys/resource.h>
 
 struct in {
     uint64_t rows;
@@ -54,17 +55,25 @@ static void all_rows(const struct in *in)
     if (in->rows % 64 != 0) in->match[in->rows / 64] = (UINT64_C(1) << in->rows % 64) - 1;
 }
 
+/* Bytes that the process has had at most. */
+static double peak(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss * 1024;
+}
+
 static double build(const struct in *in, struct index_bench *sections, pm_columns *columns)
 {
     pm_columns_builder *builder;
     const pm_index_sink sink = {sections, index_append};
-    const double began = index_busy();
+    const double had = peak(), began = index_busy();
     if (pm_columns_begin(in->rows, (size_t)8 << 30, NULL, NULL, &builder) != POMAI_OK) exit(1);
     for (uint64_t i = 0; i < in->rows; i++)
         if (pm_columns_add(builder, in->text + in->at[i], in->at[i + 1] - in->at[i]) != POMAI_OK) exit(1);
     const double added = index_busy();
     if (pm_columns_finish(builder, columns->length) != POMAI_OK) exit(1);
-    const double sorted = index_busy();
+    const double sorted = index_busy(), most = peak() - had;
     for (size_t i = 0; i < PM_COLUMNS_SECTIONS; i++) {
         sections->length[i] = columns->length[i];
         sections->at[i] = columns->length[i] > 0 ? bench_alloc(columns->length[i]) : NULL;
@@ -75,8 +84,8 @@ static double build(const struct in *in, struct index_bench *sections, pm_column
     if (pm_columns_write(builder, &sink) != POMAI_OK) exit(1);
     const double ended = index_busy(), rows = (double)in->rows;
     pm_columns_end(builder);
-    printf("build: documents %.0f ns/row, sorting %.0f, writing %.0f", (added - began) / rows * 1e9,
-           (sorted - added) / rows * 1e9, (ended - begins) / rows * 1e9);
+    printf("build: documents %.0f ns/row, sorting %.0f, writing %.0f; %.0f bytes/row of memory",
+           (added - began) / rows * 1e9, (sorted - added) / rows * 1e9, (ended - begins) / rows * 1e9, most / rows);
     columns->rows = in->rows;
     const double before = index_busy();
     if (!pm_columns_is_sound(columns)) exit(1);

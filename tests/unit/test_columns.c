@@ -1087,6 +1087,22 @@ static void plans_explain_themselves(void **state)
     pm_free(lines.data);
     pm_columns_plan_free(plan);
     pm_filter_free(filter);
+
+    char many[4096] = "{\"a\": {\"$in\": [0";
+    size_t size = strlen(many);
+    for (unsigned i = 0; i < 200; i++)
+        size += (size_t)snprintf(many + size, sizeof many - size, ", \"\xf0\x9f\x98\x80%03u\"", i);
+    size += (size_t)snprintf(many + size, sizeof many - size, "]}}");
+    filter = parsed(many, size);
+    plan = pm_columns_plan_make(&built.columns, filter, levels[0], NULL, NULL, &over);
+    lines = (pm_text){0};
+    pm_columns_explain(plan, &lines);
+    const char *cut = strstr(lines.data, "...: ranks, 500 rows\n");
+    assert_non_null(cut);
+    assert_in_range(cut - lines.data, 237, 240);
+    pm_free(lines.data);
+    pm_columns_plan_free(plan);
+    pm_filter_free(filter);
     t_columns_free(&built);
     forget_documents();
 }

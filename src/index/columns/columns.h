@@ -92,8 +92,8 @@ void pm_columns_plan_bounds(const pm_columns_plan *plan, uint64_t *least, uint64
 bool pm_columns_match(const pm_columns_plan *plan, uint64_t *match, uint64_t *open, bool *any_open,
                       bool (*is_over)(const void *context), const void *context, bool *over);
 
-/* Adds a line a leaf, indented like the tree: the leaf as pm_filter_print has it, what answers it (ranks, postings,
- * nothing), its rows, its undecided rows. */
+/* Adds a line a leaf, indented like the tree: the leaf as pm_filter_print has it, cut short, what answers it (ranks,
+ * postings, nothing), its rows, its undecided rows. */
 void pm_columns_explain(const pm_columns_plan *plan, pm_text *text);
 
 #endif

@@ -5,7 +5,8 @@
 
 #include "index/columns/columns_int.h"
 
-enum { ASK = 256, ASK_STRINGS = 1 << 12, OF_VALUES_LONG = 1u << RANK_LONG, OF_VALUES_ODD = 1u << RANK_ODD };
+enum { ASK = 256, ASK_STRINGS = 1 << 12, MOST_LEAF = 240 };
+enum { OF_VALUES_LONG = 1u << RANK_LONG, OF_VALUES_ODD = 1u << RANK_ODD };
 
 static bool is_over(pm_columns_plan *plan)
 {
@@ -345,15 +346,28 @@ void pm_columns_plan_bounds(const pm_columns_plan *plan, uint64_t *least, uint64
 
 /* ---- for people ---- */
 
+/* As it prints, but for what a line has no room for. */
+static void add_leaf(const pm_filter_node *leaf, pm_text *text)
+{
+    const size_t before = text->size;
+    pm_filter_print_node(leaf, text);
+    if (text->failed || text->size - before <= MOST_LEAF) return;
+    text->size = before + MOST_LEAF;
+    while (((uint8_t)text->data[text->size] & 0xc0) == 0x80) /* in the midst of a character */
+        text->size--;
+    text->data[text->size] = '\0';
+    pm_text_add(text, "...");
+}
+
 /* As deep as the tree. */
 static void explain(const pm_columns_plan *plan, const columns_node *node, unsigned depth, pm_text *text)
 {
     static const char *const names[] = {"and", "or", "not"};
     pm_text_add(text, "%*s", (int)depth * 2, "");
     if (node->filter->op > PM_FILTER_NOT) {
-        pm_filter_print_node(node->filter, text);
+        add_leaf(node->filter, text);
         if (node->also != NULL) pm_text_add(text, ", ");
-        if (node->also != NULL) pm_filter_print_node(node->also, text);
+        if (node->also != NULL) add_leaf(node->also, text);
         pm_text_add(text, ": %s, %" PRIu64 " rows", columns_method(plan, node), node->least);
         if (node->most > node->least) pm_text_add(text, ", %" PRIu64 " undecided", node->most - node->least);
         pm_text_add(text, "\n");
