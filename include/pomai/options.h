@@ -108,6 +108,20 @@ typedef struct pomai_search_options {
         sizeof(pomai_search_options), 0, UINT64_MAX, NULL, POMAI_READ_LATEST, NULL, 0, 0, NULL, 0                      \
     }
 
+typedef struct pomai_count_options {
+    size_t struct_size;
+    const char *filter; /* JSON, as docs/filter.md says; NULL: all rows count */
+    size_t filter_size;
+    const pomai_snapshot *snapshot; /* count as of this moment; NULL: as `mode` says */
+    pomai_read_mode mode;
+    uint64_t deadline_us;       /* from the call; UINT64_MAX, which _INIT sets: none */
+    const volatile int *cancel; /* any thread may make it non-zero: the call ends as at a deadline; NULL: none does */
+} pomai_count_options;
+#define POMAI_COUNT_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(pomai_count_options), NULL, 0, NULL, POMAI_READ_LATEST, UINT64_MAX, NULL                                \
+    }
+
 typedef struct pomai_build_options {
     size_t struct_size;
     uint64_t deadline_us;       /* from the call; UINT64_MAX, which _INIT sets: none */
@@ -123,10 +137,13 @@ typedef struct pomai_scan_options {
     uint32_t include;               /* POMAI_INCLUDE_ bits; _INIT sets both */
     const pomai_snapshot *snapshot; /* scan as of this moment; NULL: as `mode` says */
     pomai_read_mode mode;
+    const char *filter; /* JSON, as docs/filter.md says: only rows come whose documents match; NULL: all. Borrowed for
+                           the opening */
+    size_t filter_size;
 } pomai_scan_options;
 #define POMAI_SCAN_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
-        sizeof(pomai_scan_options), POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, NULL, POMAI_READ_LATEST           \
+        sizeof(pomai_scan_options), POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, NULL, POMAI_READ_LATEST, NULL, 0  \
     }
 
 /* pomai_verify_path: called now and then with bytes done and in all; return non-zero to stop with POMAI_EDEADLINE. */

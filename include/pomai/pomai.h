@@ -191,16 +191,22 @@ POMAI_API const uint64_t *pomai_rows_stamps(const pomai_rows *rows);
 POMAI_API const uint64_t *pomai_rows_expiries(const pomai_rows *rows);
 POMAI_API void pomai_rows_free(pomai_rows *rows);
 
+/* How many rows the collection shows, of those that match options->filter. `options` may be NULL: all. Looks at every
+ * row. POMAI_EDEADLINE: the deadline passed, or it was cancelled, before all were judged. */
+POMAI_API pomai_status pomai_count(pomai_collection *collection, const pomai_count_options *options, uint64_t *rows,
+                                   pomai_error *err);
+
 /* Begins a walk over all rows that the collection shows now, or showed in a snapshot, which may be closed before the
- * scan: rows that are put, replaced, deleted or expire later change nothing about it. Nobody waits for a scan, however
+ * scan, or over those of them that match options->filter: rows that are put, replaced, deleted or expire later change
+ * nothing about it. Nobody waits for a scan, however
  * long it is open; what it shows keeps its memory and disk space until it is closed, which must be before pomai_close.
  * `options` may be NULL: vectors and documents, everything acknowledged before the call. */
 POMAI_API pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_options *options,
                                        pomai_scan **scan, pomai_error *err);
-/* The next rows, in no promised order, each once: max_rows (at least 1) of them, or what is left; *rows is NULL when
- * nothing is. They are copies, which also outlive the scan. After a failure the scan is where it was: ask again, for
- * fewer rows if it was POMAI_ENOMEM. POMAI_ECORRUPT: a row to come lies in a damaged segment, and none is passed over.
- * POMAI_ENOTFOUND: the collection was dropped. */
+/* The next rows, in no promised order, each once, and rows that do not match passed over: max_rows (at least 1) of
+ * them, or what is left; *rows is NULL when nothing is. They are copies, which also outlive the scan. After a failure
+ * the scan is where it was: ask again, for fewer rows if it was POMAI_ENOMEM. POMAI_ECORRUPT: a row to come lies in a
+ * damaged segment, and none is passed over. POMAI_ENOTFOUND: the collection was dropped. */
 POMAI_API pomai_status pomai_scan_next(pomai_scan *scan, uint64_t max_rows, pomai_rows **rows, pomai_error *err);
 POMAI_API void pomai_scan_close(pomai_scan *scan);
 

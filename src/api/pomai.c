@@ -484,6 +484,29 @@ void pomai_rows_free(pomai_rows *rows)
     pm_rows_free(rows);
 }
 
+pomai_status pomai_count(pomai_collection *collection, const pomai_count_options *options, uint64_t *rows,
+                         pomai_error *err)
+{
+    NEED(rows);
+    *rows = 0;
+    NEED(collection);
+    uint64_t until_ns = PM_FOREVER;
+    pm_read read = {0};
+    if (options != NULL) {
+        if (options->struct_size != sizeof *options)
+            return pm_fail(err, POMAI_EINVAL,
+                           "pomai_count_options.struct_size is %zu, not %zu: begin with POMAI_COUNT_OPTIONS_INIT",
+                           options->struct_size, sizeof *options);
+        pomai_status status = read_mode(options->snapshot, options->mode, &read, err);
+        if (status != POMAI_OK) return status;
+        until_ns = until(collection->db->os, options->deadline_us);
+        read.cancel = options->cancel;
+        read.filter = options->filter;
+        read.filter_size = options->filter_size;
+    }
+    return pm_db_count(collection, until_ns, &read, rows, err);
+}
+
 pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_options *options, pomai_scan **scan,
                              pomai_error *err)
 {
@@ -501,6 +524,8 @@ pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_opti
         include = options->include;
         status = check_include(include, POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, err);
         if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
+        read.filter = options->filter;
+        read.filter_size = options->filter_size;
     }
     return status == POMAI_OK ? pm_db_scan(collection, include, &read, scan, err) : status;
 }

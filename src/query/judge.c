@@ -35,9 +35,10 @@ static uint64_t words_of(uint64_t rows)
 
 bool pm_judge_begin(pm_judge *with, const pm_view *view, const pm_filter *filter)
 {
-    *with = (pm_judge){.view = view, .filter = filter, .scratch = pm_malloc(pm_filter_scratch_size(filter) + 1)};
+    const size_t size = filter == NULL ? 0 : pm_filter_scratch_size(filter);
+    *with = (pm_judge){.view = view, .filter = filter, .scratch = pm_malloc(size + 1)};
     if (with->scratch == NULL) return false;
-    with->none = pm_filter_matches(filter, with->scratch, "", 0);
+    with->none = filter == NULL || pm_filter_matches(filter, with->scratch, "", 0);
     return true;
 }
 
@@ -47,10 +48,11 @@ void pm_judge_end(pm_judge *with)
     with->scratch = NULL;
 }
 
-static bool matches(const pm_judge *with, pomai_bytes document)
+bool pm_judge_matches(const pm_judge *with, pomai_bytes document)
 {
-    return document.size == 0 ? with->none
-                              : pm_filter_matches(with->filter, with->scratch, document.data, document.size);
+    return document.size == 0 || with->filter == NULL
+               ? with->none
+               : pm_filter_matches(with->filter, with->scratch, document.data, document.size);
 }
 
 uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t visible, uint64_t first)
@@ -58,7 +60,8 @@ uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t vi
     const uint32_t begin = (uint32_t)first, end = (uint32_t)pm_min_u64(chunk->rows, first + 64);
     uint64_t bits = 0;
     for (uint32_t row = begin; row < end; row++)
-        if (pm_chunk_row_visible(chunk, row, visible, with->view->now) && matches(with, pm_chunk_document(chunk, row)))
+        if (pm_chunk_row_visible(chunk, row, visible, with->view->now) &&
+            pm_judge_matches(with, pm_chunk_document(chunk, row)))
             bits |= (uint64_t)1 << (row - begin);
     return bits;
 }
@@ -72,7 +75,7 @@ static pomai_status judge_documents(const pm_judge *with, pm_segment *segment, u
     const uint32_t low = (uint32_t)__builtin_ctzll(among), high = 63 - (uint32_t)__builtin_clzll(among);
     pomai_status status = pm_segment_check(segment, PM_SEG_DOCUMENT, first + low, high - low + 1, err);
     for (; status == POMAI_OK && among != 0; among &= among - 1)
-        if (matches(with, pm_segment_document(segment, first + (uint32_t)__builtin_ctzll(among))))
+        if (pm_judge_matches(with, pm_segment_document(segment, first + (uint32_t)__builtin_ctzll(among))))
             *bits |= among & (0 - among);
     return status;
 }
@@ -83,7 +86,7 @@ pomai_status pm_judge_segment(const pm_judge *with, pm_segment *segment, uint64_
     bool all;
     pomai_status status =
         pm_view_see(with->view, segment, pm_view_is_plain(with->view, segment), first, n, bits, &all, err);
-    for (uint64_t i = 0; status == POMAI_OK && i < words_of(n); i++)
+    for (uint64_t i = 0; status == POMAI_OK && with->filter != NULL && i < words_of(n); i++)
         status = judge_documents(with, segment, first + i * 64, bits[i], &bits[i], err);
     return status;
 }
@@ -134,7 +137,7 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
 pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
                               const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err)
 {
-    pm_derived *derived = with->simd == NULL ? NULL : pm_segment_derived(segment, PM_DERIVED_COLUMNS);
+    pm_derived *derived = with->simd == NULL || with->filter == NULL ? NULL : pm_segment_derived(segment, PM_DERIVED_COLUMNS);
     bool over = false;
     *by = (pm_judge_by){.columns = false};
     if (derived == NULL) return POMAI_ENOTFOUND;
@@ -157,7 +160,7 @@ pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*
 /* Whether a segment is judged at once. Whether its columns can be used is known only when they are. */
 static bool is_one_piece(const pm_judge_how *how, const pm_judged *from)
 {
-    if (from->table != NULL || how->simd == NULL) return false;
+    if (from->table != NULL || how->simd == NULL || how->filter == NULL) return false;
     const pm_derived *derived = pm_segment_derived(from->segment, PM_DERIVED_COLUMNS);
     return derived != NULL && atomic_load_explicit(&derived->state, memory_order_acquire) != PM_DERIVED_BAD;
 }

@@ -16,8 +16,8 @@
 /* What one thread judges with. */
 typedef struct pm_judge {
     const pm_view *view;
-    const pm_filter *filter;
-    const pm_simd *simd; /* of columns; NULL: only documents are judged */
+    const pm_filter *filter; /* NULL: all rows match */
+    const pm_simd *simd;     /* of columns; NULL: only documents are judged */
     void *scratch;
     bool none; /* what the filter says of a row without a document */
 } pm_judge;
@@ -26,6 +26,7 @@ typedef struct pm_judge {
 bool pm_judge_begin(pm_judge *with, const pm_view *view, const pm_filter *filter);
 void pm_judge_end(pm_judge *with);
 
+bool pm_judge_matches(const pm_judge *with, pomai_bytes document);
 /* bits: one for each of the n rows of a segment from `first` on, a multiple of 64, that the reader sees and that match;
  * zero for what is beyond n in the last word. Fails with POMAI_ECORRUPT. */
 pomai_status pm_judge_segment(const pm_judge *with, pm_segment *segment, uint64_t first, uint64_t n, uint64_t *bits,
@@ -70,7 +71,7 @@ typedef struct pm_judgement {
 
 typedef struct pm_judge_how {
     const pm_view *view;
-    const pm_filter *filter;
+    const pm_filter *filter;              /* NULL: all rows match */
     const pm_simd *simd;                  /* NULL: columns are not used */
     pm_pool *pool;                        /* may be NULL */
     bool (*is_over)(const void *context); /* asked after every 1,024 rows */

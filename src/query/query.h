@@ -83,8 +83,9 @@ pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[
 
 /* scan.c: a walk over all rows of a view. It holds what the view lists, so it needs no epoch once it is open. */
 typedef struct pm_scan pm_scan;
-pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include, pm_scan **out,
-                          pomai_error *err);
+/* filter: borrowed until the scan is closed; NULL: all rows come. */
+pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include,
+                          const pm_filter *filter, pm_scan **out, pomai_error *err);
 /* Up to `most` rows; *out is NULL after the last. A failure leaves the scan where it was. */
 pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err);
 /* For a planted bug: another time by which rows have expired. */

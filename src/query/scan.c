@@ -4,10 +4,13 @@
  *  1. The view's memtables and segments are held from opening to closing, wherever their rows have gone meanwhile: ends
  *     that are no longer stored here are later than the view, so every call sees the same rows in the same places.
  *  2. A failed call does not move the scan.
+ *
+ * With a filter rows are judged when the walk comes to them, CHECK_ROWS at a time.
  */
 #include <string.h>
 
 #include "base/mutant.h"
+#include "query/judge.h"
 #include "query/query.h"
 
 enum { CHECK_ROWS = 1024 /* of a segment, whose checksums are asked about at once */ };
@@ -29,7 +32,11 @@ struct pm_scan {
     pm_view view; /* without its lists: these are the sources */
     uint32_t dim, include;
     pomai_id_kind id_kind;
-    place at; /* of the next row */
+    place at;       /* of the next row */
+    pm_judge judge; /* filter NULL: all rows match */
+    place judged;   /* where these bits begin: of up to CHECK_ROWS rows that are seen and match; */
+    bool any;       /* if there are some */
+    uint64_t match[CHECK_ROWS / 64];
     uint32_t sources;
     source source[];
 };
@@ -50,12 +57,15 @@ static void add_table(pm_scan *scan, pm_memtable *table, uint64_t visible)
     scan->source[scan->sources++] = (source){.table = table, .visible = visible, .chunks = chunks};
 }
 
-pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include, pm_scan **out,
-                          pomai_error *err)
+pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include,
+                          const pm_filter *filter, pm_scan **out, pomai_error *err)
 {
     const pm_shown *shown = view->shown;
     pm_scan *scan = pm_calloc(1, sizeof *scan + (shown->segments + 2ul * shown->shards) * sizeof scan->source[0]);
-    if (scan == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a scan");
+    if (scan == NULL || (filter != NULL && !pm_judge_begin(&scan->judge, &scan->view, filter))) {
+        pm_free(scan);
+        return pm_fail(err, POMAI_ENOMEM, "no memory for a scan");
+    }
     scan->view = *view;
     scan->view.shown = NULL;
     scan->dim = dim;
@@ -107,13 +117,20 @@ static pomai_status add_chunk(const pm_scan *scan, const source *from, place *at
     return POMAI_OK;
 }
 
+/* That a row which is given needs. */
+static uint32_t columns_of(const pm_scan *scan)
+{
+    uint32_t columns = PM_SEG_ALL;
+    if ((scan->include & POMAI_INCLUDE_VECTORS) == 0) columns &= ~(uint32_t)PM_SEG_VECTOR;
+    if ((scan->include & POMAI_INCLUDE_DOCUMENTS) == 0) columns &= ~(uint32_t)PM_SEG_DOCUMENT;
+    return columns;
+}
+
 static pomai_status add_segment(const pm_scan *scan, const source *from, place *at, batch *b, pomai_error *err)
 {
     pm_segment *segment = from->segment;
     const uint64_t rows = pm_segment_rows(segment);
-    uint32_t columns = PM_SEG_ALL;
-    if ((scan->include & POMAI_INCLUDE_VECTORS) == 0) columns &= ~(uint32_t)PM_SEG_VECTOR;
-    if ((scan->include & POMAI_INCLUDE_DOCUMENTS) == 0) columns &= ~(uint32_t)PM_SEG_DOCUMENT;
+    const uint32_t columns = columns_of(scan);
     while (at->row < rows && b->rows < b->most) {
         const uint64_t count = pm_min_u64(pm_min_u64(rows - at->row, CHECK_ROWS), b->most - b->rows);
         pomai_status status = pm_segment_check(segment, columns, at->row, count, err);
@@ -126,15 +143,77 @@ static pomai_status add_segment(const pm_scan *scan, const source *from, place *
     return POMAI_OK;
 }
 
+/* ---- with a filter ---- */
+
+/* The rows of a window of a source, which begins at a multiple of CHECK_ROWS. */
+static pomai_status judge_window(pm_scan *scan, const source *from, const place *window, uint64_t n, pomai_error *err)
+{
+    pomai_status status = POMAI_OK;
+    const place *last = &scan->judged;
+    if (scan->any && last->source == window->source && last->chunk == window->chunk && last->row == window->row)
+        return POMAI_OK;
+    scan->any = false;
+    if (from->table == NULL) {
+        status = pm_judge_segment(&scan->judge, from->segment, window->row, n, scan->match, err);
+    } else {
+        const pm_chunk *chunk = pm_memtable_chunk(from->table, window->chunk);
+        for (uint64_t i = 0; i < n; i += 64)
+            scan->match[i / 64] = pm_judge_chunk(&scan->judge, chunk, from->visible, window->row + i);
+    }
+    scan->any = status == POMAI_OK;
+    scan->judged = *window;
+    return status;
+}
+
+/* Moves `at` past the rows of a window that it adds, and those that do not match. */
+static pomai_status add_matches(const pm_scan *scan, const source *from, place *at, uint64_t end, batch *b,
+                                pomai_error *err)
+{
+    const void *owner = from->table == NULL ? (const void *)from->segment : pm_memtable_chunk(from->table, at->chunk);
+    for (; at->row < end && b->rows < b->most; at->row++) {
+        const uint64_t left = scan->match[at->row % CHECK_ROWS / 64] >> at->row % 64;
+        if (left == 0) {
+            at->row |= 63; /* nothing more in this word */
+            continue;
+        }
+        at->row += (uint64_t)__builtin_ctzll(left);
+        pomai_status status =
+            from->table != NULL ? POMAI_OK : pm_segment_check(from->segment, columns_of(scan), at->row, 1, err);
+        if (status != POMAI_OK) return status;
+        if (!add_row(scan, b, owner, at->row)) return no_memory(b, err);
+    }
+    at->row = pm_min_u64(at->row, end);
+    return POMAI_OK;
+}
+
+static pomai_status add_matching(pm_scan *scan, const source *from, uint64_t rows, place *at, batch *b,
+                                 pomai_error *err)
+{
+    pomai_status status = POMAI_OK;
+    while (status == POMAI_OK && at->row < rows && b->rows < b->most) {
+        place window = *at;
+        window.row -= at->row % CHECK_ROWS;
+        const uint64_t n = pm_min_u64(rows - window.row, CHECK_ROWS);
+        status = judge_window(scan, from, &window, n, err);
+        if (status == POMAI_OK) status = add_matches(scan, from, at, window.row + n, b, err);
+    }
+    return status;
+}
+
+static pomai_status add_some(pm_scan *scan, const source *from, uint64_t rows, place *at, batch *b, pomai_error *err)
+{
+    if (scan->judge.filter != NULL) return add_matching(scan, from, rows, at, b, err);
+    return from->table == NULL ? add_segment(scan, from, at, b, err) : add_chunk(scan, from, at, b, err);
+}
+
 /* Moves `at` past the rows that it adds. */
-static pomai_status gather(const pm_scan *scan, place *at, batch *b, pomai_error *err)
+static pomai_status gather(pm_scan *scan, place *at, batch *b, pomai_error *err)
 {
     while (at->source < scan->sources && b->rows < b->most) {
         const source *from = &scan->source[at->source];
         const uint64_t rows =
             from->table == NULL ? pm_segment_rows(from->segment) : pm_memtable_chunk(from->table, at->chunk)->rows;
-        pomai_status status =
-            from->table == NULL ? add_segment(scan, from, at, b, err) : add_chunk(scan, from, at, b, err);
+        pomai_status status = add_some(scan, from, rows, at, b, err);
         if (status != POMAI_OK) return status;
         if (at->row < rows) break;
         at->row = 0;
@@ -173,6 +252,7 @@ pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_
 void pm_scan_set_now(pm_scan *scan, uint64_t now)
 {
     scan->view.now = now;
+    scan->any = false;
 }
 
 void pm_scan_close(pm_scan *scan)
@@ -182,5 +262,6 @@ void pm_scan_close(pm_scan *scan)
         pm_memtable_free(scan->source[i].table);
         pm_segment_free(scan->source[i].segment);
     }
+    pm_judge_end(&scan->judge);
     pm_free(scan);
 }

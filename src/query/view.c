@@ -21,7 +21,7 @@ void pm_shown_free(pm_shown *shown)
 bool pm_view_is_plain(const pm_view *view, const pm_segment *segment)
 {
     bool plain = pm_segment_first_expiry(segment) == 0;
-    for (uint32_t s = 0; s < view->shown->shards; s++)
+    for (uint32_t s = 0; s < pm_segment_where(segment)->shards; s++)
         plain &= pm_segment_max_lsn(segment, s) <= view->visible[s];
     return plain;
 }

@@ -41,6 +41,7 @@ struct pomai_snapshot {
 struct pomai_scan {
     pm_db *db;
     const pm_coll *coll; /* NULL: `default`, which was not made yet */
+    pm_filter *filter;   /* NULL: none */
     pm_scan *scan;       /* NULL: the same */
 };
 
@@ -218,10 +219,10 @@ pomai_status pm_check_ids(const pm_coll *coll, const pomai_ids *ids, pomai_error
 typedef struct pm_read {
     const pomai_snapshot *snapshot;
     bool bounded;
-    const volatile int *cancel; /* of a search: pomai_search_options, */
-    float recall;               /* and this, */
-    uint32_t ef;                /* and this, */
-    const char *filter;         /* and this, of */
+    const volatile int *cancel; /* of a search or count, as their options have it */
+    float recall;               /* of a search, */
+    uint32_t ef;                /* and this */
+    const char *filter;         /* of a search, count or scan; NULL: none */
     size_t filter_size;
 } pm_read;
 
@@ -233,6 +234,10 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                           pomai_error *err);
 pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_read *read, pomai_rows **rows,
                        pomai_error *err);
+pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_read *read, uint64_t *rows,
+                         pomai_error *err);
+/* Of a filter's text; NULL: none, which the filter {} is as well. */
+pomai_status pm_parse_filter(const char *text, size_t size, pm_filter **filter, pomai_error *err);
 /* Rows that are live now, and have not expired. */
 pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_error *err);
 pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err);

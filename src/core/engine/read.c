@@ -6,6 +6,7 @@
 #include "base/mutant.h"
 #include "core/engine/engine.h"
 #include "filter/filter.h"
+#include "query/judge.h"
 
 enum { MOST_HITS = 1 << 26 }; /* queries x k of one call */
 
@@ -76,12 +77,11 @@ static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const fl
     return POMAI_OK;
 }
 
-/* NULL: none, which the filter {} is as well. */
-static pomai_status parse_filter(const pm_read *read, pm_filter **filter, pomai_error *err)
+pomai_status pm_parse_filter(const char *text, size_t size, pm_filter **filter, pomai_error *err)
 {
     *filter = NULL;
-    if (read->filter == NULL) return POMAI_OK;
-    pomai_status status = pm_filter_parse(read->filter, read->filter_size, filter, err);
+    if (text == NULL) return POMAI_OK;
+    pomai_status status = pm_filter_parse(text, size, filter, err);
     if (status != POMAI_OK) return status;
     const pm_filter_node *root = pm_filter_root(*filter);
     if (root->op == PM_FILTER_AND && root->children == NULL) {
@@ -103,7 +103,7 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
     pomai_status status = check_read(db, read, err);
     if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status == POMAI_OK) status = check_queries(db, coll, vectors, queries, dim, k, err);
-    if (status == POMAI_OK) status = parse_filter(read, &filter, err);
+    if (status == POMAI_OK) status = pm_parse_filter(read->filter, read->filter_size, &filter, err);
     if (status != POMAI_OK) return status;
     pm_search search = {.vectors = vectors,
                         .queries = queries,
@@ -156,6 +156,53 @@ pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_
     return status;
 }
 
+/* ---- counting ---- */
+
+typedef struct counting {
+    const pm_os *os;
+    uint64_t until_ns;
+    const volatile int *cancel;
+} counting;
+
+static bool count_is_over(const void *context)
+{
+    const counting *c = context;
+    if (c->cancel != NULL && __atomic_load_n(c->cancel, __ATOMIC_RELAXED) != 0) return true;
+    return c->until_ns != PM_FOREVER && c->os->now_ns(c->os) >= c->until_ns;
+}
+
+pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_read *read, uint64_t *rows,
+                         pomai_error *err)
+{
+    pm_db *db = handle->db;
+    pm_coll *coll = NULL;
+    pm_filter *filter = NULL;
+    *rows = 0;
+    pomai_status status = check_read(db, read, err);
+    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
+    if (status == POMAI_OK) status = pm_parse_filter(read->filter, read->filter_size, &filter, err);
+    if (status != POMAI_OK || coll == NULL) {
+        pm_filter_free(filter);
+        return status;
+    }
+    pm_view view;
+    pm_judgement *judged;
+    const counting c = {db->os, until_ns, read->cancel};
+    pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
+    const pm_judge_how how = {&view, filter, db->pool, count_is_over, &c};
+    status = pm_judge_all(&how, &judged, err);
+    pm_epoch_leave(&db->shared.epoch, hold);
+    pm_filter_free(filter);
+    if (status != POMAI_OK) return status;
+    *rows = judged->matches;
+    if (!judged->whole) {
+        *rows = 0;
+        status = pm_fail(err, POMAI_EDEADLINE, "not all rows were counted before the deadline, or the call's end");
+    }
+    pm_judgement_free(judged);
+    return status;
+}
+
 /* ---- snapshots ---- */
 
 pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err)
@@ -201,17 +248,25 @@ pomai_status pm_db_scan(pomai_collection *handle, uint32_t include, const pm_rea
     pomai_status status = check_read(db, read, err);
     if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status != POMAI_OK) return status;
+    pm_filter *filter;
+    status = pm_parse_filter(read->filter, read->filter_size, &filter, err);
+    if (status != POMAI_OK) return status;
     pomai_scan *scan = pm_calloc(1, sizeof *scan);
-    if (scan == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a scan");
+    if (scan == NULL) {
+        pm_filter_free(filter);
+        return pm_fail(err, POMAI_ENOMEM, "no memory for a scan");
+    }
+    scan->filter = filter;
     scan->db = db;
     scan->coll = coll;
     if (coll != NULL) {
         pm_view view;
         pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
-        status = pm_scan_open(&view, coll->dim, coll->id_kind, include, &scan->scan, err);
+        status = pm_scan_open(&view, coll->dim, coll->id_kind, include, filter, &scan->scan, err);
         pm_epoch_leave(&db->shared.epoch, hold);
     }
     if (status != POMAI_OK) {
+        pm_filter_free(filter);
         pm_free(scan);
         return status;
     }
@@ -236,6 +291,7 @@ void pm_db_scan_close(pomai_scan *scan)
 {
     pm_db *db = scan->db;
     pm_scan_close(scan->scan);
+    pm_filter_free(scan->filter);
     pm_free(scan);
     atomic_fetch_sub(&db->open_scans, 1);
     atomic_fetch_sub(&db->open_handles, 1);
