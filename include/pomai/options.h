@@ -67,6 +67,13 @@ typedef struct pomai_write_options {
         sizeof(pomai_write_options), POMAI_DURABILITY_DEFAULT, UINT64_MAX                                              \
     }
 
+/* What pomai_update does with a document. */
+typedef enum pomai_update_how {
+    POMAI_UPDATE_REPLACE = 1, /* it takes the place of the row's; of 0 bytes: the row has none any more */
+    POMAI_UPDATE_MERGE = 2, /* it is a JSON merge patch (RFC 7396), an object: keys are set, and null removes one. What
+                               it does not name stays as it is written; so do numbers of any length */
+} pomai_update_how;
+
 /* What a read sees. */
 typedef enum pomai_read_mode {
     POMAI_READ_LATEST = 0,  /* everything acknowledged before the call */

@@ -128,6 +128,27 @@ POMAI_API void pomai_block_free(pomai_block *block);
 POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids,
                                     const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
 
+/* Writes that look at rows first. They go in batches, of rows of one shard, of 16 MiB at most or one row: each is all
+ * or nothing, and durable like a put; all of them are not. *ack says what was done, also after a failure: `rows` of it,
+ * in `parts` log records, the last `stamp_ns`. No write of another thread is undone or missed: a row that is replaced
+ * meanwhile is looked at again. */
+
+/* Deletes the rows that match a filter (docs/filter.md) when they are looked at, of those that match at the call. {}
+ * matches all rows: all are deleted. */
+POMAI_API pomai_status pomai_delete_where(pomai_collection *collection, const char *filter, size_t filter_size,
+                                          const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
+/* Gives the rows with these ids other documents, documents[i] to ids i; vectors and expiry stay to the bit. Ids that
+ * are not there are passed over, an id twice is refused (POMAI_EDUPID). A merge into a row without a document is one
+ * into {}; one into a document that is no JSON object gives POMAI_EINVAL, and so does a patch that is none, before
+ * anything is written. POMAI_EBUSY: others replaced rows all the time; the rest is done, do it again. */
+POMAI_API pomai_status pomai_update(pomai_collection *collection, const pomai_ids *ids, const pomai_bytes *documents,
+                                    pomai_update_how how, const pomai_write_options *options, pomai_ack *ack,
+                                    pomai_error *err);
+/* The same for all rows that match a filter, with one document or patch. */
+POMAI_API pomai_status pomai_update_where(pomai_collection *collection, const char *filter, size_t filter_size,
+                                          const pomai_bytes *document, pomai_update_how how,
+                                          const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
+
 /* ---- rows that live for years ---- */
 
 /* Rows are in memory and in the log until they are flushed into segments: files that are mapped, which takes the log

@@ -317,6 +317,44 @@ pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids, co
     return POMAI_OK;
 }
 
+pomai_status pomai_delete_where(pomai_collection *collection, const char *filter, size_t filter_size,
+                                const pomai_write_options *options, pomai_ack *ack, pomai_error *err)
+{
+    if (ack != NULL) memset(ack, 0, sizeof *ack);
+    NEED(collection);
+    NEED(filter);
+    pm_write write;
+    const pm_change_where where = {filter, filter_size};
+    pomai_status status = read_write_options(collection->db, options, &write, err);
+    return status != POMAI_OK ? status : pm_db_delete_where(collection, &where, &write, ack, err);
+}
+
+pomai_status pomai_update(pomai_collection *collection, const pomai_ids *ids, const pomai_bytes *documents,
+                          pomai_update_how how, const pomai_write_options *options, pomai_ack *ack, pomai_error *err)
+{
+    if (ack != NULL) memset(ack, 0, sizeof *ack);
+    NEED(collection);
+    NEED(ids);
+    NEED(documents);
+    pm_write write;
+    pomai_status status = read_write_options(collection->db, options, &write, err);
+    return status != POMAI_OK ? status : pm_db_update(collection, ids, documents, how, &write, ack, err);
+}
+
+pomai_status pomai_update_where(pomai_collection *collection, const char *filter, size_t filter_size,
+                                const pomai_bytes *document, pomai_update_how how, const pomai_write_options *options,
+                                pomai_ack *ack, pomai_error *err)
+{
+    if (ack != NULL) memset(ack, 0, sizeof *ack);
+    NEED(collection);
+    NEED(filter);
+    NEED(document);
+    pm_write write;
+    const pm_change_where where = {filter, filter_size};
+    pomai_status status = read_write_options(collection->db, options, &write, err);
+    return status != POMAI_OK ? status : pm_db_update_where(collection, &where, document, how, &write, ack, err);
+}
+
 /* ---- rows that live for years ---- */
 
 pomai_status pomai_freeze(pomai_db *db, pomai_collection *collection, pomai_error *err)

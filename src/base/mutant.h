@@ -197,6 +197,14 @@
     X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
     /* filters */                                                                                                      \
     X(FILTER_NOT_JUDGED, "scenario.test_filter_search", "a walk proposes rows, and nobody asks whether they match")    \
+    X(CONDITION_NOT_JUDGED, "scenario.test_where", "a write with a condition goes on whatever has become of the row")  \
+    X(CONDITION_NOT_PENDING, "scenario.test_where",                                                                    \
+      "a condition is judged without the records that are not applied yet")                                            \
+    X(CONDITION_ROW_SHIFTED, "scenario.test_where", "of a part from which rows were taken the wrong ones are kept")    \
+    X(UPDATE_EXPIRY_LOST, "scenario.test_where", "an updated row forgets when it expires")                             \
+    X(WHERE_NOT_JUDGED_AGAIN, "scenario.test_where",                                                                   \
+      "a row that was replaced is deleted or updated without a look at its new document")                              \
+    X(SCAN_MATCH_STALE, "scenario.test_where", "a scan takes the bits of one piece of rows for the next")              \
     X(FILTER_FEWER, "scenario.test_filter_search",                                                                     \
       "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")                     \
     X(OPEN_NOT_JUDGED, "scenario.test_filter_search", "rows that columns cannot decide are taken for no match")        \

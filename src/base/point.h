@@ -42,7 +42,8 @@
     X(SEGMENT_SHOWN)      /* views have it, what it replaces is still there */                                         \
     X(VIEW_LOADED)        /* a reader has the view, and not yet the LSNs up to which it sees */                        \
     X(VIEW_TO_END_IN)     /* an actor has the view in which it ends rows, and none is ended yet */                     \
-    X(DERIVED_BUILT)      /* codes or a graph are written, but not measured, and have no name yet */
+    X(DERIVED_BUILT)      /* codes or a graph are written, but not measured, and have no name yet */                   \
+    X(CHANGE_READ)        /* rows were read for an update, or a delete by filter, and nothing is sent yet */
 
 enum pm_point {
 #define PM_POINT_X(name) PM_POINT_##name,

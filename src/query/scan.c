@@ -150,6 +150,7 @@ static pomai_status judge_window(pm_scan *scan, const source *from, const place 
 {
     pomai_status status = POMAI_OK;
     const place *last = &scan->judged;
+    if (scan->any && PM_MUTANT(SCAN_MATCH_STALE)) return POMAI_OK;
     if (scan->any && last->source == window->source && last->chunk == window->chunk && last->row == window->row)
         return POMAI_OK;
     scan->any = false;

@@ -215,6 +215,25 @@ pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, cons
 void pm_db_block_free(pomai_block *block);
 pomai_status pm_check_ids(const pm_coll *coll, const pomai_ids *ids, pomai_error *err);
 
+pomai_status pm_check_writable(const pm_db *db, pomai_error *err);
+/* Fewer than 2^32 ids; of none twice. */
+pomai_status pm_check_repeats(const pm_db *db, const pomai_ids *ids, pomai_error *err);
+/* Waits for room, looks its ids up, and sends a batch; lets go of it if it fails. */
+pomai_status pm_db_send(pm_db *db, pm_batch *b, const pm_write *write, pomai_error *err);
+
+/* change.c: *ack (may be NULL) says what was done, also after a failure. */
+typedef struct pm_change_where {
+    const char *filter;
+    size_t filter_size;
+} pm_change_where;
+pomai_status pm_db_delete_where(pomai_collection *handle, const pm_change_where *where, const pm_write *write,
+                                pomai_ack *ack, pomai_error *err);
+/* `documents`: one an id. */
+pomai_status pm_db_update(pomai_collection *handle, const pomai_ids *ids, const pomai_bytes *documents,
+                          pomai_update_how how, const pm_write *write, pomai_ack *ack, pomai_error *err);
+pomai_status pm_db_update_where(pomai_collection *handle, const pm_change_where *where, const pomai_bytes *document,
+                                pomai_update_how how, const pm_write *write, pomai_ack *ack, pomai_error *err);
+
 /* What a read sees. */
 typedef struct pm_read {
     const pomai_snapshot *snapshot;

@@ -13,7 +13,7 @@ enum { BLOCK_SHIFT = 12 }; /* ids of one block of 4,096 share a shard */
 
 /* ---- checks ---- */
 
-static pomai_status check_writable(const pm_db *db, pomai_error *err)
+pomai_status pm_check_writable(const pm_db *db, pomai_error *err)
 {
     if (db->readonly)
         return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; open it without POMAI_OPEN_READONLY");
@@ -226,6 +226,12 @@ static pomai_status check_repeats(const pm_db *db, const pm_batch *b, pomai_erro
     return status;
 }
 
+pomai_status pm_check_repeats(const pm_db *db, const pomai_ids *ids, pomai_error *err)
+{
+    const pm_batch list = {.u64_ids = ids->u64, .string_ids = ids->string, .rows = (uint32_t)ids->count};
+    return check_repeats(db, &list, err);
+}
+
 /* ---- routing ---- */
 
 static uint64_t id_at(const pm_batch *b, uint32_t row)
@@ -360,7 +366,7 @@ static pomai_durability level_of(const pm_db *db, const pm_write *write)
     return write->level == POMAI_DURABILITY_DEFAULT ? db->durability : write->level;
 }
 
-static pomai_status send(pm_db *db, pm_batch *b, const pm_write *write, pomai_error *err)
+pomai_status pm_db_send(pm_db *db, pm_batch *b, const pm_write *write, pomai_error *err)
 {
     pomai_status status = POMAI_OK;
     if (atomic_load(&b->coll->drop_unsure))
@@ -397,7 +403,7 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
 {
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
-    pomai_status status = check_writable(db, err);
+    pomai_status status = pm_check_writable(db, err);
     if (status == POMAI_OK) status = check_shape(in, err);
     if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status != POMAI_OK) return status;
@@ -428,7 +434,7 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
         pm_free(from.converted);
         return status;
     }
-    status = send(db, *batch, write, err);
+    status = pm_db_send(db, *batch, write, err);
     if (status != POMAI_OK) return status;
     atomic_fetch_add_explicit(&coll->puts, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&coll->put_rows, in->rows, memory_order_relaxed);
@@ -455,7 +461,7 @@ pomai_status pm_db_delete(pomai_collection *handle, const pomai_ids *ids, const 
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
     *batch = NULL;
-    pomai_status status = check_writable(db, err);
+    pomai_status status = pm_check_writable(db, err);
     if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status == POMAI_OK) status = pm_check_ids(coll, ids, err);
     if (status != POMAI_OK) return status;
@@ -472,7 +478,7 @@ pomai_status pm_db_delete(pomai_collection *handle, const pomai_ids *ids, const 
                      .string_ids = ids->string,
                      .rows = (uint32_t)ids->count};
     status = route(db, &from, batch, err);
-    if (status == POMAI_OK) status = send(db, *batch, write, err);
+    if (status == POMAI_OK) status = pm_db_send(db, *batch, write, err);
     if (status == POMAI_OK) atomic_fetch_add_explicit(&coll->deletes, 1, memory_order_relaxed);
     if (status != POMAI_OK) *batch = NULL;
     return status;
@@ -485,7 +491,7 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
     *out = NULL;
-    pomai_status status = check_writable(db, err);
+    pomai_status status = pm_check_writable(db, err);
     if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
     if (status != POMAI_OK) return status;
     if (rows == 0) return pm_fail(err, POMAI_EINVAL, "a block of 0 rows cannot be reserved");
@@ -548,7 +554,7 @@ static uint32_t cut_pieces(const pm_db *db, uint64_t first_id, uint32_t rows, pm
 static pomai_status check_commit(pomai_block *block, const pomai_bytes *documents, pm_coll **coll, pomai_error *err)
 {
     if (block->vectors == NULL) return pm_fail(err, POMAI_EINVAL, "the block was committed before; reserve another");
-    pomai_status status = check_writable(block->db, err);
+    pomai_status status = pm_check_writable(block->db, err);
     uint64_t bytes = block->rows * block->dim * pm_dtype_size(block->dtype);
     if (status == POMAI_OK && documents != NULL && !sum_bytes(documents, block->rows, &bytes))
         status = pm_fail(err, POMAI_EINVAL, "a document has a size but no data");
@@ -595,7 +601,7 @@ pomai_status pm_db_commit(pomai_block *block, const pomai_bytes *documents, cons
     b->first_id = first_id;
     b->adopt = block->pages;
     b->rows = (uint32_t)block->rows;
-    status = send(db, b, write, err);
+    status = pm_db_send(db, b, write, err);
     if (status != POMAI_OK) return status;
     (void)pm_batch_wait(&db->shared, b, PM_FOREVER);
     status = pm_batch_result(b, ack, err);

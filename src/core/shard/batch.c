@@ -317,6 +317,11 @@ bool pm_batch_wait(pm_shared *shared, pm_batch *batch, uint64_t until_ns)
     }
 }
 
+static uint64_t put_rows(const pm_batch *batch)
+{
+    return batch->expected == NULL ? batch->rows : batch->part[0].rows;
+}
+
 pomai_status pm_batch_result(const pm_batch *batch, pomai_ack *ack, pomai_error *err)
 {
     uint32_t outcome = atomic_load(&batch->outcome);
@@ -328,7 +333,7 @@ pomai_status pm_batch_result(const pm_batch *batch, pomai_ack *ack, pomai_error 
         memset(ack, 0, sizeof *ack);
         ack->stamp_ns = batch->stamp;
         ack->first_id = batch->first_id;
-        ack->rows = batch->op == PM_OP_PUT ? batch->rows : atomic_load(&batch->rows_there);
+        ack->rows = batch->op == PM_OP_PUT ? put_rows(batch) : atomic_load(&batch->rows_there);
         ack->lsn = batch->part[0].lsn;
         ack->shard = batch->part[0].shard;
         ack->parts = batch->parts;

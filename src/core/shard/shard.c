@@ -301,6 +301,17 @@ static bool take_commands(pm_shard *shard)
             continue;
         }
         pomai_error error;
+        if (part->batch->expected != NULL) {
+            if (pm_shard_judge(shard, part, &error) != POMAI_OK) {
+                part_refused(shard, part, &error);
+                continue;
+            }
+            if (part->rows == 0) { /* there is nothing to log */
+                pm_batch_part_durable(shard->shared, part->batch, shard->index);
+                pm_batch_part_done(shard->shared, part);
+                continue;
+            }
+        }
         pm_encoded encoded = pm_shard_encode(shard, part, &error);
         if (encoded == PM_ENCODED) {
             shard->aborts_wait = false;

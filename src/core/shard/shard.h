@@ -113,6 +113,12 @@ struct pm_batch {
      * while the view has the same segments. */
     uint64_t looked_up; /* the view's version; 0: not looked up */
     uint64_t *hints;    /* owned; NULL: none of the ids is in a segment */
+    /* A write with a condition, of one part (docs/threads.md): of each row the LSN of the version that it is about. */
+    const uint64_t *expected; /* NULL: no condition */
+    const uint32_t *by_id;    /* a hash table of rows + 1: pm_batch_index_ids; */
+    uint32_t by_id_mask;      /* its slots - 1 */
+    uint8_t *passed_over;     /* the actor's: of each row whether it was left out. Zero before */
+    uint64_t judged_lsn;      /* the actor's: what was encoded by then */
     uint32_t rows;
     uint32_t parts;
     pm_part *part;
@@ -199,6 +205,10 @@ pomai_status pm_stopped_error(const pm_shared *shared, pomai_error *err);
 /* An empty batch held by its caller; NULL: no memory. `parts` are zeroed and numbered. */
 pm_batch *pm_batch_take(pm_shared *shared, uint32_t parts);
 void pm_batch_drop(pm_shared *shared, pm_batch *batch);
+/* Slots of a table of so many ids. */
+uint32_t pm_batch_id_slots(uint32_t rows);
+/* Fills by_id, of zeroed slots, for a batch with a condition. */
+void pm_batch_index_ids(const pm_shared *shared, pm_batch *batch, uint32_t *slots, uint32_t count);
 /* Reserves room in the mailboxes of all parts, or in none. until_ns: how long to wait for room. */
 pomai_status pm_batch_admit(pm_shared *shared, pm_batch *batch, uint64_t until_ns, pomai_error *err);
 /* Sends an admitted batch; cannot fail. help: the caller will wait for it, and may do the shard's work meanwhile. */

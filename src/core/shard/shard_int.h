@@ -195,6 +195,10 @@ bool pm_end_in_segment(pm_segment *segment, uint32_t row, uint64_t lsn);
 /* The row of an id that has no end: 0 if there is none, or (segment + 1) << 32 | row. */
 pomai_status pm_find_live(const pm_shown *shown, const pm_id *id, uint64_t hash, uint64_t *hint, pomai_error *err);
 
+/* condition.c: actor only. Takes the rows out of a part whose condition does not hold. POMAI_ECORRUPT: it cannot be
+ * known. */
+pomai_status pm_shard_judge(pm_shard *shard, pm_part *part, pomai_error *err);
+
 /* apply.c: actor only, or recovery */
 /* Applies a record that was decided; how many rows it ended, of a DELETE. batch NULL: replay. A damaged segment stops
  * the database. */

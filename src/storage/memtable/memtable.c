@@ -508,6 +508,14 @@ bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn)
     return true;
 }
 
+bool pm_memtable_newest(const pm_memtable *table, const pm_id *id, uint64_t *lsn)
+{
+    const uint64_t ref = find_newest(table, id, memory_order_relaxed);
+    if (ref == 0) return false;
+    *lsn = version_live(table, ref) ? pm_memtable_chunk(table, (ref >> ROW_BITS) - 1)->lsn : 0;
+    return true;
+}
+
 uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload,
                              const pm_older *older)
 {

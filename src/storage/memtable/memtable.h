@@ -87,6 +87,8 @@ bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn);
 /* The same for all ids of a DELETE record, here or in what is older; how many had one. */
 uint64_t pm_memtable_end_all(pm_memtable *table, const pm_rec_header *record, const uint8_t *payload,
                              const pm_older *older);
+/* Whether it has a version of an id; *lsn is that of the newest, 0 if that has an end. */
+bool pm_memtable_newest(const pm_memtable *table, const pm_id *id, uint64_t *lsn);
 /* A record of `bytes` bytes at `lsn` was applied: it pins the log until this memtable is in a segment. */
 void pm_memtable_note(pm_memtable *table, uint64_t lsn, uint64_t bytes);
 /* The LSN up to which it has everything; set once, when it takes no more rows. */
