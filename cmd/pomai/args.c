@@ -142,6 +142,27 @@ int args_u64(const struct args *args, enum option_key key, uint64_t min, uint64_
     return EXIT_OK;
 }
 
+/* {} and blanks: what deletes everything is to be said in words. */
+static bool is_empty_filter(const char *text)
+{
+    static const char blanks[] = " \t\r\n";
+    text += strspn(text, blanks);
+    if (*text++ != '{') return false;
+    text += strspn(text, blanks);
+    if (*text++ != '}') return false;
+    return text[strspn(text, blanks)] == '\0';
+}
+
+int args_rows(const struct args *args, const char **filter)
+{
+    const bool ids = args->positional_count > 1, where = args_has(args, OPT_WHERE), all = args_has(args, OPT_ALL);
+    *filter = where ? args->value[OPT_WHERE] : all ? "{}" : NULL;
+    if ((int)ids + where + all != 1)
+        return usage_error(args, "which rows? give ids, or --where, or --all%s", ids || where || all ? ": one" : "");
+    if (where && is_empty_filter(*filter)) return usage_error(args, "--where {} is every row: say --all");
+    return EXIT_OK;
+}
+
 int args_milliseconds(const struct args *args, enum option_key key, uint64_t *microseconds)
 {
     const char *text = args->value[key];

@@ -32,6 +32,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(IDS, "ids", 0, "FILE|assigned|rows", "ids: from a .npy or text file, assigned, or the row numbers")              \
     X(BATCH, "batch", 'b', "ROWS", "rows a call (default: about 4 MB of vectors; a search: 1000)")                     \
     X(LIMIT, "limit", 'n', "N", "stop after N rows of the file")                                                       \
+    X(ROW_LIMIT, "limit", 'n', "N", "stop after N rows")                                                               \
     X(SKIP, "skip", 0, "N", "pass over the first N rows of the file")                                                  \
     X(OUTPUT, "output", 'o', "FILE", "write to FILE (default: standard output)")                                       \
     X(LEDGER, "ledger", 0, "FILE", "append 'first_id rows file_row' for each acknowledged batch")                      \
@@ -40,6 +41,9 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(QUERIES, "queries", 0, "FILE", "many queries: a file of any import format")                                      \
     X(K, "k", 'k', "K", "neighbours of each query (default: 10)")                                                      \
     X(WHERE, "where", 'w', "JSON", "only rows whose documents match this filter: {\"price\": {\"$lt\": 10}}")          \
+    X(ALL, "all", 0, NULL, "all rows of the collection")                                                               \
+    X(SET, "set", 0, "JSON", "merge this object into the documents: its keys are set, and null removes one")           \
+    X(DOCUMENT, "document", 0, "TEXT", "the new document, in place of the old one; '' for none")                       \
     X(DOCUMENTS, "documents", 0, NULL, "show the documents of the neighbours")                                         \
     X(DEADLINE, "deadline-ms", 0, "X", "cut each call after X milliseconds and say so")                                \
     X(RECALL, "recall", 0, "R", "the share of the nearest that must be found, such as 0.95 (default: all, exactly)")   \
@@ -103,6 +107,9 @@ int args_durability(const struct args *args, pomai_durability *level);
 int args_ttl(const struct args *args, uint64_t *nanoseconds);
 /* EXIT_OK with *share as it was if the option is not given. */
 int args_share(const struct args *args, enum option_key key, float *share);
+/* Which rows: ids behind the database, or --where, or --all; one of them, and --where is not {}. *filter is NULL for
+ * ids. */
+int args_rows(const struct args *args, const char **filter);
 int args_milliseconds(const struct args *args, enum option_key key, uint64_t *microseconds);
 /* Says what is wrong with the command line and where help is. Returns EXIT_USAGE. */
 int usage_error(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -172,7 +172,8 @@ static int write_rows(struct exporter *ex, const pomai_rows *rows)
         ex->long_lines += ex->line.size > IMPORT_LINE;
     }
     ex->rows += pomai_rows_count(rows);
-    progress_update(&ex->progress, ex->rows, ex->info.rows ? (double)ex->rows / (double)ex->info.rows : -1);
+    progress_update(&ex->progress, ex->rows,
+                    ex->info.rows && !args_has(ex->args, OPT_WHERE) ? (double)ex->rows / (double)ex->info.rows : -1);
     return EXIT_OK;
 }
 
@@ -182,7 +183,10 @@ static int write_all(struct exporter *ex)
     pomai_scan *scan = NULL;
     pomai_rows *rows = NULL;
     const uint64_t most = CALL_BYTES / (ex->info.dim * sizeof(float) + 256) + 1;
-    if (pomai_scan_open(ex->collection, NULL, &scan, &err) != POMAI_OK) return complain_error(&err);
+    pomai_scan_options options = POMAI_SCAN_OPTIONS_INIT;
+    options.filter = ex->args->value[OPT_WHERE];
+    options.filter_size = options.filter ? strlen(options.filter) : 0;
+    if (pomai_scan_open(ex->collection, &options, &scan, &err) != POMAI_OK) return complain_error(&err);
     int status = EXIT_OK;
     progress_begin(&ex->progress, ex->args, "export", "rows");
     while (status == EXIT_OK) {
@@ -270,9 +274,10 @@ static int run(const struct args *args)
 const struct verb verb_export = {
     .name = "export",
     .synopsis = "DB [options]",
-    .brief = "write all rows of a collection into a file",
+    .brief = "write the rows of a collection into a file",
     .about =
-        "Writes all rows of a collection, as they are when it begins, in no promised order: a line of JSON each,\n"
+        "Writes all rows of a collection, or those whose documents match --where (docs/filter.md has the language),\n"
+        "as they are when it begins, in no promised order: a line of JSON each,\n"
         "which 'pomai import' reads back as it was: id, vector, document, expiry. FILE gets its name when it is\n"
         "whole and on the disk. Opens the database read-only.\n"
         "\n"
@@ -281,8 +286,10 @@ const struct verb verb_export = {
         "'pomai import' would write it, else as \"document_text\"; and with \"expiry_ns\", if the row has one. What\n"
         "is no UTF-8 is under \"id_hex\" or \"document_hex\", and ids above 2^63-1 are text under \"id_u64\".",
     .examples = "  pomai export my.db --output rows.jsonl\n"
-                "  pomai export my.db -c docs | gzip > docs.jsonl.gz",
-    .options = TAKES(COLLECTION) | TAKES(OUTPUT) | TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) | TAKES(QUIET),
+                "  pomai export my.db -c docs | gzip > docs.jsonl.gz\n"
+                "  pomai export my.db --where '{\"price\": {\"$lt\": 10}}' --output cheap.jsonl",
+    .options = TAKES(COLLECTION) | TAKES(WHERE) | TAKES(OUTPUT) | TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) |
+               TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,
     .positional_max = 1,
     .run = run,

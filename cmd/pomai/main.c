@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct verb verb_create, verb_import, verb_export, verb_search, verb_get, verb_delete, verb_collections,
-    verb_drop, verb_flush, verb_compact, verb_index, verb_stats, verb_digest, verb_verify, verb_salvage, verb_dump_wal,
-    verb_dump_segment, verb_dump_manifest, verb_version, verb_help;
+extern const struct verb verb_create, verb_import, verb_export, verb_search, verb_count, verb_get, verb_update,
+    verb_delete, verb_collections, verb_drop, verb_flush, verb_compact, verb_index, verb_stats, verb_digest,
+    verb_verify, verb_salvage, verb_dump_wal, verb_dump_segment, verb_dump_manifest, verb_version, verb_help;
 
 const struct verb *const verbs[] = {
-    &verb_create,      &verb_import, &verb_export,  &verb_search,   &verb_get,          &verb_delete,
-    &verb_collections, &verb_drop,   &verb_flush,   &verb_compact,  &verb_index,        &verb_stats,
-    &verb_digest,      &verb_verify, &verb_salvage, &verb_dump_wal, &verb_dump_segment, &verb_dump_manifest,
-    &verb_version,     &verb_help,   NULL,
+    &verb_create,       &verb_import,        &verb_export,      &verb_search, &verb_count,   &verb_get,
+    &verb_update,       &verb_delete,        &verb_collections, &verb_drop,   &verb_flush,   &verb_compact,
+    &verb_index,        &verb_stats,         &verb_digest,      &verb_verify, &verb_salvage, &verb_dump_wal,
+    &verb_dump_segment, &verb_dump_manifest, &verb_version,     &verb_help,   NULL,
 };
 
 const struct verb *verb_find(const char *name)

@@ -153,7 +153,7 @@ def nothing_stored(db, *words, says=(), code=1, **more):
 
 # ---- usage ----
 
-VERBS = ["create", "import", "export", "search", "get", "delete", "collections", "drop", "flush", "compact", "index",
+VERBS = ["create", "import", "export", "search", "count", "get", "update", "delete", "collections", "drop", "flush", "compact", "index",
          "stats", "digest", "verify", "salvage", "dump-wal", "dump-segment", "dump-manifest", "version", "help"]
 
 
@@ -185,6 +185,11 @@ def case_usage_errors():
                   ["verify", "a", "b"], ["create"], ["flush"], ["compact"], ["index"], ["digest"], ["salvage", "x.db"],
                   ["export"], ["export", "x.db", "rows.jsonl"], ["export", "x.db", "--json"],
                   ["dump-segment"], ["dump-segment", "x.db", "1", "2"], ["dump-manifest"], ["compact", "x.db", "1"],
+                  ["count"], ["count", "x.db", "1"], ["update", "x.db", "1"], ["update", "x.db", "--set", "{}"],
+                  ["update", "x.db", "1", "--set", "{}", "--document", "{}"],
+                  ["update", "x.db", "1", "--set", "{}", "--all"], ["delete", "x.db", "1", "--where", '{"a": 1}'],
+                  ["delete", "x.db", "--where", " { } "], ["delete", "x.db", "--all", "--where", '{"a": 1}'],
+                  ["get", "x.db", "1", "--limit", "1"], ["get", "x.db", "--all", "--limit", "-1"],
                   ["create", "x.db", "--ttl", "7d"], ["drop", "x.db"], ["dump-wal"], ["collections"],
                   ["import", "x.db", "x.npy", "--no-such"], ["import", "x.db", "x.npy", "-Z"],
                   ["import", "x.db", "x.npy", "--batch"], ["import", "x.db", "x.npy", "--batch", "0"],
@@ -1260,6 +1265,41 @@ def case_get_and_delete():
 
 
 # ---- stats, verify, dump-wal ----
+
+def case_by_what_documents_say():
+    rows = [{"id": i, "vector": [i, 1], "metadata": {"n": i, "s": "\u00e9"}} for i in range(20)]
+    pomai("import", "x.db", jsonl("x.jsonl", rows))
+    low = '{"n": {"$lt": 5}}'
+    expect(pomai("count", "x.db").out == "20\n", "count")
+    expect(pomai("count", "x.db", "--where", low, "--json").json() == [{"ok": True, "rows": 5}], "count --where")
+    found = pomai("get", "x.db", "--where", low, "--json").json()
+    expect(sorted(r["id"] for r in found) == [0, 1, 2, 3, 4] and all(r["found"] for r in found), f"{found}")
+    expect(found[0]["vector"] == [found[0]["id"], 1] and found[0]["document"]["s"] == "\u00e9", f"{found}")
+    expect(len(pomai("get", "x.db", "--where", low, "--limit", "2", "--json").json()) == 2, "get --limit")
+    expect(len(pomai("get", "x.db", "--all", "--json").json()) == 20, "get --all")
+    expect(pomai("get", "x.db", "--where", low, "--limit", "1").out.startswith("id  "), "get --where as text")
+    expect(pomai("get", "x.db", "--where", '{"n": 99}').out == "", "get of nothing")
+    pomai("export", "x.db", "--where", low, "--output", "low.jsonl")
+    with open("low.jsonl") as file:
+        lines = [json.loads(line) for line in file]
+    expect(sorted(line["id"] for line in lines) == [0, 1, 2, 3, 4], f"{lines}")
+    updated = pomai("update", "x.db", "--where", low, "--set", '{"cheap": true, "s": null}', "--json").json()[0]
+    expect(updated["updated"] == 5 and updated["durability"] == "sync" and "asked" not in updated, f"{updated}")
+    row = get("x.db", "3")[0]
+    expect(row["document"] == {"n": 3, "cheap": True} and row["vector"] == [3, 1], f"{row}")
+    expect(pomai("update", "x.db", "3", "77", "--set", '{"n": 30}').out == "updated 1 of 2\n", "update by id")
+    expect(pomai("update", "x.db", "4", "--document", "plain").out == "updated 1 of 1\n", "update --document")
+    expect([get("x.db", i)[0]["document"] for i in "34"] == [{"n": 30, "cheap": True}, "plain"], "documents")
+    refused("update", "x.db", "3", "4", "--set", '{"a": 1}', says="row 4 is no JSON object")
+    refused("update", "x.db", "3", "--set", "[1]", says="no JSON object")
+    refused("count", "x.db", "--where", '{"n": {"$like": 1}}', says="filter: n.$like")
+    refused("delete", "x.db", "--where", '{"n": {"$like": 1}}', says="filter: n.$like")
+    refused("delete", "x.db", "--where", "{}", code=2, says="--all")
+    expect(pomai("delete", "x.db", "--where", '{"n": {"$gte": 10}}').out == "deleted 11\n", "delete --where")
+    expect(counts("x.db") == {"default": 9}, "rows are left")
+    expect(pomai("delete", "x.db", "--all", "--json").json()[0]["deleted"] == 9, "delete --all")
+    expect(pomai("count", "x.db").out == "0\n", "count of nothing")
+
 
 def case_inspecting():
     npy("x.npy", vectors(100, 4))

@@ -280,7 +280,7 @@ static void delete_where(struct model *m, pomai_collection *coll, struct t_rng *
 
 /* A patch that the model can follow: sets or removes "n", sets "tag". */
 struct patch {
-    char text[64];
+    char text[96];
     int n, tag; /* -1: left alone; -2: removed */
 };
 

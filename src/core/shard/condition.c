@@ -130,10 +130,12 @@ pomai_status pm_shard_judge(pm_shard *shard, pm_part *part, pomai_error *err)
         uint64_t lsn;
         if (batch->passed_over[row] != 0) continue;
         status = newest(shard, shown, batch, row, &lsn, err);
-        if (lsn != batch->expected[row] && !PM_MUTANT(CONDITION_NOT_JUDGED))
+        if (lsn != batch->expected[row] && !PM_MUTANT(CONDITION_NOT_JUDGED)) {
             batch->passed_over[row] = 1;
-        else
-            batch->index[kept++] = PM_MUTANT(CONDITION_ROW_SHIFTED) ? i : row;
+            continue;
+        }
+        batch->index[kept] = PM_MUTANT(CONDITION_ROW_SHIFTED) ? kept : row;
+        kept++;
     }
     pm_epoch_leave(&shard->shared->epoch, hold);
     part->rows = kept;
