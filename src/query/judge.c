@@ -123,7 +123,7 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
     if (status != POMAI_OK) return status;
     for (uint64_t row = 0; row < rows && PM_MUTANT(COLUMNS_SEE_ALL); row++)
         bits[row / 64] |= (uint64_t)1 << (row % 64);
-    uint64_t *open = pm_calloc(words_of(rows), sizeof *open);
+    uint64_t *open = pm_malloc(words_of(rows) * sizeof *open);
     if (open == NULL || !pm_columns_match(plan, bits, open, &any_open, is_over, context, &over))
         status = pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
     else if (over)
@@ -137,7 +137,8 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
 pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
                               const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err)
 {
-    pm_derived *derived = with->simd == NULL || with->filter == NULL ? NULL : pm_segment_derived(segment, PM_DERIVED_COLUMNS);
+    pm_derived *derived =
+        with->simd == NULL || with->filter == NULL ? NULL : pm_segment_derived(segment, PM_DERIVED_COLUMNS);
     bool over = false;
     *by = (pm_judge_by){.columns = false};
     if (derived == NULL) return POMAI_ENOTFOUND;

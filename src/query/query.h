@@ -85,8 +85,9 @@ pomai_status pm_query_digest(const pm_view *view, uint32_t dim, uint64_t digest[
 typedef struct pm_scan pm_scan;
 /* filter: borrowed until the scan is closed; NULL: all rows come. */
 pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include,
-                          const pm_filter *filter, pm_scan **out, pomai_error *err);
-/* Up to `most` rows; *out is NULL after the last. A failure leaves the scan where it was. */
+                          const pm_filter *filter, const pm_simd *simd, pm_scan **out, pomai_error *err);
+/* Up to `most` rows; *out is NULL after the last. A failure leaves the scan where it was. With a filter in an epoch: it
+ * uses derived files. */
 pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err);
 /* For a planted bug: another time by which rows have expired. */
 void pm_scan_set_now(pm_scan *scan, uint64_t now);

@@ -32,10 +32,13 @@ struct pm_scan {
     pm_view view; /* without its lists: these are the sources */
     uint32_t dim, include;
     pomai_id_kind id_kind;
-    place at;       /* of the next row */
-    pm_judge judge; /* filter NULL: all rows match */
-    place judged;   /* where these bits begin: of up to CHECK_ROWS rows that are seen and match; */
-    bool any;       /* if there are some */
+    place at;         /* of the next row */
+    pm_judge judge;   /* filter NULL: all rows match */
+    uint64_t *bits;   /* with a filter, of all rows of a segment, as its columns told; */
+    uint32_t bits_of; /* this source; UINT32_MAX: of none yet. It may have no columns: */
+    bool bits_told;   /* then this is false */
+    place judged;     /* where these bits begin: of up to CHECK_ROWS rows that are seen and match; */
+    bool any;         /* if there are some */
     uint64_t match[CHECK_ROWS / 64];
     uint32_t sources;
     source source[];
@@ -58,7 +61,7 @@ static void add_table(pm_scan *scan, pm_memtable *table, uint64_t visible)
 }
 
 pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include,
-                          const pm_filter *filter, pm_scan **out, pomai_error *err)
+                          const pm_filter *filter, const pm_simd *simd, pm_scan **out, pomai_error *err)
 {
     const pm_shown *shown = view->shown;
     pm_scan *scan = pm_calloc(1, sizeof *scan + (shown->segments + 2ul * shown->shards) * sizeof scan->source[0]);
@@ -66,6 +69,8 @@ pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_ki
         pm_free(scan);
         return pm_fail(err, POMAI_ENOMEM, "no memory for a scan");
     }
+    scan->judge.simd = simd;
+    scan->bits_of = UINT32_MAX;
     scan->view = *view;
     scan->view.shown = NULL;
     scan->dim = dim;
@@ -145,6 +150,28 @@ static pomai_status add_segment(const pm_scan *scan, const source *from, place *
 
 /* ---- with a filter ---- */
 
+static bool never(const void *context)
+{
+    (void)context;
+    return false;
+}
+
+/* All rows of a segment, if it has columns, when the scan comes to it. */
+static pomai_status judge_columns(pm_scan *scan, const source *from, uint32_t place_of, pomai_error *err)
+{
+    pm_judge_by by;
+    if (scan->bits_of == place_of) return POMAI_OK;
+    uint64_t *bits = pm_realloc(scan->bits, (pm_segment_rows(from->segment) + 63) / 64 * sizeof *bits);
+    if (bits == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a bit of every row");
+    scan->bits = bits;
+    scan->bits_of = UINT32_MAX;
+    const pomai_status status = pm_judge_columns(&scan->judge, from->segment, never, NULL, bits, &by, err);
+    scan->bits_told = status == POMAI_OK;
+    if (status != POMAI_OK && status != POMAI_ENOTFOUND) return status;
+    scan->bits_of = place_of;
+    return POMAI_OK;
+}
+
 /* The rows of a window of a source, which begins at a multiple of CHECK_ROWS. */
 static pomai_status judge_window(pm_scan *scan, const source *from, const place *window, uint64_t n, pomai_error *err)
 {
@@ -154,7 +181,12 @@ static pomai_status judge_window(pm_scan *scan, const source *from, const place 
     if (scan->any && last->source == window->source && last->chunk == window->chunk && last->row == window->row)
         return POMAI_OK;
     scan->any = false;
-    if (from->table == NULL) {
+    if (from->table == NULL) status = judge_columns(scan, from, window->source, err);
+    if (status != POMAI_OK) {
+        ;
+    } else if (from->table == NULL && scan->bits_told) {
+        memcpy(scan->match, scan->bits + window->row / 64, (n + 63) / 64 * sizeof scan->match[0]);
+    } else if (from->table == NULL) {
         status = pm_judge_segment(&scan->judge, from->segment, window->row, n, scan->match, err);
     } else {
         const pm_chunk *chunk = pm_memtable_chunk(from->table, window->chunk);
@@ -254,6 +286,7 @@ void pm_scan_set_now(pm_scan *scan, uint64_t now)
 {
     scan->view.now = now;
     scan->any = false;
+    scan->bits_of = UINT32_MAX;
 }
 
 void pm_scan_close(pm_scan *scan)
@@ -264,5 +297,6 @@ void pm_scan_close(pm_scan *scan)
         pm_segment_free(scan->source[i].segment);
     }
     pm_judge_end(&scan->judge);
+    pm_free(scan->bits);
     pm_free(scan);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "query/view.h"
 
+#include <string.h>
+
 #include "base/mutant.h"
 
 pm_shown *pm_shown_make(uint32_t shards, uint32_t segments)
@@ -30,6 +32,11 @@ pomai_status pm_view_see(const pm_view *view, pm_segment *segment, bool plain, u
                          uint64_t *bits, bool *all, pomai_error *err)
 {
     *all = true;
+    if (plain && pm_segment_ended(segment) == 0) { /* who ends later is still seen */
+        memset(bits, 0xff, (n + 63) / 64 * sizeof *bits);
+        if (n % 64 != 0) bits[n / 64] = ((uint64_t)1 << (n % 64)) - 1;
+        return POMAI_OK;
+    }
     for (uint64_t i = 0; i < n; i += 64) {
         const uint64_t rows = pm_min_u64(64, n - i), full = rows == 64 ? UINT64_MAX : ((uint64_t)1 << rows) - 1;
         uint64_t seen = plain ? full & ~pm_segment_ended_word(segment, (first + i) / 64) : 0;

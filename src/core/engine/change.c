@@ -413,11 +413,13 @@ static pomai_status change_matching(change *c, const pm_filter *filter, pomai_er
     pomai_rows *rows = NULL;
     pm_view view;
     pm_epoch_hold hold = pm_db_take_view(c->db, c->coll, &latest, &view);
-    pomai_status status = pm_scan_open(&view, c->coll->dim, c->coll->id_kind, 0, filter, &scan, err);
+    pomai_status status = pm_scan_open(&view, c->coll->dim, c->coll->id_kind, 0, filter, c->db->simd, &scan, err);
     pm_epoch_leave(&c->db->shared.epoch, hold);
     if (status != POMAI_OK) return status;
     do {
+        hold = pm_epoch_enter(&c->db->shared.epoch);
         status = pm_scan_next(scan, SCAN_ROWS, &rows, err);
+        pm_epoch_leave(&c->db->shared.epoch, hold);
         if (status != POMAI_OK || rows == NULL) break;
         const pomai_ids ids = {rows->count, rows->u64_ids, rows->string_ids};
         status = change_ids(c, &ids, err);

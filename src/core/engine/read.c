@@ -189,7 +189,7 @@ pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_r
     pm_judgement *judged;
     const counting c = {db->os, until_ns, read->cancel};
     pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
-    const pm_judge_how how = {&view, filter, db->pool, count_is_over, &c};
+    const pm_judge_how how = {&view, filter, db->simd, db->pool, count_is_over, &c};
     status = pm_judge_all(&how, &judged, err);
     pm_epoch_leave(&db->shared.epoch, hold);
     pm_filter_free(filter);
@@ -262,7 +262,7 @@ pomai_status pm_db_scan(pomai_collection *handle, uint32_t include, const pm_rea
     if (coll != NULL) {
         pm_view view;
         pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
-        status = pm_scan_open(&view, coll->dim, coll->id_kind, include, filter, &scan->scan, err);
+        status = pm_scan_open(&view, coll->dim, coll->id_kind, include, filter, db->simd, &scan->scan, err);
         pm_epoch_leave(&db->shared.epoch, hold);
     }
     if (status != POMAI_OK) {
@@ -284,7 +284,10 @@ pomai_status pm_db_scan_next(pomai_scan *scan, uint64_t most, pomai_rows **rows,
     if (atomic_load(&scan->coll->dropped))
         return pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", scan->coll->name);
     if (PM_MUTANT(SCAN_TIME_MOVES)) pm_scan_set_now(scan->scan, pm_clock_now(&scan->db->shared));
-    return pm_scan_next(scan->scan, most, rows, err);
+    pm_epoch_hold hold = pm_epoch_enter(&scan->db->shared.epoch);
+    const pomai_status status = pm_scan_next(scan->scan, most, rows, err);
+    pm_epoch_leave(&scan->db->shared.epoch, hold);
+    return status;
 }
 
 void pm_db_scan_close(pomai_scan *scan)
