@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -124,7 +125,9 @@ static void draw_rows(void)
 static pomai_bytes document_of(uint32_t i, char text[80])
 {
     static const char *const broken[] = {"", "{\"n\": 1", "[{\"n\": 1}]", "{\"n\": 1} x"};
-    if (rows[i].json)
+    if (rows[i].json && i % 17 == 0) /* a key twice: columns leave it to the document */
+        snprintf(text, 80, "{\"n\": 0, \"at\": %d, \"n\": %d}", rows[i].at, rows[i].n);
+    else if (rows[i].json)
         snprintf(text, 80, "{\"x\": [1, {\"n\": 0}], \"at\": %d, \"n\": %d}", rows[i].at, rows[i].n);
     else
         snprintf(text, 80, "%s", broken[i % 4]);
@@ -342,6 +345,96 @@ static void with_both(void **state)
     go_through_lives(*state);
 }
 
+static void with_columns(void **state)
+{
+    build_only(PM_DERIVED_COLUMNS, PM_COLUMNS_LEAST_ROWS);
+    go_through_lives(*state);
+}
+
+static void with_all(void **state)
+{
+    for (uint32_t i = 1; i < PM_DERIVED_KINDS; i++)
+        pm_derive_least_rows[i] = 2048;
+    kind = PM_DERIVED_GRAPH;
+    go_through_lives(*state);
+}
+
+/* What a plan says, up to the next comma. */
+static bool plan_says(const pomai_result *r, const char *what)
+{
+    const char *plan = pomai_result_plan(r);
+    assert_non_null(plan);
+    return strstr(plan, what) != NULL;
+}
+
+/* Exact answers to some filters. *columns: whether columns told them. */
+static void check_columns(pomai_collection *coll, const char *what, bool *columns)
+{
+    static struct hit truth[ALL];
+    struct filter filter[32];
+    const unsigned filters = make_filters(filter);
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.include = POMAI_INCLUDE_PLAN;
+    for (unsigned f = 2; f < filters; f += 4) {
+        const size_t matches = find_truth(rows, &filter[f], queries, truth);
+        pomai_result *r = search_where(coll, filter[f].text, queries, 1, K, &o);
+        if (pomai_result_count(r, 0) != (matches < K ? matches : K)) fail_msg("%s: %s", what, filter[f].text);
+        check_exact(r, 0, K, truth, matches);
+        *columns = plan_says(r, "\"judged_by\": \"columns\"");
+        assert_true(!*columns || !plan_says(r, "\"documents_judged\": 0,")); /* some have a key twice */
+        pomai_result_free(r);
+    }
+}
+
+/* Columns that were damaged, cut or are another segment's are passed over, and the answers stay what they are. */
+static void damaged_columns_are_passed_over(void **state)
+{
+    const struct box *box = *state;
+    char path[T_PATH_MAX], what[80];
+    bool columns;
+    pomai_error err;
+    pomai_open_options readonly = POMAI_OPEN_OPTIONS_INIT;
+    readonly.flags = POMAI_OPEN_READONLY;
+    build_only(PM_DERIVED_COLUMNS, PM_COLUMNS_LEAST_ROWS);
+    draw_rows();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_documents(coll, 0, ROWS, NULL);
+    build(db);
+    check_columns(coll, "whole", &columns);
+    assert_true(columns);
+    pomai_collection_close(coll);
+    close_db(db);
+    path_of(box, "*", path);
+    const struct file good = load(path);
+    struct t_rng r = t_rng_from(seed);
+    for (int i = 0; i < 60; i++) {
+        struct file f = load(path);
+        const size_t at = i < 20 ? t_below(&r, 512) : t_below(&r, f.size);
+        snprintf(what, sizeof what, "byte %zu of %zu, way %d (--seed %llu)", at, f.size, i % 4,
+                 (unsigned long long)seed);
+        f.bytes[at] ^= (uint8_t)(1u << t_below(&r, 8));
+        if (i % 4 == 3) mend(f);
+        store(path, f.bytes, i % 4 == 2 ? at : f.size);
+        db = open_db(box, &readonly);
+        coll = have(db, "a");
+        check_columns(coll, what, &columns);
+        pomai_collection_close(coll);
+        close_db(db);
+        store(path, good.bytes, good.size);
+        free(f.bytes);
+    }
+    free(good.bytes);
+    assert_int_equal(truncate(path, 1000), 0);
+    db = open_db(box, NULL);
+    coll = have(db, "a");
+    assert_ok(pomai_build_indexes(db, NULL, &err));
+    check_columns(coll, "built again", &columns);
+    assert_true(columns);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 /* All that is near the queries does not match: a walk meets many rows before it comes to one that does. */
 static void far_matches_are_found(void **state)
 {
@@ -501,9 +594,10 @@ static void deadlines_end_it(void **state)
 }
 
 /* A database that is closed again, with a graph over rows and their documents. */
-static void make_indexed(const struct box *box)
+static void make_indexed(const struct box *box, bool columns)
 {
     build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    if (columns) pm_derive_least_rows[PM_DERIVED_COLUMNS] = PM_COLUMNS_LEAST_ROWS;
     draw_rows();
     pomai_db *db = open_db(box, NULL);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
@@ -520,7 +614,7 @@ static void damaged_documents_are_told_of(void **state)
     char command[T_PATH_MAX + 100], path[T_PATH_MAX];
     pomai_error err;
     pomai_result *result;
-    make_indexed(box);
+    make_indexed(box, false);
     snprintf(command, sizeof command, "ls %s/collections/*/segments/*/attributes.arrow", box->db);
     FILE *pipe = popen(command, "r");
     assert_non_null(fgets(path, sizeof path, pipe));
@@ -564,16 +658,17 @@ static void no_memory_is_said(void **state)
     pomai_result *result;
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
-    make_indexed(box);
+    make_indexed(box, true);
     open.flags = POMAI_OPEN_READONLY;
     open.search_threads = UINT32_MAX; /* nobody else allocates */
     pomai_db *db = open_db(box, &open);
     pomai_collection *coll = have(db, "a");
     o.filter = "{\"n\": {\"$lt\": 5000}}";
     o.filter_size = strlen(o.filter);
-    for (int way = 0; way < 2; way++) {
+    for (int way = 0; way < 4; way++) {
         pomai_status status = POMAI_ENOMEM;
-        o.recall = way == 0 ? 0 : RECALL;
+        o.recall = way % 2 == 0 ? 0 : RECALL;
+        o.include = way < 2 ? 0 : POMAI_INCLUDE_PLAN;
         for (uint64_t i = 1; i < 100 && status != POMAI_OK; i++) {
             allocations = 0;
             fails_at = i;
@@ -626,6 +721,9 @@ int main(int argc, char **argv)
         BOXED(with_codes),
         BOXED(with_graphs),
         BOXED(with_both),
+        BOXED(with_columns),
+        BOXED(with_all),
+        BOXED(damaged_columns_are_passed_over),
         BOXED(far_matches_are_found),
         BOXED(a_filter_is_refused_by_its_path),
         BOXED(string_ids_are_filtered),
