@@ -50,10 +50,15 @@ static pomai_status put(struct scene *s, uint64_t first, uint64_t rows, uint64_t
 {
     static float vectors[ROWS * DIM];
     static uint64_t ids[ROWS];
+    static pomai_bytes documents[ROWS];
+    static char text[ROWS][40];
     pomai_batch batch = POMAI_BATCH_INIT;
-    struct t_rng r = t_rng_from(what);
+    struct t_rng r = t_rng_from(what), other = t_rng_from(what + 100);
     for (uint64_t i = 0; i < rows; i++) {
         ids[i] = first + i;
+        documents[i].size = (size_t)snprintf(text[i], sizeof text[i], "{\"n\": %u, \"s\": \"s%u\"}",
+                                             (unsigned)t_below(&other, 1000), (unsigned)t_below(&other, 7));
+        documents[i].data = text[i];
         for (unsigned d = 0; d < DIM; d++)
             vectors[i * DIM + d] = t_unit_float(&r);
     }
@@ -61,6 +66,7 @@ static pomai_status put(struct scene *s, uint64_t first, uint64_t rows, uint64_t
     batch.dim = DIM;
     batch.vectors = vectors;
     batch.u64_ids = ids;
+    if (kind == PM_DERIVED_COLUMNS) batch.documents = documents;
     return pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err);
 }
 
@@ -78,14 +84,19 @@ static bool stats_say(struct scene *s, const char *pattern)
     return said;
 }
 
-/* Queries that are rows find themselves, and as many others as there are. */
-static bool finds_rows(struct scene *s, uint64_t what, bool *approximate)
+/* Queries that are rows find themselves, and as many others as there are. *by_file: one was answered by the file. */
+static bool finds_rows(struct scene *s, uint64_t what, bool *by_file)
 {
     bool good = true;
     struct t_rng r = t_rng_from(what);
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     o.recall = 0.8f;
-    *approximate = false;
+    if (kind == PM_DERIVED_COLUMNS) {
+        o.filter = "{\"n\": {\"$lt\": 1000}}";
+        o.filter_size = strlen(o.filter);
+        o.include = POMAI_INCLUDE_PLAN;
+    }
+    *by_file = false;
     for (int q = 0; q < 8 && good; q++) {
         float query[DIM];
         pomai_result *result;
@@ -94,7 +105,8 @@ static bool finds_rows(struct scene *s, uint64_t what, bool *approximate)
             query[d] = t_unit_float(&r);
         if (pomai_search(pomai_default(s->db), query, 1, DIM, K, &o, &result, &s->err) != POMAI_OK) return false;
         pomai_result_verdict(result, 0, &v);
-        *approximate |= v.completeness == POMAI_APPROXIMATE;
+        *by_file |= kind == PM_DERIVED_COLUMNS ? strstr(pomai_result_plan(result), "\"columns\"") != NULL
+                                               : v.completeness == POMAI_APPROXIMATE;
         good = pomai_result_count(result, 0) == K && pomai_result_distances(result, 0)[0] == 0;
         pomai_result_free(result);
     }
@@ -103,14 +115,14 @@ static bool finds_rows(struct scene *s, uint64_t what, bool *approximate)
 
 static bool finds(struct scene *s, uint64_t what)
 {
-    bool approximate;
-    return finds_rows(s, what, &approximate);
+    bool by_file;
+    return finds_rows(s, what, &by_file);
 }
 
 static bool finds_by_file(struct scene *s, uint64_t what)
 {
-    bool approximate;
-    return finds_rows(s, what, &approximate) && approximate;
+    bool by_file;
+    return finds_rows(s, what, &by_file) && by_file;
 }
 
 static bool run_scene_with(pm_sim_fn part, pm_sim_fault fault, uint64_t when, uint64_t seed, uint32_t preempt)
