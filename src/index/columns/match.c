@@ -21,12 +21,18 @@ typedef struct eval {
     size_t buffer_count, made;
     bool (*is_over)(const void *context);
     const void *context;
+    uint64_t work; /* since is_over was asked */
     bool over, no_memory;
 } eval;
 
-static bool goes_on(eval *e)
+/* Counts what is to be done, in rows, and asks when it was enough. */
+static bool goes_on(eval *e, uint64_t work)
 {
-    if (!e->over && e->is_over != NULL) e->over = e->is_over(e->context);
+    e->work += work;
+    if (e->work >= STEP_ROWS) {
+        e->work = 0;
+        if (!e->over && e->is_over != NULL) e->over = e->is_over(e->context);
+    }
     return !e->over && !e->no_memory;
 }
 
@@ -54,8 +60,10 @@ static void give(eval *e, uint64_t *bits)
 
 static void set_rows(eval *e, uint64_t *bits, const uint32_t *rows, uint64_t count)
 {
-    for (uint64_t i = 0, end; i < count && goes_on(e); i = end) {
-        for (end = pm_min_u64(i + STEP_ROWS, count); i < end; i++)
+    for (uint64_t i = 0, end; i < count; i = end) {
+        end = pm_min_u64(i + STEP_ROWS, count);
+        if (!goes_on(e, end - i)) return;
+        for (; i < end; i++)
             bits[rows[i] / 64] |= UINT64_C(1) << rows[i] % 64;
     }
 }
@@ -67,7 +75,7 @@ static uint64_t scan(eval *e, const columns_node *leaf, columns_range range, con
                                                      : e->kernels->scan4;
     const uint64_t rows = e->plan->columns->rows;
     uint64_t count = 0;
-    for (size_t word = 0; word < e->words && goes_on(e); word += STEP_WORDS) {
+    for (size_t word = 0; word < e->words && goes_on(e, STEP_ROWS); word += STEP_WORDS) {
         const uint64_t row = (uint64_t)word * 64, n = pm_min_u64((uint64_t)STEP_WORDS * 64, rows - row);
         count += kernel(leaf->ranks + row * leaf->width, (size_t)n, range.low, range.high - range.low - 1, mask + word,
                         out + word);
@@ -105,7 +113,7 @@ static uint64_t judge(eval *e, const columns_node *leaf, uint32_t behind, uint64
     const uint32_t ranks = (uint32_t)columns_ranks(&leaf->values);
     uint64_t count = 0;
     for (size_t word = 0; word < e->words; word++) {
-        if (word % STEP_WORDS == 0 && !goes_on(e)) break;
+        if (word % STEP_WORDS == 0 && !goes_on(e, STEP_ROWS)) break;
         for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
             const unsigned bit = (unsigned)__builtin_ctzll(left);
             const uint32_t rank = rank_of(leaf, (uint64_t)word * 64 + bit);
@@ -141,7 +149,7 @@ static void add_rows(eval *e, const columns_node *leaf, const columns_view *view
     uint64_t *some = take(e);
     if (some == NULL) return;
     (void)scan(e, leaf, range, mask, some);
-    for (size_t i = 0; i < e->words && goes_on(e); i++)
+    for (size_t i = 0; i < e->words; i++)
         sum[i] |= some[i];
     give(e, some);
 }
@@ -164,7 +172,7 @@ static uint64_t sum_up(eval *e, const columns_node *leaf, bool upper, uint64_t *
     if (leaf->column >= 0) {
         const columns_view values = columns_read_view(e->plan->columns, &leaf->values);
         const columns_view elements = columns_read_view(e->plan->columns, &leaf->elements);
-        for (size_t i = 0; i < leaf->range_count && goes_on(e); i++)
+        for (size_t i = 0; i < leaf->range_count && goes_on(e, 8); i++)
             add_rows(e, leaf, &values, e->plan->ranges[leaf->range_at + i], count, bits, sum);
         set_rows(e, sum, elements.rows + elements.row_at[leaf->among.low], rows_of(&elements, leaf->among));
         if (upper) add_behind(e, &values, leaf->undecided, sum);
@@ -214,7 +222,7 @@ const char *columns_method(const pm_columns_plan *plan, const columns_node *leaf
  * gives how many are left. As deep as the tree. */
 static uint64_t keep(eval *e, const columns_node *node, bool upper, uint64_t *bits, uint64_t count)
 {
-    if (count == 0 || !goes_on(e)) return count;
+    if (count == 0 || !goes_on(e, e->words)) return count;
     if (node->filter->op > PM_FILTER_NOT) return keep_leaf(e, node, upper, bits, count);
     if (node->filter->op == PM_FILTER_AND) {
         for (uint32_t i = 0; i < node->child_count && count > 0; i++)
@@ -249,6 +257,7 @@ bool pm_columns_match(const pm_columns_plan *plan, uint64_t *match, uint64_t *op
               .kernels = plan->kernels,
               .words = (size_t)(plan->columns->rows + 63) / 64,
               .buffers = buffers,
+              .work = STEP_ROWS,
               .is_over = is_over,
               .context = context};
     const size_t bytes = e.words * sizeof *match;
