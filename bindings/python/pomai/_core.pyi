@@ -254,6 +254,8 @@ class Collection:
         documents: bool = True,
         snapshot: Snapshot | None = None,
         mode: Mode = "latest",
+        filters: None = None,
+        limit: None = None,
     ) -> Row | None: ...
     @overload
     def get(
@@ -264,9 +266,62 @@ class Collection:
         documents: bool = True,
         snapshot: Snapshot | None = None,
         mode: Mode = "latest",
+        filters: None = None,
+        limit: None = None,
     ) -> Rows: ...
+    @overload
+    def get(
+        self,
+        ids: None = None,
+        *,
+        filters: FiltersLike,
+        limit: int | None = None,
+        vectors: bool = True,
+        documents: bool = True,
+        snapshot: Snapshot | None = None,
+        mode: Mode = "latest",
+    ) -> Rows: ...
+    @overload
+    def update(
+        self,
+        ids: Id | IdsLike,
+        *,
+        metadata: MetadataLike | None = None,
+        documents: DocumentsLike | None = None,
+        filters: None = None,
+        merge: bool | None = None,
+        durability: Durability | None = None,
+        deadline_ms: float | None = None,
+    ) -> int: ...
+    @overload
+    def update(
+        self,
+        ids: None = None,
+        *,
+        filters: FiltersLike,
+        metadata: Mapping[str, Any] | None = None,
+        documents: str | bytes | None = None,
+        merge: bool | None = None,
+        durability: Durability | None = None,
+        deadline_ms: float | None = None,
+    ) -> int: ...
+    @overload
     def delete(
-        self, ids: Id | IdsLike, *, durability: Durability | None = None, deadline_ms: float | None = None
+        self,
+        ids: Id | IdsLike,
+        *,
+        durability: Durability | None = None,
+        deadline_ms: float | None = None,
+        filters: None = None,
+    ) -> int: ...
+    @overload
+    def delete(
+        self,
+        ids: None = None,
+        *,
+        filters: FiltersLike,
+        durability: Durability | None = None,
+        deadline_ms: float | None = None,
     ) -> int: ...
     @overload
     def search(
@@ -352,6 +407,7 @@ class Collection:
         snapshot: Snapshot | None = None,
         mode: Mode = "latest",
         binary: bool = False,
+        filters: FiltersLike | None = None,
     ) -> Scan: ...
     def to_arrow(
         self,
@@ -362,11 +418,19 @@ class Collection:
         snapshot: Snapshot | None = None,
         mode: Mode = "latest",
         binary: bool = False,
+        filters: FiltersLike | None = None,
     ) -> Any: ...
     def __iter__(self) -> Iterator[Row]: ...
     def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
     def reserve(self, rows: int, dim: int | None = None) -> Block: ...
-    def count(self) -> int: ...
+    def count(
+        self,
+        *,
+        filters: FiltersLike | None = None,
+        snapshot: Snapshot | None = None,
+        mode: Mode = "latest",
+        deadline_ms: float | None = None,
+    ) -> int: ...
     def freeze(self) -> None: ...
     def flush(self) -> None: ...
     def compact(self) -> None: ...

@@ -11,7 +11,7 @@ class Error(Exception):
 
     status: the engine's number, as docs/errors.md lists it; name: its name, as "POMAI_EDIM"; message: the sentence;
     hint: the way out; os_errno: the operating system's errno, or 0; rows_stored: of a batch that was split, how many of
-    its first rows are stored.
+    its first rows are stored; of an update, or a delete by filter, how many rows are done.
     """
 
     status: int = 24

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from . import _core, _database
 from ._core import Result, Results, Row, Rows, Snapshot
@@ -28,6 +28,7 @@ from ._helpers import Info
 
 if TYPE_CHECKING:
     from ._core import Id, IdsLike, TableLike, VectorsLike
+    from ._filter import FiltersLike
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -54,20 +55,26 @@ class Collection:
     async def get(self, ids: Id, **options: Any) -> Row | None: ...
     @overload
     async def get(self, ids: IdsLike, **options: Any) -> Rows: ...
-    async def get(self, ids: Any, **options: Any) -> Any:
-        """Rows by id: Collection.get(), awaited."""
+    @overload
+    async def get(self, ids: None = None, *, filters: FiltersLike, **options: Any) -> Rows: ...
+    async def get(self, ids: Any = None, **options: Any) -> Any:
+        """Rows by id, or by what their documents say: Collection.get(), awaited."""
         return await _run(lambda: self.sync.get(ids, **options))
 
-    async def delete(self, ids: Id | IdsLike, **options: Any) -> int:
+    async def update(self, ids: Id | IdsLike | None = None, **options: Any) -> int:
+        """Changes documents, and says of how many rows: Collection.update(), awaited."""
+        return await _run(lambda: self.sync.update(cast("Any", ids), **options))
+
+    async def delete(self, ids: Id | IdsLike | None = None, **options: Any) -> int:
         """Deletes rows, and says how many there were: Collection.delete(), awaited."""
-        return await _run(self.sync.delete, ids, **options)
+        return await _run(lambda: self.sync.delete(cast("Any", ids), **options))
 
     async def search(self, vectors: VectorsLike, k: int = 10, **options: Any) -> Any:
         """The k nearest rows, a Result or Results: Collection.search(), awaited."""
         return await _run(lambda: self.sync.search(vectors, k, **options))
 
     async def scan(self, **options: Any) -> AsyncIterator[Rows]:
-        """All rows, a Rows at a time: `async for rows in collection.scan():`."""
+        """All rows, or those that match, a Rows at a time: `async for rows in collection.scan():`."""
         with await _run(self.sync.scan, **options) as scan:
             while (rows := await _run(next, scan, None)) is not None:
                 yield rows
@@ -76,9 +83,9 @@ class Collection:
         """All rows as a pyarrow.Table: Collection.to_arrow(), awaited."""
         return await _run(self.sync.to_arrow, **options)
 
-    async def count(self) -> int:
-        """How many rows there are."""
-        return await _run(self.sync.count)
+    async def count(self, **options: Any) -> int:
+        """How many rows there are, or match: Collection.count(), awaited."""
+        return await _run(self.sync.count, **options)
 
     async def info(self) -> Info:
         """Name, dim, metric, kind of id, ttl, rows and dtype."""

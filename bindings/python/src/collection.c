@@ -367,10 +367,12 @@ static int count_rows(PyObject *self, uint64_t *rows)
     return 0;
 }
 
-static PyObject *py_count(PyObject *self, PyObject *none)
+/* Without arguments it is known without a look at each row. */
+static PyObject *py_count(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     uint64_t rows;
-    (void)none;
+    if (count > 0 || (keywords != NULL && PyTuple_Size(keywords) > 0))
+        return pm_py_count_method(self, args, count, keywords);
     return count_rows(self, &rows) != 0 ? NULL : PyLong_FromUnsignedLongLong(rows);
 }
 
@@ -549,13 +551,14 @@ static PyMethodDef collection_methods[] = {
     {"add_batch", FAST(pm_py_add), add_batch_doc},
     {"upsert", FAST(pm_py_add), upsert_doc},
     {"get", FAST(pm_py_get), get_doc},
+    {"update", FAST(pm_py_update), update_doc},
     {"delete", FAST(pm_py_delete), delete_doc},
     {"search", FAST(pm_py_search), search_doc},
     {"scan", FAST(pm_py_scan_method), scan_doc},
     {"to_arrow", FAST(pm_py_to_arrow), to_arrow_doc},
     {"__arrow_c_stream__", FAST(pm_py_collection_stream), stream_doc},
     {"reserve", FAST(pm_py_reserve), reserve_doc},
-    {"count", py_count, METH_NOARGS, count_doc},
+    {"count", FAST(py_count), count_doc},
     {"freeze", py_freeze, METH_NOARGS, freeze_doc},
     {"flush", py_flush, METH_NOARGS, flush_doc},
     {"compact", py_compact, METH_NOARGS, compact_doc},

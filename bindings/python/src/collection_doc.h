@@ -47,9 +47,11 @@ static const char upsert_doc[] =
     ">>> db.get(7).vector.tolist(), len(db)\n"
     "([0.0, 1.0], 1)\n";
 static const char get_doc[] =
-    "get($self, /, ids, *, vectors=True, documents=True, snapshot=None, mode='latest')\n"
+    "get($self, /, ids=None, *, vectors=True, documents=True, snapshot=None, mode='latest', filters=None, limit=None)\n"
     "--\n\n"
     "Rows by id: for one id a Row, or None if it is not there; for n ids a Rows of n, in their order.\n\n"
+    "filters: instead of ids, rows whose documents match, as for search(): a Rows, in no promised order, of all, or\n"
+    "    of `limit` of them.\n"
     "vectors, documents: whether these are wanted.\n"
     "snapshot: as of that Snapshot. mode: 'latest', everything acknowledged; 'bounded', what is frozen.\n\n"
     "Raises IdError for ids of the wrong kind, NotFoundError if the collection was dropped, CorruptError for "
@@ -61,14 +63,19 @@ static const char get_doc[] =
     "True\n"
     ">>> rows = db.get([2, 3])\n"
     ">>> rows.found, rows[0].vector.tolist(), rows[1]\n"
-    "([True, False], [0.0, 1.0], None)\n";
+    "([True, False], [0.0, 1.0], None)\n"
+    ">>> _ = db.add([2, 0], ids=5, metadata={'name': 'pear'})\n"
+    ">>> db.get(filters={'name': 'pear'}).ids\n"
+    "[5]\n";
 static const char scan_doc[] =
-    "scan($self, /, *, batch_rows=None, vectors=True, documents=True, snapshot=None, mode='latest', binary=False)\n"
+    "scan($self, /, *, batch_rows=None, vectors=True, documents=True, snapshot=None, mode='latest', binary=False,\n"
+    "     filters=None)\n"
     "--\n\n"
     "A Scan: an iterator of Rows that walks over all rows there are now, each once, in no promised order. Writes\n"
     "meanwhile change nothing about it.\n\n"
     "batch_rows: rows of each Rows, 1 to 2**20; None: about 8 MB of vectors.\n"
     "binary: as an Arrow stream (polars.DataFrame(scan)) ids and documents are bytes, not text.\n"
+    "filters: only rows whose documents match, as for search(); they are judged as the walk comes to them.\n"
     "While it is open it keeps what it shows: go to its end, close it, or use it in a `with`.\n\n"
     "Raises NotFoundError if the collection is dropped, ClosedError after it or the database is closed.\n\n"
     ">>> _ = db.add([[1, 0], [0, 1], [1, 1]])\n"
@@ -77,7 +84,7 @@ static const char scan_doc[] =
     "[0, 1, 2]\n";
 static const char to_arrow_doc[] =
     "to_arrow($self, /, *, batch_rows=None, vectors=True, documents=True, snapshot=None, mode='latest', "
-    "binary=False)\n"
+    "binary=False,\n         filters=None)\n"
     "--\n\n"
     "All rows as a pyarrow.Table of the columns id (uint64 or string), vector (fixed_size_list<float32>[dim]),\n"
     "document (large_string), expiry and stamp (timestamp[ns, UTC]); add() takes it back. Options as for scan().\n\n"
@@ -89,14 +96,43 @@ static const char stream_doc[] =
     "--\n\n"
     "All rows as Arrow record batches, without a copy of vectors, stamps and int ids: polars.DataFrame(collection).\n";
 static const char delete_doc[] =
-    "delete($self, /, ids, *, durability=None, deadline_ms=None)\n"
+    "delete($self, /, ids=None, *, durability=None, deadline_ms=None, filters=None)\n"
     "--\n\n"
     "Deletes the rows of one id or a list, all or nothing; durable on return, like add().\n\n"
+    "filters: instead of ids, the rows whose documents match, as for search(); {} are all. They go in batches, each\n"
+    "    all or nothing; rows_stored of an exception says how many are gone. A row that is replaced meanwhile goes\n"
+    "    only if it still matches.\n"
     "Returns how many there were: ids that are not there are passed over. Raises IdError, TooBigError, BusyError,\n"
     "DeadlineError, ReadOnlyError.\n\n"
     ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2])\n"
     ">>> db.delete([1, 99])\n"
+    "1\n"
+    ">>> db.delete(filters={})\n"
     "1\n";
+static const char update_doc[] =
+    "update($self, /, ids=None, *, metadata=None, documents=None, filters=None, merge=None, durability=None,\n"
+    "       deadline_ms=None)\n"
+    "--\n\n"
+    "Gives rows other documents; vectors and expiry stay as they are. Durable on return, like add().\n\n"
+    "ids: one id or n; or filters: the rows whose documents match, as for search().\n"
+    "metadata: n dicts, or a dict of columns of n; one dict for one id or for filters. They are merged into the\n"
+    "    documents (RFC 7396): keys are set, None removes one, dicts are merged in turn, and what is not named stays\n"
+    "    as it is written. A document that is no JSON object is refused with InvalidError.\n"
+    "documents: n str, bytes or None, or one; they take the place of the old ones.\n"
+    "merge: True or False, if it is to be the other way round.\n\n"
+    "Returns how many rows were updated: ids that are not there are passed over. Rows go in batches, each all or\n"
+    "nothing; rows_stored of an exception says how many are done. No add() of another thread is undone: a row that\n"
+    "is replaced meanwhile is updated on top of that. Raises DuplicateIdError for an id twice, BusyError if others\n"
+    "replace rows all the time.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2], metadata=[{'n': 1, 'old': True}, {'n': 2}])\n"
+    ">>> db.update([1, 99], metadata=[{'n': 7, 'old': None}, {'n': 8}])\n"
+    "1\n"
+    ">>> db.get(1).metadata, db.get(1).vector.tolist()\n"
+    "({'n': 7}, [1.0, 0.0])\n"
+    ">>> db.update(filters={'n': {'$lt': 10}}, metadata={'seen': True})\n"
+    "2\n"
+    ">>> db.get(2).metadata\n"
+    "{'n': 2, 'seen': True}\n";
 static const char search_doc[] =
     "search($self, /, vectors, k=10, *, filters=None, include=(), deadline_ms=None, snapshot=None, mode='latest',\n"
     "       exact=None, recall=None, ef=None, vector=None)\n"
@@ -135,10 +171,16 @@ static const char reserve_doc[] =
     "...     block.vectors[0, 0] = 1\n"
     ">>> block.ids.tolist(), db.get(0).vector.tolist()\n"
     "([0, 1], [1.0, 0.0, 0.0])\n";
-static const char count_doc[] = "count($self, /)\n--\n\nHow many rows there are; the same as len().\n\n"
-                                ">>> _ = db.add([[1, 0], [0, 1]])\n"
-                                ">>> db.count()\n"
-                                "2\n";
+static const char count_doc[] =
+    "count($self, /, *, filters=None, snapshot=None, mode='latest', deadline_ms=None)\n"
+    "--\n\n"
+    "How many rows there are; without arguments the same as len().\n\n"
+    "filters: only those whose documents match, as for search().\n"
+    "snapshot: as of that Snapshot. mode: 'latest', everything acknowledged; 'bounded', what is frozen.\n"
+    "deadline_ms: DeadlineError if it takes longer.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], metadata=[{'n': 1}, {'n': 2}])\n"
+    ">>> db.count(), db.count(filters={'n': {'$gt': 1}})\n"
+    "(2, 1)\n";
 static const char freeze_doc[] =
     "freeze($self, /)\n--\n\nMakes what was acknowledged visible to mode='bounded'; writes nothing.\n\n"
     ">>> _ = db.add([1, 0], ids=1)\n"

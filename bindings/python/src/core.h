@@ -273,6 +273,14 @@ PyObject *pm_py_assigned_ids(pm_py_state *state, PyObject *runs, bool single);
 /* Sets rows_stored of the exception that is set. */
 void pm_py_tell_stored(uint64_t rows);
 
+/* ---- where.c: by what documents say ---- */
+
+/* `filters=` as the text that the engine takes, which lives as long as *bytes: a new reference, NULL for none. */
+int pm_py_filters(pm_py_state *state, PyObject *object, PyObject **bytes, const char **filter, size_t *size);
+PyObject *pm_py_get_where(pm_py_collection *on, PyObject *filters, PyObject *limit, bool vectors, bool documents,
+                          PyObject *snapshot, pomai_read_mode mode);
+PyObject *pm_py_delete_where(pm_py_collection *on, PyObject *filters, const pomai_write_options *options);
+
 /* ---- collection.c: methods ---- */
 
 /* Of the vectors that the collection stores; float32 where nobody knows. Not for long: `default` may be made anew. */
@@ -282,6 +290,8 @@ pomai_dtype pm_py_collection_dtype(const pm_py_collection *on);
 
 PyObject *pm_py_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *pm_py_update(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *pm_py_count_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_delete(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_reserve(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);

@@ -10,20 +10,27 @@
 
 PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"ids", "vectors", "documents", "snapshot", "mode", NULL};
+    static const char *const names[] = {"ids", "vectors", "documents", "snapshot", "mode", "filters", "limit", NULL};
     pm_py_collection *on = (pm_py_collection *)self;
-    PyObject *given[5] = {NULL};
+    PyObject *given[7] = {NULL};
     pomai_get_options options = POMAI_GET_OPTIONS_INIT;
     bool vectors = true, documents = true;
     pomai_error err = {0};
     pm_py_ids ids;
     pm_py_snapshot *snapshot;
     if (pm_py_args(on->state, "get", names, 1, args, count, keywords, given) != 0) return NULL;
-    if (given[0] == NULL) return pm_py_refuse_type(on->state, "get() needs an id or a list of ids");
+    const bool where = given[5] != NULL && given[5] != Py_None, limited = given[6] != NULL && given[6] != Py_None;
+    if (given[0] == NULL && !where)
+        return pm_py_refuse_type(on->state, "get() needs an id, a list of ids, or filters=");
+    if (where && given[0] != NULL && given[0] != Py_None)
+        return pm_py_refuse_type(on->state, "get() takes ids or filters=, not both");
+    if (limited && !where) return pm_py_refuse_type(on->state, "get(limit=) goes with filters=");
     if (pm_py_bool(on->state, "vectors", given[1], &vectors) != 0 ||
         pm_py_bool(on->state, "documents", given[2], &documents) != 0 ||
-        pm_py_mode(on->state, given[4], &options.mode) != 0 || pm_py_ids_take(on->state, "ids", given[0], &ids) != 0)
+        pm_py_mode(on->state, given[4], &options.mode) != 0)
         return NULL;
+    if (where) return pm_py_get_where(on, given[5], given[6], vectors, documents, given[3], options.mode);
+    if (pm_py_ids_take(on->state, "ids", given[0], &ids) != 0) return NULL;
     bool begun = pm_py_begin(on) == 0;
     if (!begun || pm_py_snapshot_begin(on, given[3], &snapshot) != 0) {
         if (begun) pm_py_end(on);
@@ -157,18 +164,6 @@ static int take_ef(pm_py_state *state, PyObject *exact, PyObject *recall, PyObje
     return -1;
 }
 
-static int take_filters(pm_py_state *state, PyObject *object, search_job *s)
-{
-    char *text;
-    Py_ssize_t size;
-    if (object == NULL || object == Py_None) return 0;
-    s->filter = pm_py_help(state, "encode_filters", object, NULL);
-    if (s->filter == NULL || PyBytes_AsStringAndSize(s->filter, &text, &size) != 0) return -1;
-    s->options.filter = text;
-    s->options.filter_size = (size_t)size;
-    return 0;
-}
-
 static int take_search(pm_py_collection *on, PyObject *const *given, search_job *s)
 {
     pm_py_state *state = on->state;
@@ -189,7 +184,8 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
         pm_py_deadline(state, given[4], &s->options.deadline_us) != 0 ||
         pm_py_mode(state, given[6], &s->options.mode) != 0 ||
         take_recall(state, given[7], given[8], &s->options.recall) != 0 ||
-        take_ef(state, given[7], given[8], given[9], &s->options.ef) != 0 || take_filters(state, given[2], s) != 0)
+        take_ef(state, given[7], given[8], given[9], &s->options.ef) != 0 ||
+        pm_py_filters(state, given[2], &s->filter, &s->options.filter, &s->options.filter_size) != 0)
         return -1;
     return pm_py_vectors_take(state, "the query", vectors, POMAI_DTYPE_FLOAT32, &s->vectors);
 }

@@ -83,6 +83,7 @@ static void scan_dealloc(PyObject *self)
 typedef struct {
     pomai_scan_options options;
     PyObject *snapshot;
+    PyObject *filters; /* bytes, which the options point to while it is opened; NULL: none */
     uint64_t batch_rows;
     bool binary;
 } scan_input;
@@ -102,7 +103,7 @@ static int take_options(pm_py_state *state, PyObject *const *given, scan_input *
     }
     in->options.include = (vectors ? POMAI_INCLUDE_VECTORS : 0) | (documents ? POMAI_INCLUDE_DOCUMENTS : 0);
     in->snapshot = given[3];
-    return 0;
+    return pm_py_filters(state, given[6], &in->filters, &in->options.filter, &in->options.filter_size);
 }
 
 static uint64_t usual_rows(uint64_t dim)
@@ -161,12 +162,15 @@ static PyObject *scan_open(pm_py_collection *on, const scan_input *in)
 static PyObject *scan_call(const char *function, PyObject *self, PyObject *const *args, Py_ssize_t count,
                            PyObject *keywords)
 {
-    static const char *const names[] = {"batch_rows", "vectors", "documents", "snapshot", "mode", "binary", NULL};
+    static const char *const names[] = {"batch_rows", "vectors", "documents", "snapshot",
+                                        "mode",       "binary",  "filters",   NULL};
     pm_py_collection *on = (pm_py_collection *)self;
-    PyObject *given[6] = {NULL};
+    PyObject *given[7] = {NULL};
     scan_input in = {.options = POMAI_SCAN_OPTIONS_INIT};
     if (pm_py_args(on->state, function, names, 0, args, count, keywords, given) != 0) return NULL;
-    return take_options(on->state, given, &in) != 0 ? NULL : scan_open(on, &in);
+    PyObject *scan = take_options(on->state, given, &in) != 0 ? NULL : scan_open(on, &in);
+    Py_XDECREF(in.filters);
+    return scan;
 }
 
 PyObject *pm_py_scan_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)

@@ -245,19 +245,24 @@ end:
 
 PyObject *pm_py_delete(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"ids", "durability", "deadline_ms", NULL};
+    static const char *const names[] = {"ids", "durability", "deadline_ms", "filters", NULL};
     pm_py_collection *on = (pm_py_collection *)self;
     pm_py_state *state = on->state;
-    PyObject *given[3] = {NULL};
+    PyObject *given[4] = {NULL};
     pomai_write_options options = POMAI_WRITE_OPTIONS_INIT;
     pomai_error err = {0};
     pm_py_ids ids;
     bool raised = false;
     if (pm_py_args(on->state, "delete", names, 3, args, count, keywords, given) != 0) return NULL;
-    if (given[0] == NULL) return pm_py_refuse_type(state, "delete() needs ids");
+    const bool where = given[3] != NULL && given[3] != Py_None;
+    if (given[0] == NULL && !where) return pm_py_refuse_type(state, "delete() needs ids, or filters=");
+    if (where && given[0] != NULL && given[0] != Py_None)
+        return pm_py_refuse_type(state, "delete() takes ids or filters=, not both");
     if (pm_py_durability(state, given[1], &options.durability) != 0 ||
-        pm_py_deadline(state, given[2], &options.deadline_us) != 0 || pm_py_ids_take(state, "ids", given[0], &ids) != 0)
+        pm_py_deadline(state, given[2], &options.deadline_us) != 0)
         return NULL;
+    if (where) return pm_py_delete_where(on, given[3], &options);
+    if (pm_py_ids_take(state, "ids", given[0], &ids) != 0) return NULL;
     if (pm_py_begin(on) != 0) {
         pm_py_ids_release(&ids);
         return NULL;

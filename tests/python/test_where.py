@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""count, get, scan, delete and update by filter, from Python: beside a dict of rows, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pomai
+import pomai.aio
+from pomai import FilterOp as F
+
+ROWS = 60
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[pomai.Database]:
+    with pomai.open(tmp_path / "db") as opened:
+        opened.add([[float(i), 1.0] for i in range(ROWS)], ids=range(ROWS),
+                   metadata=[{"n": i, "m": i % 7, "name": "Äpfel"} for i in range(ROWS)])
+        yield opened
+
+
+def test_counts(db: pomai.Database) -> None:
+    assert db.count() == db.count(filters={}) == db.count(filters=None) == len(db) == ROWS
+    assert db.count(filters={"n": {"$lt": 10}}) == db.count(filters=F.lt("n", 10)) == 10
+    assert db.count(filters='{"n": {"$lt": 10}}', deadline_ms=60000) == 10
+    with db.snapshot() as before:
+        assert db.delete(filters={"m": 3}) == 9
+        assert db.count(filters={"m": 3}) == 0
+        assert db.count(filters={"m": 3}, snapshot=before) == 9
+    assert db.count(filters={"n": 1}, mode="bounded") == 0
+    db.freeze()
+    assert db.count(filters={"n": 1}, mode="bounded") == 1
+
+
+def test_gets_and_scans(db: pomai.Database) -> None:
+    low = {"n": {"$lt": 10}}
+    rows = db.get(filters=low)
+    assert sorted(rows.ids) == list(range(10)) and all(rows.found)
+    assert sorted(row.metadata["n"] for row in rows if row is not None) == list(range(10))
+    assert len(db.get(filters=low, limit=3)) == 3 and len(db.get(filters=low, limit=0)) == 0
+    assert len(db.get(filters={"n": -1})) == 0 and db.get(filters={"n": -1}).ids == []
+    bare = db.get(filters=low, vectors=False, documents=False)
+    assert bare[0] is not None and bare[0].vector is None and bare[0].document is None
+    with db.scan(filters=low, batch_rows=3) as scan:
+        assert sorted(i for rows in scan for i in rows.ids) == list(range(10))
+    pyarrow = pytest.importorskip("pyarrow")
+    table = db.to_arrow(filters=F.lt("n", 10))
+    assert isinstance(table, pyarrow.Table) and sorted(table["id"].to_pylist()) == list(range(10))
+
+
+def test_updates(db: pomai.Database) -> None:
+    assert db.update([1, 2, 999], metadata=[{"n": 100}, {"name": None}, {}]) == 2
+    assert db.get([1, 2]).metadata == [{"n": 100, "m": 1, "name": "Äpfel"}, {"n": 2, "m": 2}]
+    assert db.update(3, metadata={"deep": {"a": 1, "b": None}}) == 1
+    assert db.get(3).metadata["deep"] == {"a": 1}
+    assert db.update([4, 5], metadata={"n": [40, 50]}) == 2  # columns
+    assert [row["n"] for row in db.get([4, 5]).metadata] == [40, 50]
+    assert db.update([6], metadata=[{"only": 1}], merge=False) == 1
+    assert db.get(6).metadata == {"only": 1}
+    assert db.update([7, 8], documents=["plain", None]) == 2
+    assert db.get([7, 8]).documents == ["plain", None]
+    assert db.update(9, documents='{"n": 9e0}', merge=True) == 1
+    assert "9e0" in db.get(9).document
+    assert db.update([], metadata=[]) == 0
+    assert db.get(list(range(ROWS))).vectors[:, 0].tolist() == [float(i) for i in range(ROWS)]
+    assert db.update(filters={"m": 0}, metadata={"zero": True}) == db.count(filters={"zero": True}) == 8
+    assert db.update(filters=F.eq("zero", True), documents="gone") == 8
+    assert db.count(filters={"zero": True}) == 0
+
+
+def test_numbers_stay_as_they_are_written(db: pomai.Database) -> None:
+    text = '{"big": 123456789012345678901234567890, "e": 1.50E+2, "s": "\\u00e9"}'
+    db.add([1, 1], ids=5, documents=text)
+    db.update(5, metadata={"new": 1})
+    assert db.get(5).document == text.replace(" ", "")[:-1] + ',"new":1}'
+
+
+def test_expiry_and_small_types_stay(tmp_path: Path) -> None:
+    with pomai.open(tmp_path / "db") as db:
+        half = db.collection("half", 2, dtype="float16", ids="string", ttl=1000)
+        far = 9 * 10**18
+        half.add(np.array([[0.1, 0.2], [3, 4]], dtype=np.float16), ids=["a", "b"], expiry=far, metadata=[{}, {}])
+        before = half.get(["a", "b"]).vectors.tobytes()
+        assert half.update(["a", "b"], metadata=[{"n": 1}, {"n": 2}]) == 2
+        rows = half.get(["a", "b"])
+        assert rows.vectors.tobytes() == before and [row.expiry for row in rows if row] == [far, far]
+
+
+def test_deletes(db: pomai.Database) -> None:
+    assert db.delete(filters=F.gte("n", 50)) == 10
+    assert db.delete(filters={"n": -1}) == 0
+    assert len(db) == ROWS - 10
+    assert db.delete(filters={}) == ROWS - 10
+    assert len(db) == 0 and db.update(filters={}, metadata={"a": 1}) == 0
+
+
+def test_against_a_dict(tmp_path: Path) -> None:
+    random.seed(7)
+    model: dict[int, dict[str, Any]] = {}
+    with pomai.open(tmp_path / "db") as db:
+        for step in range(200):
+            limit = random.randrange(40)
+            filters = {"n": {"$lt": limit}}
+            match random.randrange(5):
+                case 0 | 1:
+                    ids = random.sample(range(50), 10)
+                    rows = [{"n": random.randrange(40)} for _ in ids]
+                    db.add([[i, step] for i in ids], ids=ids, metadata=rows)
+                    model.update({i: dict(row) for i, row in zip(ids, rows)})
+                case 2:
+                    hit = [i for i, row in model.items() if row["n"] < limit]
+                    assert db.update(filters=filters, metadata={"step": step, "n": 39}) == len(hit)
+                    for i in hit:
+                        model[i] |= {"step": step, "n": 39}
+                case 3 if random.random() < 0.3:
+                    hit = [i for i, row in model.items() if row["n"] < limit]
+                    assert db.delete(filters=filters) == len(hit)
+                    for i in hit:
+                        del model[i]
+                case _:
+                    assert db.count(filters=filters) == sum(row["n"] < limit for row in model.values())
+            if step % 50 == 25:
+                db.flush()
+        rows = db.get(filters={})
+        assert {i: row for i, row in zip(rows.ids, rows.metadata)} == model
+
+
+@pytest.mark.parametrize("call, says", [
+    (lambda db: db.count(filters={"n": {"$like": 1}}), "n.$like"),
+    (lambda db: db.get(filters={"n": {"$like": 1}}), "n.$like"),
+    (lambda db: db.scan(filters={"n": {"$like": 1}}), "n.$like"),
+    (lambda db: db.delete(filters={"n": {"$like": 1}}), "n.$like"),
+    (lambda db: db.update(filters={"n": {"$like": 1}}, metadata={}), "n.$like"),
+    (lambda db: db.count(filters=5), "a filter is of type int"), (lambda db: db.count(5), "without a name"),
+    (lambda db: db.count(limit=5), "limit"), (lambda db: db.get(), "filters="),
+    (lambda db: db.get(limit=1), "filters="),
+    (lambda db: db.get(1, filters={}), "not both"), (lambda db: db.get(1, limit=1), "goes with"),
+    (lambda db: db.get(filters={}, limit=-1), "limit"), (lambda db: db.delete(), "filters="),
+    (lambda db: db.delete(1, filters={}), "not both"), (lambda db: db.update(), "ids or filters="),
+    (lambda db: db.update(1, filters={}, metadata={}), "one of them"), (lambda db: db.update(1), "metadata="),
+    (lambda db: db.update([1, 2], metadata=[{}]), "1 dicts"),
+    (lambda db: db.update([1, 1], metadata=[{}, {}]), "same id"),
+    (lambda db: db.update(1, metadata={}, documents=""), "not both"),
+    (lambda db: db.update(1, documents="[1]", merge=True), "no JSON object"),
+    (lambda db: db.update("a", metadata={}), "u64 ids"),
+    (lambda db: db.update(filters={}, metadata=[{}, {}]), "2 dicts"),
+])
+def test_refusals(db: pomai.Database, call: Any, says: str) -> None:
+    before = db.digest()
+    with pytest.raises(pomai.Error) as caught:
+        call(db)
+    assert says in str(caught.value)
+    assert db.digest() == before
+
+
+def test_rows_that_were_done_are_told(db: pomai.Database) -> None:
+    db.add([1, 1], ids=10**6, documents="no JSON")
+    with pytest.raises(pomai.InvalidError, match="row 1000000 is no JSON object"):
+        db.update(filters={}, metadata={"a": 1})
+    db.delete(10**6)
+    with pytest.raises(pomai.ClosedError):
+        db.close()
+        db.count(filters={"n": 1})
+
+
+def test_beside_a_thread_that_replaces(db: pomai.Database) -> None:
+    done = threading.Event()
+
+    def replace() -> None:
+        for step in range(100):
+            db.add([[step, i] for i in range(10)], ids=range(10), metadata=[{"step": step}] * 10, durability="os")
+        done.set()
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    while not done.is_set():
+        try:
+            db.update(range(10), metadata=[{"seen": 1}] * 10, durability="os")
+        except pomai.BusyError:
+            pass
+    thread.join()
+    for row in db.get(range(10)):
+        assert row is not None and row.vector[0] == 99 and row.metadata["step"] == 99
+
+
+def test_asyncio(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with await pomai.aio.open(tmp_path / "db") as db:
+            await db.add([[1, 0], [0, 1]], ids=[1, 2], metadata=[{"n": 1}, {"n": 2}])
+            assert await db.count(filters={"n": 2}) == 1 and await db.count() == 2
+            assert await db.update(1, metadata={"n": 5}) == 1
+            assert await db.update(filters={"n": 2}, metadata={"n": 6}) == 1
+            assert (await db.get(filters={"n": 6})).ids == [2]
+            assert [rows.ids async for rows in db.scan(filters={"n": 5})] == [[1]]
+            assert await db.delete(filters={"n": 5}) == 1 and await db.delete(2) == 1
+
+    asyncio.run(run())
+
+
+def test_a_document_is_what_json_says(db: pomai.Database) -> None:
+    db.update(1, metadata={"a": [1, None, {"b": None}], "c": {"d": None, "e": 1}})
+    row = json.loads(db.get(1).document)
+    assert row["a"] == [1, None, {"b": None}] and row["c"] == {"e": 1}
