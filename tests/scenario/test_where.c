@@ -330,7 +330,8 @@ static void update_ids(struct model *m, pomai_collection *coll, struct t_rng *rn
         if (merge && r->there && !simple(r, &p)) continue;
         keys[count] = key;
         snprintf(texts[count], TEXT, "%s", p.text);
-        if (!merge) snprintf(texts[count], TEXT, t_chance(rng, 20) ? "" : "{\"n\":%d}", (int)t_below(rng, 100));
+        if (!merge) snprintf(texts[count], TEXT, "{\"n\":%d}", (int)t_below(rng, 100));
+        if (!merge && t_chance(rng, 20)) texts[count][0] = '\0';
         documents[count] = (pomai_bytes){texts[count], strlen(texts[count])};
         count++;
         if (!r->there) continue;

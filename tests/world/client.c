@@ -235,6 +235,51 @@ static void do_delete(struct self *s)
     w_end_op(w, op, status, &ack, &err);
 }
 
+/*
+ * Gives rows of its own the documents that they have: new versions, and whatever becomes of them the model need not
+ * know. What is read must be sure: an update that lasts would bring back a row of a batch that is lost in another
+ * shard.
+ */
+static void do_update(struct self *s)
+{
+    struct world *w = s->w;
+    const int coll = t_chance(&s->rng, 60) ? W_DEFAULT : W_STRINGS;
+    const uint64_t keys = draw_keys(s);
+    uint64_t ids[W_KEYS];
+    char text[W_KEYS][16];
+    pomai_bytes strings[W_KEYS], documents[W_KEYS];
+    size_t count = 0, there = 0;
+    settle_all(s);
+    do_sync(s);
+    if (w->stopped || w->failed || w->config.uniform) return;
+    for (uint32_t key = 0; key < W_KEYS; key++) {
+        if ((keys >> key & 1) == 0) continue;
+        ids[count] = w_id(s->number, key);
+        w_string_id(s->number, key, text[count]);
+        strings[count] = (pomai_bytes){text[count], strlen(text[count])};
+        count++;
+    }
+    const pomai_ids list = {count, coll == W_STRINGS ? NULL : ids, coll == W_STRINGS ? strings : NULL};
+    pomai_rows *rows;
+    pomai_error err = {0};
+    pomai_ack ack = {0};
+    if (pomai_get(w->coll[coll], &list, NULL, &rows, &err) != POMAI_OK) {
+        if (!w->faults) w_fail(w, "get: %s", err.message);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        documents[i] = pomai_rows_document(rows, i);
+        there += pomai_rows_found(rows, i) != 0;
+    }
+    const pomai_status status = pomai_update(w->coll[coll], &list, documents, POMAI_UPDATE_REPLACE, NULL, &ack, &err);
+    if (status == POMAI_ESTOPPED || status == POMAI_EUNKNOWN) w->stopped = true;
+    if (status != POMAI_OK && !w_may_fail(w)) w_fail(w, "update: %s", err.message);
+    if (ack.rows > there) w_fail(w, "%llu rows were updated, %zu were there", (unsigned long long)ack.rows, there);
+    if (status == POMAI_OK && ack.rows != there && w->config.expiry < 2)
+        w_fail(w, "%llu rows were updated, not %zu", (unsigned long long)ack.rows, there);
+    pomai_rows_free(rows);
+}
+
 static void do_commit(struct self *s)
 {
     struct world *w = s->w;
@@ -612,6 +657,8 @@ static void step(struct self *s)
         pm_sim_sleep(w->sim, t_below(&s->rng, 30 * 1000 * 1000));
     else if (lot < 98 && w->config.mistakes)
         do_mistake(s);
+    else if (write && t_chance(&s->rng, 60))
+        do_update(s);
     else
         do_stats(s);
 }
