@@ -218,10 +218,10 @@ POMAI_API pomai_status pomai_count(pomai_collection *collection, const pomai_cou
                                    pomai_error *err);
 
 /* Begins a walk over all rows that the collection shows now, or showed in a snapshot, which may be closed before the
- * scan, or over those of them that match options->filter: rows that are put, replaced, deleted or expire later change
- * nothing about it. Nobody waits for a scan, however
- * long it is open; what it shows keeps its memory and disk space until it is closed, which must be before pomai_close.
- * `options` may be NULL: vectors and documents, everything acknowledged before the call. */
+ * scan; or over those of them that match options->filter. Rows that are put, replaced, deleted or expire later change
+ * nothing about it. Nobody waits for a scan, however long it is open; what it shows keeps its memory and disk space
+ * until it is closed, which must be before pomai_close. `options` may be NULL: vectors and documents, everything
+ * acknowledged before the call. */
 POMAI_API pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_options *options,
                                        pomai_scan **scan, pomai_error *err);
 /* The next rows, in no promised order, each once, and rows that do not match passed over: max_rows (at least 1) of

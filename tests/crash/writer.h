@@ -489,6 +489,36 @@ static void client_get(struct client *cl)
     pomai_rows_free(rows);
 }
 
+/* Gives own rows the documents that they have, as new versions: whether they last changes nothing about what must be
+ * there. What is read must last itself; a batch of several parts might else be there by halves. */
+static void client_update(struct client *cl)
+{
+    enum { ROWS = 24 };
+    uint64_t ids[ROWS], there = 0;
+    pomai_bytes documents[ROWS];
+    pomai_error err;
+    pomai_rows *rows;
+    pomai_ack ack;
+    const uint32_t first = (uint32_t)t_below(&cl->rng, U64_ROWS - ROWS);
+    client_drain(cl);
+    writer_ok(pomai_sync(cl->db, &err), &err, "sync");
+    for (uint32_t i = 0; i < ROWS; i++)
+        ids[i] = u64_id(cl->l, cl->me, first + i);
+    pomai_ids list = {ROWS, ids, NULL};
+    pomai_status status = pomai_get(cl->colls[C_U64], &list, NULL, &rows, &err);
+    if (status == POMAI_ENOTFOUND) return; /* `default` is not made yet */
+    writer_ok(status, &err, "get");
+    for (uint32_t i = 0; i < ROWS; i++) {
+        documents[i] = pomai_rows_document(rows, i);
+        there += pomai_rows_found(rows, i) != 0;
+    }
+    writer_ok(pomai_update(cl->colls[C_U64], &list, documents, POMAI_UPDATE_REPLACE, NULL, &ack, &err), &err, "update");
+    if (ack.rows != there)
+        writer_fail("update: %llu rows were there, ack.rows is %llu", (unsigned long long)there,
+                    (unsigned long long)ack.rows);
+    pomai_rows_free(rows);
+}
+
 /* Refused as a whole: its rows must never be seen. */
 static void client_put_bad(struct client *cl)
 {
@@ -544,6 +574,8 @@ static void client_step(struct client *cl)
         if (cl->colls[C_OWN] != NULL) client_put(cl, C_OWN);
     } else if (kind < 77) {
         client_own(cl);
+    } else if (kind < 79) {
+        client_update(cl);
     } else if (kind < 92) {
         client_get(cl);
     } else if (kind < 97) { /* look whether any of the window is done */
