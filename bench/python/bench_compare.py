@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,11 +48,13 @@ class Failed(Exception):
 class Process:
     """A worker, and what is said to it. Nothing of it is left after stop()."""
 
-    def __init__(self, python: Path, name: str, data: Path, index: Path, threads: int) -> None:
+    def __init__(
+        self, python: Path, name: str, data: Path, index: Path, threads: int, program: str = "search_worker.py"
+    ) -> None:
         self.log = PLACE / "log" / f"{name}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **{key: str(threads) for key in ONE_THREAD}, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [str(python), str(HERE / "search_worker.py"), name, str(data), str(index)]
+        command = [str(python), str(HERE / program), name, str(data), str(index)]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment,
@@ -103,6 +105,8 @@ class Process:
 
 
 class Comparison:
+    program = "search_worker.py"
+
     def __init__(self, args: argparse.Namespace, data: dict[str, Any], rows: list[Row]) -> None:
         self.args, self.data, self.rows = args, data, rows
         self.where = Path(data["directory"])
@@ -132,7 +136,7 @@ class Comparison:
     def build(self, row: Row, threads: int, into: Path) -> Any:
         assert row.python
         print(f"==> building {row.label}, {threads} thread{'s'[: threads > 1]}", file=sys.stderr)
-        process = Process(row.python, row.name, self.where, fresh(into), threads)
+        process = Process(row.python, row.name, self.where, fresh(into), threads, self.program)
         try:
             built = process.ask(self.args.limit, "build", threads=threads)
             process.stop(60)
@@ -170,7 +174,7 @@ class Comparison:
             while self.alive and available() < 6 * self.data["rows"] * self.data["dim"] * 4 + 2**30:
                 self.close(self.alive[0])
             assert row.python
-            row.process = Process(row.python, row.name, self.where, row.index, 1)
+            row.process = Process(row.python, row.name, self.where, row.index, 1, self.program)
             self.alive.append(row)
             row.loaded = row.process.ask(self.args.limit, "load", k=self.args.k)
             self.alive.remove(row)
@@ -216,6 +220,11 @@ class Comparison:
                     args.limit, "batch", effort=effort, size=1000, seconds=args.seconds, threads=threads
                 )
 
+    def measure_all(self, round_: int) -> None:
+        for row in self.there():
+            with self.failing(row):
+                self.measure(row, round_)
+
     def run(self) -> None:
         try:
             for row in self.there():
@@ -229,9 +238,7 @@ class Comparison:
                     self.judge(row)
             for round_ in range(self.args.rounds):
                 print(f"==> round {round_ + 1} of {self.args.rounds}", file=sys.stderr)
-                for row in self.there():
-                    with self.failing(row):
-                        self.measure(row, round_)
+                self.measure_all(round_)
         finally:
             for row in list(self.alive):
                 if row.process:
@@ -303,29 +310,29 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def prepare(args: argparse.Namespace) -> Any:
+def prepare(args: argparse.Namespace, program: str = "datasets.py", place: Path = PLACE / "data") -> Any:
     """The data, made if it is not there."""
     packages = DATA_PACKAGES.get(args.data, ())
     made = venvs.make(VENVS / "+".join(["data", *packages]), [*venvs.COMMON, *packages], upgrade=False)
     if not made.python:
         raise Failed(f"data {args.data}: {made.reason}")
-    command = [str(made.python), str(HERE / "datasets.py"), args.data, str(PLACE / "data")]
+    command = [str(made.python), str(HERE / program), args.data, str(place)]
     done = subprocess.run(
         [*command, f"--limit-rows={args.limit_rows}"], text=True, stdout=subprocess.PIPE, check=False
     )
     if done.returncode:
         raise Failed(f"the data {args.data} could not be made")
-    return json.loads(last_line(done.stdout))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def make_rows(args: argparse.Namespace) -> list[Row]:
-    installed = venvs.install_apart({name: engines.kind(name).packages for name in args.names}, VENVS, args.upgrade)
+def make_rows(args: argparse.Namespace, kind: Callable[[str], type[engines.Engine]] = engines.kind) -> list[Row]:
+    installed = venvs.install_apart({name: kind(name).packages for name in args.names}, VENVS, args.upgrade)
     venvs.add_ours(installed, engines.OURS, args.ours)
     rows = []
     for name in args.names:
         where = installed[name]
         reason = "" if where.python else f"not installed: {where.reason}"
-        rows.append(Row(name, engines.kind(name), where.python, reason))
+        rows.append(Row(name, kind(name), where.python, reason))
     return rows
 
 

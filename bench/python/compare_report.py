@@ -35,6 +35,7 @@ class Row:
     batch: dict[tuple[Any, int], dict[int, dict[str, Any]]] = field(default_factory=dict)
     disk: int = 0
     process: Any = None  # a worker, while one runs
+    cases: dict[str, Row] = field(default_factory=dict)  # of bench_filter.py: what was measured under each filter
 
     @property
     def label(self) -> str:

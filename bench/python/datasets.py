@@ -197,6 +197,11 @@ def load_all(name: str, directory: Path) -> Pair:
     return np.load(where / "base.npy", mmap_mode="r"), np.load(where / "queries.npy")
 
 
+def drawn(rows: int, limit: int) -> np.ndarray:
+    """Which rows of all are measured, where there are more than the limit."""
+    return np.sort(np.random.default_rng(SEED).choice(rows, limit, replace=False))
+
+
 def prepare(name: str, directory: Path, limit: int) -> Any:
     _, metric, usual = SOURCES[name]
     limit = limit or usual
@@ -205,7 +210,7 @@ def prepare(name: str, directory: Path, limit: int) -> Any:
         return json.loads((done / "meta.json").read_text()) | {"directory": str(done.resolve())}
     base, queries = load_all(name, directory)
     if limit and limit < len(base):
-        base = base[np.sort(np.random.default_rng(SEED).choice(len(base), limit, replace=False))]
+        base = base[drawn(len(base), limit)]
     base = np.ascontiguousarray(base)
     print(f"==> exact neighbours of {len(queries):,} queries among {len(base):,} rows", file=sys.stderr)
     ids, far = truth(base, queries, metric)

@@ -18,6 +18,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ def as_rows(lists: list[Any], k: int) -> np.ndarray:
         ids = np.asarray(ids).astype(np.int64)[:k]
         row[: len(ids)] = ids
     return result
+
+
+def rates(times: list[float]) -> dict[str, Any]:
+    """What single queries took."""
+    times.sort()
+    return {
+        "qps": len(times) / sum(times), "queries": len(times),
+        "p50_ms": percentile(times, 50) * 1e3, "p99_ms": percentile(times, 99) * 1e3,
+    }  # fmt: skip
 
 
 class Worker:
@@ -150,11 +160,7 @@ class Worker:
                 if now - start > 2 * seconds and len(times) >= 20:
                     break
         # The time between two answers is the query's: it has the loop in it, which is the same for all.
-        times.sort()
-        return {
-            "qps": len(times) / sum(times), "queries": len(times),
-            "p50_ms": percentile(times, 50) * 1e3, "p99_ms": percentile(times, 99) * 1e3,
-        }  # fmt: skip
+        return rates(times)
 
     def batch(self, effort: Any, size: int, seconds: float, threads: int) -> dict[str, Any]:
         """Whole batches until the seconds have gone."""
@@ -175,23 +181,22 @@ class Worker:
         return {"qps": done * size / (now - start), "recall": value, "same": same, "queries": n}
 
 
-def main() -> None:
+def main(make: Callable[[str, Path, Path], Any], orders: tuple[str, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one says when to stop
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() == 1:
         return
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    worker = Worker(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
-    calls: dict[str, Any] = {"build": worker.build, "load": worker.load, "judge": worker.judge,
-                             "single": worker.single, "batch": worker.batch}  # fmt: skip
+    worker = make(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
     for line in sys.stdin:
         asked = json.loads(line)
-        result = calls[asked.pop("do")](**asked)
-        answers.write(json.dumps(result) + "\n")
+        order = asked.pop("do")
+        assert order in orders
+        answers.write(json.dumps(getattr(worker, order)(**asked)) + "\n")
         answers.flush()
     worker.engine.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(Worker, ("build", "load", "judge", "single", "batch"))
