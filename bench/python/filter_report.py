@@ -138,11 +138,14 @@ class Report:
         return table
 
     def parameters(self) -> list[list[str]]:
-        table = [["engine", "version", "built with", "its filter", "efforts", f"build s {CORES}t", "memory MiB"]]
+        head = ["engine", "built with", "its filter", "made before, ms", "efforts", f"build s {CORES}t", "memory MiB"]
+        table = [head]
         for row in self.measured:
+            made = [judged["given_ms"] for one in row.cases.values() for judged in one.judged.values()]
             table.append([
-                row.label, row.loaded["version"], row.loaded["parameters"], row.loaded["given"],
-                ", ".join(map(str, row.loaded["efforts"])), short(row.built.get(str(CORES), {}).get("seconds")),
+                f"{row.label} {row.loaded['version']}", row.loaded["parameters"], row.loaded["given"],
+                short(statistics.median(made)), ", ".join(map(str, row.loaded["efforts"])),
+                short(row.built.get(str(CORES), {}).get("seconds")),
                 short(row.loaded["bytes"] / 2**20),
             ])  # fmt: skip
         return table
