@@ -42,7 +42,7 @@ class Filtering(Comparison):
     def place(self, row: Row) -> Path:
         """An index without metadata is that of ./dev bench compare."""
         found = super().place(row)
-        if not getattr(row.kind, "carries"):
+        if not filter_engines.kind(row.name).carries:
             return found
         return found.parent.with_name(f"{row.name}-filter") / f"{found.name}-{self.columns}"
 

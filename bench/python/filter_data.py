@@ -138,7 +138,8 @@ class Truth:
 
     def rough(self, query: np.ndarray) -> np.ndarray:
         """L2 less the query's own norm, which changes no order; for rows of length 1 also that of cosine."""
-        return self.short_norms - 2 * (self.base @ query)
+        rough: np.ndarray = self.short_norms - 2 * (self.base @ query)
+        return rough
 
     def nearest(self, query: np.ndarray, rough: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """DEPTH numbers of ids and their distances; -1 and infinity where there are no more."""
@@ -194,8 +195,10 @@ def prepare(name: str, directory: Path, limit: int) -> Any:
     done.mkdir(parents=True, exist_ok=True)
     columns = make_columns(name, base, done / "source")
     cases = make_cases(base, columns, queries, data["metric"])
-    np.savez(done / "columns.npz", **columns)
-    np.savez(done / "truth.npz", **dict(make_truth(base, columns, queries, data["metric"], cases)))
+    truth: dict[str, Any] = dict(make_truth(base, columns, queries, data["metric"], cases))
+    carried: dict[str, Any] = {**columns}
+    np.savez(done / "columns.npz", **carried)
+    np.savez(done / "truth.npz", **truth)
     np.save(done / "queries.npy", queries)
     (done / "cases.json").write_text(json.dumps(cases))
     meta = {

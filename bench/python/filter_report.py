@@ -36,7 +36,7 @@ class Report:
         rates = []
         for row in self.measured:
             rate = Spread.of(row.cases[case["name"]].at(level).values())
-            if row.name != OURS and rate and (getattr(row.kind, "carries") or not stores):
+            if row.name != OURS and rate and (filter_engines.kind(row.name).carries or not stores):
                 rates.append((rate.median, row))
         return max(rates, key=lambda pair: pair[0])[1] if rates else None
 

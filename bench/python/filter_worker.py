@@ -132,7 +132,7 @@ class Worker:
                 after = time.perf_counter()
                 times.append(after - now)
                 now = after
-                if now - start > 2 * seconds and len(times) >= 10:
+                if now - start > 2 * seconds and len(times) >= 3:
                     break
         return rates(times)
 

@@ -24,7 +24,7 @@ NAMES = (
 )  # fmt: skip
 EXACT = (OURS, "faiss_flat", "usearch_exact", "numpy_exact")
 QUICK = (OURS, "hnswlib", "rabitq_symqg", "pyglass")  # ours, hnswlib, and the fastest others on the first two data
-EF = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
+EF: tuple[int, ...] = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 
 
 class Engine:

@@ -18,7 +18,7 @@ class Adapter(Engine):
     distribution = "chromadb"
     module = "chromadb"
     parameters = "max_neighbors 16, ef_construction 200"
-    efforts = (10, 16, 32, 64, 128, 256, 512)
+    efforts: tuple[int, ...] = (10, 16, 32, 64, 128, 256, 512)
 
     def connect(self, directory: Path) -> Any:
         import chromadb

@@ -16,7 +16,7 @@ class Adapter(Engine):
     packages = ("lancedb",)
     distribution = "lancedb"
     module = "lancedb"
-    efforts = (1, 2, 5, 10, 20, 40, 80)
+    efforts: tuple[int, ...] = (1, 2, 5, 10, 20, 40, 80)
 
     def __init__(self, metric: str, rows: int, dim: int) -> None:
         super().__init__(metric, rows, dim)

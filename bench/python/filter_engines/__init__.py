@@ -31,7 +31,7 @@ CANNOT = {
     "VSAG 0.18.5": "knn_search() takes no filter in Python",
     "NGT 2.8.0.post1": "ngtpy's search() takes no filter",
 }
-EF = (16, 32, 64, 128, 256, 512, 1024)
+EF: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024)
 Terms = list[list[Any]]
 
 
