@@ -332,6 +332,8 @@ def make_rows(args: argparse.Namespace, kind: Callable[[str], type[engines.Engin
     for name in args.names:
         where = installed[name]
         reason = "" if where.python else f"not installed: {where.reason}"
+        if reason:
+            print(f"==> {kind(name).name}: {reason}", file=sys.stderr)
         rows.append(Row(name, kind(name), where.python, reason))
     return rows
 

@@ -28,7 +28,8 @@ class Report:
         self.measured = [row for row in rows if not row.reason and any(one.single for one in row.cases.values())]
         self.context = {
             "data": data["data"], "n": data["rows"], "dim": data["dim"], "metric": data["metric"], "k": args.k,
-            "threads": 1, "machine": machine(Path(data["directory"])), "commit": commit(),
+            "threads": 1, "crowded": data.get("crowded", 0), "machine": machine(Path(data["directory"])),
+            "commit": commit(),
         }  # fmt: skip
 
     def best(self, case: Case, level: float, stores: bool) -> Row | None:
@@ -172,9 +173,13 @@ class Report:
 
     def about(self) -> str:
         data, args = self.data, self.args
+        crowded = data.get("crowded", 0)
+        passes = args.rounds * len(self.cases)
+        beside = f" {crowded} of {passes} passes were beside other work: read the ratios." if crowded else ""
         return (
             f"{data['rows']:,} rows x {data['dim']} dimensions, {data['metric']}; {args.queries:,} queries, one at a "
-            f"time, one thread, k = {args.k}, {args.rounds} rounds; {processor()}, {CORES} cores; commit {commit()}."
+            f"time, one thread, k = {args.k}, {args.rounds} rounds; {processor()}, {CORES} cores; "
+            f"commit {commit()}.{beside}"
         )
 
     def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
