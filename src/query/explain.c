@@ -23,23 +23,15 @@ static void add_lines(pm_text *t, const pm_text *lines)
     pm_text_add(t, "]");
 }
 
-/* How columns answered: looked up once more, as that takes microseconds. */
-static void add_terms(pm_text *t, const search_grid *g, pm_segment *segment)
+/* How columns answered. */
+static void add_terms(pm_text *t, const pm_columns_plan *plan)
 {
-    const pm_derived *derived = pm_segment_derived(segment, PM_DERIVED_COLUMNS);
-    pm_columns columns;
-    bool over = false;
-    if (derived == NULL) return;
-    pm_query_derived_columns(derived, &columns);
-    pm_columns_plan *plan = pm_columns_plan_make(&columns, g->search->filter, g->simd, search_is_over, g, &over);
-    if (plan == NULL) return;
     pm_text lines = {0};
     pm_columns_explain(plan, &lines);
     pm_text_add(t, ", \"terms\": ");
     add_lines(t, &lines);
     t->failed |= lines.failed;
     pm_free(lines.data);
-    pm_columns_plan_free(plan);
 }
 
 static void add_judging(pm_text *t, const search_grid *g, uint32_t i)
@@ -51,7 +43,7 @@ static void add_judging(pm_text *t, const search_grid *g, uint32_t i)
     if (!from->by.columns) return;
     pm_text_add(t, ", \"least\": %llu, \"most\": %llu, \"documents_judged\": %llu", U(from->by.least), U(from->by.most),
                 U(from->by.documents));
-    add_terms(t, g, from->segment);
+    add_terms(t, from->plan);
 }
 
 static void add_effort(pm_text *t, const char *way, const pm_graph_effort *effort)

@@ -134,37 +134,38 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
     return status;
 }
 
-pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
-                              const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err)
+/* The columns of a segment, and what they make of the filter. POMAI_ENOTFOUND: it has none that can be used. */
+static pomai_status plan_columns(const pm_filter *filter, const pm_simd *simd, const pm_segment *segment,
+                                 bool (*is_over)(const void *context), const void *context, pm_columns *columns,
+                                 pm_columns_plan **plan, pomai_error *err)
 {
-    pm_derived *derived =
-        with->simd == NULL || with->filter == NULL ? NULL : pm_segment_derived(segment, PM_DERIVED_COLUMNS);
+    pm_derived *derived = simd == NULL || filter == NULL ? NULL : pm_segment_derived(segment, PM_DERIVED_COLUMNS);
     bool over = false;
-    *by = (pm_judge_by){.columns = false};
     if (derived == NULL) return POMAI_ENOTFOUND;
     const bool ready = pm_query_derived_is_ready(derived, 0, 1, is_over, context, &over);
     if (over) return POMAI_EDEADLINE;
     if (!ready) return POMAI_ENOTFOUND;
+    pm_query_derived_columns(derived, columns);
+    *plan = pm_columns_plan_make(columns, filter, simd, is_over, context, &over);
+    if (*plan != NULL) return POMAI_OK;
+    return over ? POMAI_EDEADLINE : pm_fail(err, POMAI_ENOMEM, "no memory to look a filter up in columns");
+}
+
+pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
+                              const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err)
+{
     pm_columns columns;
-    pm_query_derived_columns(derived, &columns);
-    pm_columns_plan *plan = pm_columns_plan_make(&columns, with->filter, with->simd, is_over, context, &over);
-    if (plan == NULL)
-        return over ? POMAI_EDEADLINE : pm_fail(err, POMAI_ENOMEM, "no memory to look a filter up in columns");
+    pm_columns_plan *plan;
+    *by = (pm_judge_by){.columns = false};
+    pomai_status status = plan_columns(with->filter, with->simd, segment, is_over, context, &columns, &plan, err);
+    if (status != POMAI_OK) return status;
     by->columns = true;
-    const pomai_status status = match_columns(with, segment, plan, is_over, context, bits, by, err);
+    status = match_columns(with, segment, plan, is_over, context, bits, by, err);
     pm_columns_plan_free(plan);
     return status;
 }
 
 /* ---- all rows of a view ---- */
-
-/* Whether a segment is judged at once. Whether its columns can be used is known only when they are. */
-static bool is_one_piece(const pm_judge_how *how, const pm_judged *from)
-{
-    if (from->table != NULL || how->simd == NULL || how->filter == NULL) return false;
-    const pm_derived *derived = pm_segment_derived(from->segment, PM_DERIVED_COLUMNS);
-    return derived != NULL && atomic_load_explicit(&derived->state, memory_order_acquire) != PM_DERIVED_BAD;
-}
 
 static void add_table(pm_judgement *to, const pm_memtable *table, uint64_t visible)
 {
@@ -173,31 +174,122 @@ static void add_table(pm_judgement *to, const pm_memtable *table, uint64_t visib
         (pm_judged){.table = table, .visible = visible, .chunks = pm_memtable_visible_chunks(table, visible)};
 }
 
+static pm_judgement *make(const pm_view *view)
+{
+    const pm_shown *shown = view->shown;
+    const uint64_t most = shown->shards * 2u + (uint64_t)shown->segments;
+    pm_judgement *to = pm_calloc(1, sizeof *to + most * sizeof to->source[0]);
+    if (to == NULL) return NULL;
+    for (uint32_t i = 0; i < shown->segments; i++) {
+        const uint64_t rows = pm_segment_rows(shown->segment[i]);
+        to->source[to->sources++] = (pm_judged){.segment = shown->segment[i], .chunks = 1, .rows = rows};
+    }
+    for (uint32_t s = 0; s < shown->shards; s++) {
+        add_table(to, shown->table[s].frozen, view->visible[s]);
+        add_table(to, shown->table[s].active, view->visible[s]);
+    }
+    return to;
+}
+
+/* Of rows that can match those that the reader sees and that do. */
+static pomai_status judge_listed(const pm_judge *with, pm_judged *from, const bool *open, uint32_t count,
+                                 pomai_error *err)
+{
+    pm_segment *segment = from->segment;
+    const bool plain = pm_view_is_plain(with->view, segment);
+    const bool all = plain && pm_segment_ended(segment) == 0; /* who ends later is still seen */
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t row = from->list[i];
+        uint64_t seen = UINT64_MAX, first = row / 64 * 64;
+        bool whole;
+        pomai_status status = all ? POMAI_OK
+                                  : pm_view_see(with->view, segment, plain, first, pm_min_u64(64, from->rows - first),
+                                                &seen, &whole, err);
+        seen &= (uint64_t)1 << row % 64;
+        if (PM_MUTANT(COLUMNS_SEE_ALL)) seen = (uint64_t)1 << row % 64;
+        if (status == POMAI_OK && open[i]) {
+            from->by.documents += seen != 0;
+            status = judge_documents(with, segment, first, seen, &seen, err);
+            if (PM_MUTANT(OPEN_NOT_JUDGED)) seen = 0;
+        }
+        if (status != POMAI_OK) return status;
+        if (seen != 0) from->list[from->matches++] = row;
+    }
+    return POMAI_OK;
+}
+
+/* Whether it has few rows that can match: then they are judged at once. */
+static pomai_status list_few(const pm_judge_how *how, pm_judged *from, bool *listed, pomai_error *err)
+{
+    pm_judge with;
+    bool open[PM_JUDGE_FEW];
+    uint32_t count = 0;
+    *listed = from->by.most == 0;
+    if (from->by.most == 0) return POMAI_OK;
+    if (from->rows <= PM_JUDGE_FEW) return POMAI_OK; /* bits of few rows are as good */
+    from->list = pm_malloc(PM_JUDGE_FEW * sizeof *from->list);
+    if (from->list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to list rows");
+    *listed = pm_columns_rows(from->plan, PM_JUDGE_FEW, from->list, open, &count);
+    if (!*listed) {
+        pm_free(from->list);
+        from->list = NULL;
+        return POMAI_OK;
+    }
+    if (!pm_judge_begin(&with, how->view, how->filter))
+        return pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
+    const pomai_status status = judge_listed(&with, from, open, count, err);
+    pm_judge_end(&with);
+    return status;
+}
+
+/* What columns tell before any row is looked at. */
+static pomai_status look_up(const pm_judge_how *how, pm_judged *from, bool *listed, pomai_error *err)
+{
+    *listed = false;
+    if (from->table != NULL) return POMAI_OK;
+    const pomai_status status = plan_columns(how->filter, how->simd, from->segment, how->is_over, how->context,
+                                             &from->columns, &from->plan, err);
+    if (status != POMAI_OK) return status == POMAI_ENOTFOUND ? POMAI_OK : status;
+    from->by.columns = true;
+    pm_columns_plan_bounds(from->plan, &from->by.least, &from->by.most);
+    return list_few(how, from, listed, err);
+}
+
 static uint64_t rows_of(const pm_judged *from, uint64_t chunk)
 {
     return from->table == NULL ? pm_segment_rows(from->segment) : pm_memtable_chunk(from->table, chunk)->rows;
 }
 
-/* How many words all sources need, and where those of each chunk begin. */
-static bool count_words(const pm_judgement *to, uint64_t *words, uint64_t *chunks)
+/* How many words all sources need that have bits, and where those of each chunk begin. */
+static bool count_words(const pm_judgement *to, const bool *listed, uint64_t *words, uint64_t *chunks)
 {
     *words = *chunks = 0;
     for (uint32_t i = 0; i < to->sources; i++) {
         const pm_judged *from = &to->source[i];
-        for (uint64_t c = 0; c < from->chunks; c++)
+        for (uint64_t c = 0; c < from->chunks && !listed[i]; c++)
             if (__builtin_add_overflow(*words, words_of(rows_of(from, c)), words)) return false;
         if (from->table != NULL && __builtin_add_overflow(*chunks, from->chunks, chunks)) return false;
     }
     return true;
 }
 
-static uint64_t lay_out(const pm_judge_how *how, pm_judgement *to, uint64_t *word, uint64_t *at)
+/* One piece of memory: the words of all sources, and behind them where those of each chunk begin. false: none. */
+static bool lay_out(pm_judgement *to, const bool *listed, uint64_t *pieces)
 {
-    uint64_t pieces = 0;
+    uint64_t words, chunks, bytes;
+    *pieces = 0;
+    if (!count_words(to, listed, &words, &chunks) || __builtin_add_overflow(words, chunks, &bytes) ||
+        __builtin_mul_overflow(bytes, sizeof(uint64_t), &bytes))
+        return false;
+    to->words = pm_calloc(1, bytes + 1);
+    if (to->words == NULL) return false;
+    uint64_t *word = to->words, *at = to->words + words;
     for (uint32_t i = 0; i < to->sources; i++) {
         pm_judged *from = &to->source[i];
+        from->first_piece = *pieces;
+        if (listed[i]) continue;
         from->match = word;
-        from->first_piece = pieces;
+        from->rows = 0;
         if (from->table != NULL) from->match_at = at;
         for (uint64_t c = 0; c < from->chunks; c++) {
             const uint64_t rows = rows_of(from, c);
@@ -206,41 +298,9 @@ static uint64_t lay_out(const pm_judge_how *how, pm_judgement *to, uint64_t *wor
             from->rows += rows;
         }
         word += from->words;
-        from->by.columns = is_one_piece(how, from);
-        pieces += from->by.columns ? 1 : (from->words + PIECE_WORDS - 1) / PIECE_WORDS;
+        *pieces += from->plan != NULL ? 1 : (from->words + PIECE_WORDS - 1) / PIECE_WORDS;
     }
-    return pieces;
-}
-
-/* The sources, and behind them the words of all, and behind them where those of each chunk begin. */
-static pm_judgement *make(const pm_judge_how *how, uint64_t *pieces)
-{
-    const pm_view *view = how->view;
-    const pm_shown *shown = view->shown;
-    const uint64_t most = shown->shards * 2u + (uint64_t)shown->segments;
-    uint64_t words, chunks, bytes;
-    pm_judgement *to = pm_calloc(1, sizeof *to + most * sizeof to->source[0]);
-    if (to == NULL) return NULL;
-    for (uint32_t i = 0; i < shown->segments; i++)
-        to->source[to->sources++] = (pm_judged){.segment = shown->segment[i], .chunks = 1};
-    for (uint32_t s = 0; s < shown->shards; s++) {
-        add_table(to, shown->table[s].frozen, view->visible[s]);
-        add_table(to, shown->table[s].active, view->visible[s]);
-    }
-    const uint64_t head = sizeof *to + to->sources * sizeof to->source[0];
-    pm_judgement *whole = NULL;
-    if (count_words(to, &words, &chunks) && !__builtin_add_overflow(words, chunks, &bytes) &&
-        !__builtin_mul_overflow(bytes, sizeof(uint64_t), &bytes) && !__builtin_add_overflow(bytes, head, &bytes))
-        whole = pm_calloc(1, bytes);
-    if (whole != NULL) {
-        whole->sources = to->sources;
-        for (uint32_t i = 0; i < to->sources; i++)
-            whole->source[i] = to->source[i];
-        uint64_t *word = (uint64_t *)(void *)&whole->source[whole->sources];
-        *pieces = lay_out(how, whole, word, word + words);
-    }
-    pm_free(to);
-    return whole;
+    return true;
 }
 
 static bool is_over(judging *j)
@@ -296,18 +356,16 @@ static void judge_words(judging *j, const pm_judge *with, const pm_judged *from,
     }
 }
 
-/* All of a segment: by its columns, or else by documents. */
+/* All of a segment, by its columns. */
 static void judge_whole(judging *j, const pm_judge *with, pm_judged *from)
 {
     pomai_error error;
     const pm_judge_how *how = j->how;
     const pomai_status status =
-        pm_judge_columns(with, from->segment, how->is_over, how->context, from->match, &from->by, &error);
+        match_columns(with, from->segment, from->plan, how->is_over, how->context, from->match, &from->by, &error);
     if (status == POMAI_OK) return;
     memset(from->match, 0, from->words * sizeof *from->match);
-    if (status == POMAI_ENOTFOUND)
-        judge_words(j, with, from, 0, from->words);
-    else if (status == POMAI_EDEADLINE)
+    if (status == POMAI_EDEADLINE)
         atomic_store(&j->over, true);
     else
         fail(j, &error);
@@ -342,8 +400,7 @@ static void judge_pieces(void *context, uint32_t thread)
             break;
         }
         pm_judged *from = source_of(j->to, piece);
-        with.simd = j->how->simd;
-        if (from->by.columns) {
+        if (from->plan != NULL) {
             judge_whole(j, &with, from);
             continue;
         }
@@ -353,17 +410,43 @@ static void judge_pieces(void *context, uint32_t thread)
     pm_judge_end(&with);
 }
 
+/* Everything that is told before rows are gone through. */
+static pomai_status prepare(judging *j, pomai_error *err)
+{
+    pm_judgement *to = j->to;
+    bool *listed = pm_calloc((size_t)to->sources + 1, sizeof *listed);
+    pomai_status status = listed != NULL ? POMAI_OK : POMAI_ENOMEM;
+    for (uint32_t i = 0; i < to->sources && status == POMAI_OK; i++)
+        status = look_up(j->how, &to->source[i], &listed[i], err);
+    if (status == POMAI_EDEADLINE) {
+        for (uint32_t i = 0; i < to->sources; i++) /* nothing was judged */
+            to->source[i].matches = 0;
+        atomic_store(&j->over, true);
+        status = POMAI_OK;
+    }
+    if (listed == NULL || (status == POMAI_OK && !lay_out(to, listed, &j->pieces)))
+        status = pm_fail(err, POMAI_ENOMEM, "no memory for a bit of every row");
+    pm_free(listed);
+    return status;
+}
+
 pomai_status pm_judge_all(const pm_judge_how *how, pm_judgement **out, pomai_error *err)
 {
     judging j = {.how = how};
-    pm_judgement *to = j.to = make(how, &j.pieces);
+    pm_judgement *to = j.to = make(how->view);
     *out = NULL;
     if (to == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a bit of every row");
-    pm_pool_run(how->pool, judge_pieces, &j, (uint32_t)pm_min_u64(j.pieces, (uint64_t)pm_pool_helpers(how->pool) + 1));
-    if (atomic_load(&j.failed)) {
-        pm_judgement_free(to);
+    pomai_status status = prepare(&j, err);
+    if (status == POMAI_OK && j.pieces > 0)
+        pm_pool_run(how->pool, judge_pieces, &j,
+                    (uint32_t)pm_min_u64(j.pieces, (uint64_t)pm_pool_helpers(how->pool) + 1));
+    if (status == POMAI_OK && atomic_load(&j.failed)) {
         if (err != NULL) *err = j.error;
-        return j.error.status;
+        status = j.error.status;
+    }
+    if (status != POMAI_OK) {
+        pm_judgement_free(to);
+        return status;
     }
     for (uint32_t i = 0; i < to->sources; i++) {
         pm_judged *from = &to->source[i];
@@ -378,5 +461,11 @@ pomai_status pm_judge_all(const pm_judge_how *how, pm_judgement **out, pomai_err
 
 void pm_judgement_free(pm_judgement *judgement)
 {
+    if (judgement == NULL) return;
+    for (uint32_t i = 0; i < judgement->sources; i++) {
+        pm_columns_plan_free(judgement->source[i].plan);
+        pm_free(judgement->source[i].list);
+    }
+    pm_free(judgement->words);
     pm_free(judgement);
 }

@@ -7,6 +7,7 @@
 #define PM_QUERY_JUDGE_H
 
 #include "filter/filter.h"
+#include "index/columns/columns.h"
 #include "query/pool.h"
 #include "query/view.h"
 #include "simd/simd.h"
@@ -47,22 +48,28 @@ uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t vi
 
 /* ---- all rows of a view ---- */
 
+/* Matches of a segment that are listed and have no bits: to go through a bit of every row takes longer. */
+#define PM_JUDGE_FEW 512
+
 /* A memtable as far as the view shows it, or a segment, which counts as one chunk. */
 typedef struct pm_judged {
     const pm_memtable *table; /* NULL: a segment */
     pm_segment *segment;
     uint64_t visible; /* of the memtable's shard */
     uint64_t chunks;
-    uint64_t *match;          /* a bit for each row that the reader sees and that matches */
+    uint64_t *match;          /* a bit for each row that the reader sees and that matches; NULL: instead of these */
+    uint32_t *list;           /* `matches` rows, in order; or there are none */
     uint64_t words;           /* so many; */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
     uint64_t first_piece;     /* of the work */
     pm_judge_by by;
+    pm_columns columns;
+    pm_columns_plan *plan; /* of columns; NULL: they are not used */
 } pm_judged;
 
-/* One piece of memory. */
 typedef struct pm_judgement {
+    uint64_t *words; /* of all sources */
     uint32_t sources;
     bool whole; /* else it was over before all were judged; what was not judged does not match */
     uint64_t matches;

@@ -62,7 +62,7 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
 {
     const pm_search *search = g->search;
     const uint64_t rows = pm_segment_rows(to->segment);
-    if (search->k >= rows || (to->match != NULL && search_is_few(to, search->k))) return;
+    if (search->k >= rows || ((to->match != NULL || to->list != NULL) && search_is_few(to, search->k))) return;
     to->codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
     pm_derived *graph = pm_segment_derived(to->segment, PM_DERIVED_GRAPH);
     if (graph != NULL && is_ready(g, pool, graph)) {

@@ -18,12 +18,12 @@ bool search_judge(search_grid *g, pm_pool *pool)
         const pm_judged *from = &g->judged->source[i];
         assert(to->table == from->table && to->segment == from->segment);
         to->match = from->match;
+        to->list = from->list;
         to->match_at = from->match_at;
         to->rows = from->rows;
         to->matches = from->matches;
-        if (to->matches > 0) continue;
-        g->rows -= to->rows;
-        to->chunks = 0;
+        if (to->matches == 0) to->chunks = 0;
+        if (to->matches == 0 || to->list != NULL) g->rows -= to->rows - to->matches;
     }
     return true;
 }
@@ -38,7 +38,6 @@ bool search_judge(search_grid *g, pm_pool *pool)
 #define PICKED_NS(lines) (3 + 4.0 * (lines))
 #define WALKED_NS(lines) (8 + 5.0 * (lines))
 enum {
-    FEW = 512,     /* rows that are compared in no time */
     A_NODE = 24,   /* codes that a walk looks at for each node of its pool */
     PICK_MORE = 2, /* rows that are ranked again are so many times those of a walk: far from the query, where matches
                       are few, codes tell less */
@@ -47,7 +46,7 @@ enum {
 
 bool search_is_few(const search_source *from, uint32_t k)
 {
-    return from->matches <= k || from->matches <= FEW;
+    return from->matches <= k || from->matches <= PM_JUDGE_FEW;
 }
 
 /*

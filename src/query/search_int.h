@@ -37,7 +37,8 @@ typedef struct search_source {
     uint32_t spare;
     pm_graph_effort pick;  /* with a filter: of a look at the codes of all rows that match, which comes instead of a */
     bool picked;           /* walk, or after one that met too few */
-    const uint64_t *match; /* with a filter: a bit for each row that the reader sees and that matches; else NULL */
+    const uint32_t *list;  /* with a filter, of a segment: the few rows that the reader sees and that match; or */
+    const uint64_t *match; /* a bit for each row, set if it is such; both NULL: no filter */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
 } search_source;
@@ -107,6 +108,7 @@ static inline pm_flat_query *search_heap(const search_grid *g, const search_cell
 static inline uint64_t search_chunk_rows(const search_source *from, uint64_t chunk)
 {
     if (from->walked) return SEARCH_WALK_ROWS;
+    if (from->list != NULL) return from->matches;
     return from->table == NULL ? pm_segment_rows(from->segment) : pm_memtable_chunk(from->table, chunk)->rows;
 }
 

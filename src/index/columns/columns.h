@@ -92,6 +92,13 @@ void pm_columns_plan_bounds(const pm_columns_plan *plan, uint64_t *least, uint64
 bool pm_columns_match(const pm_columns_plan *plan, uint64_t *match, uint64_t *open, bool *any_open,
                       bool (*is_over)(const void *context), const void *context, bool *over);
 
+/*
+ * The same where few rows can match, without a bit for every row: rows that match for sure, and (`open` set) those that
+ * their documents must decide, in order. Of all rows, whether they count or not. false: more than `room` rows have to
+ * be looked at, or no leaf of the filter leaves few; ask for bits. rows and open have `room` elements.
+ */
+bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count);
+
 /* Adds a line a leaf, indented like the tree: the leaf as pm_filter_print has it, cut short, what answers it (ranks,
  * postings, nothing), its rows, its undecided rows. */
 void pm_columns_explain(const pm_columns_plan *plan, pm_text *text);

@@ -3,6 +3,7 @@
 #define PM_COLUMNS_INT_H
 
 #include <assert.h>
+#include <string.h>
 
 #include "filter/json.h"
 #include "index/columns/columns.h"
@@ -161,6 +162,30 @@ struct pm_columns_plan {
     const void *context;
     bool over;
 };
+
+static inline uint32_t columns_rank_of(const uint8_t *ranks, uint32_t width, uint64_t row)
+{
+    uint32_t rank = ranks[row * width];
+    if (width > 1) rank |= (uint32_t)ranks[row * width + 1] << 8;
+    if (width > 2) memcpy(&rank, ranks + row * width, sizeof rank);
+    return rank;
+}
+
+/* Whether a rank is in one of some ranges, which ascend. */
+static inline bool columns_is_in(const columns_range *ranges, size_t count, uint32_t rank)
+{
+    size_t low = 0;
+    while (low < count) {
+        const size_t middle = low + (count - low) / 2;
+        if (rank < ranges[middle].low)
+            count = middle;
+        else if (rank >= ranges[middle].high)
+            low = middle + 1;
+        else
+            return true;
+    }
+    return false;
+}
 
 /* What answers a leaf where all rows count: "ranks", "rows", "nothing". */
 const char *columns_method(const pm_columns_plan *plan, const columns_node *leaf);

@@ -83,29 +83,6 @@ static uint64_t scan(eval *e, const columns_node *leaf, columns_range range, con
     return count;
 }
 
-static uint32_t rank_of(const columns_node *leaf, uint64_t row)
-{
-    uint32_t rank = leaf->ranks[row * leaf->width];
-    if (leaf->width > 1) rank |= (uint32_t)leaf->ranks[row * leaf->width + 1] << 8;
-    if (leaf->width > 2) memcpy(&rank, leaf->ranks + row * leaf->width, sizeof rank);
-    return rank;
-}
-
-static bool is_in(const columns_range *ranges, size_t count, uint32_t rank)
-{
-    size_t low = 0;
-    while (low < count) {
-        const size_t middle = low + (count - low) / 2;
-        if (rank < ranges[middle].low)
-            count = middle;
-        else if (rank >= ranges[middle].high)
-            low = middle + 1;
-        else
-            return true;
-    }
-    return false;
-}
-
 /* Row by row. `behind` are bits of RANK_... that count, too. */
 static uint64_t judge(eval *e, const columns_node *leaf, uint32_t behind, uint64_t *bits)
 {
@@ -116,10 +93,10 @@ static uint64_t judge(eval *e, const columns_node *leaf, uint32_t behind, uint64
         if (word % STEP_WORDS == 0 && !goes_on(e, STEP_ROWS)) break;
         for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
             const unsigned bit = (unsigned)__builtin_ctzll(left);
-            const uint32_t rank = rank_of(leaf, (uint64_t)word * 64 + bit);
+            const uint32_t rank = columns_rank_of(leaf->ranks, leaf->width, (uint64_t)word * 64 + bit);
             const uint32_t above = rank - ranks;
             const bool is =
-                is_in(ranges, leaf->range_count, rank) || (above < RANK_MISSING && (behind >> above & 1) != 0);
+                columns_is_in(ranges, leaf->range_count, rank) || (above < RANK_MISSING && (behind >> above & 1) != 0);
             bits[word] &= ~((uint64_t)!is << bit);
             count += is;
         }

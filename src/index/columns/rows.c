@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The few rows that can match, without a bit for every row: those of the leaf that has fewest, of which each is then
+ * looked at in the other leaves.
+ */
+#include <stdlib.h>
+
+#include "index/columns/columns_int.h"
+
+enum { NO = 1, YES = 2, MAYBE = NO | YES };
+enum { LOOKED_THROUGH = 64 /* rows of several values, one after the other */ };
+
+typedef struct lookup {
+    const pm_columns_plan *plan;
+    const uint32_t *open_rows;
+    uint64_t open, residual;
+} lookup;
+
+static bool has(const uint32_t *rows, uint64_t count, uint32_t row)
+{
+    uint64_t low = 0;
+    while (low < count) {
+        const uint64_t middle = low + (count - low) / 2;
+        if (rows[middle] == row) return true;
+        if (rows[middle] < row)
+            low = middle + 1;
+        else
+            count = middle;
+    }
+    return false;
+}
+
+/* ---- a row in a leaf ---- */
+
+static bool is_open(const lookup *l, const columns_node *leaf, uint32_t row)
+{
+    if (leaf->open == 0) return false;
+    return has(l->open_rows, l->open, row) || (leaf->open > l->open && has(l->open_rows + l->open, l->residual, row));
+}
+
+/* By the ranks of all rows. */
+static unsigned look_at_rank(const lookup *l, const columns_node *leaf, uint32_t row)
+{
+    const columns_range *ranges = l->plan->ranges + leaf->range_at;
+    const uint32_t rank = columns_rank_of(leaf->ranks, leaf->width, row);
+    const uint32_t above = rank - (uint32_t)columns_ranks(&leaf->values);
+    if (columns_is_in(ranges, leaf->range_count, rank)) return YES;
+    if (above < RANK_MISSING && (leaf->undecided >> above & 1) != 0) return MAYBE;
+    const bool of_elements = leaf->among.high > leaf->among.low || leaf->of_elements != 0;
+    return of_elements && above == RANK_ARRAY ? MAYBE : NO;
+}
+
+/* By the rows of its values. What takes longer than a look into the document is left to that. */
+static unsigned look_at_rows(const lookup *l, const columns_node *leaf, uint32_t row)
+{
+    const columns_view view = columns_read_view(l->plan->columns, &leaf->values);
+    if (leaf->undecided != 0 || leaf->of_elements != 0 || leaf->among.high > leaf->among.low) return MAYBE;
+    for (size_t i = 0; i < leaf->range_count; i++) {
+        const columns_range range = l->plan->ranges[leaf->range_at + i];
+        const uint32_t *rows = view.rows + view.row_at[range.low];
+        const uint64_t count = view.row_at[range.high] - view.row_at[range.low];
+        if (range.high == range.low + 1) {
+            if (has(rows, count, row)) return YES;
+            continue;
+        }
+        if (count > LOOKED_THROUGH || i > LOOKED_THROUGH) return MAYBE;
+        for (uint64_t j = 0; j < count; j++)
+            if (rows[j] == row) return YES;
+    }
+    return NO;
+}
+
+static unsigned look_at(const lookup *l, const columns_node *node, uint32_t row)
+{
+    const pm_filter_op op = node->filter->op;
+    if (op > PM_FILTER_NOT) {
+        if (is_open(l, node, row)) return MAYBE;
+        if (node->column < 0) return node->least > 0 ? MAYBE : NO;
+        return node->width > 0 ? look_at_rank(l, node, row) : look_at_rows(l, node, row);
+    }
+    if (op == PM_FILTER_NOT) {
+        const unsigned inside = look_at(l, node->children[0], row);
+        return inside == MAYBE ? MAYBE : inside ^ MAYBE;
+    }
+    const unsigned ends = op == PM_FILTER_AND ? NO : YES; /* the answer of one child that is all of it */
+    unsigned all = op == PM_FILTER_AND ? YES : NO;
+    for (uint32_t i = 0; i < node->child_count; i++) {
+        const unsigned child = look_at(l, node->children[i], row);
+        if (child == ends) return ends;
+        if (child == MAYBE) all = MAYBE;
+    }
+    return all;
+}
+
+/* ---- the rows of a leaf ---- */
+
+typedef struct gathering {
+    uint32_t *rows, room, count;
+    bool full;
+} gathering;
+
+static void gather(gathering *g, const uint32_t *rows, uint64_t count)
+{
+    if (count > g->room - g->count) g->full = true;
+    for (uint64_t i = 0; i < count && !g->full; i++)
+        g->rows[g->count++] = rows[i];
+}
+
+static void gather_ranks(gathering *g, const columns_view *view, uint64_t low, uint64_t high)
+{
+    gather(g, view->rows + view->row_at[low], view->row_at[high] - view->row_at[low]);
+}
+
+static void gather_behind(gathering *g, const columns_view *view, uint32_t behind)
+{
+    for (uint32_t i = 0; i < RANKS_BEHIND; i++)
+        if ((behind >> i & 1) != 0) gather_ranks(g, view, view->ranks + i, view->ranks + i + 1);
+}
+
+static void gather_leaf(gathering *g, const lookup *l, const columns_node *leaf)
+{
+    if (leaf->column >= 0) {
+        const columns_view values = columns_read_view(l->plan->columns, &leaf->values);
+        const columns_view elements = columns_read_view(l->plan->columns, &leaf->elements);
+        for (size_t i = 0; i < leaf->range_count && !g->full; i++) {
+            const columns_range range = l->plan->ranges[leaf->range_at + i];
+            gather_ranks(g, &values, range.low, range.high);
+        }
+        gather_ranks(g, &elements, leaf->among.low, leaf->among.high);
+        gather_behind(g, &values, leaf->undecided);
+        gather_behind(g, &elements, leaf->of_elements);
+    }
+    gather(g, l->open_rows, leaf->open);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* In order, each once. */
+static void put_in_order(gathering *g)
+{
+    uint32_t kept = 0;
+    bool ordered = true;
+    for (uint32_t i = 1; i < g->count; i++)
+        ordered &= g->rows[i - 1] < g->rows[i];
+    if (ordered) return;
+    qsort(g->rows, g->count, sizeof g->rows[0], by_number);
+    for (uint32_t i = 0; i < g->count; i++)
+        if (kept == 0 || g->rows[kept - 1] != g->rows[i]) g->rows[kept++] = g->rows[i];
+    g->count = kept;
+}
+
+bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count)
+{
+    lookup l = {.plan = plan};
+    gathering g = {.rows = rows, .room = room};
+    const columns_node *leaf = plan->nodes;
+    l.open_rows = columns_open_rows(plan->columns, &l.open, &l.residual);
+    while (leaf->filter->op == PM_FILTER_AND && leaf->child_count > 0)
+        leaf = leaf->children[0]; /* the one with the fewest rows */
+    if (leaf->filter->op <= PM_FILTER_NOT || leaf->most > room || leaf->least >= plan->columns->rows) return false;
+    gather_leaf(&g, &l, leaf);
+    if (g.full) return false;
+    put_in_order(&g);
+    *count = 0;
+    for (uint32_t i = 0; i < g.count; i++) {
+        const unsigned answer = plan->node_count == 1 && !plan->is_undecided ? YES : look_at(&l, plan->nodes, rows[i]);
+        if (answer == NO) continue;
+        open[*count] = answer == MAYBE;
+        rows[(*count)++] = rows[i];
+    }
+    return true;
+}
