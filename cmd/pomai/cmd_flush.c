@@ -47,7 +47,7 @@ static int run_index(const struct args *args)
     if (status == EXIT_OK && pomai_flush(db, &err) != POMAI_OK) status = complain_error(&err);
     if (status == EXIT_OK && pomai_build_indexes(db, &options, &err) != POMAI_OK) status = complain_error(&err);
     status = db_close(db, NULL, status);
-    return say(args, status, "{\"ok\":true}", "segments have their codes and graphs");
+    return say(args, status, "{\"ok\":true}", "segments have their indexes");
 }
 
 static int run_digest(const struct args *args)

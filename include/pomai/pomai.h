@@ -164,9 +164,10 @@ POMAI_API pomai_status pomai_flush(pomai_db *db, pomai_error *err);
  * while it lasts. Returns when it is done; NULL: all collections. */
 POMAI_API pomai_status pomai_compact(pomai_db *db, pomai_collection *collection, pomai_error *err);
 
-/* Segments of 4,096 rows and more get codes, and then a graph, in the background, when nothing else is to be done;
- * searches with a `recall` or an `ef` use them. This flushes, merges segments as far as one graph is to cover (unless
- * `segment_bytes` was given), and returns once all segments that there are by then have both, as far as they pay: after
+/* Segments of 1,024 rows and more that have documents get columns, which answer filters, and those of 4,096 and more
+ * codes, and then a graph, which searches with a `recall` or an `ef` use; in the background, when nothing else is to be
+ * done. This flushes, merges segments as far as one graph is to cover (unless `segment_bytes` was given), and returns
+ * once all segments that there are by then have all of these, as far as they pay: after
  * a bulk load, or before a database is closed for good. POMAI_EDEADLINE: it ran out of time, or was cancelled, and goes
  * on in the background; POMAI_ENOSPC and others: why the last one failed. `options` may be NULL. */
 POMAI_API pomai_status pomai_build_indexes(pomai_db *db, const pomai_build_options *options, pomai_error *err);

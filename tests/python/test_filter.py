@@ -148,3 +148,28 @@ def test_random_trees_mean_what_python_says(db: pomai.Database) -> None:
     for _ in range(300):
         filters, ids = make(draw.randrange(4))
         assert found(db, filters) == sorted(ids), str(filters)
+
+
+def test_plans_say_what_was_done(db: pomai.Database) -> None:
+    result = db.search([0, 0], filters={"n": {"$gt": 0}}, include=["plan"])
+    assert result.plan["matches"] == result.verdict.rows_visible
+    assert [source["judged_by"] for source in result.plan["sources"]] == ["documents"] * len(result.plan["sources"])
+    assert db.search([[0, 0], [1, 1]], include="plan").plan["queries"] == 2
+    assert db.search([0, 0]).plan is None
+
+
+def test_columns_answer_as_documents_do(tmp_path: Path) -> None:
+    rows = 3000
+    with pomai.open(tmp_path / "columns.db") as db:
+        metadata: list[Any] = [
+            {"n": i, "tags": ["a", f"t{i % 7}"], "name": f"row {i}"} if i % 10 else None for i in range(rows)
+        ]
+        db.add([[i, 1.0] for i in range(rows)], ids=range(rows), metadata=metadata)
+        filters = [F.lt("n", 5), F.contains("tags", "t3"), F.starts_with("name", "row 12"), ~F.exists("n"),
+                   F.AND(F.gt("n", 100), F.contains("tags", "t1")), F.in_("n", [1, 10, 2999]), F.ne("n", 7)]
+        before = [db.search([7, 1], k=rows, filters=f).ids.tolist() for f in filters]
+        db.build_indexes()
+        for f, ids in zip(filters, before):
+            result = db.search([7, 1], k=rows, filters=f, include=["plan"])
+            assert result.ids.tolist() == ids and len(ids) == db.count(filters=f) == len(db.get(filters=f))
+            assert result.plan["sources"][0]["judged_by"] == "columns" and result.plan["sources"][0]["terms"]

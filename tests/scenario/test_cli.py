@@ -1219,6 +1219,9 @@ def case_search_text_and_verdict():
            where["verdict"]["fewer"] == "rows", f"{where}")
     expect("1 found" in pomai("search", "x.db", "-v", "[1, 0]", '-w{"name": "row 4"}').out, "-w")
     refused("search", "x.db", "-v", "[1, 0]", "--where", '{"name": {"$like": 1}}', says="filter: name.$like")
+    plan = pomai("search", "x.db", "-v", "[1, 0]", "--json", "--explain", "--where", some).json()[-1]["plan"]
+    expect(plan["queries"] == 1 and plan["matches"] == where["verdict"]["rows_visible"], "--explain")
+    expect(all(part["way"] in ("vectors of matches", "nothing") for part in plan["sources"]), "ways of --explain")
     refused("search", "x.db", "-v", "[1, 0]", "--where", "", says="filter")
     refused("search", "x.db", "--vector", "[1, 2, 3]", says="POMAI_EDIM")
     refused("search", "x.db", "--vector", "[1, 1e300]", says="float32")
@@ -1405,7 +1408,7 @@ def case_index_and_recall():
     npy("x.npy", x)
     pomai("import", "x.db", "x.npy", "--ids", "rows")
     refused("index", "x.db", "--deadline-ms", "0", says="POMAI_EDEADLINE")
-    expect(pomai("index", "x.db").out == "segments have their codes and graphs\n", "index")
+    expect(pomai("index", "x.db").out == "segments have their indexes\n", "index")
     expect(pomai("index", "x.db", "--json").json() == [{"ok": True}], "index --json")
     stats = json.loads(pomai("stats", "x.db", "--json").out)["collections"][0]
     expect(stats["segments_with_codes"] == stats["segments"] == 1 and stats["rows_waiting_for_codes"] == 0, f"{stats}")
