@@ -460,6 +460,78 @@ static void do_search(struct self *s)
     pomai_result_free(result);
 }
 
+/* Of a snapshot's rows, those whose documents say so by a look at their bytes. */
+static bool count_by_hand(struct world *w, pomai_collection *coll, const pomai_snapshot *snapshot, char digit,
+                          uint64_t *matches)
+{
+    pomai_scan_options options = POMAI_SCAN_OPTIONS_INIT;
+    pomai_scan *scan;
+    pomai_rows *rows = NULL;
+    pomai_error err = {0};
+    const char wanted[] = {'{', '"', 'n', '"', ':', digit, ','};
+    options.include = POMAI_INCLUDE_DOCUMENTS;
+    options.snapshot = snapshot;
+    *matches = 0;
+    pomai_status status = pomai_scan_open(coll, &options, &scan, &err);
+    if (status != POMAI_OK) return false;
+    while ((status = pomai_scan_next(scan, 50, &rows, &err)) == POMAI_OK && rows != NULL) {
+        for (size_t i = 0; i < pomai_rows_count(rows); i++) {
+            const pomai_bytes document = pomai_rows_document(rows, i);
+            const char *bytes = document.data;
+            const size_t size = document.size;
+            *matches += size >= T_DOC_OBJECT && memcmp(bytes, wanted, sizeof wanted) == 0 && bytes[size - 1] == '}';
+        }
+        pomai_rows_free(rows);
+    }
+    pomai_scan_close(scan);
+    (void)w;
+    return status == POMAI_OK;
+}
+
+/* A filter tells of a snapshot what its documents say, whoever answers it: a count, a scan and a search. */
+static void do_filtered(struct self *s)
+{
+    struct world *w = s->w;
+    const int coll = (int)t_below(&s->rng, W_COLLS);
+    const char digit = (char)('0' + t_below(&s->rng, 10));
+    const uint32_t dim = w->config.dim[coll];
+    char filter[32];
+    float query[W_DIM_MOST];
+    pomai_error err = {0};
+    pomai_snapshot *snapshot;
+    uint64_t truth = 0, counted = 0, found = 0, first;
+    snprintf(filter, sizeof filter, "{\"n\": %c}", digit);
+    for (uint32_t d = 0; d < dim; d++)
+        query[d] = t_unit_float(&s->rng);
+    if (pomai_snapshot_open(w->db, &snapshot, &err) != POMAI_OK) return;
+    pomai_count_options count = POMAI_COUNT_OPTIONS_INIT;
+    count.snapshot = snapshot;
+    count.filter = filter;
+    count.filter_size = strlen(filter);
+    pomai_search_options search = POMAI_SEARCH_OPTIONS_INIT;
+    search.snapshot = snapshot;
+    search.filter = filter;
+    search.filter_size = strlen(filter);
+    if (t_chance(&s->rng, 50)) search.recall = 0.8f;
+    pomai_result *result = NULL;
+    pomai_status status = pomai_count(w->coll[coll], &count, &counted, &err);
+    if (status == POMAI_OK) status = pomai_search(w->coll[coll], query, 1, dim, 10, &search, &result, &err);
+    if (status == POMAI_OK) found = pomai_result_count(result, 0);
+    pomai_result_free(result);
+    if (status == POMAI_OK && count_by_hand(w, w->coll[coll], snapshot, digit, &first))
+        truth = first;
+    else if (status == POMAI_OK)
+        status = POMAI_EIO;
+    pomai_snapshot_close(snapshot);
+    if (status != POMAI_OK) {
+        if (!w->faults && status != POMAI_ENOTFOUND && status != POMAI_EIO) w_fail(w, "filtered: %s", err.message);
+        return;
+    }
+    if (counted != truth || found != (truth < 10 ? truth : 10))
+        w_fail(w, "%s: %llu rows say %s, %llu are counted and %llu found", w_coll_name(coll), (unsigned long long)truth,
+               filter, (unsigned long long)counted, (unsigned long long)found);
+}
+
 /* ---- collections that come and go, and mistakes ---- */
 
 static bool put_into_temp(pomai_collection *coll)
@@ -650,7 +722,7 @@ static void step(struct self *s)
     else if (lot < 78)
         do_get(s, t_chance(&s->rng, 70));
     else if (lot < 86)
-        t_chance(&s->rng, 50) ? do_search(s) : do_search_all(s);
+        t_chance(&s->rng, 40) ? do_filtered(s) : t_chance(&s->rng, 50) ? do_search(s) : do_search_all(s);
     else if (lot < 89)
         do_sync(s);
     else if (lot < 93)

@@ -104,10 +104,12 @@ struct world *w_make(uint64_t seed, const struct w_config *config)
             if (slot->vectors == NULL || slot->document_bytes == NULL) abort();
         }
     if (w->model == NULL) abort();
-    /* In some worlds segments of a few rows get codes, a graph, or both: slow, as each build measures itself. */
+    /* In some worlds segments of a few rows get codes, a graph, or both: slow, as each build measures itself; and in
+     * some columns. */
     const bool codes = seed % W_DERIVED == 0, graphs = seed % (2 * W_DERIVED) == 0 || seed % W_DERIVED == 1;
     pm_derive_least_rows[PM_DERIVED_CODES] = codes ? W_DERIVED_ROWS : PM_CODES_LEAST_ROWS;
     pm_derive_least_rows[PM_DERIVED_GRAPH] = graphs ? W_DERIVED_ROWS : PM_GRAPH_LEAST_ROWS;
+    pm_derive_least_rows[PM_DERIVED_COLUMNS] = seed % 3 == 0 ? W_DERIVED_ROWS : PM_COLUMNS_LEAST_ROWS;
     return w;
 }
 
