@@ -13,7 +13,7 @@
 
 #define PM_WALK_LINE  64
 #define PM_WALK_BLOCK 16
-#define PM_WALK_ROOM  16 /* elements behind the last that score and unseen may write */
+#define PM_WALK_ROOM  16 /* elements behind the last that score, score_rows and unseen may write */
 
 /*
  * Codes of `stride` bytes, a multiple of PM_WALK_LINE, aligned to that: unsigned bytes or nibbles, and at the end two
@@ -30,6 +30,21 @@ typedef struct pm_walk_codes {
 } pm_walk_codes;
 #define PM_WALK_BYTES   63
 #define PM_WALK_NIBBLES 127
+
+/*
+ * Rows of `stride` bytes, a multiple of PM_WALK_LINE, at most PM_WALK_ROW, aligned to that, and a query of as many
+ * elements. `whole`: of 0 to 255, and the squared distance is exact. Else within PM_WALK_WIDE, and that is
+ * max(0, (base + sum row[d]^2) - scale * sum query[d] * row[d]) in double, rounded to a float.
+ */
+typedef struct pm_walk_rows {
+    const uint8_t *rows;
+    const int16_t *query;
+    size_t stride;
+    bool whole;
+    double scale, base;
+} pm_walk_rows;
+#define PM_WALK_ROW  256   /* sums of its squares are below 2^24 */
+#define PM_WALK_WIDE 16383 /* sums of products stay below 2^31 */
 
 /* Nodes by score, nearest first: the bits of the score, then the number of the node, then whether it was walked from.
  */
@@ -66,6 +81,9 @@ typedef struct pm_simd_walk {
     /* out[i] = max(0, (add + base) + (mul * scale) * (dot - zero)) of codes ids[i]; out has n + PM_WALK_ROOM elements
      */
     void (*score)(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out);
+
+    /* out[i] = squared distance of row ids[i]; out has n + PM_WALK_ROOM elements */
+    void (*score_rows)(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out);
 
     /*
      * Those of n links that were not seen, in their order, and now are; returns their number. The first that is no node

@@ -60,6 +60,38 @@ static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, flo
     }
 }
 
+INLINE __m256i widened(const uint8_t *x)
+{
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)x));
+}
+
+/* The squared distance, or where the query is not whole the row's squared length, and *dot its product. */
+INLINE int32_t score_row(const pm_walk_rows *r, const uint8_t *row, bool whole, int32_t *dot)
+{
+    __m256i sum = _mm256_setzero_si256(), products = sum;
+    for (size_t d = 0; d < r->stride; d += 16) {
+        const __m256i x = widened(row + d), y = load(r->query + d), far = whole ? _mm256_sub_epi16(x, y) : x;
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(far, far));
+        if (!whole) products = _mm256_add_epi32(products, _mm256_madd_epi16(x, y));
+    }
+    if (!whole) *dot = reduce(products);
+    return reduce(sum);
+}
+
+static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows->rows + ids[i] * rows->stride;
+        int32_t dot = 0;
+        if (rows->whole) {
+            out[i] = (float)score_row(rows, row, true, &dot);
+            continue;
+        }
+        const int32_t norm2 = score_row(rows, row, false, &dot);
+        out[i] = walk_finish_row(rows, norm2, dot);
+    }
+}
+
 static void products(const uint8_t *a, const int8_t *rows, size_t stride, size_t n, int32_t *out)
 {
     for (size_t i = 0; i < n; i++, rows += stride) {
@@ -71,11 +103,6 @@ static void products(const uint8_t *a, const int8_t *rows, size_t stride, size_t
         }
         out[i] = reduce(sum);
     }
-}
-
-INLINE __m256i widened(const uint8_t *x)
-{
-    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)x));
 }
 
 static void apart(const uint8_t *a, const uint8_t *codes, size_t stride, const uint32_t *ids, size_t n, size_t dim,
@@ -95,6 +122,7 @@ static void apart(const uint8_t *a, const uint8_t *codes, size_t stride, const u
 const pm_simd_walk pm_simd_walk_avx2 = {
     .name = "avx2",
     .score = score,
+    .score_rows = score_rows,
     .insert = pm_walk_insert,
     .unseen = pm_walk_unseen,
     .products = products,

@@ -81,6 +81,58 @@ static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, flo
         score_lines(codes, ids, n, out, 0, false);
 }
 
+INLINE __m512i widened(const uint8_t *x)
+{
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)x));
+}
+
+INLINE void finish_rows(const pm_walk_rows *r, __m128i norms, __m128i dots, float *out)
+{
+    const __m256d scale = _mm256_set1_pd(r->scale), base = _mm256_set1_pd(r->base);
+    const __m256d product = _mm256_mul_pd(scale, _mm256_cvtepi32_pd(dots));
+    const __m256d score = _mm256_sub_pd(_mm256_add_pd(base, _mm256_cvtepi32_pd(norms)), product);
+    _mm_storeu_ps(out, _mm256_cvtpd_ps(_mm256_max_pd(score, _mm256_setzero_pd())));
+}
+
+/* With constant shape: `lines` 0 says any number. */
+INLINE void score_rows_of(const pm_walk_rows *r, const uint32_t *ids, size_t n, float *out, size_t lines, bool whole)
+{
+    const size_t stride = lines > 0 ? lines * PM_WALK_LINE : r->stride;
+    for (size_t i = 0; i < n; i += 4) {
+        const uint8_t *row[4];
+        __m512i sum[4], dot[4];
+        UNROLL
+        for (size_t j = 0; j < 4; j++) {
+            row[j] = r->rows + ids[i + j < n ? i + j : n - 1] * stride;
+            sum[j] = dot[j] = _mm512_setzero_si512();
+        }
+        for (size_t d = 0; d < stride; d += PM_WALK_LINE / 2) {
+            const __m512i query = load(r->query + d);
+            UNROLL
+            for (size_t j = 0; j < 4; j++) {
+                const __m512i x = widened(row[j] + d), far = whole ? _mm512_sub_epi16(x, query) : x;
+                sum[j] = _mm512_dpwssd_epi32(sum[j], far, far);
+                if (!whole) dot[j] = _mm512_dpwssd_epi32(dot[j], x, query);
+            }
+        }
+        const __m128i sums = reduce4(sum[0], sum[1], sum[2], sum[3]);
+        if (whole)
+            _mm_storeu_ps(out + i, _mm_cvtepi32_ps(sums));
+        else
+            finish_rows(r, sums, reduce4(dot[0], dot[1], dot[2], dot[3]), out + i);
+    }
+}
+
+static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out)
+{
+    if (!rows->whole)
+        score_rows_of(rows, ids, n, out, 0, false);
+    else if (rows->stride == 2 * (size_t)PM_WALK_LINE)
+        score_rows_of(rows, ids, n, out, 2, true);
+    else
+        score_rows_of(rows, ids, n, out, 0, true);
+}
+
 static size_t unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out)
 {
     const __m512i rows = _mm512_set1_epi32((int)seen->rows), left_out = _mm512_set1_epi32((int)seen->left_out);
@@ -194,6 +246,7 @@ static void apart(const uint8_t *a, const uint8_t *codes, size_t stride, const u
 const pm_simd_walk pm_simd_walk_avx512vnni = {
     .name = "avx512vnni",
     .score = score,
+    .score_rows = score_rows,
     .insert = insert,
     .unseen = unseen,
     .products = products,

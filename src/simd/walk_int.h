@@ -29,6 +29,12 @@ INLINE float walk_finish(const pm_walk_codes *c, const uint8_t *row, int32_t dot
     return score > 0 ? score : 0;
 }
 
+INLINE float walk_finish_row(const pm_walk_rows *r, int32_t norm2, int32_t dot)
+{
+    const double product = r->scale * (double)dot, score = (r->base + (double)norm2) - product;
+    return (float)(score > 0 ? score : 0);
+}
+
 INLINE uint64_t walk_key(float score, uint32_t id)
 {
     union {

@@ -28,6 +28,20 @@ static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, flo
     }
 }
 
+static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows->rows + ids[i] * rows->stride;
+        int32_t sum = 0, dot = 0;
+        for (size_t d = 0; d < rows->stride; d++) {
+            const int32_t far = rows->whole ? rows->query[d] - row[d] : row[d];
+            sum += far * far;
+            dot += rows->query[d] * row[d];
+        }
+        out[i] = rows->whole ? (float)sum : walk_finish_row(rows, sum, dot);
+    }
+}
+
 /* Without branches on what was seen: no processor foretells them. */
 size_t pm_walk_unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out)
 {
@@ -92,6 +106,7 @@ static void apart(const uint8_t *a, const uint8_t *codes, size_t stride, const u
 const pm_simd_walk pm_simd_walk_scalar = {
     .name = "scalar",
     .score = score,
+    .score_rows = score_rows,
     .insert = pm_walk_insert,
     .unseen = pm_walk_unseen,
     .products = products,

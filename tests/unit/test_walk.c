@@ -150,6 +150,59 @@ static void scores_are_right_at_every_level(void **unused)
     end("scores_are_right_at_every_level");
 }
 
+static float row_score_of(const pm_walk_rows *r, uint32_t id)
+{
+    const uint8_t *row = r->rows + (size_t)id * r->stride;
+    int64_t apart = 0, norm2 = 0, dot = 0;
+    for (size_t d = 0; d < r->stride; d++) {
+        apart += (r->query[d] - row[d]) * (r->query[d] - row[d]);
+        norm2 += row[d] * row[d];
+        dot += r->query[d] * row[d];
+    }
+    if (r->whole) return (float)apart;
+    const volatile double both = r->base + (double)norm2, product = r->scale * (double)dot, score = both - product;
+    return (float)(score > 0 ? score : 0);
+}
+
+static void scores_of_rows_are_right_at_every_level(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 4 * 2 * KINDS * 10 * 2; i++) {
+        const size_t stride = 64 * (1 + i % 4), n = counts[i / 8 % 10];
+        const bool whole = i / 4 % 2 == 1;
+        const enum kind kind = (enum kind)(i / 80 % KINDS);
+        if (left_out()) continue;
+        uint8_t *rows = allocate(ROWS * stride);
+        int16_t *query = allocate(stride * sizeof *query);
+        uint32_t ids[128];
+        float out[128 + PM_WALK_ROOM], want[128];
+        for (size_t d = 0; d < ROWS * stride; d++)
+            rows[d] = kind == ANY ? (uint8_t)draw() : kind == ENDS && below(2) == 0 ? 0 : 255;
+        for (size_t d = 0; d < stride; d++) {
+            const int any = whole ? (int)below(256) : (int)below(2 * PM_WALK_WIDE + 1) - PM_WALK_WIDE;
+            const int most = whole ? 255 : PM_WALK_WIDE, least = whole ? 0 : -PM_WALK_WIDE;
+            query[d] = (int16_t)(kind == ANY ? any : kind == MOST || (kind == ENDS && below(2) == 0) ? most : least);
+        }
+        const pm_walk_rows r = {rows, query, stride, whole, ldexp(1, (int)below(18) - 5), (double)uniform() * 0x1p40};
+        for (size_t j = 0; j < n; j++) {
+            ids[j] = (uint32_t)below(ROWS);
+            want[j] = row_score_of(&r, ids[j]);
+        }
+        for (size_t l = 0; l < nlevels; l++) {
+            memset(out, 0x33, sizeof out);
+            levels[l]->walk->score_rows(&r, ids, n, out);
+            check(memcmp(out, want, n * sizeof *out) == 0, "score_rows", levels[l]->walk->name, stride, n);
+            uint8_t untouched[4];
+            memset(untouched, 0x33, sizeof untouched);
+            for (size_t j = n + PM_WALK_ROOM; j < 128 + PM_WALK_ROOM; j++)
+                if (memcmp(out + j, untouched, 4) != 0) check(0, "room", levels[l]->walk->name, stride, n);
+        }
+        free(rows), free(query);
+    }
+    end("scores_of_rows_are_right_at_every_level");
+}
+
 /* ---- pools ---- */
 
 enum { MOST_POOL = 100 };
@@ -498,6 +551,7 @@ int main(int argc, char **argv)
     nlevels = pm_simd_levels(levels, sizeof levels / sizeof *levels);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_right_at_every_level),
+        cmocka_unit_test(scores_of_rows_are_right_at_every_level),
         cmocka_unit_test(pools_are_sorted_at_every_level),
         cmocka_unit_test(nodes_are_seen_once_at_every_level),
         cmocka_unit_test(differences_are_the_same_at_every_level),

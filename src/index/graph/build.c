@@ -13,7 +13,7 @@ enum {
     ONE_LINE = 112,        /* dimensions of a line of nibbles beside two floats */
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
     WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
-    FINE_MOST = 128,       /* up to which whole numbers have hot codes of bytes */
+    EXACT_MOST = 128,      /* up to which whole numbers are hot codes themselves */
     FEW_LEADERS = 4,       /* to which a row goes while it is linked */
     MANY_LEADERS = 12,
     FEW_LINKS = 32,
@@ -188,20 +188,16 @@ static uint32_t nibble_lines(uint32_t dims)
     return (uint32_t)(dims / 2 + GRAPH_FLOATS + GRAPH_LINE - 1) / GRAPH_LINE << 8 | GRAPH_NIBBLES;
 }
 
-static uint32_t byte_lines(uint32_t dims)
-{
-    return (uint32_t)(dims + GRAPH_FLOATS + GRAPH_LINE - 1) / GRAPH_LINE << 8;
-}
-
 /* One line of nibbles holds 112 dimensions. More are projected if that keeps most of the variance. Rows that vary in
- * many directions have neighbours in many, and need more links. Whole numbers have warm codes that are exact; those of
- * few dimensions are descriptors, among which are many that are nearly alike: nibbles do not tell them apart. */
+ * many directions have neighbours in many, and need more links. Whole numbers are codes of themselves, which are exact;
+ * of many dimensions warm ones. */
 static pomai_status choose_variant(pm_graph_builder *b)
 {
     const uint32_t padded = b->space.shape.padded;
     const uint32_t most = padded <= ONE_LINE ? 0 : ONE_LINE;
     double kept[ONE_LINE], breadth;
-    const bool whole = graph_is_raw(&b->space), warm = padded >= WORTH_WARM || (whole && most > 0);
+    const bool whole = graph_is_raw(&b->space), exact = whole && padded <= EXACT_MOST;
+    const bool warm = padded >= WORTH_WARM || (whole && !exact);
     b->variant = FEW_LINKS | (warm ? GRAPH_WARMED : 0);
     if (padded > PROJECTED_FROM) {
         b->variant |= nibble_lines(padded);
@@ -215,8 +211,8 @@ static pomai_status choose_variant(pm_graph_builder *b)
         b->mean[d] -= 128;
     b->count = most;
     if (breadth > BROAD) b->variant += MANY_LINKS - FEW_LINKS;
-    if (whole && most > 0 && padded <= FINE_MOST)
-        b->variant |= byte_lines(padded);
+    if (exact)
+        b->variant |= b->space.shape.whole / GRAPH_LINE << 8 | GRAPH_EXACT;
     else if (most == ONE_LINE && kept[ONE_LINE - 1] >= WORTH_PROJECTING)
         b->variant |= nibble_lines(ONE_LINE) | GRAPH_PROJECTED;
     else

@@ -63,6 +63,7 @@ typedef struct stop {
 typedef struct calibration {
     pm_graph_builder *b;
     const pm_graph *graph;
+    uint32_t reranks; /* that are looked at */
     uint32_t queries;
     uint32_t *row;     /* of each query */
     uint8_t *code;     /* of each query; IP: other than that of its row */
@@ -249,8 +250,10 @@ static uint64_t key_of(float score, uint32_t row)
     return (uint64_t)bits << 32 | (uint64_t)row << 1;
 }
 
-static uint32_t rerank_of(uint32_t k, size_t i)
+/* Where codes are exact there is one, and what the codes say is nearest is. */
+static uint32_t rerank_of(const calibration *c, uint32_t k, size_t i)
 {
+    if (c->reranks == 1) return k;
     return k * rerank_tenths[i] / 10 + rerank_more[i];
 }
 
@@ -282,11 +285,11 @@ static void note(const watch *w, const graph_step *step, size_t of_ks, size_t i)
     uint32_t met[RERANKS] = {0};
     for (uint32_t j = 0; j < have && c->told[w->q * GRAPH_KS + of_ks]; j++) {
         const uint32_t rank = rank_of(step->pool, step->pool->next, w->want[j]);
-        for (size_t r = 0; r < RERANKS; r++)
-            met[r] += rank < rerank_of(k, r);
+        for (size_t r = 0; r < c->reranks; r++)
+            met[r] += rank < rerank_of(c, k, r);
     }
     *s = (stop){.scored = (uint32_t)step->scored, .expanded = (uint32_t)step->expanded};
-    for (size_t r = 0; r < RERANKS; r++)
+    for (size_t r = 0; r < c->reranks; r++)
         s->found[r] = (uint16_t)(met[r] + (c->told[w->q * GRAPH_KS + of_ks] ? k - have : 0));
 }
 
@@ -421,7 +424,7 @@ static void add_up(const calibration *c, size_t of_ks, size_t pool, size_t slack
         out->queries++;
         out->scored += s->scored;
         out->expanded += s->expanded;
-        for (size_t r = 0; r < RERANKS; r++) {
+        for (size_t r = 0; r < c->reranks; r++) {
             out->found[r] += s->found[r];
             out->squares[r] += (uint32_t)s->found[r] * s->found[r];
         }
@@ -454,8 +457,8 @@ static void judge(const calibration *c, size_t of_ks, size_t pool, size_t slack,
     const uint32_t k = ks[of_ks];
     sums s;
     add_up(c, of_ks, pool, slack, &s);
-    for (size_t r = 0; r < RERANKS && rerank_of(k, r) <= pools[pool]; r++) {
-        const uint32_t rerank = rerank_of(k, r);
+    for (size_t r = 0; r < c->reranks && rerank_of(c, k, r) <= pools[pool]; r++) {
+        const uint32_t rerank = rerank_of(c, k, r);
         const double each = cost_of(c, &s, pools[pool], rerank);
         double least;
         const double mean = recall_of(&s, r, k, &least);
@@ -509,7 +512,7 @@ static void choose_last(calibration *c, double budget)
             double unused;
             add_up(c, i, POOLS - 1, slack, &s);
             scored[i][slack] = (double)s.scored / (double)s.queries;
-            if (enough || recall_of(&s, RERANKS - 1, ks[i], &unused) <= ENOUGH) continue;
+            if (enough || recall_of(&s, c->reranks - 1, ks[i], &unused) <= ENOUGH) continue;
             enough = true;
             c->last[i] = least_of(most, slack + 1 + SPARE_SLACKS);
         }
@@ -544,7 +547,7 @@ static pomai_status try_first(calibration *c, double budget)
         add_up(c, MIDDLE, POOLS - 1, last - 1, &s);
         enough = enough || (double)s.scored > budget * (double)s.queries;
         add_up(c, MIDDLE, POOLS - 1, last - 1 - SPARE_SLACKS, &s);
-        enough = enough || recall_of(&s, RERANKS - 1, ks[MIDDLE], &unused) > ENOUGH;
+        enough = enough || recall_of(&s, c->reranks - 1, ks[MIDDLE], &unused) > ENOUGH;
     }
     choose_last(c, budget);
     return walk_some(c, few, c->queries);
@@ -587,7 +590,7 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
 {
     const unsigned fp = pm_simd_fp_enter();
     graph_table table;
-    calibration c = {.b = b, .graph = graph};
+    calibration c = {.b = b, .graph = graph, .reranks = b->space.shape.exact ? 1 : RERANKS};
     c.queries = (uint32_t)pm_min_u64(LEAST_QUERIES + graph_fanout(&b->space.shape) * QUERIES, b->source->rows / 8);
     memset(&table, 0, sizeof table);
     table.revision = GRAPH_REVISION;

@@ -97,7 +97,7 @@ typedef struct pm_graph_asks {
 
 /*
  * Walks, and returns the number of rows found, at most effort->rerank, in *rows (in the query's memory), nearest first
- * as codes tell. The same rows on every machine, if it is not over before.
+ * as codes tell; where they tell all, k at most. The same rows on every machine, if it is not over before.
  */
 size_t pm_graph_walk(pm_graph_query *query, const pm_graph_asks *asks, const uint32_t **rows);
 /*
@@ -110,7 +110,7 @@ size_t pm_graph_pick(pm_graph_query *query, const uint64_t *match, bool (*is_ove
 /*
  * After a walk: the squared distances of the rows that it found, the very numbers that pm_exact_l2 gives; NULL: they
  * are not known. They are where the rows of an L2 graph and the query are whole numbers from 0 to 255 and the graph
- * has bytes of all dimensions; then more rows are proposed.
+ * has bytes of all dimensions.
  */
 const uint32_t *pm_graph_distances(const pm_graph_query *query);
 /* Of a walk by `counts`, how many of the nodes that its pool was left with count; UINT32_MAX if it ended before it had

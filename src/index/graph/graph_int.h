@@ -30,6 +30,7 @@
 #define GRAPH_NIBBLES   (1u << 16) /* hot codes are nibbles, else bytes */
 #define GRAPH_PROJECTED (1u << 17) /* hot codes are of fewer dimensions */
 #define GRAPH_WARMED    (1u << 18) /* a second code, of all dimensions, in bytes */
+#define GRAPH_EXACT     (1u << 19) /* hot codes are the rows, which are whole numbers */
 
 /* Section 0: this, then `padded` floats (centre), `padded` floats (mean), and where the hot codes are projected three
  * times `hot` floats (see graph_space) and, from the next line on, hot x whole signed bytes. */
@@ -70,7 +71,7 @@ typedef struct graph_shape {
     uint32_t whole;                 /* padded, rounded up to whole lines: bytes of a row's code */
     uint32_t degree, hot;           /* hot: dimensions of a hot code */
     uint32_t hot_bytes, warm_bytes; /* of a code; warm_bytes 0: there are none */
-    bool nibbles, projected;
+    bool nibbles, projected, exact;
     uint64_t model_bytes;
 } graph_shape;
 /* false: no such graph */
@@ -121,6 +122,12 @@ void graph_hot_query(const graph_space *space, const float *units, void *scratch
                      pm_walk_codes *out);
 void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,
                       pm_walk_codes *out, graph_noise *noise);
+/* The same against hot codes that are the rows: `bytes` has room for 2 x whole. Of a query that is whole numbers from 0
+ * to 255, or of one that becomes a little another. */
+void graph_whole_query(const graph_shape *shape, const uint8_t *code, const uint8_t *rows, int8_t *bytes,
+                       pm_walk_rows *out);
+void graph_wide_query(const graph_shape *shape, const float *units, const uint8_t *rows, int8_t *bytes,
+                      pm_walk_rows *out);
 size_t graph_scratch_bytes(const graph_shape *shape); /* for any of these, a multiple of GRAPH_LINE */
 
 /* A query that is a row, by its code (IP: as a query), and is left out of its own answer. For calibration. */

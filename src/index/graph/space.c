@@ -15,12 +15,14 @@
 #define ROUND 12582912.0f /* 1.5 * 2^23: what is added to it is rounded */
 /* A query farther off than this, in units, is brought nearer on its way to the centre: single floats would not tell
  * rows apart, and their order is the same to less than codes are wrong by. */
-#define FAR 0x1p20
+#define FAR         0x1p20
+#define MOST_UNITS  0x1p24f /* no query has more, unless the mean is none */
+#define LEAST_WORTH 0x1p-6  /* of elements from 0 to 255 in PM_WALK_WIDE */
 
 bool graph_shape_of(graph_shape *shape, uint32_t dim, pomai_metric metric, uint32_t variant)
 {
     const uint32_t degree = variant & 0xff, lines = variant >> 8 & 0xff;
-    const uint32_t known = 0xffff | GRAPH_NIBBLES | GRAPH_PROJECTED | GRAPH_WARMED;
+    const uint32_t known = 0xffff | GRAPH_NIBBLES | GRAPH_PROJECTED | GRAPH_WARMED | GRAPH_EXACT;
     if (metric != POMAI_METRIC_L2 && metric != POMAI_METRIC_IP && metric != POMAI_METRIC_COSINE) return false;
     if (dim < 8 || dim > GRAPH_MAX_DIM || degree < 16 || degree > 128 || degree % 16 != 0 || lines == 0) return false;
     if ((variant & ~known) != 0) return false;
@@ -29,8 +31,13 @@ bool graph_shape_of(graph_shape *shape, uint32_t dim, pomai_metric metric, uint3
     shape->whole = (uint32_t)pm_align_up(shape->padded, GRAPH_LINE);
     shape->nibbles = (variant & GRAPH_NIBBLES) != 0;
     shape->projected = (variant & GRAPH_PROJECTED) != 0;
+    shape->exact = (variant & GRAPH_EXACT) != 0;
     shape->hot_bytes = lines * GRAPH_LINE;
-    const uint32_t room = (shape->hot_bytes - GRAPH_FLOATS) * (shape->nibbles ? 2 : 1) / 16 * 16;
+    if (shape->exact && (variant >> 16 != GRAPH_EXACT >> 16 || metric != POMAI_METRIC_L2 ||
+                         shape->hot_bytes != shape->whole || shape->whole > PM_WALK_ROW))
+        return false;
+    const uint32_t least = shape->exact ? 0 : GRAPH_FLOATS;
+    const uint32_t room = (shape->hot_bytes - least) * (shape->nibbles ? 2 : 1) / 16 * 16;
     if (shape->projected != (room < shape->padded)) return false;
     shape->hot = shape->projected ? room : shape->padded;
     if ((variant & GRAPH_WARMED) != 0)
@@ -267,6 +274,10 @@ void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch
 {
     const graph_shape *shape = &space->shape;
     float *x = scratch;
+    if (shape->exact) {
+        memcpy(hot, code, shape->hot_bytes);
+        return;
+    }
     const float norm2 = centred(space, code, x);
     if (!shape->projected) {
         encode(space, x, 0, hot);
@@ -356,6 +367,33 @@ void graph_hot_query(const graph_space *space, const float *units, void *scratch
         x = u;
     }
     hot_bytes_of(space, x, small, bytes, out);
+}
+
+void graph_whole_query(const graph_shape *shape, const uint8_t *code, const uint8_t *rows, int8_t *bytes,
+                       pm_walk_rows *out)
+{
+    int16_t *query = (int16_t *)(void *)bytes;
+    for (uint32_t d = 0; d < shape->whole; d++)
+        query[d] = d < shape->padded ? code[d] : 0;
+    *out = (pm_walk_rows){.rows = rows, .query = query, .stride = shape->whole, .whole = true};
+}
+
+void graph_wide_query(const graph_shape *shape, const float *units, const uint8_t *rows, int8_t *bytes,
+                      pm_walk_rows *out)
+{
+    int16_t *query = (int16_t *)(void *)bytes;
+    double worth = LEAST_WORTH, base = 0;
+    for (uint32_t d = 0; d < shape->padded; d++)
+        while (fabs((double)clamp(units[d], MOST_UNITS)) > PM_WALK_WIDE * worth)
+            worth *= 2;
+    const float inverse = (float)(1 / worth);
+    memset(query, 0, shape->whole * sizeof *query);
+    for (uint32_t d = 0; d < shape->padded; d++) {
+        const float at = (clamp(units[d], MOST_UNITS) * inverse + ROUND) - ROUND;
+        query[d] = (int16_t)at;
+        base += (double)at * (double)at;
+    }
+    *out = (pm_walk_rows){rows, query, shape->whole, false, 2 * worth, base * worth * worth};
 }
 
 void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,

@@ -28,6 +28,7 @@ struct pm_graph_query {
     float reach; /* squared: (1 + slack)^2 */
     float noise; /* distances that hot codes do not tell from none */
     pm_walk_codes hot, warm;
+    pm_walk_rows rows; /* where hot codes are these */
     graph_noise warm_noise;
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     pm_walk_seen seen;
@@ -36,7 +37,7 @@ struct pm_graph_query {
     uint32_t *ids, *kept;        /* room for MOST_AT_ONCE and PM_WALK_ROOM each */
     float *score;                /* of ids */
     uint32_t *result, *distance; /* distance: of the result, in whole numbers */
-    bool whole;                  /* rows and query are whole numbers of a byte: `bytes` has them behind the hot ones */
+    bool whole;                  /* rows and query are whole numbers of a byte: whole_of */
     float *units;
     int8_t *bytes;
     void *scratch;
@@ -70,7 +71,7 @@ static layout layout_of(const graph_shape *shape, const pm_graph_effort *effort)
     layout l;
     size_t at = 0;
     (void)take(&at, sizeof(pm_graph_query));
-    l.bytes = take(&at, 2 * (size_t)shape->hot_bytes + shape->warm_bytes);
+    l.bytes = take(&at, 2 * (size_t)shape->hot_bytes + (shape->exact ? shape->whole : shape->warm_bytes));
     l.pool = take(&at, (effort->pool + 16) * sizeof(uint64_t));
     l.found = take(&at, (effort->pool + 16) * sizeof(uint64_t));
     l.seen = take(&at, seen_slots(effort->pool) * sizeof(uint32_t));
@@ -140,7 +141,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
     return q;
 }
 
-/* The query's whole numbers. */
+/* The query's whole numbers, of `whole` bytes, or signed ones for warm codes. */
 static uint8_t *whole_of(const pm_graph_query *q)
 {
     return (uint8_t *)q->bytes + 2 * (size_t)q->shape.hot_bytes;
@@ -154,9 +155,17 @@ static bool keep_whole(const pm_graph_query *q, const float *vector)
     return q->kernels->to_whole(vector, q->shape.dim, to);
 }
 
-/* From q->units. */
+/* From q->units, or what whole_of says. */
 static void code_query(pm_graph_query *q, const graph_space *space, const pm_graph *graph)
 {
+    if (q->shape.exact && q->whole) {
+        graph_whole_query(&q->shape, whole_of(q), graph->section[GRAPH_HOT], q->bytes, &q->rows);
+        return;
+    }
+    if (q->shape.exact) {
+        graph_wide_query(&q->shape, q->units, graph->section[GRAPH_HOT], q->bytes, &q->rows);
+        return;
+    }
     graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
     q->noise = q->hot.base * HOT_NOISE / sqrtf((float)q->shape.hot);
 }
@@ -167,11 +176,12 @@ pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const p
     const unsigned fp = pm_simd_fp_enter();
     graph_space space;
     pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
-    q->whole = graph_is_raw(&space) && space.shape.warm_bytes > 0 && keep_whole(q, vector);
-    if (q->whole) {
+    const bool can = graph_is_raw(&space) && (space.shape.warm_bytes > 0 || space.shape.exact);
+    q->whole = can && keep_whole(q, vector);
+    if (q->whole && !space.shape.exact) {
         memcpy(q->units, vector, space.shape.dim * sizeof *vector);
         memset(q->units + space.shape.dim, 0, (space.shape.padded - space.shape.dim) * sizeof *vector);
-    } else {
+    } else if (!q->whole) {
         graph_query_to_units(&space, vector, q->units);
     }
     code_query(q, &space, graph);
@@ -190,6 +200,8 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
     graph_space space;
     pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
     q->seen.left_out = row;
+    q->whole = space.shape.exact; /* and stays false for warm codes, which are not asked for */
+    if (q->whole) memcpy(whole_of(q), code, space.shape.whole);
     const float zero = graph_is_raw(&space) ? 0 : 128;
     for (uint32_t d = 0; d < space.shape.padded; d++)
         q->units[d] = (float)code[d] - zero;
@@ -198,6 +210,28 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
 }
 
 /* ---- the walk ---- */
+
+static void score(const pm_graph_query *q, const uint32_t *ids, size_t n, float *out)
+{
+    if (q->shape.exact)
+        q->kernels->score_rows(&q->rows, ids, n, out);
+    else
+        q->kernels->score(&q->hot, ids, n, out);
+}
+
+/* The same of entries, whose codes lie together. */
+static void score_entries(const pm_graph_query *q)
+{
+    pm_walk_codes codes = q->hot;
+    pm_walk_rows rows = q->rows;
+    codes.codes = rows.rows = q->entry_codes;
+    for (uint32_t i = 0; i < GRAPH_ENTRY; i++)
+        q->ids[i] = i;
+    if (q->shape.exact)
+        q->kernels->score_rows(&rows, q->ids, GRAPH_ENTRY, q->score);
+    else
+        q->kernels->score(&codes, q->ids, GRAPH_ENTRY, q->score);
+}
 
 /* Nodes beyond are neither walked from nor kept. The nearest of few is not where its code says, but nearer. */
 static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
@@ -225,12 +259,8 @@ static void admit(pm_graph_query *q, const pm_graph_asks *asks, size_t n, float 
 
 static void enter(pm_graph_query *q, const pm_graph_asks *asks)
 {
-    pm_walk_codes codes = q->hot;
     size_t n = 0;
-    codes.codes = q->entry_codes;
-    for (uint32_t i = 0; i < GRAPH_ENTRY; i++)
-        q->ids[i] = i;
-    q->kernels->score(&codes, q->ids, GRAPH_ENTRY, q->score);
+    score_entries(q);
     for (uint32_t i = 0; i < GRAPH_ENTRY; i++) {
         const uint32_t id = q->entries[i];
         if (id >= q->seen.rows || id == q->seen.left_out) continue;
@@ -282,9 +312,9 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return;
         const size_t n = neighbours(q, pm_walk_node(key));
         if (n == 0) continue;
-        q->kernels->score(&q->hot, q->ids, n, q->score);
+        score(q, q->ids, n, q->score);
         q->scored += n;
-        if (place < q->rerank) ask_for_warm_code(q, pm_walk_node(key));
+        if (q->shape.warm_bytes > 0 && place < q->rerank) ask_for_warm_code(q, pm_walk_node(key));
         admit(q, asks, n, limit);
     }
 }
@@ -320,15 +350,15 @@ void graph_walk_watched(pm_graph_query *q, const graph_watch *watch)
         q->expanded++;
         const size_t n = fill_in(q, watch, pm_walk_node(key), neighbours(q, pm_walk_node(key)));
         if (n == 0) continue;
-        q->kernels->score(&q->hot, q->ids, n, q->score);
+        score(q, q->ids, n, q->score);
         q->scored += n;
         admit(q, &asks, n, limit);
     }
 }
 
-void graph_hot_scores(const pm_graph_query *q, const uint32_t *row, size_t n, float *score)
+void graph_hot_scores(const pm_graph_query *q, const uint32_t *row, size_t n, float *out)
 {
-    q->kernels->score(&q->hot, row, n, score);
+    score(q, row, n, out);
 }
 
 /* Sorts the result by warm codes, and cuts off what cannot be among the k nearest. */
@@ -364,20 +394,27 @@ static uint32_t count_met(const pm_graph_query *q)
     return n;
 }
 
-static void measure(pm_graph_query *q, size_t n)
+static void measure(pm_graph_query *q, const pm_walk_pool *from, size_t n)
 {
+    if (q->shape.exact) {
+        for (size_t i = 0; i < n; i++)
+            q->distance[i] = (uint32_t)pm_walk_score(from->key[i]); /* of rows that exist: a whole number */
+        return;
+    }
     q->kernels->apart(whole_of(q), q->warm.codes, q->warm.stride, q->result, n, q->shape.padded, q->distance);
 }
 
 /* Of the nodes in a pool the nearest, ranked again. */
 static size_t propose(pm_graph_query *q, const pm_walk_pool *from, const uint32_t **rows)
 {
-    size_t n = from->size < q->rerank ? from->size : q->rerank;
+    const bool all = q->whole && q->shape.exact && q->rerank > q->k; /* codes tell all: no other row is nearer */
+    const uint32_t most = all ? q->k : q->rerank;
+    size_t n = from->size < most ? from->size : most;
     for (size_t i = 0; i < n; i++)
         q->result[i] = pm_walk_node(from->key[i]);
     *rows = q->result;
     if (q->whole)
-        measure(q, n);
+        measure(q, from, n);
     else if (q->shape.warm_bytes > 0)
         n = rescore(q, n);
     return n;
