@@ -18,6 +18,7 @@ enum {
     MANY_LEADERS = 12,
     FEW_LINKS = 32,
     MANY_LINKS = 64,
+    EXACT_LINKS = 48, /* as good, where codes are exact */
     FEW_SLACK = 256, /* of 256 */
     MANY_SLACK = 282,
 };
@@ -210,7 +211,7 @@ static pomai_status choose_variant(pm_graph_builder *b)
     for (uint32_t d = 0; d < padded && !graph_is_raw(&b->space); d++)
         b->mean[d] -= 128;
     b->count = most;
-    if (breadth > BROAD) b->variant += MANY_LINKS - FEW_LINKS;
+    if (breadth > BROAD) b->variant += (exact ? EXACT_LINKS : MANY_LINKS) - (uint32_t)FEW_LINKS;
     if (exact)
         b->variant |= b->space.shape.whole / GRAPH_LINE << 8 | GRAPH_EXACT;
     else if (most == ONE_LINE && kept[ONE_LINE - 1] >= WORTH_PROJECTING)

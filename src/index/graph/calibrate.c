@@ -220,6 +220,11 @@ static pomai_status see_what_codes_tell(calibration *c)
     float *other = c->units + n;
     for (uint32_t q = 0; q < c->queries; q++) {
         if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
+        if (graph_is_raw(&c->b->space)) { /* codes are the rows */
+            for (size_t i = 0; i < ks_of(q); i++)
+                c->told[q * GRAPH_KS + i] = c->have[q] > 0;
+            continue;
+        }
         if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
         for (size_t i = 0; i < ks_of(q); i++) {
             const uint32_t last = c->have[q] < ks[i] ? c->have[q] : ks[i];

@@ -294,6 +294,16 @@ static void ask_for_warm_code(const pm_graph_query *q, uint32_t node)
         __builtin_prefetch(code + i, 0, 2);
 }
 
+/* Scoring alone keeps too few lines under way. */
+static void ask_for_codes(const pm_graph_query *q, size_t n)
+{
+    const uint8_t *codes = q->shape.exact ? q->rows.rows : q->hot.codes;
+    const size_t stride = q->shape.hot_bytes;
+    for (size_t i = 0; i < n; i++)
+        for (size_t line = 0; line < stride; line += GRAPH_LINE)
+            __builtin_prefetch(codes + q->ids[i] * stride + line);
+}
+
 static void walk(pm_graph_query *q, const pm_graph_asks *asks)
 {
     pm_walk_pool *pool = &q->pool;
@@ -312,6 +322,7 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return;
         const size_t n = neighbours(q, pm_walk_node(key));
         if (n == 0) continue;
+        ask_for_codes(q, n);
         score(q, q->ids, n, q->score);
         q->scored += n;
         if (q->shape.warm_bytes > 0 && place < q->rerank) ask_for_warm_code(q, pm_walk_node(key));
@@ -350,6 +361,7 @@ void graph_walk_watched(pm_graph_query *q, const graph_watch *watch)
         q->expanded++;
         const size_t n = fill_in(q, watch, pm_walk_node(key), neighbours(q, pm_walk_node(key)));
         if (n == 0) continue;
+        ask_for_codes(q, n);
         score(q, q->ids, n, q->score);
         q->scored += n;
         admit(q, &asks, n, limit);
