@@ -27,7 +27,7 @@
 #include "support/no_memory.h"
 
 #define DIGEST                                                                                                         \
-    0xf2d6c4f9263d5aefu /* of models and codes; changes with the format, or with the variants that are chosen */
+    0x0493c6085e50fb45u /* of models and codes; changes with the format, or with the variants that are chosen */
 
 /* ---- rows ---- */
 
@@ -597,6 +597,54 @@ static void walks_ask_and_obey(void **unused)
     end("walks_ask_and_obey");
 }
 
+/* Of the rows of a set the nearest, the same at every level; where distances are known, in their order. */
+static void rows_of_a_set_are_picked_at_every_level(void **unused)
+{
+    (void)unused;
+    static const enum kind kinds[] = {BYTES, BETWEEN, CLUSTERED};
+    begin();
+    for (size_t i = 0; i < 9; i++) {
+        static const uint32_t dims[] = {20, 128, 300};
+        world w = new_world(kinds[i / 3], 500, dims[i % 3], POMAI_METRIC_L2, 1);
+        double *d = allocate(w.rows * sizeof *d);
+        uint64_t match[8] = {0};
+        uint32_t first[40];
+        size_t n = 0, had = 0;
+        const float *q = w.x + w.rows * w.dim;
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        for (uint64_t row = 0; row < w.rows; row++) {
+            if (below(3) != 0) continue;
+            match[row / 64] |= (uint64_t)1 << (row % 64);
+            d[n++] = t_distance(w.metric, q, w.x + row * w.dim, w.dim);
+        }
+        qsort(d, n, sizeof *d, by_value);
+        for (size_t l = 0; l < nlevels; l++) {
+            const uint32_t *rows = NULL;
+            pm_graph_effort effort;
+            assert_true(pm_graph_of_pool(&w.graph, 10, 40, &effort));
+            void *memory = allocate(pm_graph_query_size(&w.graph, &effort));
+            pm_graph_query *query = pm_graph_query_init(memory, &w.graph, levels[l], q, 10, &effort);
+            const size_t found = pm_graph_pick(query, match, NULL, NULL, &rows);
+            const uint32_t *known = pm_graph_distances(query);
+            uint32_t near = 0;
+            bool good = found >= 10 && found <= 40;
+            for (size_t j = 0; j < found && good; j++) {
+                good = rows[j] < w.rows && (match[rows[j] / 64] >> (rows[j] % 64) & 1) != 0;
+                near += good && t_distance(w.metric, q, w.x + (size_t)rows[j] * w.dim, w.dim) <= d[9];
+                if (w.dim < 300 && known != NULL) good = good && found == 10 && (double)known[j] == d[j];
+            }
+            check(good && near >= 10, "picked", levels[l]->name, w.dim, near);
+            check(l == 0 || (found == had && memcmp(first, rows, found * sizeof *rows) == 0), "as at any level",
+                  levels[l]->name, w.dim, i);
+            if (l == 0 && found <= 40) memcpy(first, rows, (had = found) * sizeof *rows);
+            free(memory);
+        }
+        free(d);
+        drop(&w);
+    }
+    end("rows_of_a_set_are_picked_at_every_level");
+}
+
 /* Rows at no distance do not end a walk that is to fill its pool. */
 static void equal_rows_fill_a_pool(void **unused)
 {
@@ -778,6 +826,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(distances_of_whole_numbers_are_exact),
         cmocka_unit_test(walks_ask_and_obey),
+        cmocka_unit_test(rows_of_a_set_are_picked_at_every_level),
         cmocka_unit_test(equal_rows_fill_a_pool),
         cmocka_unit_test(stops_and_missing_memory_are_reported),
         cmocka_unit_test(forged_graphs_lead_nowhere),

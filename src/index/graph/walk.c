@@ -294,14 +294,19 @@ static void ask_for_warm_code(const pm_graph_query *q, uint32_t node)
         __builtin_prefetch(code + i, 0, 2);
 }
 
+static inline void ask_for_code(const pm_graph_query *q, uint32_t node)
+{
+    const size_t stride = q->shape.hot_bytes;
+    const uint8_t *code = (q->shape.exact ? q->rows.rows : q->hot.codes) + node * stride;
+    for (size_t i = 0; i < stride; i += GRAPH_LINE)
+        __builtin_prefetch(code + i);
+}
+
 /* Scoring alone keeps too few lines under way. */
 static void ask_for_codes(const pm_graph_query *q, size_t n)
 {
-    const uint8_t *codes = q->shape.exact ? q->rows.rows : q->hot.codes;
-    const size_t stride = q->shape.hot_bytes;
     for (size_t i = 0; i < n; i++)
-        for (size_t line = 0; line < stride; line += GRAPH_LINE)
-            __builtin_prefetch(codes + q->ids[i] * stride + line);
+        ask_for_code(q, q->ids[i]);
 }
 
 static void walk(pm_graph_query *q, const pm_graph_asks *asks)
@@ -451,9 +456,7 @@ static size_t next_matches(const pm_graph_query *q, const uint64_t *match, uint6
     for (; *word < words && n + 64 <= MOST_AT_ONCE; ++*word) {
         for (uint64_t bits = match[*word]; bits != 0; bits &= bits - 1) {
             const uint32_t row = (uint32_t)(*word * 64) + (uint32_t)__builtin_ctzll(bits);
-            const uint8_t *code = q->hot.codes + row * q->hot.stride;
-            for (size_t i = 0; i < q->hot.stride; i += GRAPH_LINE)
-                __builtin_prefetch(code + i);
+            ask_for_code(q, row);
             ids[n++] = row;
         }
     }
@@ -471,7 +474,7 @@ size_t pm_graph_pick(pm_graph_query *q, const uint64_t *match, bool (*is_over)(v
     for (uint32_t turn = 1; n > 0; turn++) {
         const size_t after = next_matches(q, match, words, &word, ahead);
         uint32_t *scored = ids;
-        q->kernels->score(&q->hot, ids, n, q->score);
+        score(q, ids, n, q->score);
         q->kernels->insert(&q->pool, ids, q->score, n, INFINITY);
         q->scored += n;
         ids = ahead;
