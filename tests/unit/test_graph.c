@@ -524,6 +524,12 @@ static void distances_of_whole_numbers_are_exact(void **unused)
             for (size_t l = 0; l < nlevels; l++)
                 check(!knows(&w, levels[l], q), "not known", levels[l]->name, w.dim, i);
         }
+        if ((w.graph.variant & GRAPH_EXACT) != 0) { /* rows that are codes have no step */
+            const float step = 1;
+            check(pm_graph_is_sound(&w.graph), "sound", "", w.dim, i);
+            memcpy(w.at[GRAPH_MODEL] + offsetof(graph_model, step), &step, sizeof step);
+            check(!pm_graph_is_sound(&w.graph), "with a step", "", w.dim, i);
+        }
         drop(&w);
     }
     end("distances_of_whole_numbers_are_exact");
