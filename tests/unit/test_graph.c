@@ -803,7 +803,7 @@ static void shapes_out_of_range_are_refused(void **unused)
     for (uint32_t low = 0; low < 1u << 16; low++)
         for (uint32_t flags = 0; flags < 32; flags++) {
             static const uint32_t dims[] = {0, 7, 8, 100, 784, 4096, 4097, UINT32_MAX};
-            const uint32_t variant = low | flags << 16, dim = dims[(low + flags) % 8];
+            const uint32_t variant = low | flags << 16, dim = dims[(low / 16 + flags) % 8];
             const pomai_metric metric = (pomai_metric)((low / 8 + flags) % 5);
             const bool can = dim >= 8 && dim <= 4096 && metric >= 1 && metric <= 3;
             const bool got = pm_graph_lengths(1000, dim, metric, variant, length);
