@@ -131,6 +131,33 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
         raise InvalidTypeError(f"metadata[{i}] cannot be stored as JSON: {error}") from None
 
 
+_BARE = frozenset((int, float, bool, type(None)))
+
+
+def _texts(column: Sequence[Any]) -> Sequence[str]:
+    """The JSON text of each value of a column. All at once where no text has a comma in it."""
+    kinds = set(map(type, column))
+    if kinds <= _BARE:
+        return json.dumps(column, allow_nan=False, separators=(",", ":"))[1:-1].split(",")
+    if kinds == {str}:
+        return list(map(json.encoder.encode_basestring, column))
+    return [
+        json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for value in column
+    ]
+
+
+def _encode_columns(columns: Mapping[str, Sequence[Any]], rows: int) -> list[bytes | None]:
+    """One object a row: twice as fast as row by row, which says what is wrong with which row."""
+    try:
+        keys = [json.encoder.encode_basestring(key).replace("%", "%%") for key in columns]
+        row = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
+        if rows > 0 and columns:
+            return [(row % values).encode() for values in zip(*map(_texts, columns.values()))]
+    except (ValueError, TypeError, RecursionError):
+        pass
+    return [_encode({key: column[i] for key, column in columns.items()}, i) for i in range(rows)]
+
+
 def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None]:
     """One JSON object a row, from a dict of columns, a list of dicts, or for one vector its dict."""
     if isinstance(metadata, Mapping):
@@ -145,7 +172,7 @@ def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None
             columns[key] = column.tolist() if hasattr(column, "tolist") else list(column)
             if len(columns[key]) != rows:
                 raise InvalidError(f"metadata[{key!r}] has {len(columns[key])} values for {rows} vectors")
-        return [_encode({key: column[i] for key, column in columns.items()}, i) for i in range(rows)]
+        return _encode_columns(columns, rows)
     if isinstance(metadata, (str, bytes)) or not isinstance(metadata, Iterable):
         raise InvalidTypeError(
             f"metadata is of type {type(metadata).__name__}; expected a list of dicts, or a dict of columns"
