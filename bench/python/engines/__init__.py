@@ -42,7 +42,10 @@ class Engine:
         self.metric, self.rows, self.dim = metric, rows, dim
 
     def version(self) -> str:
-        return importlib.metadata.version(self.distribution)
+        try:
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:  # used from where it was built
+            return str(importlib.import_module(self.module).__version__)
 
     def build(self, base: np.ndarray, directory: Path, threads: int) -> None:
         """Makes an index that can be searched; a store that has files makes them in directory, durably."""
