@@ -107,53 +107,29 @@ static pomai_status settle_open(const pm_judge *with, pm_segment *segment, uint6
     return status;
 }
 
-static void set_all(uint64_t *bits, uint64_t rows)
-{
-    memset(bits, 0xff, words_of(rows) * sizeof *bits);
-    if (rows % 64 != 0) bits[rows / 64] = ((uint64_t)1 << rows % 64) - 1;
-}
-
-/* Takes those away that the reader does not see: only where there are some. */
-static pomai_status see_matches(const pm_view *view, pm_segment *segment, uint64_t *bits, uint64_t *open,
-                                pomai_error *err)
-{
-    const uint64_t rows = pm_segment_rows(segment);
-    const bool plain = pm_view_is_plain(view, segment);
-    pomai_status status = POMAI_OK;
-    if ((plain && pm_segment_ended(segment) == 0) || PM_MUTANT(COLUMNS_SEE_ALL))
-        return POMAI_OK; /* who ends later is seen */
-    for (uint64_t w = 0; w < words_of(rows) && status == POMAI_OK; w++) {
-        uint64_t seen;
-        bool all;
-        if ((bits[w] | open[w]) == 0) continue;
-        status = pm_view_see(view, segment, plain, w * 64, pm_min_u64(64, rows - w * 64), &seen, &all, err);
-        if (status != POMAI_OK) break;
-        bits[w] &= seen;
-        open[w] &= seen;
-    }
-    return status;
-}
-
 static pomai_status match_columns(const pm_judge *with, pm_segment *segment, const pm_columns_plan *plan,
                                   bool (*is_over)(const void *context), const void *context, uint64_t *bits,
                                   pm_judge_by *by, pomai_error *err)
 {
-    const uint64_t rows = pm_segment_rows(segment), words = words_of(rows);
-    bool any_open = false, over = false;
-    pomai_status status = POMAI_OK;
+    const uint64_t rows = pm_segment_rows(segment);
+    bool all, any_open = false, over = false;
     pm_columns_plan_bounds(plan, &by->least, &by->most);
     if (by->most == 0) {
-        memset(bits, 0, words * sizeof *bits);
+        memset(bits, 0, words_of(rows) * sizeof *bits);
         return POMAI_OK;
     }
-    uint64_t *open = pm_malloc(words * sizeof *open);
-    set_all(bits, rows);
+    pomai_status status =
+        pm_view_see(with->view, segment, pm_view_is_plain(with->view, segment), 0, rows, bits, &all, err);
+    if (status != POMAI_OK) return status;
+    for (uint64_t row = 0; row < rows && PM_MUTANT(COLUMNS_SEE_ALL); row++)
+        bits[row / 64] |= (uint64_t)1 << (row % 64);
+    uint64_t *open = pm_malloc(words_of(rows) * sizeof *open);
     if (open == NULL || !pm_columns_match(plan, bits, open, &any_open, is_over, context, &over))
         status = pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
     else if (over)
         status = POMAI_EDEADLINE;
-    if (status == POMAI_OK) status = see_matches(with->view, segment, bits, open, err);
-    if (status == POMAI_OK && any_open) status = settle_open(with, segment, bits, open, by, err);
+    else if (any_open)
+        status = settle_open(with, segment, bits, open, by, err);
     pm_free(open);
     return status;
 }
