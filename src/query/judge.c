@@ -13,7 +13,9 @@
 
 enum {
     PIECE_WORDS = 64, /* that one thread does at once: 4,096 rows or fewer */
-    ASK_WORDS = 16,   /* after which it asks whether it is over */
+    ASK_WORDS = 16,   /* after which it asks whether it is over, */
+    ASK_DOCUMENTS = ASK_WORDS * 64,
+    ASK_SEEN = 1 << 16, /* or so many rows, where they are only asked whether the reader sees them */
 };
 
 typedef struct judging {
@@ -91,18 +93,42 @@ pomai_status pm_judge_segment(const pm_judge *with, pm_segment *segment, uint64_
     return status;
 }
 
-/* Bits of `match`, and of those rows of `open` whose documents match. */
+/* Bits of `match`, and of those rows of `open` whose documents match. These may be all. */
 static pomai_status settle_open(const pm_judge *with, pm_segment *segment, uint64_t *match, const uint64_t *open,
-                                pm_judge_by *by, pomai_error *err)
+                                bool (*is_over)(const void *context), const void *context, pm_judge_by *by,
+                                pomai_error *err)
 {
     const uint64_t words = words_of(pm_segment_rows(segment));
+    uint64_t since = 0; /* it was asked */
     pomai_status status = POMAI_OK;
     for (uint64_t w = 0; w < words && status == POMAI_OK; w++) {
         uint64_t bits = 0;
-        if (open[w] == 0) continue;
-        by->documents += (uint64_t)__builtin_popcountll(open[w]);
+        const uint64_t n = (uint64_t)__builtin_popcountll(open[w]);
+        if (n == 0) continue;
+        if (since + n > ASK_DOCUMENTS) {
+            if (is_over(context)) return POMAI_EDEADLINE;
+            since = 0;
+        }
+        since += n;
+        by->documents += n;
         status = judge_documents(with, segment, w * 64, open[w], &bits, err);
         match[w] |= PM_MUTANT(OPEN_NOT_JUDGED) ? 0 : bits;
+    }
+    return status;
+}
+
+/* The rows of a segment that the reader sees, or POMAI_EDEADLINE. */
+static pomai_status see_all(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
+                            const void *context, uint64_t *bits, pomai_error *err)
+{
+    const uint64_t rows = pm_segment_rows(segment);
+    const bool plain = pm_view_is_plain(with->view, segment);
+    pomai_status status = POMAI_OK;
+    for (uint64_t first = 0, n; first < rows && status == POMAI_OK; first += n) {
+        bool all;
+        n = pm_min_u64(rows - first, ASK_SEEN);
+        if (first > 0 && is_over(context)) return POMAI_EDEADLINE;
+        status = pm_view_see(with->view, segment, plain, first, n, bits + first / 64, &all, err);
     }
     return status;
 }
@@ -112,14 +138,13 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
                                   pm_judge_by *by, pomai_error *err)
 {
     const uint64_t rows = pm_segment_rows(segment);
-    bool all, any_open = false, over = false;
+    bool any_open = false, over = false;
     pm_columns_plan_bounds(plan, &by->least, &by->most);
     if (by->most == 0) {
         memset(bits, 0, words_of(rows) * sizeof *bits);
         return POMAI_OK;
     }
-    pomai_status status =
-        pm_view_see(with->view, segment, pm_view_is_plain(with->view, segment), 0, rows, bits, &all, err);
+    pomai_status status = see_all(with, segment, is_over, context, bits, err);
     if (status != POMAI_OK) return status;
     for (uint64_t row = 0; row < rows && PM_MUTANT(COLUMNS_SEE_ALL); row++)
         bits[row / 64] |= (uint64_t)1 << (row % 64);
@@ -129,7 +154,7 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
     else if (over)
         status = POMAI_EDEADLINE;
     else if (any_open)
-        status = settle_open(with, segment, bits, open, by, err);
+        status = settle_open(with, segment, bits, open, is_over, context, by, err);
     pm_free(open);
     return status;
 }
@@ -239,7 +264,8 @@ static pomai_status list_few(const pm_judge_how *how, pm_judged *from, bool *lis
         return pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
     const pomai_status status = judge_listed(&with, from, open, count, err);
     pm_judge_end(&with);
-    return status;
+    /* There may be many segments. */
+    return status == POMAI_OK && from->by.documents > 0 && how->is_over(how->context) ? POMAI_EDEADLINE : status;
 }
 
 /* What columns tell before any row is looked at. */

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "index/graph/graph.h"
+#include "query/judge.h"
 #include "support/derived.h"
 #include "support/exact.h"
 #include "support/no_memory.h"
@@ -593,6 +594,63 @@ static void deadlines_end_it(void **state)
     close_db(db);
 }
 
+static uint32_t asked, ends_at;
+
+static bool ends(const void *context)
+{
+    (void)context;
+    return ++asked >= ends_at;
+}
+
+/* Columns may leave every row to its document; then it is asked as often as without them whether it is over. */
+static void open_rows_end_at_deadlines(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    static pomai_bytes documents[ROWS];
+    char text[200];
+    const int size = snprintf(text, sizeof text, "{\"p\": \"%0150d\"}", 7);
+    const char *contains = "{\"p\": {\"$contains\": \"07\"}}";
+    pm_filter *filter;
+    pm_view view;
+    const pm_read latest = {0};
+    pomai_batch batch = POMAI_BATCH_INIT;
+    build_only(PM_DERIVED_COLUMNS, PM_COLUMNS_LEAST_ROWS);
+    draw_all();
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    for (uint32_t i = 0; i < ROWS; i++)
+        documents[i] = (pomai_bytes){text, (size_t)size};
+    batch.rows = ROWS;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    batch.documents = documents;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    build(db);
+    assert_int_equal(stat_of(db, "segments_with_%s"), 1);
+    assert_ok(pm_filter_parse(contains, strlen(contains), &filter, &err));
+    const pm_epoch_hold hold = pm_db_take_view(db, pm_db_find(db, "a"), &latest, &view);
+    const pm_judge_how how = {&view, filter, db->simd, NULL, ends, NULL};
+    uint32_t all = 0;
+    for (uint32_t turn = 0; turn < 2 || ends_at <= all; turn++) {
+        pm_judgement *judged;
+        ends_at = turn < 2 ? UINT32_MAX : turn - 1; /* at first the file is checked, too */
+        asked = 0;
+        assert_ok(pm_judge_all(&how, &judged, &err));
+        if (turn == 1) all = asked;
+        assert_true(judged->whole == (asked < ends_at));
+        assert_int_equal(judged->matches, judged->whole ? ROWS : 0);
+        assert_true(judged->source[0].by.columns || !judged->whole);
+        pm_judgement_free(judged);
+    }
+    assert_true(all >= ROWS / 1024);
+    pm_epoch_leave(&db->shared.epoch, hold);
+    pm_filter_free(filter);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 /* A database that is closed again, with a graph over rows and their documents. */
 static void make_indexed(const struct box *box, bool columns)
 {
@@ -727,6 +785,7 @@ int main(int argc, char **argv)
         BOXED(far_matches_are_found),
         BOXED(a_filter_is_refused_by_its_path),
         BOXED(string_ids_are_filtered),
+        BOXED(open_rows_end_at_deadlines),
         BOXED(damaged_documents_are_told_of),
         BOXED(no_memory_is_said),
         BOXED(the_recall_is_not_watched_on_them),
