@@ -157,11 +157,27 @@ static pomai_status finish_queries(const search_grid *g, answer *answers, size_t
     return POMAI_OK;
 }
 
-/* The rows that the view shows, when the scan did not come to all of them: at most so many. */
+/* The rows that the view shows, when the scan did not come to all of them: at most so many. What has an end by now
+ * may have had none then. */
 static uint64_t rows_at_most(const search_grid *g)
 {
     uint64_t rows = 0;
     if (g->judged != NULL && g->judged->whole) return g->judged->matches;
+    for (uint32_t i = 0; i < g->sources; i++) {
+        const search_source *from = &g->source[i];
+        const uint64_t chunks = from->table == NULL ? 0 : pm_memtable_visible_chunks(from->table, from->visible);
+        for (uint64_t c = 0; c < chunks; c++)
+            rows += pm_memtable_chunk(from->table, c)->rows;
+        if (from->segment != NULL) rows += pm_segment_rows(from->segment);
+    }
+    return rows;
+}
+
+/* About so many. */
+static uint64_t rows_about(const search_grid *g)
+{
+    uint64_t rows = 0;
+    if (g->judged != NULL) return g->judged->matches;
     for (uint32_t i = 0; i < g->sources; i++)
         rows += g->source[i].table != NULL
                     ? pm_memtable_live(g->source[i].table)
@@ -186,12 +202,16 @@ pomai_status search_collect(const search_grid *g, pomai_result **out, pomai_erro
     pomai_result *r = status == POMAI_OK ? result_make(search, hits, bytes) : NULL;
     if (status == POMAI_OK && r == NULL) status = search_no_memory(search, err);
     uint8_t *to = r == NULL ? NULL : r->bytes;
-    const uint64_t rows = rows_at_most(g);
+    bool cut = false;
+    for (uint32_t group = 0; group < g->groups; group++)
+        cut |= g->cell[group * g->runs].cut;
+    const uint64_t about = rows_about(g), most = cut ? rows_at_most(g) : 0;
     for (size_t q = 0; r != NULL && q < search->queries; q++) {
         const answer *a = &answers[q];
         r->first[q] = at;
         for (size_t h = 0; h < a->n; h++)
             copy_hit(g, r, at++, &a->hit[h], &to);
+        const uint64_t rows = a->cell->cut ? most : about;
         r->verdicts[q] = judge(search, a->n, a->scanned, rows, a->cell->cut);
         judge_target(g, a->cell, rows, &r->verdicts[q]);
     }

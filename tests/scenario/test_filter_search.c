@@ -569,27 +569,35 @@ static void deadlines_end_it(void **state)
 {
     const struct box *box = *state;
     const int cancelled = 1;
+    pomai_error err;
+    pomai_snapshot *snapshot;
     pomai_verdict v;
     draw_rows();
     pomai_db *db = open_db(box, NULL);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
     put_documents(coll, 0, ROWS, NULL);
-    for (int way = 0; way < 4; way++) {
+    assert_ok(pomai_snapshot_open(db, &snapshot, &err));
+    for (int way = 0; way < 12; way++) {
         pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+        if (way == 4) delete_rows(coll, 0, ROWS); /* the snapshot still shows them */
+        if (way == 8) assert_ok(pomai_flush(db, &err));
+        o.snapshot = snapshot;
         if (way % 2 == 0)
             o.deadline_us = 0;
         else
             o.cancel = &cancelled;
-        o.recall = way < 2 ? 0 : RECALL;
-        pomai_result *r = search_where(coll, "{\"n\": {\"$lt\": 5000}}", queries, SOME, K, &o);
+        o.recall = way % 4 < 2 ? 0 : RECALL;
+        pomai_result *r = search_where(coll, "{\"n\": {\"$exists\": true}}", queries, SOME, K, &o);
         for (size_t q = 0; q < SOME; q++) {
             pomai_result_verdict(r, q, &v);
             assert_int_equal(v.completeness, POMAI_CUT);
             assert_int_equal(v.fewer, POMAI_FEWER_DEADLINE);
+            assert_true(v.rows_visible > ROWS / 2);
             assert_int_equal(pomai_result_count(r, q), 0);
         }
         pomai_result_free(r);
     }
+    pomai_snapshot_close(snapshot);
     pomai_collection_close(coll);
     close_db(db);
 }
