@@ -93,7 +93,20 @@ pomai_status pm_judge_segment(const pm_judge *with, pm_segment *segment, uint64_
     return status;
 }
 
-/* Bits of `match`, and of those rows of `open` whose documents match. These may be all. */
+pomai_status pm_judge_open(const pm_judge *with, pm_segment *segment, uint64_t first, uint64_t words,
+                           const uint64_t *open, uint64_t *bits, pomai_error *err)
+{
+    pomai_status status = POMAI_OK;
+    for (uint64_t w = 0; w < words && status == POMAI_OK; w++) {
+        uint64_t match = 0;
+        if (open[w] == 0) continue;
+        status = judge_documents(with, segment, first + w * 64, open[w], &match, err);
+        bits[w] |= PM_MUTANT(OPEN_NOT_JUDGED) ? 0 : match;
+    }
+    return status;
+}
+
+/* The same of all rows. These may all be open. */
 static pomai_status settle_open(const pm_judge *with, pm_segment *segment, uint64_t *match, const uint64_t *open,
                                 bool (*is_over)(const void *context), const void *context, pm_judge_by *by,
                                 pomai_error *err)
@@ -102,17 +115,14 @@ static pomai_status settle_open(const pm_judge *with, pm_segment *segment, uint6
     uint64_t since = 0; /* it was asked */
     pomai_status status = POMAI_OK;
     for (uint64_t w = 0; w < words && status == POMAI_OK; w++) {
-        uint64_t bits = 0;
         const uint64_t n = (uint64_t)__builtin_popcountll(open[w]);
-        if (n == 0) continue;
         if (since + n > ASK_DOCUMENTS) {
             if (is_over(context)) return POMAI_EDEADLINE;
             since = 0;
         }
         since += n;
         by->documents += n;
-        status = judge_documents(with, segment, w * 64, open[w], &bits, err);
-        match[w] |= PM_MUTANT(OPEN_NOT_JUDGED) ? 0 : bits;
+        status = pm_judge_open(with, segment, w * 64, 1, open + w, match + w, err);
     }
     return status;
 }
@@ -133,30 +143,28 @@ static pomai_status see_all(const pm_judge *with, pm_segment *segment, bool (*is
     return status;
 }
 
+/* `bits` and `open` as pm_judge_columns has them. */
 static pomai_status match_columns(const pm_judge *with, pm_segment *segment, const pm_columns_plan *plan,
                                   bool (*is_over)(const void *context), const void *context, uint64_t *bits,
-                                  pm_judge_by *by, pomai_error *err)
+                                  uint64_t *open, bool *any_open, pomai_error *err)
 {
     const uint64_t rows = pm_segment_rows(segment);
-    bool any_open = false, over = false;
-    pm_columns_plan_bounds(plan, &by->least, &by->most);
-    if (by->most == 0) {
+    uint64_t least, most;
+    bool over = false;
+    pm_columns_plan_bounds(plan, &least, &most);
+    *any_open = false;
+    if (most == 0) {
         memset(bits, 0, words_of(rows) * sizeof *bits);
+        memset(open, 0, words_of(rows) * sizeof *open);
         return POMAI_OK;
     }
     pomai_status status = see_all(with, segment, is_over, context, bits, err);
     if (status != POMAI_OK) return status;
     for (uint64_t row = 0; row < rows && PM_MUTANT(COLUMNS_SEE_ALL); row++)
         bits[row / 64] |= (uint64_t)1 << (row % 64);
-    uint64_t *open = pm_malloc(words_of(rows) * sizeof *open);
-    if (open == NULL || !pm_columns_match(plan, bits, open, &any_open, is_over, context, &over))
-        status = pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
-    else if (over)
-        status = POMAI_EDEADLINE;
-    else if (any_open)
-        status = settle_open(with, segment, bits, open, is_over, context, by, err);
-    pm_free(open);
-    return status;
+    if (!pm_columns_match(plan, bits, open, any_open, is_over, context, &over))
+        return pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
+    return over ? POMAI_EDEADLINE : POMAI_OK;
 }
 
 /* The columns of a segment, and what they make of the filter. POMAI_ENOTFOUND: it has none that can be used. */
@@ -177,15 +185,14 @@ static pomai_status plan_columns(const pm_filter *filter, const pm_simd *simd, c
 }
 
 pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
-                              const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err)
+                              const void *context, uint64_t *bits, uint64_t *open, pomai_error *err)
 {
     pm_columns columns;
     pm_columns_plan *plan;
-    *by = (pm_judge_by){.columns = false};
+    bool any_open;
     pomai_status status = plan_columns(with->filter, with->simd, segment, is_over, context, &columns, &plan, err);
     if (status != POMAI_OK) return status;
-    by->columns = true;
-    status = match_columns(with, segment, plan, is_over, context, bits, by, err);
+    status = match_columns(with, segment, plan, is_over, context, bits, open, &any_open, err);
     pm_columns_plan_free(plan);
     return status;
 }
@@ -387,8 +394,14 @@ static void judge_whole(judging *j, const pm_judge *with, pm_judged *from)
 {
     pomai_error error;
     const pm_judge_how *how = j->how;
-    const pomai_status status =
-        match_columns(with, from->segment, from->plan, how->is_over, how->context, from->match, &from->by, &error);
+    bool any_open = false;
+    uint64_t *open = pm_malloc(from->words * sizeof *open);
+    pomai_status status = open == NULL ? pm_fail(&error, POMAI_ENOMEM, "no memory to judge rows by a filter")
+                                       : match_columns(with, from->segment, from->plan, how->is_over, how->context,
+                                                       from->match, open, &any_open, &error);
+    if (status == POMAI_OK && any_open)
+        status = settle_open(with, from->segment, from->match, open, how->is_over, how->context, &from->by, &error);
+    pm_free(open);
     if (status == POMAI_OK) return;
     memset(from->match, 0, from->words * sizeof *from->match);
     if (status == POMAI_EDEADLINE)

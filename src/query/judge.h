@@ -39,10 +39,14 @@ typedef struct pm_judge_by {
     uint64_t least, most; /* that match, of all rows, as columns alone tell */
 } pm_judge_by;
 
-/* The same of all rows of a segment, by its columns, and by documents where these cannot tell. POMAI_ENOTFOUND: it has
- * none that can be used; POMAI_EDEADLINE: is_over said so, and the bits mean nothing. err is not set by these two. */
+/* The same of all rows of a segment, by its columns; `open`: rows of which their documents must tell, none of them in
+ * `bits`. POMAI_ENOTFOUND: it has none that can be used; POMAI_EDEADLINE: is_over said so, and the bits mean nothing.
+ * err is not set by these two. */
 pomai_status pm_judge_columns(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
-                              const void *context, uint64_t *bits, pm_judge_by *by, pomai_error *err);
+                              const void *context, uint64_t *bits, uint64_t *open, pomai_error *err);
+/* Sets the bits of those open rows that match, in `words` words from row `first` on, a multiple of 64. */
+pomai_status pm_judge_open(const pm_judge *with, pm_segment *segment, uint64_t first, uint64_t words,
+                           const uint64_t *open, uint64_t *bits, pomai_error *err);
 /* The same of a memtable's chunk, of 64 rows or fewer. */
 uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t visible, uint64_t first);
 

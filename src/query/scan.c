@@ -34,7 +34,7 @@ struct pm_scan {
     pomai_id_kind id_kind;
     place at;         /* of the next row */
     pm_judge judge;   /* filter NULL: all rows match */
-    uint64_t *bits;   /* with a filter, of all rows of a segment, as its columns told; */
+    uint64_t *bits;   /* with a filter, of all rows of a segment, as its columns told, and behind them of open ones; */
     uint32_t bits_of; /* this source; UINT32_MAX: of none yet. It may have no columns: */
     bool bits_told;   /* then this is false */
     place judged;     /* where these bits begin: of up to CHECK_ROWS rows that are seen and match; */
@@ -156,16 +156,16 @@ static bool never(const void *context)
     return false;
 }
 
-/* All rows of a segment, if it has columns, when the scan comes to it. */
+/* All rows of a segment, if it has columns, when the scan comes to it; documents are left for later. */
 static pomai_status judge_columns(pm_scan *scan, const source *from, uint32_t place_of, pomai_error *err)
 {
-    pm_judge_by by;
+    const uint64_t words = (pm_segment_rows(from->segment) + 63) / 64;
     if (scan->bits_of == place_of) return POMAI_OK;
-    uint64_t *bits = pm_realloc(scan->bits, (pm_segment_rows(from->segment) + 63) / 64 * sizeof *bits);
+    uint64_t *bits = pm_realloc(scan->bits, 2 * words * sizeof *bits);
     if (bits == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a bit of every row");
     scan->bits = bits;
     scan->bits_of = UINT32_MAX;
-    const pomai_status status = pm_judge_columns(&scan->judge, from->segment, never, NULL, bits, &by, err);
+    const pomai_status status = pm_judge_columns(&scan->judge, from->segment, never, NULL, bits, bits + words, err);
     scan->bits_told = status == POMAI_OK;
     if (status != POMAI_OK && status != POMAI_ENOTFOUND) return status;
     scan->bits_of = place_of;
@@ -185,7 +185,10 @@ static pomai_status judge_window(pm_scan *scan, const source *from, const place 
     if (status != POMAI_OK) {
         ;
     } else if (from->table == NULL && scan->bits_told) {
-        memcpy(scan->match, scan->bits + window->row / 64, (n + 63) / 64 * sizeof scan->match[0]);
+        const uint64_t words = (n + 63) / 64, *bits = scan->bits + window->row / 64;
+        memcpy(scan->match, bits, words * sizeof scan->match[0]);
+        status = pm_judge_open(&scan->judge, from->segment, window->row, words,
+                               bits + (pm_segment_rows(from->segment) + 63) / 64, scan->match, err);
     } else if (from->table == NULL) {
         status = pm_judge_segment(&scan->judge, from->segment, window->row, n, scan->match, err);
     } else {

@@ -610,18 +610,13 @@ static bool ends(const void *context)
     return ++asked >= ends_at;
 }
 
-/* Columns may leave every row to its document; then it is asked as often as without them whether it is over. */
-static void open_rows_end_at_deadlines(void **state)
+/* A database with one segment, and columns that leave every row to its document. */
+static pomai_db *with_long_strings(const struct box *box)
 {
-    const struct box *box = *state;
-    pomai_error err;
     static pomai_bytes documents[ROWS];
+    pomai_error err;
     char text[200];
     const int size = snprintf(text, sizeof text, "{\"p\": \"%0150d\"}", 7);
-    const char *contains = "{\"p\": {\"$contains\": \"07\"}}";
-    pm_filter *filter;
-    pm_view view;
-    const pm_read latest = {0};
     pomai_batch batch = POMAI_BATCH_INIT;
     build_only(PM_DERIVED_COLUMNS, PM_COLUMNS_LEAST_ROWS);
     draw_all();
@@ -637,6 +632,20 @@ static void open_rows_end_at_deadlines(void **state)
     assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
     build(db);
     assert_int_equal(stat_of(db, "segments_with_%s"), 1);
+    pomai_collection_close(coll);
+    return db;
+}
+
+/* Then it is asked as often as without columns whether it is over. */
+static void open_rows_end_at_deadlines(void **state)
+{
+    const struct box *box = *state;
+    const char *contains = "{\"p\": {\"$contains\": \"07\"}}";
+    const pm_read latest = {0};
+    pomai_error err;
+    pm_filter *filter;
+    pm_view view;
+    pomai_db *db = with_long_strings(box);
     assert_ok(pm_filter_parse(contains, strlen(contains), &filter, &err));
     const pm_epoch_hold hold = pm_db_take_view(db, pm_db_find(db, "a"), &latest, &view);
     const pm_judge_how how = {&view, filter, db->simd, NULL, ends, NULL};
@@ -655,7 +664,6 @@ static void open_rows_end_at_deadlines(void **state)
     assert_true(all >= ROWS / 1024);
     pm_epoch_leave(&db->shared.epoch, hold);
     pm_filter_free(filter);
-    pomai_collection_close(coll);
     close_db(db);
 }
 
@@ -714,6 +722,43 @@ static void damaged_documents_are_told_of(void **state)
         store(path, good.bytes, good.size);
     }
     free(good.bytes);
+}
+
+/* Rows that columns leave to their documents: these are read when a scan comes to them, and not all at the first. */
+static void scans_read_documents_when_they_come_to_them(void **state)
+{
+    const struct box *box = *state;
+    char command[T_PATH_MAX + 100], path[T_PATH_MAX];
+    pomai_error err;
+    pomai_scan *scan;
+    pomai_rows *some;
+    pomai_open_options readonly = POMAI_OPEN_OPTIONS_INIT;
+    pomai_scan_options o = POMAI_SCAN_OPTIONS_INIT;
+    readonly.flags = POMAI_OPEN_READONLY;
+    o.include = 0;
+    o.filter = "{\"p\": {\"$contains\": \"07\"}}";
+    o.filter_size = strlen(o.filter);
+    close_db(with_long_strings(box));
+    snprintf(command, sizeof command, "ls %s/collections/*/segments/*/attributes.arrow", box->db);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(fgets(path, sizeof path, pipe));
+    pclose(pipe);
+    path[strcspn(path, "\n")] = '\0';
+    struct file f = load(path);
+    f.bytes[f.size - 2000] ^= 1; /* of the last documents */
+    store(path, f.bytes, f.size);
+    free(f.bytes);
+    pomai_db *db = open_db(box, &readonly);
+    pomai_collection *coll = have(db, "a");
+    assert_ok(pomai_scan_open(coll, &o, &scan, &err));
+    assert_ok(pomai_scan_next(scan, 100, &some, &err));
+    assert_int_equal(pomai_rows_count(some), 100);
+    pomai_rows_free(some);
+    assert_refused(pomai_scan_next(scan, ROWS, &some, &err), POMAI_ECORRUPT, "attributes.arrow");
+    assert_null(some);
+    pomai_scan_close(scan);
+    pomai_collection_close(coll);
+    close_db(db);
 }
 
 /* Each allocation of a search fails once: it is refused as a whole, and leaks nothing. */
@@ -795,6 +840,7 @@ int main(int argc, char **argv)
         BOXED(string_ids_are_filtered),
         BOXED(open_rows_end_at_deadlines),
         BOXED(damaged_documents_are_told_of),
+        BOXED(scans_read_documents_when_they_come_to_them),
         BOXED(no_memory_is_said),
         BOXED(the_recall_is_not_watched_on_them),
     };
