@@ -127,20 +127,35 @@ static pomai_status settle_open(const pm_judge *with, pm_segment *segment, uint6
     return status;
 }
 
-/* The rows of a segment that the reader sees, or POMAI_EDEADLINE. */
-static pomai_status see_all(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
-                            const void *context, uint64_t *bits, pomai_error *err)
+static void set_all(uint64_t *bits, uint64_t rows)
+{
+    memset(bits, 0xff, words_of(rows) * sizeof *bits);
+    if (rows % 64 != 0) bits[rows / 64] = ((uint64_t)1 << rows % 64) - 1;
+}
+
+/* Takes those rows away that the reader does not see, where there are some; or POMAI_EDEADLINE. */
+static pomai_status see_matches(const pm_judge *with, pm_segment *segment, bool (*is_over)(const void *context),
+                                const void *context, uint64_t *bits, uint64_t *open, pomai_error *err)
 {
     const uint64_t rows = pm_segment_rows(segment);
     const bool plain = pm_view_is_plain(with->view, segment);
-    pomai_status status = POMAI_OK;
-    for (uint64_t first = 0, n; first < rows && status == POMAI_OK; first += n) {
+    uint64_t since = 0;                                           /* it was asked */
+    if (plain && pm_segment_ended(segment) == 0) return POMAI_OK; /* who ends later is still seen */
+    for (uint64_t w = 0; w < words_of(rows) && !PM_MUTANT(COLUMNS_SEE_ALL); w++) {
+        uint64_t seen;
         bool all;
-        n = pm_min_u64(rows - first, ASK_SEEN);
-        if (first > 0 && is_over(context)) return POMAI_EDEADLINE;
-        status = pm_view_see(with->view, segment, plain, first, n, bits + first / 64, &all, err);
+        if ((bits[w] | open[w]) == 0) continue;
+        if ((since += 64) > ASK_SEEN) {
+            if (is_over(context)) return POMAI_EDEADLINE;
+            since = 0;
+        }
+        const uint64_t n = pm_min_u64(64, rows - w * 64);
+        pomai_status status = pm_view_see(with->view, segment, plain, w * 64, n, &seen, &all, err);
+        if (status != POMAI_OK) return status;
+        bits[w] &= seen;
+        open[w] &= seen;
     }
-    return status;
+    return POMAI_OK;
 }
 
 /* `bits` and `open` as pm_judge_columns has them. */
@@ -158,13 +173,10 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
         memset(open, 0, words_of(rows) * sizeof *open);
         return POMAI_OK;
     }
-    pomai_status status = see_all(with, segment, is_over, context, bits, err);
-    if (status != POMAI_OK) return status;
-    for (uint64_t row = 0; row < rows && PM_MUTANT(COLUMNS_SEE_ALL); row++)
-        bits[row / 64] |= (uint64_t)1 << (row % 64);
+    set_all(bits, rows);
     if (!pm_columns_match(plan, bits, open, any_open, is_over, context, &over))
         return pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
-    return over ? POMAI_EDEADLINE : POMAI_OK;
+    return over ? POMAI_EDEADLINE : see_matches(with, segment, is_over, context, bits, open, err);
 }
 
 /* The columns of a segment, and what they make of the filter. POMAI_ENOTFOUND: it has none that can be used. */

@@ -36,7 +36,7 @@ bool search_judge(search_grid *g, pm_pool *pool)
  */
 #define VECTOR_NS(bytes) (10 + (double)(bytes) / 16)
 #define PICKED_NS(lines) (3 + 4.0 * (lines))
-#define WALKED_NS(lines) (8 + 5.0 * (lines))
+#define WALKED_NS(lines) (4 + 4.0 * (lines))
 enum {
     A_NODE = 24,   /* codes that a walk looks at for each node of its pool */
     PICK_MORE = 2, /* rows that are ranked again are so many times those of a walk: far from the query, where matches
