@@ -37,8 +37,8 @@ EMULATOR = {"arm": ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"], "oldcpu": [
 SHARE = {"unit/test_simd": 5, "unit/test_flat": 31}
 SHORT_SHARE = {"unit/test_simd": 61, "unit/test_flat": 151}
 KERNELS_AND_FILES = {"unit/test_base", "unit/test_simd", "unit/test_flat", "unit/test_convert", "unit/test_wal",
-                     "unit/test_manifest", "unit/test_memtable", "scenario/test_api", "scenario/test_lives",
-                     "scenario/test_scan"}
+                     "unit/test_manifest", "unit/test_memtable", "scenario/test_api", "scenario/test_golden",
+                     "scenario/test_lives", "scenario/test_scan"}
 LIMIT = 3600  # seconds; on a busy machine an emulated program can take half an hour
 SHORT = ["unit/test_base", "unit/test_simd", "unit/test_flat"]
 

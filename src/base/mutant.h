@@ -208,7 +208,9 @@
     X(FILTER_FEWER, "scenario.test_filter_search",                                                                     \
       "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")                     \
     X(OPEN_NOT_JUDGED, "scenario.test_filter_search", "rows that columns cannot decide are taken for no match")        \
-    X(COLUMNS_SEE_ALL, "scenario.test_filter_search", "what columns say of a row counts, whoever ended it")
+    X(COLUMNS_SEE_ALL, "scenario.test_filter_search", "what columns say of a row counts, whoever ended it")            \
+    /* formats */                                                                                                      \
+    X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

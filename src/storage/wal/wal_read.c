@@ -418,12 +418,27 @@ static pomai_status compare_chain(const pm_wal_scan *scan, pomai_error *err)
                    (unsigned long long)end->number, scan->place->dir, (unsigned long long)end->lsn);
 }
 
+/* The version of a record that a later build wrote: its header is whole, and says so. 0: there is none such. It is not
+ * a torn tail, whatever else of it is not understood: it may have been acknowledged. */
+static uint32_t later_version(const file_scan *f, uint64_t at, uint64_t lsn)
+{
+    if (f->limit < PM_REC_HEADER || at > f->limit - PM_REC_HEADER) return 0;
+    const pm_rec_header *h = (const pm_rec_header *)(const void *)(f->image.data + at);
+    if (h->version <= PM_REC_VERSION || h->lsn != lsn || PM_MUTANT(LATER_RECORD_IS_TORN)) return 0;
+    return h->header_crc == pm_crc32c(f->seed, (const uint8_t *)h + 4, sizeof *h - 4) ? h->version : 0;
+}
+
 static pomai_status scan_records(pm_wal_scan *scan, file_scan *f, pomai_error *err)
 {
     for (;;) {
         uint64_t at = scan->end.length;
         if (!f->is_last && at == f->limit) return POMAI_OK;
         const char *why = pm_rec_check(f->image.data, at, f->limit, f->seed, scan->end.lsn + 1);
+        const uint32_t later = why == NULL ? 0 : later_version(f, at, scan->end.lsn + 1);
+        if (later > 0)
+            return pm_fail(err, POMAI_EFORMAT,
+                           "log file %llu of %s has a record of version %u, this build reads %u; use a newer PomaiDB",
+                           (unsigned long long)f->image.number, scan->place->dir, later, PM_REC_VERSION);
         if (why != NULL) return broken_record(scan, f, why, err);
         const pm_rec_header *h = (const pm_rec_header *)(const void *)(f->image.data + at);
         scan->end.lsn = h->lsn;
