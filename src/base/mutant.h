@@ -169,7 +169,7 @@
     X(NEXT_ID_NOT_KEPT, "sim", "a flush does not write down which ids were assigned")                                  \
     X(CLOCK_NOT_KEPT, "scenario.test_room sim", "the manifest does not say how late it was")                           \
     X(BOUNDED_NOT_RAISED, "scenario.test_lives sim", "a flush drops rows that bounded reads still show")               \
-    X(PIN_TIME_IGNORED, "sim", "what expired after a snapshot was taken is dropped under it")                          \
+    X(PIN_TIME_IGNORED, "scenario.test_orders sim", "what expired after a snapshot was taken is dropped under it")     \
     X(SEGMENTS_NOT_SORTED, "sim", "the catalogue lists segments as they were finished")                                \
     X(NEVER_BEHIND, "scenario.test_room", "compaction keeps its pace however many dead rows there are")                \
     X(DROPPED_COUNTS, "scenario.test_orders sim", "what a dropped collection gets counts as unflushed for ever")       \

@@ -198,6 +198,51 @@ static void test_views(void **state)
     finish(s);
 }
 
+/* ---- time ---- */
+
+static uint64_t count_in(struct scene *s, const pomai_snapshot *snapshot)
+{
+    uint64_t rows = UINT64_MAX;
+    pomai_count_options o = POMAI_COUNT_OPTIONS_INIT;
+    o.snapshot = snapshot;
+    return pomai_count(pomai_default(s->db), &o, &rows, &s->err) == POMAI_OK ? rows : UINT64_MAX;
+}
+
+/* Rows that expire after a snapshot was taken, and are compacted then, stay in it. */
+static void compact_what_expired(void *arg)
+{
+    static uint64_t expiry[ROWS];
+    struct scene *s = arg;
+    pomai_snapshot *snapshot;
+    pomai_rows *rows;
+    pomai_batch batch = rows_of(ROWS, 4096);
+    const pomai_ids first = {.u64 = spaced, .count = 1};
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_get(pomai_default(s->db), &first, NULL, &rows, &s->err) == POMAI_OK);
+    for (size_t i = 0; i < ROWS; i++)
+        expiry[i] = i % 2 == 0 ? 0 : pomai_rows_stamp(rows, 0) + 1000 * MS;
+    pomai_rows_free(rows);
+    batch.expiry_ns = expiry;
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_flush(s->db, &s->err) == POMAI_OK);
+    CHECK(s, pomai_snapshot_open(s->db, &snapshot, &s->err) == POMAI_OK);
+    pm_sim_sleep(s->sim, 5000 * MS);
+    CHECK(s, count_in(s, snapshot) == ROWS && count_in(s, NULL) == (ROWS + 1) / 2);
+    CHECK(s, pomai_compact(s->db, NULL, &s->err) == POMAI_OK);
+    CHECK(s, count_in(s, snapshot) == ROWS && count_in(s, NULL) == (ROWS + 1) / 2);
+    pomai_snapshot_close(snapshot);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_snapshots_hold_time(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, compact_what_expired);
+    finish(s);
+}
+
 /* ---- a dropped collection ---- */
 
 /* What was under way to it is in no memtable that anything will flush. */
@@ -482,6 +527,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),
+        cmocka_unit_test(test_snapshots_hold_time),
         cmocka_unit_test(test_drop_under_put),
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),
