@@ -30,9 +30,9 @@ bool search_judge(search_grid *g, pm_pool *pool)
 
 /*
  * Three ways through a segment with a graph, by what they read, in nanoseconds of a machine that is nobody's: the
- * vectors of all matching rows; their codes in the graph, and then the nearest again; or a walk, which looks at some
- * two dozen codes for each node of a pool that has to be larger by rows / matches. Codes in order are asked for ahead,
- * those of a walk are not.
+ * vectors of all matching rows, or fewer where the segment's own codes leave some out; the codes in the graph of all
+ * matching rows, and then the nearest again; or a walk, which looks at some two dozen codes for each node of a pool
+ * that has to be larger by rows / matches.
  */
 #define VECTOR_NS(bytes) (10 + (double)(bytes) / 16)
 #define PICKED_NS(lines) (3 + 4.0 * (lines))
