@@ -43,6 +43,9 @@ static void add_judging(pm_text *t, const search_grid *g, uint32_t i)
     if (!from->by.columns) return;
     pm_text_add(t, ", \"least\": %llu, \"most\": %llu, \"documents_judged\": %llu", U(from->by.least), U(from->by.most),
                 U(from->by.documents));
+    const pm_columns_facts facts = pm_columns_look(&from->columns);
+    pm_text_add(t, ", \"columns\": %u, \"open_rows\": %llu, \"residual_rows\": %llu", facts.columns, U(facts.open_rows),
+                U(facts.residual_rows));
     add_terms(t, from->plan);
 }
 

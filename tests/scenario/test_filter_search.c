@@ -383,6 +383,7 @@ static void check_columns(pomai_collection *coll, const char *what, bool *column
         check_exact(r, 0, K, truth, matches);
         *columns = plan_says(r, "\"judged_by\": \"columns\"");
         assert_true(!*columns || !plan_says(r, "\"documents_judged\": 0,")); /* some have a key twice */
+        assert_true(!*columns || (plan_says(r, "\"columns\": 3,") && !plan_says(r, "\"open_rows\": 0,")));
         pomai_result_free(r);
     }
 }
