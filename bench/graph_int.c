@@ -222,7 +222,7 @@ int main(int argc, char **argv)
     in.rows_of.x = index_load(in.data, in.dim * 4, &in.rows);
     in.q = index_load(in.queries, in.dim * 4, &in.nqueries);
     in.truth = index_load(in.truth_file, 400, &in.nqueries);
-    printf("%s: %llu rows of %u, %s\n", in.data, (unsigned long long)in.rows, in.dim, in.level->walk->name);
+    printf("%s: %llu rows of %u, %s\n", in.data, (unsigned long long)in.rows, in.dim, in.level->name);
     build(&in);
     if (in.sweep) sweep(&in, in.k);
     pm_graph_effort own;

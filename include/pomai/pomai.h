@@ -43,9 +43,9 @@ POMAI_API const char *pomai_version(void);
 POMAI_API const char *pomai_status_name(pomai_status status);
 /* The short English text of a status; static. */
 POMAI_API const char *pomai_status_text(pomai_status status);
-/* The instruction set the distance kernels use on this machine: "scalar"; on x86-64 "avx2", "avxvnni", "avx512" or
- * "avx512vnni"; on 64-bit ARM "neon" or "neondot". The environment variable POMAI_SIMD, read at the first open or
- * search, may ask for a lower one. */
+/* The instruction set the distance kernels use on this machine: "scalar"; on x86-64 "avx2", "avxvnni", "avx512",
+ * "avx512vnni" or "amx"; on 64-bit ARM "neon" or "neondot". The environment variable POMAI_SIMD, read at the first open
+ * or search, may ask for a lower one. */
 POMAI_API const char *pomai_simd_level(void);
 /* Frees a string that a function here returned. */
 POMAI_API void pomai_free(void *string);

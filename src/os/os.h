@@ -115,6 +115,12 @@ const pm_os *pm_os_posix(void);
 #if defined(__aarch64__)
 /* The optional instructions of this processor, bits as Linux gives them. */
 uint64_t pm_os_hwcap(void);
+#elif defined(__x86_64__)
+/*
+ * Whether the threads of this process may use the tiles of AMX: Linux (5.16 on) wants to be asked, and says no where a
+ * thread's alternate signal stack is too small for what a signal then saves.
+ */
+bool pm_os_allow_tiles(void);
 #endif
 
 /* Makes an empty file, for writing, in place of a leftover of the same name. The leftover is removed, never truncated:

@@ -482,6 +482,12 @@ uint64_t pm_os_hwcap(void)
 {
     return getauxval(AT_HWCAP);
 }
+#elif defined(__x86_64__)
+bool pm_os_allow_tiles(void)
+{
+    const long request_permission = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA */
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
 #endif
 
 const pm_os *pm_os_posix(void)

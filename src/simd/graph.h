@@ -14,7 +14,7 @@
 
 #define PM_GRAPH_STRIDE 16384 /* a squared distance is below 2^31 */
 #define PM_GRAPH_PANEL  16    /* rows of a panel */
-#define PM_GRAPH_TILE   32    /* rows of a call */
+#define PM_GRAPH_TILE   64    /* rows of a call, at most */
 
 typedef struct pm_simd_graph {
     const char *name;

@@ -47,7 +47,7 @@ static void pack_panel(const uint8_t *const *rows, size_t n, size_t stride, uint
     _mm512_store_si512(panel, _mm512_add_epi32(products, _mm512_slli_epi32(sum, 7)));
 }
 
-static void pack(const uint8_t *const *rows, size_t n, size_t stride, uint8_t *panels)
+void pm_graph_pack_avx512vnni(const uint8_t *const *rows, size_t n, size_t stride, uint8_t *panels)
 {
     const size_t ahead = stride < ASK_BYTES ? stride : ASK_BYTES;
     for (size_t i = 0; i < n; i += PM_GRAPH_PANEL, panels += 64 + PM_GRAPH_PANEL * stride) {
@@ -58,8 +58,7 @@ static void pack(const uint8_t *const *rows, size_t n, size_t stride, uint8_t *p
     }
 }
 
-/* sum a^2 - 256 sum a */
-INLINE uint32_t term_of(const uint8_t *row, size_t stride)
+uint32_t pm_graph_term_avx512vnni(const uint8_t *row, size_t stride)
 {
     const __m512i high = _mm512_set1_epi8(-128);
     __m512i sum = _mm512_setzero_si512(), less = sum;
@@ -111,13 +110,13 @@ INLINE void tile(const uint8_t *const *rows, const uint32_t *term, size_t n, siz
     }
 }
 
-static void distances(const uint8_t *const *rows, size_t n, size_t stride, const uint8_t *panels, size_t packed,
-                      uint32_t *out, size_t apart)
+void pm_graph_distances_avx512vnni(const uint8_t *const *rows, size_t n, size_t stride, const uint8_t *panels,
+                                   size_t packed, uint32_t *out, size_t apart)
 {
     const size_t many = pm_graph_panels(packed), bytes = 64 + PM_GRAPH_PANEL * stride;
     uint32_t term[PM_GRAPH_TILE];
     for (size_t i = 0; i < n; i++)
-        term[i] = term_of(rows[i], stride);
+        term[i] = pm_graph_term_avx512vnni(rows[i], stride);
     for (size_t p = 0; p < many; p += 4) {
         const uint8_t *at = panels + p * bytes;
         for (size_t i = 0; i < n; i += 4) {
@@ -138,8 +137,8 @@ static void distances(const uint8_t *const *rows, size_t n, size_t stride, const
 const pm_simd_graph pm_simd_graph_avx512vnni = {
     .name = "avx512vnni",
     .element = 1,
-    .pack = pack,
-    .distances = distances,
+    .pack = pm_graph_pack_avx512vnni,
+    .distances = pm_graph_distances_avx512vnni,
     .nearest = pm_graph_nearest_avx512,
 };
 

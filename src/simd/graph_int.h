@@ -15,6 +15,11 @@ void pm_graph_distances_avx2(const uint8_t *const *rows, size_t n, size_t stride
                              uint32_t *out, size_t apart);
 /* graph_avx512.c */
 size_t pm_graph_nearest_avx512(const uint32_t *distance, size_t n, size_t most, uint64_t *out);
+/* graph_avx512vnni.c; its panels are also those of amx */
+void pm_graph_pack_avx512vnni(const uint8_t *const *rows, size_t n, size_t stride, uint8_t *panels);
+uint32_t pm_graph_term_avx512vnni(const uint8_t *row, size_t stride); /* sum a^2 - 256 sum a */
+void pm_graph_distances_avx512vnni(const uint8_t *const *rows, size_t n, size_t stride, const uint8_t *panels,
+                                   size_t packed, uint32_t *out, size_t apart);
 #endif
 
 /* Compiled for each level by its own file, as vectors of its own width. */

@@ -9,10 +9,12 @@
 #include <cpuid.h>
 #include <xmmintrin.h>
 
+#include "os/os.h"
+
 /* Lowest first. A processor need not have all below its highest: AVX-512 came before AVX-VNNI. */
-static const pm_simd *const table[] = {&pm_simd_scalar, &pm_simd_avx2, &pm_simd_avxvnni, &pm_simd_avx512,
-                                       &pm_simd_avx512vnni};
-enum { SCALAR = 1, AVX2 = 2, AVXVNNI = 4, AVX512 = 8, AVX512VNNI = 16 };
+static const pm_simd *const table[] = {&pm_simd_scalar, &pm_simd_avx2,       &pm_simd_avxvnni,
+                                       &pm_simd_avx512, &pm_simd_avx512vnni, &pm_simd_amx};
+enum { SCALAR = 1, AVX2 = 2, AVXVNNI = 4, AVX512 = 8, AVX512VNNI = 16, AMX = 32 };
 
 /* Which register files the operating system saves (XCR0); only after cpuid has said OSXSAVE. */
 static uint64_t xcr0(void)
@@ -32,7 +34,8 @@ static unsigned levels_here(void)
     const uint32_t leaf7_512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31); /* AVX-512 F, DQ, BW, VL */
     const uint32_t leaf7_vnni512 = 1u << 11;                                      /* in ecx: AVX-512 VNNI */
     const uint32_t leaf71_vnni = 1u << 4;                                         /* in eax: AVX-VNNI */
-    const uint64_t saved_avx = 0x6, saved_512 = 0xe6;
+    const uint32_t leaf7_amx = (1u << 24) | (1u << 25);                           /* in edx: AMX-TILE, -INT8 */
+    const uint64_t saved_avx = 0x6, saved_512 = 0xe6, saved_tiles = 0x60000;
     uint32_t subleaves, a, b, c, d;
 
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf1_ecx) != leaf1_ecx) return SCALAR;
@@ -42,6 +45,9 @@ static unsigned levels_here(void)
     unsigned here = SCALAR | AVX2;
     if ((b & leaf7_512) == leaf7_512 && (saved & saved_512) == saved_512)
         here |= c & leaf7_vnni512 ? AVX512 | AVX512VNNI : AVX512;
+    if ((here & AVX512VNNI) && (d & leaf7_amx) == leaf7_amx && (saved & saved_tiles) == saved_tiles &&
+        pm_os_allow_tiles())
+        here |= AMX;
     if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & leaf71_vnni)) here |= AVXVNNI;
     return here;
 }

@@ -63,7 +63,7 @@ typedef struct pm_simd {
     const struct pm_simd_graph *graph;
     const struct pm_simd_ranks *ranks;
 
-    const char *name; /* "scalar"; "avx2", "avxvnni", "avx512", "avx512vnni"; "neon", "neondot" */
+    const char *name; /* "scalar"; "avx2", "avxvnni", "avx512", "avx512vnni", "amx"; "neon", "neondot" */
 
     /* out[i] = float approximation of sum_d (q[d]-rows[i][d])^2, n rows given by pointer (any alignment) */
     void (*l2_rows)(const float *q, const float *const *rows, size_t n, size_t dim, float *out);

@@ -41,4 +41,14 @@ INLINE void transpose16(__m512 *v)
     }
 }
 
+/* Of codes_not_below: which of 16 rows, from row i on, are below. */
+INLINE __mmask16 codes_below(__m512i sum, const pm_simd_limit *limit, const pm_simd_bounds *rows, size_t i)
+{
+    __m512 bound = _mm512_set1_ps(limit->c);
+    bound = _mm512_fmadd_ps(_mm512_set1_ps(limit->a), _mm512_loadu_ps(rows->inverse + i), bound);
+    bound = _mm512_fmadd_ps(_mm512_set1_ps(limit->p), _mm512_loadu_ps(rows->plus + i), bound);
+    bound = _mm512_fnmadd_ps(_mm512_set1_ps(limit->b), _mm512_loadu_ps(rows->loss + i), bound);
+    return _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(sum), bound, _CMP_LT_OQ);
+}
+
 #endif

@@ -78,8 +78,8 @@ INLINE void code_row(const float *row, size_t dim, size_t d, __m512 offset, floa
     }
 }
 
-static void pack_codes(const float *const *rows, size_t n, size_t dim, float offset, bool whole, uint8_t *panel,
-                       pm_simd_codes *facts)
+void pm_avx512vnni_pack_codes(const float *const *rows, size_t n, size_t dim, float offset, bool whole, uint8_t *panel,
+                              pm_simd_codes *facts)
 {
     const __m512 off = _mm512_set1_ps(offset);
     const size_t ahead = n > 8 ? 2 * next_block(rows) : 0;
@@ -118,18 +118,9 @@ INLINE __m512i add_products(__m512i sum, __m512i codes, __m512i bytes)
     return sum;
 }
 
-/* Bits of 16 rows from row i on that are below. */
-INLINE uint64_t below(__m512i sum, const pm_simd_limit *limit, const pm_simd_bounds *rows, size_t i)
-{
-    __m512 bound = _mm512_set1_ps(limit->c);
-    bound = _mm512_fmadd_ps(_mm512_set1_ps(limit->a), _mm512_loadu_ps(rows->inverse + i), bound);
-    bound = _mm512_fmadd_ps(_mm512_set1_ps(limit->p), _mm512_loadu_ps(rows->plus + i), bound);
-    bound = _mm512_fnmadd_ps(_mm512_set1_ps(limit->b), _mm512_loadu_ps(rows->loss + i), bound);
-    return (uint64_t)_mm512_cmp_ps_mask(_mm512_cvtepi32_ps(sum), bound, _CMP_LT_OQ) << i;
-}
-
-static void codes_not_below(const int8_t *queries, size_t stride, size_t nqueries, const pm_simd_limit *limit,
-                            const uint8_t *panel, size_t n, size_t dim, const pm_simd_bounds *rows, uint64_t *not_below)
+void pm_avx512vnni_codes_not_below(const int8_t *queries, size_t stride, size_t nqueries, const pm_simd_limit *limit,
+                                   const uint8_t *panel, size_t n, size_t dim, const pm_simd_bounds *rows,
+                                   uint64_t *not_below)
 {
     const size_t groups = (dim + 3) / 4;
     const uint64_t all = ~(uint64_t)0 >> ((PM_SIMD_TILE - n) & 63);
@@ -163,7 +154,7 @@ static void codes_not_below(const int8_t *queries, size_t stride, size_t nquerie
             uint64_t bits = 0;
             UNROLL
             for (size_t v = 0; v < 4; v++)
-                bits |= below(sum[c * 4 + v], &limit[j + c], rows, v * W);
+                bits |= (uint64_t)codes_below(sum[c * 4 + v], &limit[j + c], rows, v * W) << (v * W);
             not_below[j + c] = ~bits & all;
         }
     }
@@ -184,8 +175,8 @@ const pm_simd pm_simd_avx512vnni = {
     .not_below = pm_avx512_not_below,
     .exact_l2 = pm_avx512_exact_l2,
     .exact_dot = pm_avx512_exact_dot,
-    .pack_codes = pack_codes,
-    .codes_not_below = codes_not_below,
+    .pack_codes = pm_avx512vnni_pack_codes,
+    .codes_not_below = pm_avx512vnni_codes_not_below,
 };
 
 #endif

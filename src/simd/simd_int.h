@@ -50,7 +50,7 @@ extern const struct pm_simd_quant pm_simd_quant_avx2, pm_simd_quant_avx512, pm_s
 extern const struct pm_convert pm_convert_avx2, pm_convert_avx512;
 extern const struct pm_simd_walk pm_simd_walk_avx2, pm_simd_walk_avx512vnni;
 extern const struct pm_simd_ranks pm_simd_ranks_avx2, pm_simd_ranks_avx512;
-extern const struct pm_simd_graph pm_simd_graph_avx2, pm_simd_graph_avx512, pm_simd_graph_avx512vnni;
+extern const struct pm_simd_graph pm_simd_graph_avx2, pm_simd_graph_avx512, pm_simd_graph_avx512vnni, pm_simd_graph_amx;
 #endif
 
 extern const pm_simd pm_simd_scalar;
@@ -59,6 +59,7 @@ extern const pm_simd pm_simd_avx2;
 extern const pm_simd pm_simd_avxvnni;
 extern const pm_simd pm_simd_avx512;
 extern const pm_simd pm_simd_avx512vnni;
+extern const pm_simd pm_simd_amx;
 
 /* simd_avx2.c; also what avxvnni does with floats. */
 void pm_avx2_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
@@ -81,6 +82,13 @@ void pm_avx512_dot_tile(const float *const *queries, size_t nqueries, const floa
 uint64_t pm_avx512_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
 double pm_avx512_exact_l2(const float *a, const float *b, size_t dim);
 double pm_avx512_exact_dot(const float *a, const float *b, size_t dim);
+
+/* simd_avx512vnni.c; also what amx does with codes, and with few queries. */
+void pm_avx512vnni_pack_codes(const float *const *rows, size_t n, size_t dim, float offset, bool whole, uint8_t *panel,
+                              pm_simd_codes *facts);
+void pm_avx512vnni_codes_not_below(const int8_t *queries, size_t stride, size_t nqueries, const pm_simd_limit *limit,
+                                   const uint8_t *panel, size_t n, size_t dim, const pm_simd_bounds *rows,
+                                   uint64_t *not_below);
 #elif defined(__aarch64__)
 extern const pm_simd pm_simd_neon;
 extern const pm_simd pm_simd_neondot;

@@ -84,7 +84,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
 def test_module_and_members_are_documented() -> None:
     assert pomai.__doc__ and re.fullmatch(r"\d+\.\d+\.\d+", pomai.__version__)
     assert pomai.__version__ in (ROOT / "include/pomai/version.h").read_text()
-    assert pomai.simd_level() in ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot")
+    assert pomai.simd_level() in ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neondot")
     for name in pomai.__all__:
         thing = getattr(pomai, name)
         if not callable(thing):

@@ -18,7 +18,7 @@
 
 /* ---- library ---- */
 
-static const char *const levels[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot"};
+static const char *const levels[] = {"scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neondot"};
 
 static void test_names_and_texts(void **state)
 {

@@ -116,8 +116,9 @@ static PyMethodDef functions[] = {
      "Copies what is intact; pomai.salvage() is the one to call."},
     {"simd_level", simd_level, METH_NOARGS,
      "simd_level($module, /)\n--\n\nThe instruction set the distance kernels use here: 'scalar', 'avx2', 'avxvnni', "
-     "'avx512', 'avx512vnni', 'neon' or 'neondot'.\n\n"
-     ">>> pomai.simd_level() in ('scalar', 'avx2', 'avxvnni', 'avx512', 'avx512vnni', 'neon', 'neondot')\nTrue\n"},
+     "'avx512', 'avx512vnni', 'amx', 'neon' or 'neondot'.\n\n"
+     ">>> pomai.simd_level() in ('scalar', 'avx2', 'avxvnni', 'avx512', 'avx512vnni', 'amx', 'neon', "
+     "'neondot')\nTrue\n"},
     {"close_all", pm_py_close_all, METH_NOARGS, "close_all($module, /)\n--\n\nCloses every database; at exit."},
     {NULL, NULL, 0, NULL},
 };

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define BLOCK   1024 /* rows of a piece */
-#define TILE    16   /* rows compared with all leaders at once */
+#define TILE    32   /* rows compared with all leaders at once */
 #define AVERAGE 500  /* rows of a leaf */
 
 /* A row in one of its slots: row * slots + slot, so that entries in order are rows in order. */
