@@ -18,7 +18,8 @@
 enum {
     MOST_BYTES = 65536,              /* of rows laid out as tiles, which stay near */
     PAIR = 2 * TILE_ROWS,            /* rows of one product */
-    MOST_STRIDE = MOST_BYTES / PAIR, /* beyond: without tiles */
+    MOST_STRIDE = MOST_BYTES / PAIR, /* beyond, */
+    LEAST_ROWS = 12,                 /* and below: without tiles */
 };
 
 /* Rows as tiles: 64 bytes of 16 rows, then the next 64 of each. Those from n to the next multiple of PAIR are zero. */
@@ -108,7 +109,7 @@ static void distances(const uint8_t *const *rows, size_t n, size_t stride, const
 {
     _Alignas(64) uint8_t tiles[MOST_BYTES];
     uint32_t term[PM_GRAPH_TILE];
-    if (stride > MOST_STRIDE) {
+    if (n < LEAST_ROWS || packed <= PM_GRAPH_PANEL || stride > MOST_STRIDE) {
         pm_graph_distances_avx512vnni(rows, n, stride, panels, packed, out, apart);
         return;
     }
