@@ -149,9 +149,10 @@ static bool choose_step(pm_graph_builder *b, uint64_t samples)
     for (uint64_t i = 0; i < samples; i++) {
         if (!source->read(source->context, sample_row(source, i, samples), 1, b->rows)) return false;
         graph_to_units(&b->space, b->rows, b->units);
-        largest[i] = 0;
+        float own = 0; /* in float: gcc 12 for ARM fails on a vector of the largest as doubles */
         for (uint32_t d = 0; d < b->space.shape.padded; d++)
-            largest[i] = fmax(largest[i], fabs((double)b->units[d]));
+            own = fmaxf(own, fabsf(b->units[d]));
+        largest[i] = (double)own;
     }
     qsort(largest, samples, sizeof *largest, by_value);
     const double most = fmin(largest[samples - 1], 2 * largest[most_of(samples)]);
