@@ -151,6 +151,20 @@ static pomai_status load_meta(pm_segment *s, pomai_error *err)
 
 /* ---- files ---- */
 
+/* Blocks that hold nothing of a column, but the end of the file: who reads rows need not look at them. */
+static void skip_tail(pm_segment *s, uint32_t which)
+{
+    pm_segment_file *f = &s->file[which];
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < PM_BUFFERS; i++)
+        if (s->buffer[i].file == which && s->buffer[i].length > 0)
+            end = pm_max_u64(end, s->buffer[i].offset + s->buffer[i].length);
+    for (uint64_t b = pm_seg_blocks(end); b < f->blocks; b++) {
+        atomic_fetch_or(&f->checked[b / 64], (uint64_t)1 << b % 64);
+        atomic_fetch_sub(&f->left, 1);
+    }
+}
+
 static pomai_status map_file(pm_segment *s, uint32_t which, pomai_error *err)
 {
     char path[PM_SEG_PATH];
@@ -172,6 +186,7 @@ static pomai_status map_file(pm_segment *s, uint32_t which, pomai_error *err)
     if (f->checked == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open %s", path);
     for (uint64_t i = 0; i < words; i++)
         atomic_init(&f->checked[i], 0);
+    skip_tail(s, which);
     return POMAI_OK;
 }
 
