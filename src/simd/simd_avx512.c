@@ -99,7 +99,7 @@ INLINE void block(enum op op, const float *q, const float *const *rows, size_t n
 INLINE void each_row(enum op op, const float *q, const float *const *rows, size_t n, size_t dim, float *out)
 {
     size_t i = 0;
-    const size_t ahead = n > 8 ? next_block(rows) : 0;
+    const size_t ahead = n > 8 ? next_block(rows, dim) : 0;
     for (; n - i > 4; i += n - i < 8 ? n - i : 8)
         block(op, q, rows + i, n - i < 8 ? n - i : 8, dim, ahead, out + i, 8, 1);
     if (n - i > 1)

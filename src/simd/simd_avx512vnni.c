@@ -82,7 +82,7 @@ void pm_avx512vnni_pack_codes(const float *const *rows, size_t n, size_t dim, fl
                               pm_simd_codes *facts)
 {
     const __m512 off = _mm512_set1_ps(offset);
-    const size_t ahead = n > 8 ? 2 * next_block(rows) : 0;
+    const size_t ahead = n > 8 ? 2 * next_block(rows, dim) : 0;
     for (size_t i = 0; i < n; i += W) {
         const size_t here = n - i < W ? n - i : W;
         float inverse[W];

@@ -22,12 +22,13 @@
 
 /*
  * How far behind a block of eight rows the next one lies. Rows that are scanned follow each other in memory, so this
- * also holds for the block behind the last, which is the next call's. Where it does not hold, lines are asked for in
- * vain.
+ * also holds for the block behind the last, which is the next call's. Rows that a filter left lie anywhere: then 0, as
+ * lines that are asked for in vain take the place of those that are needed.
  */
-INLINE size_t next_block(const float *const *rows)
+INLINE size_t next_block(const float *const *rows, size_t dim)
 {
-    return (size_t)((uintptr_t)rows[8] - (uintptr_t)rows[0]);
+    const size_t ahead = (size_t)((uintptr_t)rows[8] - (uintptr_t)rows[0]);
+    return ahead <= 16 * dim * sizeof(float) ? ahead : 0;
 }
 
 #if defined(__x86_64__)
