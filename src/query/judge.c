@@ -15,6 +15,7 @@ enum {
     PIECE_WORDS = 64, /* that one thread does at once: 4,096 rows or fewer */
     ASK_WORDS = 16,   /* after which it asks whether it is over, */
     ASK_DOCUMENTS = ASK_WORDS * 64,
+    FETCHED = 1 << 15,  /* bytes of vectors that are on their way before they are compared */
     ASK_SEEN = 1 << 16, /* or so many rows, where they are only asked whether the reader sees them */
 };
 
@@ -236,12 +237,11 @@ static pm_judgement *make(const pm_view *view)
 }
 
 /* Of rows that can match those that the reader sees and that do. */
-static pomai_status judge_listed(const pm_judge *with, pm_judged *from, const bool *open, uint32_t count,
+static pomai_status judge_listed(const pm_judge *with, pm_judged *from, bool all, const bool *open, uint32_t count,
                                  pomai_error *err)
 {
     pm_segment *segment = from->segment;
     const bool plain = pm_view_is_plain(with->view, segment);
-    const bool all = plain && pm_segment_ended(segment) == 0; /* who ends later is still seen */
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t row = from->list[i];
         uint64_t seen = UINT64_MAX, first = row / 64 * 64;
@@ -262,42 +262,60 @@ static pomai_status judge_listed(const pm_judge *with, pm_judged *from, const bo
     return POMAI_OK;
 }
 
-/* Whether it has few rows that can match: then they are judged at once. */
-static pomai_status list_few(const pm_judge_how *how, pm_judged *from, bool *listed, pomai_error *err)
+/* Rows that are listed: often the reader sees them all, and columns have told everything. */
+static pomai_status judge_few(const pm_judge_how *how, pm_judged *from, const bool *open, uint32_t count,
+                              pomai_error *err)
 {
     pm_judge with;
-    bool open[PM_JUDGE_FEW];
-    uint32_t count = 0;
-    *listed = from->by.most == 0;
-    if (from->by.most == 0) return POMAI_OK;
-    if (from->rows <= PM_JUDGE_FEW) return POMAI_OK; /* bits of few rows are as good */
-    from->list = pm_malloc(PM_JUDGE_FEW * sizeof *from->list);
-    if (from->list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to list rows");
-    *listed = pm_columns_rows(from->plan, PM_JUDGE_FEW, from->list, open, &count);
-    if (!*listed) {
-        pm_free(from->list);
-        from->list = NULL;
+    const bool all = pm_view_is_plain(how->view, from->segment) &&
+                     pm_segment_ended(from->segment) == 0; /* who ends later is still seen */
+    if (all && memchr(open, true, count) == NULL) {
+        from->matches = count;
         return POMAI_OK;
     }
     if (!pm_judge_begin(&with, how->view, how->filter))
         return pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
-    const pomai_status status = judge_listed(&with, from, open, count, err);
+    const pomai_status status = judge_listed(&with, from, all, open, count, err);
     pm_judge_end(&with);
     /* There may be many segments. */
     return status == POMAI_OK && from->by.documents > 0 && how->is_over(how->context) ? POMAI_EDEADLINE : status;
 }
 
-/* What columns tell before any row is looked at. */
-static pomai_status look_up(const pm_judge_how *how, pm_judged *from, bool *listed, pomai_error *err)
+/* Whether it has few rows that can match: then they are judged at once. */
+static pomai_status list_few(const pm_judge_how *how, pm_judged *from, bool *listed, pomai_error *err)
 {
-    *listed = false;
+    bool open[PM_JUDGE_FEW];
+    uint32_t count = 0;
+    *listed = from->by.most == 0;
+    if (from->by.most == 0) return POMAI_OK;
+    if (from->rows <= PM_JUDGE_FEW) return POMAI_OK; /* bits of few rows are as good */
+    const uint32_t room = (uint32_t)pm_min_u64(from->by.most, PM_JUDGE_FEW);
+    from->list = pm_malloc(room * sizeof *from->list);
+    if (from->list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to list rows");
+    *listed = pm_columns_rows(from->plan, room, from->list, open, &count);
+    if (!*listed) {
+        pm_free(from->list);
+        from->list = NULL;
+        return POMAI_OK;
+    }
+    const pomai_status status = judge_few(how, from, open, count, err);
+    if (how->fetches) from->fetched = pm_min_u64(from->matches, FETCHED / from->segment->stride);
+    for (uint64_t i = 0; i < from->fetched; i++)
+        pm_segment_fetch(from->segment, from->list[i]);
+    return status;
+}
+
+/* What columns tell before any row is looked at. */
+static pomai_status look_up(const pm_judge_how *how, pm_judged *from, pomai_error *err)
+{
     if (from->table != NULL) return POMAI_OK;
     const pomai_status status = plan_columns(how->filter, how->simd, from->segment, how->is_over, how->context,
                                              &from->columns, &from->plan, err);
     if (status != POMAI_OK) return status == POMAI_ENOTFOUND ? POMAI_OK : status;
     from->by.columns = true;
     pm_columns_plan_bounds(from->plan, &from->by.least, &from->by.most);
-    return list_few(how, from, listed, err);
+    pm_columns_fetch(from->plan);
+    return POMAI_OK;
 }
 
 static uint64_t rows_of(const pm_judged *from, uint64_t chunk)
@@ -468,7 +486,9 @@ static pomai_status prepare(judging *j, pomai_error *err)
     bool *listed = pm_calloc((size_t)to->sources + 1, sizeof *listed);
     pomai_status status = listed != NULL ? POMAI_OK : POMAI_ENOMEM;
     for (uint32_t i = 0; i < to->sources && status == POMAI_OK; i++)
-        status = look_up(j->how, &to->source[i], &listed[i], err);
+        status = look_up(j->how, &to->source[i], err);
+    for (uint32_t i = 0; i < to->sources && status == POMAI_OK; i++)
+        if (to->source[i].plan != NULL) status = list_few(j->how, &to->source[i], &listed[i], err);
     if (status == POMAI_EDEADLINE) {
         for (uint32_t i = 0; i < to->sources; i++) /* nothing was judged */
             to->source[i].matches = 0;

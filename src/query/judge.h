@@ -63,6 +63,7 @@ typedef struct pm_judged {
     uint64_t chunks;
     uint64_t *match;          /* a bit for each row that the reader sees and that matches; NULL: instead of these */
     uint32_t *list;           /* `matches` rows, in order; or there are none */
+    uint64_t fetched;         /* of the list, so many are on their way */
     uint64_t words;           /* so many; */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
@@ -87,6 +88,7 @@ typedef struct pm_judge_how {
     pm_pool *pool;                        /* may be NULL */
     bool (*is_over)(const void *context); /* asked after every 1,024 rows */
     const void *context;
+    bool fetches; /* rows that are listed are compared soon */
 } pm_judge_how;
 
 /* The view is one whose `shown` is not NULL. Fails with POMAI_ECORRUPT or POMAI_ENOMEM. */

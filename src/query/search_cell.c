@@ -13,8 +13,7 @@
 enum {
     CHECK_ROWS = 1024, /* rows of a segment whose checksums are asked about at once */
     FIRST_STEP = 256,  /* rows that codes are asked about before there is a bound */
-    LOOK_AHEAD = 8,    /* listed rows whose vectors are on their way, */
-    LOOK_AHEAD_BYTES = 512,
+    LOOK_AHEAD = 8,    /* listed rows that are on their way */
 };
 
 static void id_of(const void *owner, uint32_t row, pm_flat_id *id)
@@ -130,11 +129,8 @@ static bool scan_list(scan *s, const search_source *from, uint64_t first, uint64
     pomai_error error;
     for (uint64_t i = first; i < end; i++) {
         const uint32_t row = from->list[i];
-        if (i + LOOK_AHEAD < end) {
-            const uint8_t *vector = pm_segment_vector_at(segment, from->list[i + LOOK_AHEAD]);
-            for (uint64_t at = 0; at < segment->stride && at < LOOK_AHEAD_BYTES; at += 64)
-                __builtin_prefetch(vector + at);
-        }
+        if (i + LOOK_AHEAD < end && i + LOOK_AHEAD >= from->fetched)
+            pm_segment_fetch(segment, from->list[i + LOOK_AHEAD]);
         if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
             return search_is_damaged(s->g, &error);
         if (!offer_row(s, segment, row, pm_segment_vector_at(segment, row))) return false;

@@ -7,7 +7,7 @@
 
 bool search_judge(search_grid *g, pm_pool *pool)
 {
-    const pm_judge_how how = {g->view, g->search->filter, g->simd, pool, search_is_over, g};
+    const pm_judge_how how = {g->view, g->search->filter, g->simd, pool, search_is_over, g, true};
     pomai_error error;
     const pomai_status status = pm_judge_all(&how, &g->judged, &error);
     if (status == POMAI_ENOMEM) return false;
@@ -19,6 +19,7 @@ bool search_judge(search_grid *g, pm_pool *pool)
         assert(to->table == from->table && to->segment == from->segment);
         to->match = from->match;
         to->list = from->list;
+        to->fetched = from->fetched;
         to->match_at = from->match_at;
         to->rows = from->rows;
         to->matches = from->matches;

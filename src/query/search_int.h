@@ -38,6 +38,7 @@ typedef struct search_source {
     pm_graph_effort pick;  /* with a filter: of a look at the codes of all rows that match, which comes instead of a */
     bool picked;           /* walk, or after one that met too few */
     const uint32_t *list;  /* with a filter, of a segment: the few rows that the reader sees and that match; or */
+    uint64_t fetched;      /* the first of these are on their way already */
     const uint64_t *match; /* a bit for each row, set if it is such; both NULL: no filter */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */

@@ -649,7 +649,7 @@ static void open_rows_end_at_deadlines(void **state)
     pomai_db *db = with_long_strings(box);
     assert_ok(pm_filter_parse(contains, strlen(contains), &filter, &err));
     const pm_epoch_hold hold = pm_db_take_view(db, pm_db_find(db, "a"), &latest, &view);
-    const pm_judge_how how = {&view, filter, db->simd, NULL, ends, NULL};
+    const pm_judge_how how = {&view, filter, db->simd, NULL, ends, NULL, false};
     uint32_t all = 0;
     for (uint32_t turn = 0; turn < 2 || ends_at <= all; turn++) {
         pm_judgement *judged;

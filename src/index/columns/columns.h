@@ -92,6 +92,8 @@ void pm_columns_plan_bounds(const pm_columns_plan *plan, uint64_t *least, uint64
 bool pm_columns_match(const pm_columns_plan *plan, uint64_t *match, uint64_t *open, bool *any_open,
                       bool (*is_over)(const void *context), const void *context, bool *over);
 
+/* What pm_columns_rows will read comes from memory meanwhile: for who looks into several segments. */
+void pm_columns_fetch(const pm_columns_plan *plan);
 /*
  * The same where few rows can match, without a bit for every row: rows that match for sure, and (`open` set) those that
  * their documents must decide, in order. Of all rows, whether they count or not. false: more than `room` rows have to

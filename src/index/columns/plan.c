@@ -26,7 +26,7 @@ static bool add_range(pm_columns_plan *plan, columns_node *leaf, uint64_t low, u
         return true;
     }
     if (plan->range_count == plan->ranges_room) {
-        const size_t room = plan->ranges_room * 2 + 16;
+        const size_t room = plan->ranges_room * 2 + 4;
         columns_range *ranges = pm_realloc(plan->ranges, room * sizeof *ranges);
         if (ranges == NULL) return false;
         plan->ranges = ranges;
@@ -314,16 +314,12 @@ pm_columns_plan *pm_columns_plan_make(const pm_columns *columns, const pm_filter
                                       bool (*over_of)(const void *context), const void *context, bool *over)
 {
     const size_t nodes = count_nodes(pm_filter_root(filter));
-    pm_columns_plan *plan = pm_malloc(sizeof *plan);
+    pm_columns_plan *plan = pm_malloc(sizeof *plan + nodes * (sizeof *plan->nodes + sizeof *plan->children));
     if (plan == NULL) return NULL;
     *plan = (pm_columns_plan){.columns = columns, .kernels = simd->ranks, .is_over = over_of, .context = context};
-    plan->nodes = pm_malloc(nodes * sizeof *plan->nodes);
-    plan->children = pm_malloc(nodes * sizeof *plan->children);
-    plan->ranges_room = nodes;
-    plan->ranges = pm_malloc(nodes * sizeof *plan->ranges);
-    if (plan->nodes != NULL && plan->children != NULL && plan->ranges != NULL &&
-        make_node(plan, pm_filter_root(filter)) != NULL)
-        return plan;
+    plan->nodes = (columns_node *)(void *)(plan + 1);
+    plan->children = (void **)(void *)(plan->nodes + nodes);
+    if (make_node(plan, pm_filter_root(filter)) != NULL) return plan;
     if (plan->over) *over = true;
     pm_columns_plan_free(plan);
     return NULL;
@@ -332,8 +328,6 @@ pm_columns_plan *pm_columns_plan_make(const pm_columns *columns, const pm_filter
 void pm_columns_plan_free(pm_columns_plan *plan)
 {
     if (plan == NULL) return;
-    pm_free(plan->nodes);
-    pm_free(plan->children);
     pm_free(plan->ranges);
     pm_free(plan);
 }

@@ -8,7 +8,7 @@
 #include "index/columns/columns_int.h"
 
 enum { NO = 1, YES = 2, MAYBE = NO | YES };
-enum { LOOKED_THROUGH = 64 /* rows of several values, one after the other */ };
+enum { LOOKED_THROUGH = 64 /* rows of several values, one after the other */, FETCHED = 512 };
 
 typedef struct lookup {
     const pm_columns_plan *plan;
@@ -153,14 +153,33 @@ static void put_in_order(gathering *g)
     g->count = kept;
 }
 
+/* The leaf that has the fewest rows. */
+static const columns_node *leaf_of(const pm_columns_plan *plan)
+{
+    const columns_node *leaf = plan->nodes;
+    while (leaf->filter->op == PM_FILTER_AND && leaf->child_count > 0)
+        leaf = leaf->children[0];
+    return leaf;
+}
+
+void pm_columns_fetch(const pm_columns_plan *plan)
+{
+    const columns_node *leaf = leaf_of(plan);
+    if (leaf->filter->op <= PM_FILTER_NOT || leaf->column < 0 || leaf->range_count == 0) return;
+    const columns_view values = columns_read_view(plan->columns, &leaf->values);
+    const columns_range range = plan->ranges[leaf->range_at];
+    const uint32_t *rows = values.rows + values.row_at[range.low];
+    const uint64_t count = values.row_at[range.high] - values.row_at[range.low];
+    for (uint64_t i = 0; i < count && i < FETCHED; i += 64 / sizeof *rows)
+        __builtin_prefetch(rows + i);
+}
+
 bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count)
 {
     lookup l = {.plan = plan};
     gathering g = {.rows = rows, .room = room};
-    const columns_node *leaf = plan->nodes;
+    const columns_node *leaf = leaf_of(plan);
     l.open_rows = columns_open_rows(plan->columns, &l.open, &l.residual);
-    while (leaf->filter->op == PM_FILTER_AND && leaf->child_count > 0)
-        leaf = leaf->children[0]; /* the one with the fewest rows */
     if (leaf->filter->op <= PM_FILTER_NOT || leaf->most > room || leaf->least >= plan->columns->rows) return false;
     gather_leaf(&g, &l, leaf);
     if (g.full) return false;
