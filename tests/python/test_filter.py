@@ -173,3 +173,50 @@ def test_columns_answer_as_documents_do(tmp_path: Path) -> None:
             result = db.search([7, 1], k=rows, filters=f, include=["plan"])
             assert result.ids.tolist() == ids and len(ids) == db.count(filters=f) == len(db.get(filters=f))
             assert result.plan["sources"][0]["judged_by"] == "columns" and result.plan["sources"][0]["terms"]
+
+
+class Told(dict):  # type: ignore[type-arg]
+    """Of a class of its own, a dict is left to Python's json."""
+
+
+def random_tree(random_: random.Random, depth: int = 0) -> Any:
+    """Of what filters are made of, and of what they must not be."""
+    scalars = [
+        0, -1, 2**63 - 1, -(2**63), 2**63, 10**30, True, False, None, 0.0, -0.0, 1.5, 1e22, 1e-7, 123456789.125, "", "a",
+        "Äpfel", "x" * 600, 'quote"', "back\\slash", "line\n", "\x7f", "\U0001f600", "tenant", (1, 2), 7,
+    ]
+    choice = random_.randrange(9)
+    if depth > 3 or choice < 4:
+        return random_.choice(scalars)
+    if choice == 4:
+        return [random_tree(random_, depth + 1) for _ in range(random_.randrange(4))]
+    if choice == 5:
+        return F.eq(random_.choice(["n", "name", "a.b"]), random_.choice(scalars[:-2]))
+    keys = ["n", "name", "$eq", "$in", "$gt", "$and", "$or", "$not", "$exists", "tags", "$contains", "a\\.b", "in.n", "é"]
+    return {random_.choice(keys): random_tree(random_, depth + 1) for _ in range(random_.randrange(1, 4))}
+
+
+def answer_of(db: pomai.Database, filters: Any) -> Any:
+    try:
+        return found(db, filters)
+    except pomai.Error as error:
+        return type(error), str(error)
+
+
+def test_plain_filters_are_written_as_json_does(db: pomai.Database) -> None:
+    """Small plain trees are written by the extension: each must mean, or be refused, as json writes it."""
+    random_ = random.Random(20261122)
+    accepted = 0
+    for _ in range(3000):
+        tree = {random_.choice(["n", "name", "$and", "$not", "$or", "in.n"]): random_tree(random_, 1)}
+        got = answer_of(db, tree)
+        assert got == answer_of(db, Told(tree)), tree
+        accepted += isinstance(got, list)
+    assert accepted > 300
+    deep: Any = {"n": 1}
+    for _ in range(30):
+        deep = {"$not": deep}
+    for tree in (deep, {"n": float("nan")}, {"n": float("inf")}, {"name": "\ud800"}, {1: 2}, {"n": {2: 3}}, {"n": object()}):
+        assert answer_of(db, tree) == answer_of(db, Told(tree))
+    for made in (F.eq("n", 1), ~F.eq("n", 1), F.AND({"n": 1}, F.exists("n")), F.in_("n", [1, 2.5, "1"])):
+        assert answer_of(db, made) == answer_of(db, str(made)) != []

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ._errors import InvalidError, InvalidTypeError, UnsupportedError
+from ._filter import Filter as Filter
 from ._filter import encode as encode_filters
 
 loads = json.loads

@@ -28,6 +28,7 @@ typedef struct pm_py_state {
     PyObject *fork_error;   /* pomai.ForkError */
     PyObject *closed_error; /* pomai.ClosedError */
     PyObject *helpers;      /* pomai._helpers, at the first use */
+    PyObject *filter;       /* the class of what FilterOp makes, the same */
     PyObject *shown;        /* pm_py_show's last */
     PyObject *asarray;      /* numpy.asarray, None without NumPy, NULL: not looked for yet */
     PyTypeObject *unmasked; /* the type of vectors that was last seen to be no masked array */
@@ -35,6 +36,8 @@ typedef struct pm_py_state {
 } pm_py_state;
 
 pm_py_state *pm_py_state_of(PyObject *module);
+/* pomai._helpers.NAME, new. */
+PyObject *pm_py_helper(pm_py_state *state, const char *name);
 /* pomai._helpers.NAME(args...), ended by NULL. */
 PyObject *pm_py_help(pm_py_state *state, const char *name, ...);
 
@@ -140,6 +143,7 @@ typedef struct pm_py_collection {
     pomai_collection *handle;
     struct pm_py_collection *previous, *next; /* among those of the database; not for the database */
     uint64_t rows_hint;                       /* about how many rows a search compares; 0: not known */
+    uint64_t filtered_ns;                     /* a query of the last search with a filter took; 0: not known */
     Py_ssize_t users;                         /* calls under way */
     bool closed;
 } pm_py_collection;

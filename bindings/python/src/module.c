@@ -7,10 +7,15 @@ pm_py_state *pm_py_state_of(PyObject *module)
     return PyModule_GetState(module);
 }
 
-PyObject *pm_py_help(pm_py_state *state, const char *name, ...)
+PyObject *pm_py_helper(pm_py_state *state, const char *name)
 {
     if (state->helpers == NULL) state->helpers = PyImport_ImportModule("pomai._helpers");
-    PyObject *function = state->helpers == NULL ? NULL : PyObject_GetAttrString(state->helpers, name);
+    return state->helpers == NULL ? NULL : PyObject_GetAttrString(state->helpers, name);
+}
+
+PyObject *pm_py_help(pm_py_state *state, const char *name, ...)
+{
+    PyObject *function = pm_py_helper(state, name);
     PyObject *given[7] = {NULL}, *made = NULL;
     va_list arguments;
     if (function == NULL) return NULL;
@@ -90,6 +95,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(s->fork_error);
     Py_VISIT(s->closed_error);
     Py_VISIT(s->helpers);
+    Py_VISIT(s->filter);
     Py_VISIT(s->shown);
     Py_VISIT(s->asarray);
     Py_VISIT((PyObject *)s->unmasked);

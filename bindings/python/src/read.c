@@ -3,10 +3,13 @@
 #include "core.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Numbers compared above which a search runs aside, so that Ctrl-C is heard: some 50 ms on one core. */
 #define LONG_SEARCH 3e8
-#define FILTERED    1500 /* numbers that are compared while a filter judges a row */
+#define FILTERED    1500 /* numbers that are compared while a filter judges a row by its document */
+#define LONG_NS     5e7  /* the same, where it is known what the last such search took; */
+#define MOST_LONGER 40   /* but not where documents could take so many times as long */
 
 PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
@@ -65,16 +68,26 @@ typedef struct {
     pomai_result *result;
     PyObject *filter; /* bytes, which the options point to; NULL: none */
     uint64_t k;
+    uint64_t took_ns; /* with a filter */
     bool strings;
 } search_job;
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
 
 static void search_run(pm_py_job *job)
 {
     search_job *s = (search_job *)job;
+    const uint64_t begin = s->filter == NULL ? 0 : now_ns();
     s->options.cancel = &job->cancel;
     job->status = pomai_search(s->collection, s->vectors.data, s->vectors.rows, s->vectors.dim, s->k, &s->options,
                                &s->result, &job->err);
     pomai_collection_info info;
+    if (s->filter != NULL) s->took_ns = now_ns() - begin;
     if (job->status != POMAI_OK) return;
     if (pomai_result_count(s->result, 0) > 0)
         s->strings = pomai_result_ids(s->result, 0) == NULL;
@@ -190,7 +203,8 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
     return pm_py_vectors_take(state, "the query", vectors, POMAI_DTYPE_FLOAT32, &s->vectors);
 }
 
-/* How many rows a search compares is learnt from the last one; at first it is asked. */
+/* How many rows a search compares is learnt from the last one, and with a filter how long that took; at first it is
+ * asked. */
 static bool is_long(pm_py_collection *on, const search_job *s)
 {
     if (s->options.deadline_us < 200000) return false;
@@ -201,7 +215,9 @@ static bool is_long(pm_py_collection *on, const search_job *s)
         if (pomai_collection_get_info(on->handle, &info, NULL) == POMAI_OK) on->rows_hint += info.rows;
     }
     if (s->filter != NULL) cost += FILTERED;
-    return cost * (double)on->rows_hint > LONG_SEARCH;
+    cost *= (double)on->rows_hint;
+    if (s->filter == NULL || on->filtered_ns == 0 || cost > MOST_LONGER * LONG_SEARCH) return cost > LONG_SEARCH;
+    return (double)s->vectors.rows * (double)on->filtered_ns > LONG_NS;
 }
 
 static PyObject *search_answer(pm_py_collection *on, search_job *s)
@@ -209,6 +225,7 @@ static PyObject *search_answer(pm_py_collection *on, search_job *s)
     if (s->job.status != POMAI_OK) return pm_py_raise(on->state, &s->job.err);
     pomai_result *result = s->result;
     s->result = NULL;
+    if (s->filter != NULL && s->vectors.rows > 0) on->filtered_ns = s->took_ns / s->vectors.rows + 1;
     if (pomai_result_queries(result) > 0 && s->filter == NULL) {
         pomai_verdict verdict;
         pomai_result_verdict(result, 0, &verdict);

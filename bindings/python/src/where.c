@@ -28,19 +28,6 @@ typedef struct {
     pomai_rows *found;
 } where_job;
 
-int pm_py_filters(pm_py_state *state, PyObject *object, PyObject **bytes, const char **filter, size_t *size)
-{
-    char *text;
-    Py_ssize_t length;
-    *bytes = NULL;
-    if (object == NULL || object == Py_None) return 0;
-    *bytes = pm_py_help(state, "encode_filters", object, NULL);
-    if (*bytes == NULL || PyBytes_AsStringAndSize(*bytes, &text, &length) != 0) return -1;
-    *filter = text;
-    *size = (size_t)length;
-    return 0;
-}
-
 /* ---- jobs ---- */
 
 /* None at all are an answer without rows. */
