@@ -49,22 +49,19 @@ bool search_is_over(const void *context)
     return search->until_ns != PM_FOREVER && g->os->now_ns(g->os) >= search->until_ns;
 }
 
-/* The rows of a tile as float32. */
-static void decode_tile(const scan *s, pm_flat_tile *tile)
+/* An empty one. There is room for the values of one tile, which is needed only while it is offered. */
+static void begin_tile(const scan *s, pm_flat_tile *tile)
 {
-    const size_t dim = s->g->search->dim;
-    for (size_t i = 0; i < tile->n && s->decoded != NULL; i++) {
-        float *to = s->decoded + i * dim;
-        pm_convert_row(s->g->view->convert, s->g->view->dtype, tile->vector[i], dim, to);
-        tile->vector[i] = to;
-    }
+    tile->n = 0;
+    tile->dtype = s->g->view->dtype;
+    tile->convert = s->g->view->convert;
+    tile->room = s->decoded;
 }
 
 /* false: it is over. */
 static bool offer_tile(scan *s)
 {
     if (s->tile.n == 0) return true;
-    decode_tile(s, &s->tile);
     if (s->group != NULL)
         pm_flat_group_offer(s->group, &s->tile);
     else
@@ -78,7 +75,7 @@ static bool offer_tile(scan *s)
 static bool offer_row(scan *s, const void *owner, uint32_t row, const void *stored)
 {
     size_t n = s->tile.n++;
-    s->tile.vector[n] = stored; /* of the collection's type, until the tile is full */
+    s->tile.stored[n] = stored;
     s->tile.owner[n] = owner;
     s->tile.row[n] = row;
     return s->tile.n < PM_FLAT_TILE || offer_tile(s);
@@ -182,17 +179,16 @@ static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t 
 {
     pomai_error error;
     pm_flat_tile tile;
-    tile.n = 0;
+    begin_tile(s, &tile);
     s->c->proposed[i] += n;
     for (size_t at = 0; at < n; at++) {
         const uint32_t row = rows[at];
         if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
             return search_is_damaged(s->g, &error);
-        tile.vector[tile.n] = pm_segment_vector_at(segment, row);
+        tile.stored[tile.n] = pm_segment_vector_at(segment, row);
         tile.owner[tile.n] = segment;
         tile.row[tile.n++] = row;
         if (tile.n < PM_FLAT_TILE && at + 1 < n) continue;
-        decode_tile(s, &tile); /* the tile of rows that all queries are offered is empty by now */
         pm_flat_offer(&s->heaps[i], 1, &tile);
         tile.n = 0;
     }
@@ -465,7 +461,6 @@ void search_work(void *context, uint32_t piece)
     s.run = piece % g->runs;
     s.queries = search_queries_of(g, group);
     s.vectors = search->vectors + (size_t)group * g->group_queries * search->dim;
-    s.tile.n = 0;
     const size_t group_size = pm_flat_group_size(g->simd, s.queries, search->dim);
     const bool decodes = g->view->dtype != POMAI_DTYPE_FLOAT32;
     const size_t decoded_size = decodes ? PM_FLAT_TILE * (size_t)search->dim * sizeof(float) : 0;
@@ -477,6 +472,7 @@ void search_work(void *context, uint32_t piece)
         return;
     }
     s.decoded = decodes ? (float *)(void *)(memory + group_size) : NULL;
+    begin_tile(&s, &s.tile);
     s.walk = memory + group_size + decoded_size;
     c->proposed = (uint64_t *)(void *)((uint8_t *)c->memory + s.queries * g->query_size);
     s.heaps = (pm_flat_query **)(void *)(c->proposed + s.queries);

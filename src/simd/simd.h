@@ -45,11 +45,12 @@ static inline size_t pm_simd_panel_bytes(size_t dim)
     return (dim + 63) / 64 * 64 * PM_SIMD_TILE;
 }
 
-struct pm_simd_quant; /* codes.h */
-struct pm_convert;    /* convert.h */
-struct pm_simd_walk;  /* walk.h */
-struct pm_simd_graph; /* graph.h */
-struct pm_simd_ranks; /* ranks.h */
+struct pm_simd_quant;  /* codes.h */
+struct pm_convert;     /* convert.h */
+struct pm_simd_walk;   /* walk.h */
+struct pm_simd_graph;  /* graph.h */
+struct pm_simd_ranks;  /* ranks.h */
+struct pm_simd_stored; /* stored.h */
 
 /*
  * The kernels of one instruction set. Vectors have dim >= 1 elements and any alignment; nothing past their
@@ -62,6 +63,7 @@ typedef struct pm_simd {
     const struct pm_simd_walk *walk;
     const struct pm_simd_graph *graph;
     const struct pm_simd_ranks *ranks;
+    const struct pm_simd_stored *stored; /* NULL: none; rows are converted */
 
     const char *name; /* "scalar"; "avx2", "avxvnni", "avx512", "avx512vnni", "amx"; "neon", "neondot" */
 

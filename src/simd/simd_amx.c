@@ -82,6 +82,7 @@ const pm_simd pm_simd_amx = {
     .convert = &pm_convert_avx512,
     .walk = &pm_simd_walk_avx512vnni,
     .ranks = &pm_simd_ranks_avx512,
+    .stored = &pm_simd_stored_avx512,
     .graph = &pm_simd_graph_amx,
     .l2_rows = pm_avx512_l2_rows,
     .dot_rows = pm_avx512_dot_rows,

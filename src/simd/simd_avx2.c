@@ -26,16 +26,6 @@ INLINE __m256 step(enum op op, __m256 q, __m256 x, __m256 sum)
     return _mm256_fmadd_ps(left, right, sum);
 }
 
-/* Element r of the result is the sum of v[r]. */
-INLINE __m128 sum4(const __m256 *v)
-{
-    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
-    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
-    __m256 lo = _mm256_shuffle_ps(ab, cd, 0x44), hi = _mm256_shuffle_ps(ab, cd, 0xee);
-    __m256 s = _mm256_add_ps(lo, hi);
-    return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
-}
-
 /*
  * The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. What lies `ahead`
  * bytes behind is asked for meanwhile; 0: nothing.
@@ -254,6 +244,7 @@ const pm_simd pm_simd_avx2 = {
     .convert = &pm_convert_avx2,
     .walk = &pm_simd_walk_avx2,
     .ranks = &pm_simd_ranks_avx2,
+    .stored = &pm_simd_stored_avx2,
     .graph = &pm_simd_graph_avx2,
     .l2_rows = pm_avx2_l2_rows,
     .dot_rows = pm_avx2_dot_rows,

@@ -15,6 +15,16 @@ INLINE __m256i first_lanes(size_t n)
     return _mm256_loadu_si256((const __m256i *)(const void *)(ones_then_zeros + W - n));
 }
 
+/* Element r of the result is the sum of v[r]. */
+INLINE __m128 sum4(const __m256 *v)
+{
+    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+    __m256 lo = _mm256_shuffle_ps(ab, cd, 0x44), hi = _mm256_shuffle_ps(ab, cd, 0xee);
+    __m256 s = _mm256_add_ps(lo, hi);
+    return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
 /* v[i] element j becomes v[j] element i. */
 INLINE void transpose8(__m256 *v)
 {

@@ -30,24 +30,6 @@ INLINE __m512 step(enum op op, __m512 q, __m512 x, __m512 sum)
     return _mm512_fmadd_ps(left, right, sum);
 }
 
-/* Sums within each 128-bit lane: element r of a lane is the sum of that lane of v[r]. */
-INLINE __m512 sum_lanes4(const __m512 *v)
-{
-    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
-    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
-    __m512d abd = _mm512_castps_pd(ab), cdd = _mm512_castps_pd(cd);
-    return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(abd, cdd)),
-                         _mm512_castpd_ps(_mm512_unpackhi_pd(abd, cdd)));
-}
-
-/* Element r of the result is the sum of v[r]. */
-INLINE __m128 sum4(const __m512 *v)
-{
-    __m512 s = sum_lanes4(v);
-    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-}
-
 /*
  * The sums of n <= R rows; S steps of the dimension are in flight at once, so that R * S chains are. What lies `ahead`
  * bytes behind is asked for meanwhile; 0: nothing.
@@ -253,6 +235,7 @@ const pm_simd pm_simd_avx512 = {
     .convert = &pm_convert_avx512,
     .walk = &pm_simd_walk_avx2,
     .ranks = &pm_simd_ranks_avx512,
+    .stored = &pm_simd_stored_avx512,
     .graph = &pm_simd_graph_avx512,
     .l2_rows = pm_avx512_l2_rows,
     .dot_rows = pm_avx512_dot_rows,

@@ -14,6 +14,24 @@ INLINE __mmask16 first_lanes(size_t n)
     return (__mmask16)((1u << n) - 1u);
 }
 
+/* Sums within each 128-bit lane: element r of a lane is the sum of that lane of v[r]. */
+INLINE __m512 sum_lanes4(const __m512 *v)
+{
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    __m512d abd = _mm512_castps_pd(ab), cdd = _mm512_castps_pd(cd);
+    return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(abd, cdd)),
+                         _mm512_castpd_ps(_mm512_unpackhi_pd(abd, cdd)));
+}
+
+/* Element r of the result is the sum of v[r]. */
+INLINE __m128 sum4(const __m512 *v)
+{
+    __m512 s = sum_lanes4(v);
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
 /* v[i] element j becomes v[j] element i. */
 INLINE void transpose16(__m512 *v)
 {

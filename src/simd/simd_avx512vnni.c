@@ -166,6 +166,7 @@ const pm_simd pm_simd_avx512vnni = {
     .convert = &pm_convert_avx512,
     .walk = &pm_simd_walk_avx512vnni,
     .ranks = &pm_simd_ranks_avx512,
+    .stored = &pm_simd_stored_avx512,
     .graph = &pm_simd_graph_avx512vnni,
     .l2_rows = pm_avx512_l2_rows,
     .dot_rows = pm_avx512_dot_rows,

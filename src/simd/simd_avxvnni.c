@@ -187,6 +187,7 @@ const pm_simd pm_simd_avxvnni = {
     .convert = &pm_convert_avx2,
     .walk = &pm_simd_walk_avx2,
     .ranks = &pm_simd_ranks_avx2,
+    .stored = &pm_simd_stored_avx2,
     .graph = &pm_simd_graph_avx2,
     .l2_rows = pm_avx2_l2_rows,
     .dot_rows = pm_avx2_dot_rows,

@@ -25,10 +25,15 @@
  * also holds for the block behind the last, which is the next call's. Rows that a filter left lie anywhere: then 0, as
  * lines that are asked for in vain take the place of those that are needed.
  */
+INLINE size_t next_rows(const void *next, const void *first, size_t bytes_a_row)
+{
+    const size_t ahead = (size_t)((uintptr_t)next - (uintptr_t)first);
+    return ahead <= 16 * bytes_a_row ? ahead : 0;
+}
+
 INLINE size_t next_block(const float *const *rows, size_t dim)
 {
-    const size_t ahead = (size_t)((uintptr_t)rows[8] - (uintptr_t)rows[0]);
-    return ahead <= 16 * dim * sizeof(float) ? ahead : 0;
+    return next_rows(rows[8], rows[0], dim * sizeof(float));
 }
 
 #if defined(__x86_64__)
@@ -40,7 +45,7 @@ INLINE void ask_for(const float *row, size_t ahead)
 #endif
 
 /* What the levels name: codes_<level>.c, convert.c, convert_<level>.c, graph_<level>.c, ranks_<level>.c,
- * walk_<level>.c. */
+ * stored_<level>.c, walk_<level>.c. */
 extern const struct pm_simd_quant pm_simd_quant_scalar;
 extern const struct pm_convert pm_convert_scalar;
 extern const struct pm_simd_graph pm_simd_graph_scalar;
@@ -50,6 +55,7 @@ extern const struct pm_simd_ranks pm_simd_ranks_scalar;
 extern const struct pm_simd_quant pm_simd_quant_avx2, pm_simd_quant_avx512, pm_simd_quant_avx512vnni;
 extern const struct pm_convert pm_convert_avx2, pm_convert_avx512;
 extern const struct pm_simd_walk pm_simd_walk_avx2, pm_simd_walk_avx512vnni;
+extern const struct pm_simd_stored pm_simd_stored_avx2, pm_simd_stored_avx512;
 extern const struct pm_simd_ranks pm_simd_ranks_avx2, pm_simd_ranks_avx512;
 extern const struct pm_simd_graph pm_simd_graph_avx2, pm_simd_graph_avx512, pm_simd_graph_avx512vnni, pm_simd_graph_amx;
 #endif

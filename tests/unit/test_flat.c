@@ -57,6 +57,10 @@ enum kind {
 
 typedef struct row {
     float vector[MAX_DIM];
+    union {
+        uint16_t half[MAX_DIM];
+        int8_t byte[MAX_DIM];
+    } stored; /* the same, unless dtype is float32 */
     pm_flat_id id;
     uint8_t text[12];
 } row;
@@ -65,6 +69,7 @@ static row rows[MAX_ROWS];
 static float queries[MAX_QUERIES][MAX_DIM];
 static size_t nrows, nqueries, dim, k;
 static pomai_metric metric;
+static pomai_dtype dtype;
 
 static void make_vector(float *x, enum kind kind, const float *base)
 {
@@ -189,6 +194,30 @@ static void make_stuck(void)
     }
 }
 
+/* Rows as another type, and their vectors what that holds of them; queries are sometimes of it as well. */
+static void store_as(pomai_dtype type)
+{
+    const pm_convert *convert = levels[0]->convert;
+    dtype = type;
+    for (size_t i = 0; i < nrows && type != POMAI_DTYPE_FLOAT32; i++) {
+        row *r = &rows[i];
+        for (size_t d = 0; d < dim; d++) {
+            const float most = type == POMAI_DTYPE_INT8 ? 127 : 65504, x = fminf(fmaxf(r->vector[d], -most - 1), most);
+            r->vector[d] = type == POMAI_DTYPE_INT8 ? rintf(x) : fmaxf(x, -most);
+        }
+        if (type == POMAI_DTYPE_INT8)
+            assert_int_equal(convert->to_i8(r->vector, dim, r->stored.byte), dim);
+        else
+            assert_int_equal(convert->to_f16(r->vector, dim, r->stored.half), dim);
+        pm_convert_row(convert, type, &r->stored, dim, r->vector);
+    }
+    for (size_t j = 0; j < nqueries && type == POMAI_DTYPE_INT8; j++) {
+        for (size_t d = 0; j % 3 != 0 && d < dim; d++)
+            queries[j][d] = rintf(fminf(fmaxf(queries[j][d], -128), 127));
+        if (j % 3 == 2 && below(2) == 0) queries[j][below(dim)] = below(2) == 0 ? 128 : 0.5f; /* no byte */
+    }
+}
+
 static void make_case(enum kind kind)
 {
     static float base[MAX_DIM];
@@ -214,6 +243,7 @@ static void make_case(enum kind kind)
             queries[j][d] = uniform();
     }
     if (kind == STUCK) make_stuck();
+    store_as(below(3) != 0 ? POMAI_DTYPE_FLOAT32 : below(2) == 0 ? POMAI_DTYPE_FLOAT16 : POMAI_DTYPE_INT8);
     make_ids(below(2) == 0);
 }
 
@@ -287,6 +317,7 @@ static void search(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts, size_
             made[part][j] = new_group(&q[part][j], nqueries - j < group ? nqueries - j : group, simd);
     }
     static uint32_t order[MAX_ROWS];
+    static float room[PM_FLAT_TILE * MAX_DIM];
     for (size_t i = 0; i < nrows; i++) {
         size_t j = below(i + 1);
         order[i] = order[j];
@@ -294,11 +325,14 @@ static void search(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts, size_
     }
     size_t most = below(3) == 0 ? 1 + below(PM_FLAT_TILE) : PM_FLAT_TILE;
     for (size_t i = 0; i < nrows;) {
-        pm_flat_tile tile = {.n = 1 + below(most)};
+        pm_flat_tile tile = {.n = 1 + below(most), .dtype = dtype, .convert = simd->convert, .room = room};
         if (below(2) == 0) tile.n = most;
         if (tile.n > nrows - i) tile.n = nrows - i;
         for (size_t t = 0; t < tile.n; t++, i++) {
-            tile.vector[t] = rows[order[i]].vector;
+            if (dtype == POMAI_DTYPE_FLOAT32)
+                tile.vector[t] = rows[order[i]].vector;
+            else
+                tile.stored[t] = &rows[order[i]].stored;
             tile.owner[t] = &rows[order[i]];
             tile.row[t] = order[i];
         }
@@ -330,8 +364,8 @@ static void compare(const pm_flat_hit *got, size_t n, const pm_flat_hit *want, s
              got[i].id.size == want[i].id.size;
     cases++;
     if (!ok && failures++ < 10)
-        printf("  level %s, metric %d, kind %d, %zu rows, dim %zu, k %zu, %zu queries by %zu\n", level, (int)metric,
-               kind, nrows, dim, k, nqueries, group);
+        printf("  level %s, metric %d, type %d, kind %d, %zu rows, dim %zu, k %zu, %zu queries by %zu\n", level,
+               (int)metric, (int)dtype, kind, nrows, dim, k, nqueries, group);
 }
 
 static void check_search(const pm_simd *simd, int kind)

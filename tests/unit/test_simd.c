@@ -16,7 +16,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "simd/convert.h"
 #include "simd/simd.h"
+#include "simd/stored.h"
 #include "support/cases.h"
 
 #define MAX_DIM  4100
@@ -384,6 +386,76 @@ static void nothing_outside_a_vector_is_touched(void **unused)
     end("nothing_outside_a_vector_is_touched");
 }
 
+/* Of float16 within the error of the float kernels, of int8 exactly; the last byte of a row is the last of a page. */
+static void check_stored(const pm_simd *simd, const guarded *maps, size_t n, size_t dim)
+{
+    const pm_simd_stored *kernels = simd->stored;
+    const long double rel = (long double)pm_simd_rel_error(dim), abs = (long double)pm_simd_abs_error(dim);
+    const uint16_t *half[9];
+    const int8_t *byte[9];
+    float l2[9], dot[9], norm2[9], x[1100];
+    int32_t dots[9], norms[9];
+    int8_t *own = (int8_t *)(maps[0].map + maps[0].page + maps[0].size - dim);
+    for (size_t i = 0; i < n; i++) {
+        char *end = maps[i + 1].map + maps[i + 1].page + maps[i + 1].size;
+        half[i] = (const uint16_t *)(const void *)(end - 2 * dim);
+        for (size_t d = 0; d < dim; d++)
+            x[d] = below(9) == 0 ? uniform() * 60000 : uniform();
+        assert_int_equal(simd->convert->to_f16(x, dim, (uint16_t *)(void *)(end - 2 * dim)), dim);
+    }
+    kernels->l2_f16(query, half, n, dim, l2);
+    kernels->dots_f16(query, half, n, dim, dot, norm2);
+    for (size_t i = 0; i < n; i++) {
+        long double want[3] = {0}, terms = 0;
+        simd->convert->from_f16(half[i], dim, x);
+        for (size_t d = 0; d < dim; d++) {
+            const long double q = (long double)query[d], v = (long double)x[d];
+            want[0] += (q - v) * (q - v), want[1] += q * v, want[2] += v * v, terms += fabsl(q * v);
+        }
+        check(fabsl((long double)l2[i] - want[0]) <= rel * want[0] + abs, "l2_f16", simd->name, dim, i);
+        check(fabsl((long double)dot[i] - want[1]) <= rel * terms + abs, "dots_f16", simd->name, dim, i);
+        check(fabsl((long double)norm2[i] - want[2]) <= rel * want[2] + abs, "norms_f16", simd->name, dim, i);
+    }
+    for (size_t i = 0; i < n; i++) {
+        int8_t *to = (int8_t *)(maps[i + 1].map + maps[i + 1].page + maps[i + 1].size - dim);
+        for (size_t d = 0; d < dim; d++)
+            to[d] = (int8_t)(below(3) == 0 ? -128 : (int)below(256) - 128);
+        byte[i] = to;
+    }
+    for (size_t d = 0; d < dim; d++)
+        own[d] = (int8_t)(below(3) == 0 ? -128 : (int)below(256) - 128);
+    kernels->dots_i8(own, byte, n, dim, dots, norms);
+    for (size_t i = 0; i < n; i++) {
+        int32_t want[2] = {0};
+        for (size_t d = 0; d < dim; d++)
+            want[0] += own[d] * byte[i][d], want[1] += byte[i][d] * byte[i][d];
+        check(dots[i] == want[0] && norms[i] == want[1], "dots_i8", simd->name, dim, i);
+    }
+}
+
+static void rows_as_stored_are_summed_and_nothing_else_touched(void **unused)
+{
+    (void)unused;
+    static float of_query[1100];
+    guarded maps[10];
+    if (emulated_masks) skip();
+    begin();
+    for (size_t i = 0; i < 10; i++)
+        maps[i] = guard(1100);
+    query = of_query;
+    for (size_t dim = 1; dim <= 1100; dim += dim < 300 ? 1 : 53) {
+        if (left_out()) continue;
+        for (size_t d = 0; d < dim; d++)
+            of_query[d] = uniform();
+        for (size_t l = 0; l < nlevels; l++)
+            if (levels[l]->stored != NULL) check_stored(levels[l], maps, 1 + below(9), dim);
+    }
+    check(1, "ran", "-", 0, 0); /* where no level has them */
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(munmap(maps[i].map, maps[i].size + 2 * maps[i].page), 0);
+    end("rows_as_stored_are_summed_and_nothing_else_touched");
+}
+
 /* ---- first_not_finite, not_below ---- */
 
 static void first_not_finite_finds_each_kind_everywhere(void **unused)
@@ -694,6 +766,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(canonical_sums_follow_their_definition),
         cmocka_unit_test(canonical_sums_are_fixed_for_ever),
         cmocka_unit_test(nothing_outside_a_vector_is_touched),
+        cmocka_unit_test(rows_as_stored_are_summed_and_nothing_else_touched),
         cmocka_unit_test(first_not_finite_finds_each_kind_everywhere),
         cmocka_unit_test(not_below_agrees_with_plain_comparison),
         cmocka_unit_test(bytes_say_what_they_promise),

@@ -22,6 +22,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "simd/stored.h"
+
 #define GROUP     8   /* queries from which a matrix product pays for the packing of the rows */
 #define BIG_GROUP 128 /* queries of one matrix product; more are taken in turn */
 
@@ -76,11 +78,41 @@ static void keep_hit(pm_flat_query *q, const pm_flat_hit *hit)
         sink(q->heap, q->n, hit);
 }
 
+/* ---- rows of other types ---- */
+
+static bool is_float32(const pm_flat_tile *tile)
+{
+    return tile->dtype == 0 || tile->dtype == POMAI_DTYPE_FLOAT32;
+}
+
+const pm_flat_tile *pm_flat_decode(const pm_flat_tile *tile, size_t dim, pm_flat_tile *copy)
+{
+    if (is_float32(tile)) return tile;
+    copy->n = tile->n;
+    copy->dtype = POMAI_DTYPE_FLOAT32;
+    for (size_t i = 0; i < tile->n; i++) {
+        pm_convert_row(tile->convert, tile->dtype, tile->stored[i], dim, tile->room + i * dim);
+        copy->vector[i] = tile->room + i * dim;
+        copy->owner[i] = tile->owner[i];
+        copy->row[i] = tile->row[i];
+    }
+    return copy;
+}
+
+static const float *vector_of(const pm_flat_tile *tile, size_t i, size_t dim, pm_flat_facts *facts)
+{
+    if (is_float32(tile)) return tile->vector[i];
+    if (!(facts->has_vector >> i & 1))
+        pm_convert_row(tile->convert, tile->dtype, tile->stored[i], dim, tile->room + i * dim);
+    facts->has_vector |= (uint64_t)1 << i;
+    return tile->room + i * dim;
+}
+
 /* ---- canonical distances ---- */
 
 static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
 {
-    const float *x = tile->vector[i];
+    const float *x = vector_of(tile, i, q->dim, facts);
     if (q->metric == POMAI_METRIC_L2) return q->simd->exact_l2(q->vector, x, q->dim);
     double dot = q->simd->exact_dot(q->vector, x, q->dim);
     if (q->metric == POMAI_METRIC_IP) return 1 - dot;
@@ -127,15 +159,23 @@ uint64_t pm_flat_fill(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts 
 uint64_t pm_flat_l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows)
 {
     const float *some[PM_FLAT_TILE] = {NULL}, *const *vector = tile->vector;
+    const uint16_t *half[PM_FLAT_TILE] = {NULL};
     size_t n = tile->n;
     if (q->rel > PM_FLAT_REL_MAX) return rows;
-    if (rows != pm_flat_first_bits(n)) {
-        vector = some;
+    if (!is_float32(tile)) {
         n = 0;
         for (uint64_t left = rows; left != 0; left &= left - 1)
-            some[n++] = tile->vector[__builtin_ctzll(left)];
+            half[n++] = tile->stored[__builtin_ctzll(left)];
+        q->simd->stored->l2_f16(q->vector, half, n, q->dim, q->dot);
+    } else {
+        if (rows != pm_flat_first_bits(n)) {
+            vector = some;
+            n = 0;
+            for (uint64_t left = rows; left != 0; left &= left - 1)
+                some[n++] = tile->vector[__builtin_ctzll(left)];
+        }
+        q->simd->l2_rows(q->vector, vector, n, q->dim, q->dot);
     }
-    q->simd->l2_rows(q->vector, vector, n, q->dim, q->dot);
 
     double limit = (q->heap[0].distance * (1 + q->rel) + q->abs) * (1 + PM_FLAT_SLACK);
     uint64_t undecided = 0;
@@ -147,10 +187,18 @@ uint64_t pm_flat_l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64
     return undecided;
 }
 
+/* Dot products with all rows, and their lengths. */
+static void halves_dots(pm_flat_query *q, const pm_flat_tile *tile, float *norm2)
+{
+    const uint16_t *half[PM_FLAT_TILE];
+    for (size_t i = 0; i < tile->n; i++)
+        half[i] = tile->stored[i];
+    q->simd->stored->dots_f16(q->vector, half, tile->n, q->dim, q->dot, norm2);
+}
+
+/* From norm2 of the kernels, in facts->length. */
 static void facts_init(pm_flat_facts *facts, const pm_flat_query *q, const pm_flat_tile *tile)
 {
-
-    q->simd->norm2_rows(tile->vector, tile->n, q->dim, facts->length);
     for (size_t i = 0; i < tile->n; i++) {
         double norm2 = (double)facts->length[i];
         int useless = !(norm2 <= FLT_MAX);
@@ -199,10 +247,81 @@ static void offer_one(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts 
     if (q->metric == POMAI_METRIC_L2) {
         rows = pm_flat_l2_undecided(q, tile, rows);
     } else {
-        q->simd->dot_rows(q->vector, tile->vector, tile->n, q->dim, q->dot);
+        if (is_float32(tile)) q->simd->dot_rows(q->vector, tile->vector, tile->n, q->dim, q->dot);
         rows &= dot_undecided(q, tile, facts);
     }
     pm_flat_offer_rows(q, tile, rows, facts);
+}
+
+/* Of float16, where the level has kernels for them: only rows that these leave are converted. */
+static void offer_halves(pm_flat_query *const *queries, size_t nqueries, const pm_flat_tile *tile)
+{
+    pm_flat_facts facts;
+    facts.has_norm2 = facts.has_vector = 0;
+    for (size_t j = 0; j < nqueries; j++) {
+        if (queries[j]->metric != POMAI_METRIC_L2) {
+            halves_dots(queries[j], tile, facts.length);
+            facts_init(&facts, queries[j], tile);
+        }
+        offer_one(queries[j], tile, &facts);
+    }
+}
+
+/* Whether the query is of bytes as well; asked once. */
+static bool take_bytes(pm_flat_query *q)
+{
+    if (!q->has_bytes && q->bytes != NULL) {
+        for (size_t d = 0; d < q->dim && q->bytes != NULL; d++) {
+            const float v = q->vector[d];
+            if (v >= -128 && v <= 127 && v == (float)(int)v)
+                q->bytes[d] = (int8_t)v;
+            else
+                q->bytes = NULL;
+        }
+        q->has_bytes = q->bytes != NULL;
+    }
+    return q->has_bytes;
+}
+
+/* Of int8, to a query of whole numbers like them: sums of products are exact, and so are the distances from them, those
+ * of distance_of bit for bit. */
+static void offer_bytes(pm_flat_query *q, const pm_flat_tile *tile)
+{
+    const int8_t *row[PM_FLAT_TILE];
+    int32_t dot[PM_FLAT_TILE], norm2[PM_FLAT_TILE];
+    double distance[PM_FLAT_TILE];
+    for (size_t i = 0; i < tile->n; i++)
+        row[i] = tile->stored[i];
+    q->simd->stored->dots_i8(q->bytes, row, tile->n, q->dim, dot, norm2);
+    for (size_t i = 0; i < tile->n; i++) {
+        const double norms = q->norm2 * (double)norm2[i];
+        if (q->metric == POMAI_METRIC_L2)
+            distance[i] = q->norm2 + (double)norm2[i] - 2 * (double)dot[i];
+        else if (q->metric == POMAI_METRIC_IP)
+            distance[i] = 1 - (double)dot[i];
+        else
+            distance[i] = norms > 0 ? 1 - (double)dot[i] / sqrt(norms) : 1;
+    }
+    for (size_t i = 0; i < tile->n; i++)
+        pm_flat_offer_known(q, distance[i], tile->owner[i], tile->row[i]);
+}
+
+/* Rows of another type, as they are stored if there are kernels for it, otherwise as float32. */
+static void offer_stored(pm_flat_query *const *queries, size_t nqueries, const pm_flat_tile *tile)
+{
+    const bool native = queries[0]->simd->stored != NULL && nqueries < GROUP;
+    bool bytes = native && tile->dtype == POMAI_DTYPE_INT8;
+    pm_flat_tile copy;
+    for (size_t j = 0; j < nqueries && bytes; j++)
+        bytes = take_bytes(queries[j]);
+    if (bytes) {
+        for (size_t j = 0; j < nqueries; j++)
+            offer_bytes(queries[j], tile);
+    } else if (native && tile->dtype == POMAI_DTYPE_FLOAT16) {
+        offer_halves(queries, nqueries, tile);
+    } else {
+        pm_flat_offer(queries, nqueries, pm_flat_decode(tile, queries[0]->dim, &copy));
+    }
 }
 
 static void offer_group(pm_flat_query *const *queries, size_t nqueries, const pm_flat_tile *tile, pm_flat_facts *facts)
@@ -238,9 +357,14 @@ void pm_flat_offer(pm_flat_query *const *queries, size_t nqueries, const pm_flat
 
     unsigned fp = pm_simd_fp_enter();
     pm_flat_facts facts;
-    facts.has_norm2 = 0;
-    if (nqueries >= GROUP || queries[0]->metric != POMAI_METRIC_L2) facts_init(&facts, queries[0], tile);
-    if (nqueries < GROUP) {
+    facts.has_norm2 = facts.has_vector = 0;
+    if (is_float32(tile) && (nqueries >= GROUP || queries[0]->metric != POMAI_METRIC_L2)) {
+        queries[0]->simd->norm2_rows(tile->vector, tile->n, queries[0]->dim, facts.length);
+        facts_init(&facts, queries[0], tile);
+    }
+    if (!is_float32(tile)) {
+        offer_stored(queries, nqueries, tile);
+    } else if (nqueries < GROUP) {
         for (size_t j = 0; j < nqueries; j++)
             offer_one(queries[j], tile, &facts);
     } else {
@@ -272,19 +396,24 @@ size_t pm_flat_finish(pm_flat_query *q, const pm_flat_hit **hits)
     return q->n;
 }
 
-/* ---- memory: the struct, the vector, the heap ---- */
+/* ---- memory: the struct, the vector, its bytes, the heap ---- */
+
+static size_t lines(size_t bytes)
+{
+    return (bytes + PM_FLAT_LINE - 1) / PM_FLAT_LINE * PM_FLAT_LINE;
+}
 
 static size_t header_size(void)
 {
-    return (sizeof(pm_flat_query) + PM_FLAT_LINE - 1) / PM_FLAT_LINE * PM_FLAT_LINE;
+    return lines(sizeof(pm_flat_query));
 }
 
 size_t pm_flat_query_size(size_t k, size_t dim)
 {
     size_t vector, heap, size;
-    if (__builtin_mul_overflow(dim, sizeof(float), &vector) || __builtin_mul_overflow(k, sizeof(pm_flat_hit), &heap) ||
-        __builtin_add_overflow(vector, heap, &size) ||
-        __builtin_add_overflow(size, header_size() + 2 * PM_FLAT_LINE, &size))
+    if (__builtin_mul_overflow(dim, sizeof(float) + sizeof(int8_t), &vector) ||
+        __builtin_mul_overflow(k, sizeof(pm_flat_hit), &heap) || __builtin_add_overflow(vector, heap, &size) ||
+        __builtin_add_overflow(size, header_size() + 3 * PM_FLAT_LINE, &size))
         return 0;
     return size / PM_FLAT_LINE * PM_FLAT_LINE;
 }
@@ -296,8 +425,9 @@ pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metri
     assert((uintptr_t)memory % PM_FLAT_LINE == 0);
     *q = (pm_flat_query){.simd = simd, .id_of = id_of, .metric = metric, .dim = dim, .k = k};
     q->vector = (float *)(void *)((char *)memory + header_size());
-    q->heap = (pm_flat_hit *)(void *)((char *)q->vector +
-                                      (dim * sizeof(float) + PM_FLAT_LINE - 1) / PM_FLAT_LINE * PM_FLAT_LINE);
+    q->bytes = (int8_t *)q->vector + lines(dim * sizeof(float));
+    q->heap = (pm_flat_hit *)(void *)(q->bytes + lines(dim));
+    if (dim > PM_STORED_INT8_DIM) q->bytes = NULL;
     memcpy(q->vector, vector, dim * sizeof(float));
     unsigned fp = pm_simd_fp_enter();
     q->norm2 = simd->exact_dot(q->vector, q->vector, dim);

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "pomai/types.h"
+#include "simd/convert.h"
 #include "simd/simd.h"
 
 #define PM_FLAT_TILE 64
@@ -28,9 +29,15 @@
 /* Rows offered together. owner/row say where a row is; the search does not look into them. */
 typedef struct pm_flat_tile {
     size_t n;
-    const float *vector[PM_FLAT_TILE];
+    union {
+        const float *vector[PM_FLAT_TILE];
+        const void *stored[PM_FLAT_TILE]; /* of another type */
+    };
     const void *owner[PM_FLAT_TILE];
     uint32_t row[PM_FLAT_TILE];
+    pomai_dtype dtype;         /* 0 or POMAI_DTYPE_FLOAT32: `vector`. Others: `stored`, and */
+    const pm_convert *convert; /* how to get at their values, */
+    float *room;               /* and where to: for n vectors */
 } pm_flat_tile;
 
 /* An id for ordering equal distances: bytes == NULL: u64; else bytes[0..size) compared by memcmp then by length. */

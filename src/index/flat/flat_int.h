@@ -23,6 +23,8 @@ struct pm_flat_query {
     double rel, abs;   /* of the kernels at this dim */
     size_t k, n;       /* n <= k hits so far */
     pm_flat_hit *heap; /* farthest on top */
+    int8_t *bytes;     /* the vector, if it is of whole numbers that fit */
+    bool has_bytes;
     float dot[PM_FLAT_TILE];
 };
 
@@ -32,6 +34,7 @@ typedef struct pm_flat_facts {
     float length[PM_FLAT_TILE]; /* cosine: |x| within a factor of 1 +- 2g; else an upper bound of it */
     double norm2[PM_FLAT_TILE]; /* canonical; cosine only */
     uint64_t has_norm2;
+    uint64_t has_vector; /* of rows of another type: which are in the tile's room */
 } pm_flat_facts;
 
 static inline uint64_t pm_flat_first_bits(size_t n)
@@ -52,6 +55,9 @@ static inline float pm_flat_below(double x)
 
 /* Gives the rows of the tile whose bits are set their canonical distances and keeps those among the best. */
 void pm_flat_offer_rows(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows, pm_flat_facts *facts);
+
+/* The tile with vectors of float32: itself, or `copy`. */
+const pm_flat_tile *pm_flat_decode(const pm_flat_tile *tile, size_t dim, pm_flat_tile *copy);
 
 /* While there are fewer than k hits every row is one. Returns the rows left to be compared. */
 uint64_t pm_flat_fill(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts *facts);

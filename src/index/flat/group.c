@@ -283,7 +283,7 @@ static void judge(pm_flat_group *g, size_t rows)
 static void offer_coded(pm_flat_group *g, const pm_flat_tile *tile)
 {
     pm_flat_facts facts;
-    facts.has_norm2 = 0;
+    facts.has_norm2 = facts.has_vector = 0;
     g->simd->pack_codes(tile->vector, tile->n, g->dim, g->offset, g->whole, g->panel, &g->codes);
     set_bounds(g, tile->n);
     g->simd->codes_not_below(g->bytes, g->stride, g->n, g->limit, g->panel, tile->n, g->dim, &g->bounds, g->not_below);
@@ -296,7 +296,9 @@ void pm_flat_group_offer(pm_flat_group *g, const pm_flat_tile *tile)
 {
     assert(tile->n <= PM_FLAT_TILE);
     if (tile->n == 0) return;
+    pm_flat_tile copy;
     unsigned fp = pm_simd_fp_enter();
+    if (g->state != FLOATS) tile = pm_flat_decode(tile, g->dim, &copy);
     if (g->state == NEW) begin(g, tile);
     if (g->state == CODED)
         offer_coded(g, tile);
