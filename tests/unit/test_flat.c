@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "index/flat/flat.h"
+#include "index/flat/flat_int.h"
 #include "support/cases.h"
 
 #define MAX_ROWS    700
@@ -243,6 +243,7 @@ static void make_case(enum kind kind)
             queries[j][d] = uniform();
     }
     if (kind == STUCK) make_stuck();
+    pm_flat_large_k = below(2) == 0 ? 1 + below(600) : 512; /* before queries are made */
     store_as(below(3) != 0 ? POMAI_DTYPE_FLOAT32 : below(2) == 0 ? POMAI_DTYPE_FLOAT16 : POMAI_DTYPE_INT8);
     make_ids(below(2) == 0);
 }
@@ -397,7 +398,7 @@ static void draw_sizes(void)
     nrows = 1 + below(below(3) == 0 ? MAX_ROWS : 150);
     nqueries = below(8) == 0 ? MAX_QUERIES : 1 + below(32);
     dim = 1 + below(below(8) == 0 ? MAX_DIM : 1 + below(100));
-    k = below(10) == 0 ? nrows + below(4) : 1 + below(20);
+    k = below(10) == 0 ? nrows + below(4) : 1 + below(below(4) == 0 ? nrows : 20);
     if (below(50) == 0) k = 0;
 }
 

@@ -24,8 +24,16 @@
 
 #include "simd/stored.h"
 
+#define FEW_HITS  16  /* that are sorted by a heap */
 #define GROUP     8   /* queries from which a matrix product pays for the packing of the rows */
 #define BIG_GROUP 128 /* queries of one matrix product; more are taken in turn */
+
+/* From here on the best are kept in no order: a heap moves more for each than is looked at again. */
+#ifdef POMAI_TEST_HOOKS
+size_t pm_flat_large_k = 512;
+#else
+const size_t pm_flat_large_k = 512;
+#endif
 
 /* ---- order ---- */
 
@@ -70,12 +78,97 @@ static void rise(pm_flat_hit *heap, size_t n, const pm_flat_hit *hit)
     heap[hole] = *hit;
 }
 
+/* A heap, farthest on top, becomes the hits in order. */
+static void unheap(pm_flat_hit *heap, size_t n)
+{
+    for (; n > 1; n--) {
+        const pm_flat_hit last = heap[n - 1];
+        heap[n - 1] = heap[0];
+        sink(heap, n - 1, &last);
+    }
+}
+
+/* ---- many hits, in no order until they are needed ---- */
+
+/* Hoare's partition: none of the first, whose number is returned, is after one of the others; n > FEW_HITS. */
+static size_t split_hits(pm_flat_hit *hit, size_t n)
+{
+    const pm_flat_hit *a = &hit[0], *b = &hit[n / 2], *c = &hit[n - 1];
+    const pm_flat_hit *low = is_after(a, b) ? b : a, *high = low == a ? b : a;
+    const pm_flat_hit pivot = is_after(low, c) ? *low : is_after(high, c) ? *c : *high; /* the middle one of three */
+    for (size_t i = 0, j = n - 1;; i++, j--) {
+        while (is_after(&pivot, &hit[i]))
+            i++;
+        while (is_after(&hit[j], &pivot))
+            j--;
+        if (i >= j) return j + 1;
+        const pm_flat_hit swapped = hit[i];
+        hit[i] = hit[j];
+        hit[j] = swapped;
+    }
+}
+
+/* Twice the logarithm: more splits than that are one-sided, and a heap is never worse than its own. */
+static unsigned splits_for(size_t n)
+{
+    return 2 * (64 - (unsigned)__builtin_clzll(n | 1));
+}
+
+static void sort_hits(pm_flat_hit *hit, size_t n, unsigned splits)
+{
+    while (n > FEW_HITS && splits-- > 0) {
+        const size_t first = split_hits(hit, n);
+        sort_hits(hit, first, splits);
+        hit += first;
+        n -= first;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const pm_flat_hit own = hit[i];
+        rise(hit, i, &own);
+    }
+    unheap(hit, n);
+}
+
+/* The `first` nearest of n come first, in no order. */
+static void select_hits(pm_flat_hit *hit, size_t n, size_t first)
+{
+    unsigned splits = splits_for(n);
+    while (n > FEW_HITS && first > 0 && first < n && splits-- > 0) {
+        const size_t low = split_hits(hit, n);
+        if (low <= first) {
+            hit += low;
+            first -= low;
+            n -= low;
+        } else {
+            n = low;
+        }
+    }
+    if (first > 0 && first < n) sort_hits(hit, n, 0);
+}
+
+/* Leaves the k best, of k or more. */
+static void settle(pm_flat_query *q)
+{
+    select_hits(q->heap, q->n, q->k);
+    q->n = q->k;
+    q->kth = -(double)INFINITY;
+    for (size_t i = 0; i < q->k; i++)
+        q->kth = fmax(q->kth, q->heap[i].distance);
+}
+
+/* That is not beyond the k-th. */
 static void keep_hit(pm_flat_query *q, const pm_flat_hit *hit)
 {
+    if (q->most > q->k) {
+        q->heap[q->n++] = *hit;
+        if (q->n == q->most || (q->n == q->k && !(q->kth < (double)INFINITY))) settle(q);
+        return;
+    }
     if (q->n < q->k)
         rise(q->heap, q->n++, hit);
     else if (q->n > 0 && is_after(&q->heap[0], hit))
         sink(q->heap, q->n, hit);
+    if (q->n == q->k && q->n > 0) q->kth = q->heap[0].distance;
 }
 
 /* ---- rows of other types ---- */
@@ -128,7 +221,7 @@ static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size
 void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, uint32_t row)
 {
     pm_flat_hit hit = {.distance = distance, .owner = owner, .row = row};
-    if (q->n == q->k && !(hit.distance <= q->heap[0].distance)) return;
+    if (q->n >= q->k && !(hit.distance <= q->kth)) return;
     q->id_of(hit.owner, hit.row, &hit.id);
     keep_hit(q, &hit);
 }
@@ -147,7 +240,7 @@ void pm_flat_offer_rows(pm_flat_query *q, const pm_flat_tile *tile, uint64_t row
 /* While there are fewer than k hits every row is one. Returns the rows left to be compared. */
 uint64_t pm_flat_fill(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts *facts)
 {
-    size_t room = q->k - q->n;
+    size_t room = q->n < q->k ? q->k - q->n : 0;
     size_t n = room < tile->n ? room : tile->n;
     pm_flat_offer_rows(q, tile, pm_flat_first_bits(n), facts);
     return q->k > 0 ? pm_flat_first_bits(tile->n) & ~pm_flat_first_bits(n) : 0;
@@ -177,7 +270,7 @@ uint64_t pm_flat_l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64
         q->simd->l2_rows(q->vector, vector, n, q->dim, q->dot);
     }
 
-    double limit = (q->heap[0].distance * (1 + q->rel) + q->abs) * (1 + PM_FLAT_SLACK);
+    double limit = (q->kth * (1 + q->rel) + q->abs) * (1 + PM_FLAT_SLACK);
     uint64_t undecided = 0;
     const float *approx = q->dot;
     for (uint64_t left = rows; left != 0; left &= left - 1, approx++) {
@@ -217,7 +310,7 @@ static void facts_init(pm_flat_facts *facts, const pm_flat_query *q, const pm_fl
 /* Proof 2, all rows of the tile: bits of those whose approximate dot product (q->dot) does not put them beyond. */
 static uint64_t dot_undecided(const pm_flat_query *q, const pm_flat_tile *tile, const pm_flat_facts *facts)
 {
-    double c = q->heap[0].distance, length = sqrt(q->norm2), a, b;
+    double c = q->kth, length = sqrt(q->norm2), a, b;
     if (q->rel > PM_FLAT_REL_MAX) return pm_flat_first_bits(tile->n);
     if (q->metric == POMAI_METRIC_L2) {
         /* c < |q|^2 + |x|^2 - 2 (dot + g|q||x| + e) */
@@ -376,21 +469,22 @@ void pm_flat_offer(pm_flat_query *const *queries, size_t nqueries, const pm_flat
 
 double pm_flat_bound(const pm_flat_query *q)
 {
-    return q->n < q->k ? (double)INFINITY : q->heap[0].distance;
+    return q->kth;
 }
 
 void pm_flat_merge(pm_flat_query *into, const pm_flat_query *from)
 {
     for (size_t i = 0; i < from->n; i++)
-        keep_hit(into, &from->heap[i]);
+        if (into->n < into->k || from->heap[i].distance <= into->kth) keep_hit(into, &from->heap[i]);
 }
 
 size_t pm_flat_finish(pm_flat_query *q, const pm_flat_hit **hits)
 {
-    for (size_t n = q->n; n > 1; n--) {
-        pm_flat_hit last = q->heap[n - 1];
-        q->heap[n - 1] = q->heap[0];
-        sink(q->heap, n - 1, &last);
+    if (q->most > q->k) {
+        if (q->n > q->k) settle(q);
+        sort_hits(q->heap, q->n, splits_for(q->n));
+    } else {
+        unheap(q->heap, q->n);
     }
     *hits = q->heap;
     return q->n;
@@ -408,11 +502,18 @@ static size_t header_size(void)
     return lines(sizeof(pm_flat_query));
 }
 
+/* Hits of a query for k. */
+static size_t room_for(size_t k)
+{
+    return k < pm_flat_large_k ? k : k + k / 4 + 1;
+}
+
 size_t pm_flat_query_size(size_t k, size_t dim)
 {
     size_t vector, heap, size;
-    if (__builtin_mul_overflow(dim, sizeof(float) + sizeof(int8_t), &vector) ||
-        __builtin_mul_overflow(k, sizeof(pm_flat_hit), &heap) || __builtin_add_overflow(vector, heap, &size) ||
+    if (__builtin_mul_overflow(dim, sizeof(float) + sizeof(int8_t), &vector) || k > SIZE_MAX / 2 ||
+        __builtin_mul_overflow(room_for(k), sizeof(pm_flat_hit), &heap) ||
+        __builtin_add_overflow(vector, heap, &size) ||
         __builtin_add_overflow(size, header_size() + 3 * PM_FLAT_LINE, &size))
         return 0;
     return size / PM_FLAT_LINE * PM_FLAT_LINE;
@@ -424,6 +525,8 @@ pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metri
     pm_flat_query *q = memory;
     assert((uintptr_t)memory % PM_FLAT_LINE == 0);
     *q = (pm_flat_query){.simd = simd, .id_of = id_of, .metric = metric, .dim = dim, .k = k};
+    q->kth = INFINITY;
+    q->most = room_for(k);
     q->vector = (float *)(void *)((char *)memory + header_size());
     q->bytes = (int8_t *)q->vector + lines(dim * sizeof(float));
     q->heap = (pm_flat_hit *)(void *)(q->bytes + lines(dim));

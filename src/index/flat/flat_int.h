@@ -13,6 +13,13 @@
     0.01 /* beyond it 1 +- 2g does not stand for (1 +- g) / (1 -+ g); far more than any real dim has */
 #define PM_FLAT_LINE 64
 
+/* Where a heap ends; tests want it at few. */
+#ifdef POMAI_TEST_HOOKS
+extern size_t pm_flat_large_k;
+#else
+extern const size_t pm_flat_large_k;
+#endif
+
 struct pm_flat_query {
     const pm_simd *simd;
     pm_flat_id_fn id_of;
@@ -21,8 +28,10 @@ struct pm_flat_query {
     size_t dim;
     double norm2;      /* canonical, of the vector */
     double rel, abs;   /* of the kernels at this dim */
-    size_t k, n;       /* n <= k hits so far */
-    pm_flat_hit *heap; /* farthest on top */
+    size_t k, n;       /* n hits so far */
+    double kth;        /* INFINITY until there are k: farther is nothing */
+    pm_flat_hit *heap; /* of the k best, farthest on top; */
+    size_t most;       /* more than k: in no order, up to so many of which some may be beyond the k-th */
     int8_t *bytes;     /* the vector, if it is of whole numbers that fit */
     bool has_bytes;
     float dot[PM_FLAT_TILE];

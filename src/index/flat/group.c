@@ -197,7 +197,7 @@ static void set_limit(pm_flat_group *g, size_t j)
     pm_simd_limit *limit = &g->limit[j];
     *limit = (pm_simd_limit){.a = -INFINITY};
     if (q->n < q->k) return;
-    kth = q->heap[0].distance;
+    kth = q->kth;
     if (g->metric == POMAI_METRIC_L2) {
         a = (c->norm2 - kth) / 2 - SLACK * (c->norm2 + fabs(kth));
     } else if (g->metric == POMAI_METRIC_IP) {
