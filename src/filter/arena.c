@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "filter/filter_int.h"
 
-enum { FIRST_BLOCK = 2048, LARGEST_STEP = 1 << 20 };
+enum { FIRST_BLOCK = 960 /* what allocators have at hand */, LARGEST_STEP = 1 << 20 };
 
 void *pm_filter_take(pm_filter_arena *arena, size_t size)
 {

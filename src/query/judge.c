@@ -282,26 +282,28 @@ static pomai_status judge_few(const pm_judge_how *how, pm_judged *from, const bo
 }
 
 /* Whether it has few rows that can match: then they are judged at once. */
-static pomai_status list_few(const pm_judge_how *how, pm_judged *from, bool *listed, pomai_error *err)
+static pomai_status list_few(const pm_judge_how *how, pm_judged *from, pomai_error *err)
 {
     bool open[PM_JUDGE_FEW];
     uint32_t count = 0;
-    *listed = from->by.most == 0;
+    from->listed = from->by.most == 0;
     if (from->by.most == 0) return POMAI_OK;
     if (from->rows <= PM_JUDGE_FEW) return POMAI_OK; /* bits of few rows are as good */
     const uint32_t room = (uint32_t)pm_min_u64(from->by.most, PM_JUDGE_FEW);
     from->list = pm_malloc(room * sizeof *from->list);
     if (from->list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to list rows");
-    *listed = pm_columns_rows(from->plan, room, from->list, open, &count);
-    if (!*listed) {
+    from->listed = pm_columns_rows(from->plan, room, from->list, open, &count);
+    if (!from->listed) {
         pm_free(from->list);
         from->list = NULL;
         return POMAI_OK;
     }
     const pomai_status status = judge_few(how, from, open, count, err);
     if (how->fetches) from->fetched = pm_min_u64(from->matches, FETCHED / from->segment->stride);
-    for (uint64_t i = 0; i < from->fetched; i++)
-        pm_segment_fetch(from->segment, from->list[i]);
+    for (uint64_t i = 0, n; i < from->fetched; i += n) {
+        n = pm_judge_run(from->list, i, from->fetched);
+        pm_segment_fetch(from->segment, from->list[i], n);
+    }
     return status;
 }
 
@@ -324,12 +326,12 @@ static uint64_t rows_of(const pm_judged *from, uint64_t chunk)
 }
 
 /* How many words all sources need that have bits, and where those of each chunk begin. */
-static bool count_words(const pm_judgement *to, const bool *listed, uint64_t *words, uint64_t *chunks)
+static bool count_words(const pm_judgement *to, uint64_t *words, uint64_t *chunks)
 {
     *words = *chunks = 0;
     for (uint32_t i = 0; i < to->sources; i++) {
         const pm_judged *from = &to->source[i];
-        for (uint64_t c = 0; c < from->chunks && !listed[i]; c++)
+        for (uint64_t c = 0; c < from->chunks && !from->listed; c++)
             if (__builtin_add_overflow(*words, words_of(rows_of(from, c)), words)) return false;
         if (from->table != NULL && __builtin_add_overflow(*chunks, from->chunks, chunks)) return false;
     }
@@ -337,20 +339,20 @@ static bool count_words(const pm_judgement *to, const bool *listed, uint64_t *wo
 }
 
 /* One piece of memory: the words of all sources, and behind them where those of each chunk begin. false: none. */
-static bool lay_out(pm_judgement *to, const bool *listed, uint64_t *pieces)
+static bool lay_out(pm_judgement *to, uint64_t *pieces)
 {
     uint64_t words, chunks, bytes;
     *pieces = 0;
-    if (!count_words(to, listed, &words, &chunks) || __builtin_add_overflow(words, chunks, &bytes) ||
+    if (!count_words(to, &words, &chunks) || __builtin_add_overflow(words, chunks, &bytes) ||
         __builtin_mul_overflow(bytes, sizeof(uint64_t), &bytes))
         return false;
-    to->words = pm_calloc(1, bytes + 1);
-    if (to->words == NULL) return false;
+    to->words = bytes == 0 ? NULL : pm_calloc(1, bytes);
+    if (bytes > 0 && to->words == NULL) return false;
     uint64_t *word = to->words, *at = to->words + words;
     for (uint32_t i = 0; i < to->sources; i++) {
         pm_judged *from = &to->source[i];
         from->first_piece = *pieces;
-        if (listed[i]) continue;
+        if (from->listed) continue;
         from->match = word;
         from->rows = 0;
         if (from->table != NULL) from->match_at = at;
@@ -483,21 +485,19 @@ static void judge_pieces(void *context, uint32_t thread)
 static pomai_status prepare(judging *j, pomai_error *err)
 {
     pm_judgement *to = j->to;
-    bool *listed = pm_calloc((size_t)to->sources + 1, sizeof *listed);
-    pomai_status status = listed != NULL ? POMAI_OK : POMAI_ENOMEM;
+    pomai_status status = POMAI_OK;
     for (uint32_t i = 0; i < to->sources && status == POMAI_OK; i++)
         status = look_up(j->how, &to->source[i], err);
     for (uint32_t i = 0; i < to->sources && status == POMAI_OK; i++)
-        if (to->source[i].plan != NULL) status = list_few(j->how, &to->source[i], &listed[i], err);
+        if (to->source[i].plan != NULL) status = list_few(j->how, &to->source[i], err);
     if (status == POMAI_EDEADLINE) {
         for (uint32_t i = 0; i < to->sources; i++) /* nothing was judged */
             to->source[i].matches = 0;
         atomic_store(&j->over, true);
         status = POMAI_OK;
     }
-    if (listed == NULL || (status == POMAI_OK && !lay_out(to, listed, &j->pieces)))
+    if (status == POMAI_OK && !lay_out(to, &j->pieces))
         status = pm_fail(err, POMAI_ENOMEM, "no memory for a bit of every row");
-    pm_free(listed);
     return status;
 }
 

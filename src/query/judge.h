@@ -64,6 +64,7 @@ typedef struct pm_judged {
     uint64_t *match;          /* a bit for each row that the reader sees and that matches; NULL: instead of these */
     uint32_t *list;           /* `matches` rows, in order; or there are none */
     uint64_t fetched;         /* of the list, so many are on their way */
+    bool listed;              /* `matches` is known, and there are no bits */
     uint64_t words;           /* so many; */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
@@ -72,6 +73,16 @@ typedef struct pm_judged {
     pm_columns columns;
     pm_columns_plan *plan; /* of columns; NULL: they are not used */
 } pm_judged;
+
+/* Of a list, so many rows from place i on follow each other in the segment, up to place `end`. */
+static inline uint64_t pm_judge_run(const uint32_t *list, uint64_t i, uint64_t end)
+{
+    uint64_t stop = i + 1;
+    if (list[end - 1] - list[i] == end - 1 - i) return end - i; /* all, where rows are clustered */
+    while (stop < end && list[stop] == list[stop - 1] + 1)
+        stop++;
+    return stop - i;
+}
 
 typedef struct pm_judgement {
     uint64_t *words; /* of all sources */

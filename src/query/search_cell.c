@@ -124,13 +124,16 @@ static bool scan_list(scan *s, const search_source *from, uint64_t first, uint64
 {
     pm_segment *segment = from->segment;
     pomai_error error;
-    for (uint64_t i = first; i < end; i++) {
+    for (uint64_t i = first, n; i < end; i += n) {
         const uint32_t row = from->list[i];
+        n = pm_judge_run(from->list, i, end);
         if (i + LOOK_AHEAD < end && i + LOOK_AHEAD >= from->fetched)
-            pm_segment_fetch(segment, from->list[i + LOOK_AHEAD]);
-        if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
+            pm_segment_fetch(segment, from->list[i + LOOK_AHEAD], 1);
+        if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, n, &error) != POMAI_OK)
             return search_is_damaged(s->g, &error);
-        if (!offer_row(s, segment, row, pm_segment_vector_at(segment, row))) return false;
+        const uint8_t *vector = pm_segment_vector_at(segment, row);
+        for (uint32_t at = 0; at < n; at++, vector += segment->stride)
+            if (!offer_row(s, segment, row + at, vector)) return false;
     }
     return true;
 }

@@ -4,6 +4,7 @@
  * looked at in the other leaves.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "index/columns/columns_int.h"
 
@@ -96,14 +97,17 @@ static unsigned look_at(const lookup *l, const columns_node *node, uint32_t row)
 
 typedef struct gathering {
     uint32_t *rows, room, count;
+    uint32_t lists; /* each of them in order */
     bool full;
 } gathering;
 
 static void gather(gathering *g, const uint32_t *rows, uint64_t count)
 {
     if (count > g->room - g->count) g->full = true;
-    for (uint64_t i = 0; i < count && !g->full; i++)
-        g->rows[g->count++] = rows[i];
+    if (g->full || count == 0) return;
+    memcpy(g->rows + g->count, rows, count * sizeof *rows);
+    g->count += (uint32_t)count;
+    g->lists++;
 }
 
 static void gather_ranks(gathering *g, const columns_view *view, uint64_t low, uint64_t high)
@@ -144,6 +148,7 @@ static void put_in_order(gathering *g)
 {
     uint32_t kept = 0;
     bool ordered = true;
+    if (g->lists <= 1) return;
     for (uint32_t i = 1; i < g->count; i++)
         ordered &= g->rows[i - 1] < g->rows[i];
     if (ordered) return;
@@ -185,8 +190,13 @@ bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows,
     if (g.full) return false;
     put_in_order(&g);
     *count = 0;
+    if (plan->node_count == 1 && !plan->is_undecided) {
+        *count = g.count;
+        memset(open, false, g.count * sizeof *open);
+        return true;
+    }
     for (uint32_t i = 0; i < g.count; i++) {
-        const unsigned answer = plan->node_count == 1 && !plan->is_undecided ? YES : look_at(&l, plan->nodes, rows[i]);
+        const unsigned answer = look_at(&l, plan->nodes, rows[i]);
         if (answer == NO) continue;
         open[*count] = answer == MAYBE;
         rows[(*count)++] = rows[i];
