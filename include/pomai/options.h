@@ -49,10 +49,13 @@ typedef struct pomai_collection_options {
     pomai_id_kind id_kind;
     uint64_t ttl_ns;   /* rows that are put without an expiry vanish so long after their commit stamp; 0: never */
     pomai_dtype dtype; /* of the vectors as they are stored; 0: float32 */
+    /* A path as filters have it (docs/filter.md), for good: rows whose documents have the same value there lie together
+     * in segments, so that a search with a filter on it reads them as one. It changes how fast, not what. NULL: none */
+    const char *cluster_by;
 } pomai_collection_options;
 #define POMAI_COLLECTION_OPTIONS_INIT                                                                                  \
     {                                                                                                                  \
-        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64, 0, POMAI_DTYPE_FLOAT32                     \
+        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64, 0, POMAI_DTYPE_FLOAT32, NULL               \
     }
 
 typedef struct pomai_write_options {

@@ -14,6 +14,7 @@
 #define POMAI_MAX_K           1000000u            /* neighbours of one query */
 #define POMAI_MAX_EF          4096u               /* candidates of a walk through a graph */
 #define POMAI_MAX_NAME        64u                 /* bytes of a collection's name */
+#define POMAI_MAX_CLUSTER_BY  255u                /* bytes of the path that rows are clustered by */
 
 typedef struct pomai_db pomai_db;                 /* an open database */
 typedef struct pomai_collection pomai_collection; /* a collection of an open database */
@@ -140,6 +141,7 @@ typedef struct pomai_collection_info {
     uint64_t ttl_ns; /* after which rows that were put without an expiry vanish; 0: never */
     uint64_t rows;   /* live rows at the time of the call */
     pomai_dtype dtype;
+    char cluster_by[POMAI_MAX_CLUSTER_BY + 1]; /* "": none */
 } pomai_collection_info;
 
 /* What opening found and did. Borrowed pointers live until the database is closed. */

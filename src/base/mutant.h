@@ -209,6 +209,9 @@
       "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")                     \
     X(OPEN_NOT_JUDGED, "scenario.test_filter_search", "rows that columns cannot decide are taken for no match")        \
     X(COLUMNS_SEE_ALL, "scenario.test_filter_search", "what columns say of a row counts, whoever ended it")            \
+    X(CLUSTER_FORGOTTEN, "scenario.test_cluster", "rows of one value are not brought together in a segment")           \
+    X(CLUSTER_NOT_CARRIED, "scenario.test_cluster sim",                                                                \
+      "ends that are stored while rows are written in another order go to where the rows would have been")             \
     /* formats */                                                                                                      \
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")
 

@@ -39,7 +39,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are l
 #define PM_FEATURE_SEGMENTS ((uint64_t)1) /* rows outside of the log, or a log without its begin */
 #define PM_FEATURE_EXPIRY   ((uint64_t)2) /* a collection whose rows end by themselves */
 #define PM_FEATURE_DTYPE    ((uint64_t)4) /* a collection whose vectors are not float32 */
-#define PM_FEATURES_KNOWN   (PM_FEATURE_SEGMENTS | PM_FEATURE_EXPIRY | PM_FEATURE_DTYPE)
+#define PM_FEATURE_CLUSTER  ((uint64_t)8) /* a collection whose rows are clustered by a path */
+#define PM_FEATURES_KNOWN   (PM_FEATURE_SEGMENTS | PM_FEATURE_EXPIRY | PM_FEATURE_DTYPE | PM_FEATURE_CLUSTER)
 
 enum { PM_OP_PUT = 1, PM_OP_DELETE = 2, PM_OP_ABORT = 3 };
 enum { PM_DTYPE_NONE = 0 }; /* of a record without vectors; else pomai_dtype */
@@ -158,7 +159,8 @@ typedef struct pm_manifest_collection {
     uint64_t next_id; /* the next id to assign is at least this */
     uint64_t ttl_ns;  /* 0: none */
     uint32_t segments;
-    uint8_t zero[20];
+    uint8_t cluster_len; /* of the path that its rows are clustered by; 0: none */
+    uint8_t zero[19];
 } pm_manifest_collection;
 
 /* A segment, as the manifest names it. */
@@ -417,7 +419,8 @@ PM_AT(pm_manifest_collection, created, 16);
 PM_AT(pm_manifest_collection, next_id, 24);
 PM_AT(pm_manifest_collection, ttl_ns, 32);
 PM_AT(pm_manifest_collection, segments, 40);
-PM_AT(pm_manifest_collection, zero, 44);
+PM_AT(pm_manifest_collection, cluster_len, 44);
+PM_AT(pm_manifest_collection, zero, 45);
 
 /* What to do about a file of another format. */
 static inline const char *pm_format_advice(uint32_t format)

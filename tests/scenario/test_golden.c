@@ -186,7 +186,8 @@ static void see_manifest(struct seen *s, const struct golden_file *f)
         s->metrics |= 1u << c.metric;
         s->dtypes |= 1u << c.dtype;
         s->id_kinds |= 1u << c.id_kind;
-        at += sizeof c + pm_align_up(c.name_len, 8) + 8 * h.shards + c.segments * sizeof(pm_manifest_segment);
+        at += sizeof c + pm_align_up(c.name_len, 8) + pm_align_up(c.cluster_len, 8) + 8 * h.shards +
+              c.segments * sizeof(pm_manifest_segment);
     }
     assert_int_equal(at, f->size);
 }

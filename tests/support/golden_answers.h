@@ -145,9 +145,10 @@ static inline void golden_answer(struct golden *g)
         pomai_collection_info info;
         CHECK(g, pomai_collection_open(g->db, names[i], &coll, &g->err) == POMAI_OK);
         CHECK(g, pomai_collection_get_info(coll, &info, &g->err) == POMAI_OK && info.dim <= A_DIM);
-        fprintf(g->answers, "collection %s | id %u dim %u metric %d ids %d dtype %d ttl %llu rows %llu\n", info.name,
-                info.id, info.dim, (int)info.metric, (int)info.id_kind, (int)info.dtype,
-                (unsigned long long)info.ttl_ns, (unsigned long long)info.rows);
+        fprintf(g->answers, "collection %s | id %u dim %u metric %d ids %d dtype %d ttl %llu rows %llu%s%s\n",
+                info.name, info.id, info.dim, (int)info.metric, (int)info.id_kind, (int)info.dtype,
+                (unsigned long long)info.ttl_ns, (unsigned long long)info.rows,
+                info.cluster_by[0] != '\0' ? " clustered by " : "", info.cluster_by);
         golden_rows(g, coll);
         golden_searches(g, coll, info.dim);
         golden_counts(g, coll);

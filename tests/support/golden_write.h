@@ -19,12 +19,14 @@ static const struct golden_collection {
     pomai_id_kind ids;
     pomai_dtype dtype;
     uint64_t ttl_ns;
+    const char *cluster_by;
 } golden_collections[] = {
-    {"default", 3, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0},
-    {"texts", 5, POMAI_METRIC_IP, POMAI_ID_STRING, POMAI_DTYPE_FLOAT16, 0},
-    {"bytes", 6, POMAI_METRIC_COSINE, POMAI_ID_U64, POMAI_DTYPE_INT8, 3 * 86400 * GOLDEN_SECOND},
-    {"indexed", W_DIM, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0},
-    {"gone", 4, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0},
+    {"default", 3, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL},
+    {"texts", 5, POMAI_METRIC_IP, POMAI_ID_STRING, POMAI_DTYPE_FLOAT16, 0, NULL},
+    {"bytes", 6, POMAI_METRIC_COSINE, POMAI_ID_U64, POMAI_DTYPE_INT8, 3 * 86400 * GOLDEN_SECOND, NULL},
+    {"indexed", W_DIM, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL},
+    {"gone", 4, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL},
+    {"clustered", 4, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, "tag"},
 };
 
 /* Whole numbers from -48 to 48; of `indexed` quarters on a few planes, so that a graph needs few links. */
@@ -135,6 +137,7 @@ static inline bool golden_create(struct golden *g, const char *name)
     o.id_kind = c->ids;
     o.dtype = c->dtype;
     o.ttl_ns = c->ttl_ns;
+    o.cluster_by = c->cluster_by;
     golden_clock += GOLDEN_SECOND;
     if (pomai_collection_create(g->db, name, &o, &coll, &g->err) != POMAI_OK) return false;
     pomai_collection_close(coll);
@@ -153,6 +156,7 @@ static inline void golden_segments(void *arg)
     CHECK(g, golden_put_rows(g, "bytes", 1000, 1, 16, 0, 0));
     CHECK(g, golden_put_rows(g, "indexed", 0, 1, W_ROWS, 0, W_JSON));
     CHECK(g, golden_create(g, "gone") && golden_put_rows(g, "gone", 0, 1, 4, 0, 0));
+    CHECK(g, golden_create(g, "clustered") && golden_put_rows(g, "clustered", 1000, 1, 12, 0, W_JSON));
     CHECK(g, pomai_build_indexes(g->db, NULL, &g->err) == POMAI_OK); /* flushes, too */
     CHECK(g, golden_put_rows(g, "default", 3, 1, 2, 1, W_JSON) && golden_delete_row(g, "default", 1004));
     CHECK(g, golden_put_rows(g, "texts", 10, 10, 2, 1, W_RAW | W_EXPIRY) && golden_delete_row(g, "texts", 3));

@@ -106,6 +106,7 @@ static void make_catalogue(pm_manifest *m, uint32_t shards, uint32_t collections
         pm_manifest_entry *entry = NULL;
         snprintf(name, sizeof name, "%.*s", (int)(1 + 3 * i), "abcdefghijklmno");
         assert_int_equal(pm_manifest_add_entry(m, &fixed, name, &entry, &err), POMAI_OK);
+        if (i >= 2) pm_manifest_set_cluster(entry, i % 2 == 0 ? "abcdefgh" : "a\\.b.c");
         for (uint32_t s = 0; s < shards; s++)
             entry->flushed[s] = 1000 * i + s + 1;
         for (uint32_t k = 0; k < segments; k++)
@@ -125,6 +126,7 @@ static void assert_same(const pm_manifest *a, const pm_manifest *b)
         const pm_manifest_entry *x = &a->entry[i], *y = &b->entry[i];
         assert_memory_equal(&x->fixed, &y->fixed, sizeof x->fixed);
         assert_string_equal(x->name, y->name);
+        assert_string_equal(x->cluster_by, y->cluster_by);
         assert_memory_equal(x->flushed, y->flushed, a->shards * sizeof *x->flushed);
         assert_int_equal(x->segments, y->segments);
         if (x->segments > 0) assert_memory_equal(x->segment, y->segment, x->segments * sizeof *x->segment);
@@ -325,7 +327,7 @@ static void other_formats_and_features(void **state)
         assert_int_equal(read_with(sim, &file[f], file[f].size, &err), POMAI_OK);
     }
     const size_t at = offsetof(pm_manifest_header, incompatible);
-    for (unsigned bit = 3; bit < 64; bit++) {
+    for (unsigned bit = 4; bit < 64; bit++) {
         char bits[32];
         snprintf(bits, sizeof bits, "bits %llx;", 1ull << bit);
         set(&file[0], at, PM_FEATURES_KNOWN | 1ull << bit, 8);
@@ -353,20 +355,26 @@ static void other_formats_and_features(void **state)
 static void features_are_said_when_used(void **state)
 {
     (void)state;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         pm_sim *sim = make_sim();
         pm_manifest m;
         bool uncertain;
         struct taken t = {.path = "/m/MANIFEST-0000000001"};
         make_catalogue(&m, i == 2 ? 2 : 1, i == 3 ? 2 : 1, i == 1);
-        if (i > 3) m.entry[0].fixed.dtype = (uint8_t)(i == 4 ? POMAI_DTYPE_FLOAT16 : POMAI_DTYPE_INT8);
+        if (i == 6) pm_manifest_set_cluster(&m.entry[0], "tenant");
+        if (i == 4 || i == 5) m.entry[0].fixed.dtype = (uint8_t)(i == 4 ? POMAI_DTYPE_FLOAT16 : POMAI_DTYPE_INT8);
         assert_int_equal(pm_manifest_install(pm_sim_os(sim), "/m", &m, &uncertain, NULL), POMAI_OK);
         pm_manifest_clear(&m);
         pm_disk_each_file(pm_sim_disk(sim), take, &t);
         pm_manifest_header h;
         memcpy(&h, t.bytes, sizeof h);
-        static const uint64_t wanted[] = {
-            0, PM_FEATURE_SEGMENTS, PM_FEATURE_SEGMENTS, PM_FEATURE_EXPIRY, PM_FEATURE_DTYPE, PM_FEATURE_DTYPE};
+        static const uint64_t wanted[] = {0,
+                                          PM_FEATURE_SEGMENTS,
+                                          PM_FEATURE_SEGMENTS,
+                                          PM_FEATURE_EXPIRY,
+                                          PM_FEATURE_DTYPE,
+                                          PM_FEATURE_DTYPE,
+                                          PM_FEATURE_CLUSTER};
         assert_true(h.incompatible == wanted[i]);
         pm_sim_free(sim);
     }

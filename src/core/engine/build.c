@@ -5,6 +5,9 @@
 #include "base/mutant.h"
 #include "base/point.h"
 #include "core/engine/engine.h"
+#include "index/columns/columns.h"
+
+#define CLUSTER_MEMORY ((uint64_t)1 << 30) /* beyond, rows stay in the order that they have */
 
 /* ---- what nobody needs ---- */
 
@@ -110,6 +113,88 @@ static pomai_status pace(void *context, uint64_t bytes, pomai_error *err)
 {
     const output *o = context;
     return pm_maintenance_pace(o->build->db, bytes, err);
+}
+
+/* ---- order ---- */
+
+typedef struct clustering {
+    pm_build *build;
+    pomai_status status;
+    pomai_error *err;
+} clustering;
+
+static bool may_go_on(void *context)
+{
+    clustering *c = context;
+    c->status = pm_maintenance_pace(c->build->db, 0, c->err);
+    return c->status == POMAI_OK;
+}
+
+/* The rank of each row's value. Damage was looked for when the rows were taken. */
+static pomai_status rank_rows(const pm_build *b, pm_columns_builder *builder, uint32_t *rank, uint64_t *ranks)
+{
+    pomai_status status = POMAI_OK;
+    pm_columns_only(builder, b->coll->cluster_by, strlen(b->coll->cluster_by));
+    for (uint64_t i = 0; i < b->rows && status == POMAI_OK; i++) {
+        const pomai_bytes document = pm_where_document(&b->row[i]);
+        status = pm_columns_add(builder, document.data, document.size);
+    }
+    return status == POMAI_OK ? pm_columns_order(builder, rank, ranks) : status;
+}
+
+/* Of each row's rank its place: rows of one rank stay in their order. false: no memory. */
+static bool place_ranks(uint32_t *rank, uint64_t rows, uint64_t ranks)
+{
+    uint32_t *next = pm_calloc(ranks + 1, sizeof *next);
+    if (next == NULL) return false;
+    for (uint64_t i = 0; i < rows; i++)
+        next[rank[i] + 1]++;
+    for (uint64_t i = 0; i < ranks; i++)
+        next[i + 1] += next[i];
+    for (uint64_t i = 0; i < rows; i++)
+        rank[i] = next[rank[i]]++;
+    pm_free(next);
+    return true;
+}
+
+/* Each row to its place, of which it then has its own. */
+static void move_rows(pm_build *b, uint32_t *place)
+{
+    for (uint64_t i = 0; i < b->rows; i++) {
+        while (place[i] != i) {
+            const uint32_t to = place[i];
+            const pm_where row = b->row[to];
+            b->row[to] = b->row[i];
+            b->row[i] = row;
+            place[i] = place[to];
+            place[to] = to;
+        }
+    }
+}
+
+pomai_status pm_build_cluster(pm_build *b, pm_carry *const *carry, uint32_t carries, pomai_error *err)
+{
+    clustering c = {b, POMAI_OK, err};
+    pm_columns_builder *builder = NULL;
+    uint64_t ranks = 0;
+    if (b->coll->cluster_by[0] == '\0' || PM_MUTANT(CLUSTER_FORGOTTEN)) return POMAI_OK;
+    uint32_t *place = pm_malloc((b->rows + 1) * sizeof *place);
+    pomai_status status =
+        place == NULL ? POMAI_ENOMEM : pm_columns_begin(b->rows, (size_t)CLUSTER_MEMORY, may_go_on, &c, &builder);
+    if (status == POMAI_OK) status = rank_rows(b, builder, place, &ranks);
+    pm_columns_end(builder);
+    if (status == POMAI_OK && !place_ranks(place, b->rows, ranks)) status = POMAI_ENOMEM;
+    if (status == POMAI_OK) {
+        for (uint32_t i = 0; i < carries && !PM_MUTANT(CLUSTER_NOT_CARRIED); i++)
+            for (uint64_t row = 0; carry[i] != NULL && row < carry[i]->places; row++)
+                if (carry[i]->place[row] != PM_NO_ROW) carry[i]->place[row] = place[carry[i]->place[row]];
+        move_rows(b, place);
+    }
+    pm_free(place);
+    if (c.status != POMAI_OK) return c.status; /* err has it */
+    if (status == POMAI_ENOMEM)
+        return pm_fail(err, POMAI_ENOMEM, "no memory to cluster rows of the collection %s", b->coll->name);
+    return POMAI_OK; /* too large: as it was */
 }
 
 /* ---- writing ---- */

@@ -9,6 +9,7 @@
 
 #include "base/mutant.h"
 #include "core/engine/engine.h"
+#include "filter/json.h"
 
 static const char default_name[] = "default";
 
@@ -78,6 +79,7 @@ static pomai_status coll_make(pm_db *db, const pm_manifest_entry *entry, pm_coll
     coll->id_kind = (pomai_id_kind)entry->fixed.id_kind;
     coll->ttl_ns = entry->fixed.ttl_ns;
     memcpy(coll->name, entry->name, sizeof coll->name);
+    memcpy(coll->cluster_by, entry->cluster_by, sizeof coll->cluster_by);
     atomic_store(&coll->next_id, entry->fixed.next_id);
     pm_shown *shown = pm_shown_make(shards, entry->segments);
     atomic_store(&coll->shown, shown);
@@ -154,6 +156,33 @@ static pomai_status check_options(const char *name, const pomai_collection_optio
     return POMAI_OK;
 }
 
+/* A path as filters have it, written without a backslash that is not needed; "": none. It is read as one that a filter
+ * asks about. */
+static pomai_status take_cluster(const char *given, char path[PM_FILTER_MOST_PATH], pomai_error *err)
+{
+    pm_filter *filter;
+    pomai_error why;
+    pm_text text = {0};
+    path[0] = '\0';
+    if (given == NULL) return POMAI_OK;
+    const size_t size = strnlen(given, POMAI_MAX_CLUSTER_BY + 1);
+    if (size == 0 || size > POMAI_MAX_CLUSTER_BY)
+        return pm_fail(err, POMAI_EINVAL, "cluster_by is a path of 1 to %u bytes", POMAI_MAX_CLUSTER_BY);
+    pm_text_add(&text, "{\"");
+    for (const char *p = given; *p != '\0'; p++) /* byte by byte: what is no UTF-8 stays what it is, and is refused */
+        pm_text_add(&text, (uint8_t)*p < 0x20 ? "\\u%04x" : *p == '"' || *p == '\\' ? "\\%c" : "%c", (uint8_t)*p);
+    pm_text_add(&text, "\": {\"$exists\": true}}");
+    if (text.failed) return pm_fail(err, POMAI_ENOMEM, "no memory for a path");
+    const pomai_status status = pm_filter_parse(text.data, text.size, &filter, &why);
+    pm_free(text.data);
+    if (status == POMAI_ENOMEM) return pm_fail(err, status, "no memory for a path");
+    if (status != POMAI_OK)
+        return pm_fail(err, POMAI_EINVAL, "cluster_by: \"%.80s\" is no path that a filter could name", given);
+    path[pm_filter_write_path(pm_filter_root(filter), path)] = '\0';
+    pm_filter_free(filter);
+    return POMAI_OK;
+}
+
 static pomai_status check_changeable(const pm_db *db, pomai_error *err)
 {
     if (db->readonly)
@@ -177,8 +206,8 @@ static pomai_status install(pm_db *db, pm_manifest *next, pomai_error *err)
     return POMAI_OK;
 }
 
-static pomai_status create_locked(pm_db *db, const char *name, const pomai_collection_options *o, pm_coll **coll,
-                                  pomai_error *err)
+static pomai_status create_locked(pm_db *db, const char *name, const pomai_collection_options *o,
+                                  const char *cluster_by, pm_coll **coll, pomai_error *err)
 {
     pomai_status status = check_changeable(db, err);
     if (status != POMAI_OK) return status;
@@ -201,6 +230,7 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
         pm_manifest_clear(&next);
         return status;
     }
+    pm_manifest_set_cluster(entry, cluster_by);
     next.next_collection++;
     pm_catalog *catalog = catalog_make(next.collections);
     pm_coll *made = NULL;
@@ -227,10 +257,12 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
 pomai_status pm_db_create(pm_db *db, const char *name, const pomai_collection_options *options, pm_coll **coll,
                           pomai_error *err)
 {
+    char cluster_by[PM_FILTER_MOST_PATH];
     pomai_status status = check_options(name, options, err);
+    if (status == POMAI_OK) status = take_cluster(options->cluster_by, cluster_by, err);
     if (status != POMAI_OK) return status;
     db->os->mutex_lock(db->os, &db->admin);
-    status = create_locked(db, name, options, coll, err);
+    status = create_locked(db, name, options, cluster_by, coll, err);
     db->os->mutex_unlock(db->os, &db->admin);
     return status;
 }

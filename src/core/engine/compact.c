@@ -222,6 +222,7 @@ static pomai_status take_rows(merge *m, uint32_t i, const pm_horizon *horizon, p
         return no_memory(m, err);
     }
     carry->place = place;
+    carry->places = rows;
     for (uint64_t row = 0; row < rows; row++) {
         place[row] = PM_NO_ROW;
         if (pm_horizon_drops(horizon, pm_segment_shard(segment, row), pm_segment_lsn(segment, row),
@@ -286,6 +287,7 @@ static pomai_status write_merged(merge *m, pomai_error *err)
     for (uint32_t i = 0; i < m->sources && status == POMAI_OK; i++)
         status = take_rows(m, i, &horizon, err);
     pm_horizon_clear(&horizon);
+    if (status == POMAI_OK) status = pm_build_cluster(&m->build, m->carry, m->sources, err);
     if (status == POMAI_OK) status = pm_build_write(&m->build, MOST_BYTES, err);
     if (status == POMAI_OK && !aim_carries(m)) status = no_memory(m, err);
     if (status == POMAI_OK) derive(m);

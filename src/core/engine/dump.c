@@ -116,7 +116,12 @@ static pomai_status dump_collection(const dump *d, const pm_manifest_entry *e, u
         c->id_kind == POMAI_ID_U64 ? "u64" : "string", (ull)c->created, (ull)c->next_id, (ull)c->ttl_ns, e->segments);
     for (uint32_t i = 0; i < shards; i++)
         pm_text_add(&text, d->json ? (i == 0 ? "%llu" : ", %llu") : " %llu", (ull)e->flushed[i]);
-    if (d->json) pm_text_add(&text, "]}");
+    if (d->json) pm_text_add(&text, "]");
+    if (c->cluster_len > 0) {
+        pm_text_add(&text, d->json ? ", \"cluster_by\": " : "  clustered by ");
+        pm_text_add_json(&text, e->cluster_by, c->cluster_len);
+    }
+    if (d->json) pm_text_add(&text, "}");
     return give_text(d, &text, err);
 }
 

@@ -292,6 +292,9 @@ typedef struct pm_build {
     pomai_status (*pace)(void *context, uint64_t bytes, pomai_error *err);
 } pm_build;
 bool pm_build_add(pm_build *build, const void *owner, uint32_t row);
+/* Brings the rows into the order of their values where the collection's cluster_by leads, those that have none last,
+ * and else leaves them in theirs; the carries' places (a carry may be NULL) follow them. */
+pomai_status pm_build_cluster(pm_build *build, pm_carry *const *carry, uint32_t carries, pomai_error *err);
 /* Writes, reads back and opens the segments; at most `most` bytes of vectors and documents each. */
 pomai_status pm_build_write(pm_build *build, uint64_t most, pomai_error *err);
 /* Lets a carry, whose places count the build's rows, lead to what was written; false: no memory. */

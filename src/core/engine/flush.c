@@ -61,6 +61,7 @@ static bool take_rows(flush *f, uint32_t shard, const pm_horizon *horizon)
     if (carry != NULL) {
         carry->first = first;
         carry->place = place;
+        carry->places = rows;
     }
     if (carry == NULL || first == NULL || place == NULL) {
         if (carry == NULL) {
@@ -117,7 +118,8 @@ static pomai_status write_rows(flush *f, pomai_error *err)
         if (f->frozen[s] != NULL) memory = take_rows(f, s, &horizon);
     pm_horizon_clear(&horizon);
     if (status == POMAI_OK && memory && f->build.rows > 0) {
-        status = pm_segments_make_dir(db, f->coll->id, err);
+        status = pm_build_cluster(&f->build, f->carry, db->shared.shards, err);
+        if (status == POMAI_OK) status = pm_segments_make_dir(db, f->coll->id, err);
         if (status == POMAI_OK) status = pm_build_write(&f->build, (uint64_t)1 << 30, err);
     }
     if (status == POMAI_OK && memory) memory = aim_carries(f);

@@ -17,7 +17,7 @@ void pm_free_carry(void *what)
     pm_carry *carry = what;
     if (carry == NULL) return;
     pm_free((void *)(uintptr_t)carry->first);
-    pm_free((void *)(uintptr_t)carry->place);
+    pm_free(carry->place);
     pm_free((void *)(uintptr_t)carry->to);
     pm_free((void *)(uintptr_t)carry->to_first);
     pm_free(carry);

@@ -617,8 +617,13 @@ static pomai_status copy_of_segment(rescue *r, size_t *from, pomai_error *err)
 static pomai_status copy_rows(rescue *r, pomai_error *err)
 {
     const pm_manifest_collection *c = &r->entry->fixed;
-    const pomai_collection_options options = {
-        sizeof options, c->dim, (pomai_metric)c->metric, (pomai_id_kind)c->id_kind, c->ttl_ns, (pomai_dtype)c->dtype};
+    const pomai_collection_options options = {.struct_size = sizeof options,
+                                              .dim = c->dim,
+                                              .metric = (pomai_metric)c->metric,
+                                              .id_kind = (pomai_id_kind)c->id_kind,
+                                              .ttl_ns = c->ttl_ns,
+                                              .dtype = (pomai_dtype)c->dtype,
+                                              .cluster_by = c->cluster_len > 0 ? r->entry->cluster_by : NULL};
     pomai_status status = pm_db_create(r->s->db, r->entry->name, &options, &r->coll, err);
     if (status != POMAI_OK) return status;
     r->most = (uint32_t)pm_max_u64(1, pm_min_u64(BATCH_ROWS, BATCH_BYTES / stride_of(r)));

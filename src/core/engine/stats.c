@@ -139,6 +139,11 @@ static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)
     pm_text_add(t, "\"metric\": \"%s\", \"ids\": \"%s\", ", metric[coll->metric],
                 coll->id_kind == POMAI_ID_U64 ? "u64" : "string");
     if (coll->ttl_ns != 0) add_u64(t, "ttl_ns", coll->ttl_ns);
+    if (coll->cluster_by[0] != '\0') {
+        pm_text_add(t, "\"cluster_by\": ");
+        pm_text_add_json(t, coll->cluster_by, strlen(coll->cluster_by));
+        pm_text_add(t, ", ");
+    }
     add_u64(t, "rows", rows);
     add_u64(t, "vector_bytes", rows * pm_coll_stride(coll));
     add_segments(t, db, coll);

@@ -46,7 +46,8 @@ typedef struct pm_coll {
     pomai_id_kind id_kind;
     uint64_t ttl_ns; /* of rows that are put without an expiry; 0: they stay */
     char name[POMAI_MAX_NAME + 1];
-    _Atomic(pm_shown *) shown; /* read inside shared->epoch */
+    char cluster_by[POMAI_MAX_CLUSTER_BY + 1]; /* "": none */
+    _Atomic(pm_shown *) shown;                 /* read inside shared->epoch */
     _Atomic bool dropped;
     _Atomic uint64_t held_rows; /* of segments, that only snapshots keep, when compaction last looked */
     bool buried;                /* maintenance: its files are gone */
@@ -259,7 +260,8 @@ void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view);
 typedef struct pm_carry {
     pm_forward forward;    /* first: a memtable calls it */
     const uint64_t *first; /* of a memtable: the place of each chunk's row 0; of a segment NULL */
-    const uint32_t *place; /* of each row: its row in `to`, counted over all of them; PM_NO_ROW: left out */
+    uint32_t *place;       /* of each row: its row in `to`, counted over all of them; PM_NO_ROW: left out */
+    uint64_t places;
     uint32_t outputs;
     pm_segment *const *to;
     const uint64_t *to_first; /* outputs + 1 */

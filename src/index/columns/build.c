@@ -180,6 +180,43 @@ static bool choose(pm_columns_builder *builder)
     return true;
 }
 
+/* ---- one path alone ---- */
+
+void pm_columns_only(pm_columns_builder *builder, const char *path, size_t size)
+{
+    builder->only = path;
+    builder->only_size = size;
+}
+
+/* NULL: no document has it. */
+static columns_store *store_of_only(const pm_columns_builder *builder)
+{
+    for (size_t i = 1; i < builder->path_count; i++) {
+        columns_path *path = &builder->paths[i];
+        if (path->text_size == builder->only_size &&
+            memcmp(builder->texts + path->text_at, builder->only, builder->only_size) == 0)
+            return &path->values;
+    }
+    return NULL;
+}
+
+pomai_status pm_columns_order(pm_columns_builder *builder, uint32_t *rank, uint64_t *ranks)
+{
+    if (builder->status != POMAI_OK) return builder->status;
+    if (builder->finished) return POMAI_EINVAL;
+    builder->finished = true;
+    columns_store *store = store_of_only(builder);
+    if (store != NULL) columns_store_unhash(builder, store);
+    if (store != NULL && !columns_sort(builder, store)) return builder->status;
+    const uint32_t missing = store == NULL ? 0 : RANK_NUMBERS + (uint32_t)store->value_count + RANK_MISSING;
+    *ranks = (uint64_t)missing + 1;
+    for (uint64_t row = 0; row < builder->rows; row++)
+        rank[row] = missing;
+    for (size_t i = 0; store != NULL && i < store->record_count; i++)
+        rank[store->records[i].row] = store->records[i].id;
+    return POMAI_OK;
+}
+
 /* ---- where everything lies ---- */
 
 static uint64_t count_bits(const uint64_t *bits, uint64_t rows)

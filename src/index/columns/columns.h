@@ -39,6 +39,12 @@ pomai_status pm_columns_begin(uint64_t rows, size_t most, bool (*go_on)(void *co
                               pm_columns_builder **out);
 /* The document of the next row; size 0: it has none. Borrowed for the call. At most `rows` calls. */
 pomai_status pm_columns_add(pm_columns_builder *builder, const void *document, size_t size);
+/* Only values at this path, written as filters write it, are looked at; borrowed. Before the first row, and for
+ * pm_columns_order, which comes instead of the next two. */
+void pm_columns_only(pm_columns_builder *builder, const char *path, size_t size);
+/* After the last row: the rank that its value has in the column of that path, of each row; all are below *ranks. Rows
+ * whose documents do not have the path, or have it twice, have the last. */
+pomai_status pm_columns_order(pm_columns_builder *builder, uint32_t *rank, uint64_t *ranks);
 /* After the last row (those that were not added have no document): sorts, and says how long each section will be. */
 pomai_status pm_columns_finish(pm_columns_builder *builder, uint64_t length[PM_COLUMNS_SECTIONS]);
 /* Hands all sections over, once; at most one column's worth of extra memory. The sink says stop: POMAI_EDEADLINE. */

@@ -243,6 +243,8 @@ struct pm_columns_builder {
     pomai_status status;
     uint64_t seed;
 
+    const char *only; /* NULL: all paths */
+    size_t only_size;
     columns_path *paths; /* [0] is the document */
     size_t path_count, paths_room;
     uint32_t *path_table;

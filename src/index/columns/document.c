@@ -44,6 +44,15 @@ static void forget_paths(pm_columns_builder *builder, size_t keep)
     }
 }
 
+/* Whether the path of `only` is the one whose last key is written so behind `before` bytes, or leads through it. Those
+ * before are known to lead there. */
+static bool is_on_way(const pm_columns_builder *builder, size_t before, const char *written, size_t size)
+{
+    const size_t end = before + size;
+    if (end > builder->only_size || (size > 0 && memcmp(builder->only + before, written, size) != 0)) return false;
+    return end == builder->only_size || builder->only[end] == '.';
+}
+
 /* NO_PATH: no filter can name it, or there are too many, or it failed. */
 static uint32_t add_path(pm_columns_builder *builder, uint32_t in, const pm_filter_key *key, size_t at, uint32_t hash)
 {
@@ -52,6 +61,7 @@ static uint32_t add_path(pm_columns_builder *builder, uint32_t in, const pm_filt
     const size_t before = in == 0 ? 0 : parent->text_size + (size_t)1;
     const size_t after = pm_filter_write_key(key, in == 0, written), size = before + after;
     if (size > PM_FILTER_MOST_PATH || parent->keys == PM_FILTER_MOST_KEYS) return NO_PATH;
+    if (builder->only != NULL && !is_on_way(builder, before, written, after)) return NO_PATH;
     if (builder->path_count > COLUMNS_MOST_PATHS) {
         builder->is_residual = true;
         return NO_PATH;

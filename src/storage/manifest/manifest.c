@@ -116,6 +116,14 @@ pomai_status pm_manifest_add_entry(pm_manifest *manifest, const pm_manifest_coll
     return POMAI_OK;
 }
 
+void pm_manifest_set_cluster(pm_manifest_entry *entry, const char *path)
+{
+    const size_t size = strlen(path);
+    assert(size <= POMAI_MAX_CLUSTER_BY);
+    entry->fixed.cluster_len = (uint8_t)size;
+    memcpy(entry->cluster_by, path, size + 1);
+}
+
 void pm_manifest_remove_entry(pm_manifest *manifest, uint32_t index)
 {
     assert(index < manifest->collections);
@@ -269,12 +277,16 @@ static pomai_status decode_entry(pm_manifest *m, reader *r, uint32_t last, const
     memcpy(&e->fixed, fixed, sizeof e->fixed);
     const uint64_t size = e->fixed.name_len, padded = pm_align_up(size, 8);
     const uint8_t *name = take(r, padded);
+    const uint64_t path_size = e->fixed.cluster_len, path_padded = pm_align_up(path_size, 8);
+    const uint8_t *cluster_by = take(r, path_padded);
     const uint8_t *flushed = take(r, m->shards * sizeof *e->flushed);
     const uint8_t *list = take(r, e->fixed.segments * sizeof *e->segment);
-    if (name == NULL || flushed == NULL || list == NULL || !fixed_sound(m, &e->fixed, last) ||
-        !pm_manifest_name_valid((const char *)name, size) || !all_zero(name + size, padded - size))
+    if (name == NULL || cluster_by == NULL || flushed == NULL || list == NULL || !fixed_sound(m, &e->fixed, last) ||
+        !pm_manifest_name_valid((const char *)name, size) || !all_zero(name + size, padded - size) ||
+        memchr(cluster_by, 0, path_size) != NULL || !all_zero(cluster_by + path_size, path_padded - path_size))
         return contradicts(path, err);
     memcpy(e->name, name, size);
+    memcpy(e->cluster_by, cluster_by, path_size);
     m->collections++; /* from here on it is freed with the others */
     e->flushed = pm_malloc(m->shards * sizeof *e->flushed);
     if (e->flushed == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for the catalogue");
@@ -324,6 +336,7 @@ static uint64_t features_of(const pm_manifest *m)
         if (m->entry[i].segments > 0) features |= PM_FEATURE_SEGMENTS;
         if (m->entry[i].fixed.ttl_ns > 0) features |= PM_FEATURE_EXPIRY;
         if (m->entry[i].fixed.dtype != POMAI_DTYPE_FLOAT32) features |= PM_FEATURE_DTYPE;
+        if (m->entry[i].fixed.cluster_len > 0) features |= PM_FEATURE_CLUSTER;
     }
     return features;
 }
@@ -463,7 +476,8 @@ static uint64_t encoded_size(const pm_manifest *m)
     uint64_t n = sizeof(pm_manifest_header) + m->shards * sizeof(pm_manifest_shard);
     for (uint32_t i = 0; i < m->collections; i++)
         n += sizeof(pm_manifest_collection) + pm_align_up(m->entry[i].fixed.name_len, 8) +
-             m->shards * sizeof(uint64_t) + m->entry[i].segments * sizeof(pm_manifest_segment);
+             pm_align_up(m->entry[i].fixed.cluster_len, 8) + m->shards * sizeof(uint64_t) +
+             m->entry[i].segments * sizeof(pm_manifest_segment);
     return n;
 }
 
@@ -475,6 +489,8 @@ static uint8_t *encode_entry(uint8_t *to, const pm_manifest_entry *e, uint32_t s
     to += sizeof fixed;
     memcpy(to, e->name, fixed.name_len);
     to += pm_align_up(fixed.name_len, 8);
+    memcpy(to, e->cluster_by, fixed.cluster_len);
+    to += pm_align_up(fixed.cluster_len, 8);
     if (e->flushed != NULL && !PM_MUTANT(FLUSHED_NOT_STORED)) memcpy(to, e->flushed, shards * sizeof *e->flushed);
     to += shards * sizeof *e->flushed;
     if (e->segments > 0) memcpy(to, e->segment, e->segments * sizeof *e->segment);

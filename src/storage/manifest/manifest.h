@@ -10,8 +10,9 @@
 typedef struct pm_manifest_entry {
     pm_manifest_collection fixed; /* fixed.segments follows from `segments` */
     char name[POMAI_MAX_NAME + 1];
-    uint64_t *flushed;            /* of each shard; owned */
-    pm_manifest_segment *segment; /* by rising number; owned, NULL if there are none */
+    char cluster_by[POMAI_MAX_CLUSTER_BY + 1]; /* "": none */
+    uint64_t *flushed;                         /* of each shard; owned */
+    pm_manifest_segment *segment;              /* by rising number; owned, NULL if there are none */
     uint32_t segments;
 } pm_manifest_entry;
 
@@ -38,6 +39,8 @@ void pm_manifest_clear(pm_manifest *manifest);
  * got before are no longer valid, here and after a removal. */
 pomai_status pm_manifest_add_entry(pm_manifest *manifest, const pm_manifest_collection *fixed, const char *name,
                                    pm_manifest_entry **entry, pomai_error *err);
+/* For an entry that was just added: at most POMAI_MAX_CLUSTER_BY bytes. */
+void pm_manifest_set_cluster(pm_manifest_entry *entry, const char *path);
 void pm_manifest_remove_entry(pm_manifest *manifest, uint32_t index);
 /* NULL: there is no such collection. */
 pm_manifest_entry *pm_manifest_find(pm_manifest *manifest, uint32_t collection);
