@@ -137,7 +137,8 @@ static struct outcome run_case(const struct sim_case *c)
     X(config.expiry)                                                                                                   \
     X(config.dtype[0])                                                                                                 \
     X(config.dtype[1])                                                                                                 \
-    X(config.dtype[2])
+    X(config.dtype[2])                                                                                                 \
+    X(config.cluster)
 
 static void print_case(const struct sim_case *c, char *text, size_t size)
 {

@@ -572,6 +572,10 @@ static bool read_collection(struct world *w, int coll, struct found *found)
         w_fail(w, "%s has %u dimensions of type %d", w_coll_name(coll), info.dim, (int)info.dtype);
         return true;
     }
+    if ((info.cluster_by[0] != '\0') != (coll != W_DEFAULT && (w->config.cluster >> coll & 1) != 0)) {
+        w_fail(w, "%s is clustered by \"%s\"", w_coll_name(coll), info.cluster_by);
+        return true;
+    }
     float query[W_DIM_MOST];
     for (uint32_t d = 0; d < info.dim; d++)
         query[d] = t_unit_float(&w->rng);

@@ -102,6 +102,7 @@ struct w_config {
     uint32_t expiry; /* rows with one: 0: none, 1: W_FAR and W_PAST, 2: W_NEAR, too */
     uint32_t dim[W_COLLS];
     pomai_dtype dtype[W_COLLS]; /* 0: float32 */
+    uint32_t cluster;           /* a bit for each that is clustered by "n" */
     uint64_t capacity;          /* of the disk; 0: endless */
 };
 
