@@ -27,6 +27,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(ID_KIND, "ids", 0, "u64|string", "kind of ids of the new collection (default: u64)")                             \
     X(DTYPE, "dtype", 0, "float32|float16|int8", "type of the new collection's vectors (default: float32)")            \
     X(TTL, "ttl", 0, "TIME", "rows of the new collection vanish so long after they were put: 30s 5m 12h 7d")           \
+    X(CLUSTER_BY, "cluster-by", 0, "PATH", "rows of the new collection with the same value there lie together")        \
     X(SHARDS, "shards", 0, "N", "shards of a new database, 1 to 256 (default: cores, at most 8)")                      \
     X(FORMAT, "format", 'f', "npy|fvecs|bvecs|csv|jsonl|idx", "format of the file (default: by its name)")             \
     X(IDS, "ids", 0, "FILE|assigned|rows", "ids: from a .npy or text file, assigned, or the row numbers")              \
