@@ -37,15 +37,16 @@ class Info(NamedTuple):
     ttl: float | None  # seconds
     rows: int
     dtype: str = "float32"  # of the vectors as they are stored
+    cluster_by: str | None = None  # the path by which rows are clustered
 
 
 def verdict(values: tuple[str, str, float, int, int]) -> Verdict:
     return Verdict(*values)
 
 
-def info(values: tuple[str, int, str, str, int, int, str]) -> Info:
-    name, dim, metric, id_kind, ttl_ns, rows, dtype = values
-    return Info(name, dim, metric, id_kind, ttl_ns / 1e9 if ttl_ns else None, rows, dtype)
+def info(values: tuple[str, int, str, str, int, int, str, str]) -> Info:
+    name, dim, metric, id_kind, ttl_ns, rows, dtype, cluster_by = values
+    return Info(name, dim, metric, id_kind, ttl_ns / 1e9 if ttl_ns else None, rows, dtype, cluster_by or None)
 
 
 def dtype_name(dtype: Any) -> Any:
@@ -56,13 +57,16 @@ def dtype_name(dtype: Any) -> Any:
     return name if isinstance(name, str) else getattr(dtype, "__name__", dtype)  # numpy.float16
 
 
-def check_same(info: Info, dim: int, metric: str | None, ids: str | None, ttl: Any, dtype: Any) -> bool:
+def check_same(
+    info: Info, dim: int, metric: str | None, ids: str | None, ttl: Any, dtype: Any, cluster_by: str | None
+) -> bool:
     """Refuses to open a collection as something that it is not."""
     wanted = {
         "dim": dim or None, "metric": metric, "ids": ids, "ttl": None if ttl is None else (ttl_ns(ttl) / 1e9 or None),
-        "dtype": None if dtype is None else dtype_name(dtype),
+        "dtype": None if dtype is None else dtype_name(dtype), "cluster_by": cluster_by,
     }
-    has = {"dim": info.dim, "metric": info.metric, "ids": info.id_kind, "ttl": info.ttl, "dtype": info.dtype}
+    has = {"dim": info.dim, "metric": info.metric, "ids": info.id_kind, "ttl": info.ttl, "dtype": info.dtype,
+           "cluster_by": info.cluster_by}
     for key, value in wanted.items():
         if value is not None and value != has[key]:
             raise InvalidError(

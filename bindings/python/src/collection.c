@@ -262,6 +262,10 @@ static int take_options(pm_py_state *state, PyObject *const *given, pomai_collec
         if (dtype < 0) return -1;
         options->dtype = (pomai_dtype)(dtype + 1);
     }
+    if (given[7] != NULL && given[7] != Py_None) {
+        options->cluster_by = pm_py_text(state, "cluster_by", given[7]);
+        if (options->cluster_by == NULL) return -1;
+    }
     if (given[4] == NULL || given[4] == Py_None) return 0;
     PyObject *ns = pm_py_help(state, "ttl_ns", given[4], NULL);
     int failed = ns == NULL ? -1 : pm_py_count(state, "ttl", ns, &options->ttl_ns);
@@ -288,7 +292,7 @@ static PyObject *check_same(pm_py_state *state, PyObject *made, PyObject *const 
     if (number != NULL)
         same = pm_py_help(state, "check_same", info, number, given[2] == NULL ? Py_None : given[2],
                           given[3] == NULL ? Py_None : given[3], given[4] == NULL ? Py_None : given[4],
-                          given[6] == NULL ? Py_None : given[6], NULL);
+                          given[6] == NULL ? Py_None : given[6], given[7] == NULL ? Py_None : given[7], NULL);
     Py_XDECREF(number);
     Py_XDECREF(info);
     Py_XDECREF(same);
@@ -298,10 +302,10 @@ static PyObject *check_same(pm_py_state *state, PyObject *made, PyObject *const 
 
 static PyObject *py_collection(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"name", "dim", "metric", "ids", "ttl", "create", "dtype", NULL};
+    static const char *const names[] = {"name", "dim", "metric", "ids", "ttl", "create", "dtype", "cluster_by", NULL};
     pm_py_collection *on = (pm_py_collection *)self;
     pm_py_state *state = on->state;
-    PyObject *given[7] = {NULL};
+    PyObject *given[8] = {NULL};
     pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
     bool create = true;
     if (pm_py_args(state, "collection", names, 2, args, count, keywords, given) != 0) return NULL;
@@ -335,9 +339,9 @@ static PyObject *info_of(pm_py_collection *on)
     admin_job *a = admin(on, INFO, NULL, NULL, false, NULL);
     if (a == NULL) return NULL;
     const pomai_collection_info *i = &a->out.info;
-    PyObject *values = Py_BuildValue("(sIssKKs)", i->name, (unsigned)i->dim, metrics[(unsigned)i->metric & 3],
+    PyObject *values = Py_BuildValue("(sIssKKss)", i->name, (unsigned)i->dim, metrics[(unsigned)i->metric & 3],
                                      i->id_kind == POMAI_ID_STRING ? "string" : "u64", (unsigned long long)i->ttl_ns,
-                                     (unsigned long long)i->rows, dtypes[(unsigned)i->dtype & 3]);
+                                     (unsigned long long)i->rows, dtypes[(unsigned)i->dtype & 3], i->cluster_by);
     admin_release(&a->job);
     PyObject *info = values == NULL ? NULL : pm_py_help(on->state, "info", values, NULL);
     Py_XDECREF(values);

@@ -215,20 +215,25 @@ static const char close_doc[] =
     ">>> db.closed\n"
     "True\n";
 static const char collection_doc[] =
-    "collection($self, /, name, dim=None, *, metric=None, ids=None, ttl=None, create=True, dtype=None)\n"
+    "collection($self, /, name, dim=None, *, metric=None, ids=None, ttl=None, create=True, dtype=None,\n"
+    "           cluster_by=None)\n"
     "--\n\n"
     "Opens a collection, or makes it if dim is given, create is true and there is none.\n\n"
     "name: 1 to 64 of A-Z a-z 0-9 _ - . and no dot in front. dim: 1 to 65,536. metric: 'l2' (None), 'ip' or\n"
     "'cosine'. ids: 'u64' (None) or 'string'. ttl: seconds or a timedelta after which rows vanish. dtype: of the "
     "stored\n"
     "vectors, 'float32' (None), 'float16' or 'int8', or NumPy's word for it; queries and answers are float32.\n"
-    "What is given must be what an existing collection has, else InvalidError names both. NotFoundError if there is\n"
+    "cluster_by: a path of metadata, as filters name it: rows with the same value there lie together, so that "
+    "searches\n"
+    "which filter on it are fast. What is given must be what an existing collection has, else InvalidError names both. "
+    "NotFoundError if there is\n"
     "none and it is not to be made.\n\n"
     ">>> words = db.collection('words', 2, metric='cosine', ids='string')\n"
     ">>> words.add([[1, 0]], ids=['apple'])\n"
     "['apple']\n"
     ">>> db.collection('words').info\n"
-    "Info(name='words', dim=2, metric='cosine', id_kind='string', ttl=None, rows=1, dtype='float32')\n";
+    "Info(name='words', dim=2, metric='cosine', id_kind='string', ttl=None, rows=1, dtype='float32', "
+    "cluster_by=None)\n";
 static const char collections_doc[] = "collections($self, /)\n--\n\nThe names of the collections, sorted.\n\n"
                                       ">>> _ = db.collection('words', 2)\n"
                                       ">>> db.collections()\n"
