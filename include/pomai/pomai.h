@@ -47,8 +47,8 @@ POMAI_API const char *pomai_status_text(pomai_status status);
  * "avx512vnni" or "amx"; on 64-bit ARM "neon" or "neondot". The environment variable POMAI_SIMD, read at the first open
  * or search, may ask for a lower one. */
 POMAI_API const char *pomai_simd_level(void);
-/* Frees a string that a function here returned. */
-POMAI_API void pomai_free(void *string);
+/* Frees what a function here says is to be given to it. */
+POMAI_API void pomai_free(void *memory);
 
 /* ---- database ---- */
 
@@ -122,6 +122,14 @@ POMAI_API pomai_status pomai_commit(pomai_block *block, const pomai_bytes *docum
                                     const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
 /* Frees a block; rows not committed are dropped. */
 POMAI_API void pomai_block_free(pomai_block *block);
+
+/* Documents from columns: of each row of a struct array of the Arrow C data interface a JSON object, whose keys are the
+ * names of its children; a row that is null has none, of 0 bytes. docs/arrow.md says what becomes of which type, and
+ * that all others are refused (POMAI_EINVAL, with the name of the column, and of the row where it is a value). Schema
+ * and array are borrowed, and not released. *documents are array->length entries in one allocation: give it to
+ * pomai_free. With an array of NULL nothing but the schema is looked at. */
+POMAI_API pomai_status pomai_documents_from_arrow(const struct ArrowSchema *schema, const struct ArrowArray *array,
+                                                  pomai_bytes **documents, pomai_error *err);
 
 /* Deletes the rows with these ids, all or nothing, durable like a put; ids that are not there are passed over.
  * ack->rows says how many were there; rows that have expired may count while they are still stored. */

@@ -75,6 +75,9 @@ typedef struct pomai_ids {
     const pomai_bytes *string;
 } pomai_ids;
 
+struct ArrowSchema; /* pomai/arrow.h */
+struct ArrowArray;
+
 /* Rows to put. Begin with POMAI_BATCH_INIT. All memory is borrowed until the put returns (or its ticket is done). */
 typedef struct pomai_batch {
     size_t struct_size;
@@ -90,10 +93,14 @@ typedef struct pomai_batch {
      * float16 it is rounded to nearest, ties to even; what would become infinite is refused. Into int8 only whole
      * numbers from -128 to 127 go. */
     pomai_dtype dtype;
+    /* Instead of `documents`: a struct array of the Arrow C data interface (pomai/arrow.h) of `rows` items, a child a
+     * key; the documents are what pomai_documents_from_arrow makes of it. */
+    const struct ArrowSchema *metadata_schema;
+    const struct ArrowArray *metadata;
 } pomai_batch;
 #define POMAI_BATCH_INIT                                                                                               \
     {                                                                                                                  \
-        sizeof(pomai_batch), 0, 0, NULL, NULL, NULL, NULL, NULL, POMAI_DTYPE_FLOAT32                                   \
+        sizeof(pomai_batch), 0, 0, NULL, NULL, NULL, NULL, NULL, POMAI_DTYPE_FLOAT32, NULL, NULL                       \
     }
 
 /* What an acknowledged write got. */

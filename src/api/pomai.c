@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "arrow/arrow.h"
 #include "core/engine/engine.h"
 
 /* ---- library ---- */
@@ -29,9 +30,9 @@ const char *pomai_simd_level(void)
     return pm_simd_best(os->env(os, "POMAI_SIMD"))->name;
 }
 
-void pomai_free(void *string)
+void pomai_free(void *memory)
 {
-    pm_free(string);
+    pm_free(memory);
 }
 
 /* ---- arguments ---- */
@@ -299,6 +300,15 @@ pomai_status pomai_commit(pomai_block *block, const pomai_bytes *documents, cons
 void pomai_block_free(pomai_block *block)
 {
     pm_db_block_free(block);
+}
+
+pomai_status pomai_documents_from_arrow(const struct ArrowSchema *schema, const struct ArrowArray *array,
+                                        pomai_bytes **documents, pomai_error *err)
+{
+    NEED(documents);
+    *documents = NULL;
+    NEED(schema);
+    return pm_documents_from_arrow(schema, array, UINT64_MAX, documents, err);
 }
 
 pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids, const pomai_write_options *options,

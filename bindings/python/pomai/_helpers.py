@@ -122,10 +122,7 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
         if not isinstance(key, str):
             raise InvalidTypeError(f"metadata[{i}] has the key {key!r}; expected str")
     try:
-        return json.dumps(
-            row if isinstance(row, dict) else dict(row), default=_plain, ensure_ascii=False, allow_nan=False,
-            separators=(",", ":"),
-        ).encode()
+        return _TEXT(row if isinstance(row, dict) else dict(row)).encode()
     except UnicodeEncodeError as error:
         raise InvalidError(f"metadata[{i}] has a string that is not Unicode: {error}") from None
     except InvalidError:
@@ -136,31 +133,36 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
         raise InvalidTypeError(f"metadata[{i}] cannot be stored as JSON: {error}") from None
 
 
-_BARE = frozenset((int, float, bool, type(None)))
+_TEXT = json.JSONEncoder(default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def _texts(column: Sequence[Any]) -> Sequence[str]:
-    """The JSON text of each value of a column. All at once where no text has a comma in it."""
-    kinds = set(map(type, column))
-    if kinds <= _BARE:
-        return json.dumps(column, allow_nan=False, separators=(",", ":"))[1:-1].split(",")
-    if kinds == {str}:
-        return list(map(json.encoder.encode_basestring, column))
-    return [
-        json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for value in column
-    ]
+def column_values(key: str, column: Any, rows: int) -> list[Any]:
+    """A column of metadata as a list."""
+    if isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Iterable):
+        raise InvalidTypeError(
+            f"metadata[{key!r}] is of type {type(column).__name__}; expected a column of {rows} values"
+        )
+    values = column.tolist() if hasattr(column, "tolist") else list(column)
+    if not isinstance(values, list):
+        raise InvalidTypeError(f"metadata[{key!r}] has no dimension; expected a column of {rows} values")
+    return values
 
 
-def _encode_columns(columns: Mapping[str, Sequence[Any]], rows: int) -> list[bytes | None]:
-    """One object a row: twice as fast as row by row, which says what is wrong with which row."""
+def column_texts(key: str, values: list[Any]) -> list[str]:
+    """The JSON text of each value."""
     try:
-        keys = [json.encoder.encode_basestring(key).replace("%", "%%") for key in columns]
-        row = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
-        if rows > 0 and columns:
-            return [(row % values).encode() for values in zip(*map(_texts, columns.values()))]
+        texts = list(map(_TEXT, values))
+        "".join(texts).encode()
+        return texts
     except (ValueError, TypeError, RecursionError):
-        pass
-    return [_encode({key: column[i] for key, column in columns.items()}, i) for i in range(rows)]
+        for i, value in enumerate(values):
+            _encode({key: value}, i)  # says what is wrong with which row
+        raise
+
+
+def items_of(metadata: Any) -> list[tuple[Any, Any]] | None:
+    """Keys and columns of what is like a dict."""
+    return list(metadata.items()) if isinstance(metadata, Mapping) else None
 
 
 def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None]:
@@ -168,16 +170,12 @@ def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None
     if isinstance(metadata, Mapping):
         if single:
             return [_encode(metadata, 0)]
-        columns: dict[str, Sequence[Any]] = {}
-        for key, column in metadata.items():
-            if isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Iterable):
-                raise InvalidTypeError(
-                    f"metadata[{key!r}] is of type {type(column).__name__}; expected a column of {rows} values"
-                )
-            columns[key] = column.tolist() if hasattr(column, "tolist") else list(column)
-            if len(columns[key]) != rows:
-                raise InvalidError(f"metadata[{key!r}] has {len(columns[key])} values for {rows} vectors")
-        return _encode_columns(columns, rows)
+        # Columns of a key with NUL in it: others are written by the engine.
+        columns = {key: column_values(key, column, rows) for key, column in metadata.items()}
+        for key, values in columns.items():
+            if len(values) != rows:
+                raise InvalidError(f"metadata[{key!r}] has {len(values)} values for {rows} vectors")
+        return [_encode({key: values[i] for key, values in columns.items()}, i) for i in range(rows)]
     if isinstance(metadata, (str, bytes)) or not isinstance(metadata, Iterable):
         raise InvalidTypeError(
             f"metadata is of type {type(metadata).__name__}; expected a list of dicts, or a dict of columns"

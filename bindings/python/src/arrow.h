@@ -1,29 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Arrow in and out. The three structs have the layout of the Arrow C data interface and C stream interface
- * (arrow.apache.org, "The Arrow C data interface" and "The Arrow C stream interface"), which is fixed for good.
- * Whoever holds a struct whose `release` is not NULL owns what it points to, and calls release once.
+ * Arrow in and out: the structs of pomai/arrow.h, and that of the C stream interface (arrow.apache.org, "The Arrow C
+ * stream interface"), which is fixed for good. Whoever holds a struct whose `release` is not NULL owns what it points
+ * to, and calls release once.
  */
 #ifndef PM_PY_ARROW_H
 #define PM_PY_ARROW_H
 
+#include "arrow/column.h"
 #include "core.h"
 
-typedef struct pm_arrow_schema {
-    const char *format, *name, *metadata;
-    int64_t flags, n_children;
-    struct pm_arrow_schema **children, *dictionary;
-    void (*release)(struct pm_arrow_schema *schema);
-    void *private_data;
-} pm_arrow_schema;
-
-typedef struct pm_arrow_array {
-    int64_t length, null_count, offset, n_buffers, n_children;
-    const void **buffers;
-    struct pm_arrow_array **children, *dictionary;
-    void (*release)(struct pm_arrow_array *array);
-    void *private_data;
-} pm_arrow_array;
+typedef struct ArrowSchema pm_arrow_schema;
+typedef struct ArrowArray pm_arrow_array;
 
 typedef struct pm_arrow_stream {
     int (*get_schema)(struct pm_arrow_stream *stream, pm_arrow_schema *schema);
@@ -32,8 +20,6 @@ typedef struct pm_arrow_stream {
     void (*release)(struct pm_arrow_stream *stream);
     void *private_data;
 } pm_arrow_stream;
-
-enum { PM_ARROW_NULLABLE = 2 };
 
 /* ---- arrow_out.c ---- */
 
@@ -54,53 +40,50 @@ int pm_arrow_array_make(const pm_arrow_shape *shape, pm_py_held *held, pm_arrow_
 PyObject *pm_arrow_pair(pm_py_state *state, const pm_arrow_shape *shape, pm_py_held *held);
 PyObject *pm_arrow_stream_capsule(pm_arrow_stream *stream);
 
-/* ---- arrow_column.c: reading any column, however hostile ---- */
+/* ---- arrow_column.c: arrow/column.h with exceptions ---- */
 
-typedef enum {
-    PM_ARROW_NULL,
-    PM_ARROW_BOOL,
-    PM_ARROW_NUMBER, /* numbers.kind and itemsize say which */
-    PM_ARROW_BYTES,  /* string or binary */
-    PM_ARROW_LIST,   /* of equal or different lengths */
-    PM_ARROW_FIXED,  /* list of `width` items */
-    PM_ARROW_STRUCT, /* children */
-    PM_ARROW_DAYS,   /* date, in 32 bits */
-    PM_ARROW_TIME,   /* date in ms, timestamp; 64 bits, `unit` a second */
-    PM_ARROW_CLOCK,  /* time of day, 32 or 64 bits, `unit` a second */
-    PM_ARROW_OTHER,
-} pm_arrow_kind;
-
-/* A column of one array: item i of it stands at start + i of the array's buffers. */
-typedef struct pm_arrow_column {
-    const pm_arrow_schema *schema;
-    const pm_arrow_array *array;
-    const char *name;
-    pm_arrow_kind kind;
-    pm_py_numbers numbers;
-    int64_t start, length, width, unit;
-    bool text;  /* UTF-8 */
-    bool large; /* 64-bit offsets */
-    bool view;  /* a string view, or list view */
-    bool zoned; /* a timestamp with a time zone */
-} pm_arrow_column;
-
-/* Says what a column of this schema is; array may be NULL. Checks everything that can be checked at once. */
-int pm_arrow_column_take(pm_py_state *state, const char *name, const pm_arrow_schema *schema,
-                         const pm_arrow_array *array, int64_t start, int64_t length, pm_arrow_column *out);
-bool pm_arrow_is_null(const pm_arrow_column *column, int64_t i);
+int pm_py_column_take(pm_py_state *state, const char *name, const pm_arrow_schema *schema, const pm_arrow_array *array,
+                      int64_t start, int64_t length, pm_arrow_column *out);
 /* The column of the values, and *i of it, when it is dictionary-encoded. 1: null. -1: an exception. */
-int pm_arrow_resolve(pm_py_state *state, const pm_arrow_column *column, int64_t *i, pm_arrow_column *values);
-int pm_arrow_bytes(pm_py_state *state, const pm_arrow_column *column, int64_t i, pomai_bytes *out);
-const char *pm_arrow_number(const pm_arrow_column *column, int64_t i);
-int64_t pm_arrow_int(const pm_arrow_column *column, int64_t i);
-/* Item i of a list: *first and *count items of child 0 of its array, with the array's own offset counted in. */
-int pm_arrow_list(pm_py_state *state, const pm_arrow_column *column, int64_t i, int64_t *first, int64_t *count);
+int pm_py_column_resolve(pm_py_state *state, const pm_arrow_column *column, int64_t *i, pm_arrow_column *values);
+int pm_py_column_bytes(pm_py_state *state, const pm_arrow_column *column, int64_t i, pomai_bytes *out);
+int pm_py_column_list(pm_py_state *state, const pm_arrow_column *column, int64_t i, int64_t *first, int64_t *count);
+/* What one number of it is. */
+pm_py_numbers pm_py_column_numbers(const pm_arrow_column *column);
 
-/* ---- arrow_json.c ---- */
+/* ---- arrow_source.c: where batches come from ---- */
 
-/* Fills out->bytes with a JSON object a row, of the columns given. *memory is to be freed after them. */
-int pm_arrow_metadata(pm_py_state *state, const pm_arrow_column *columns, size_t count, int64_t rows,
-                      pm_py_documents *out, char **memory);
+typedef struct pm_py_source {
+    PyObject *capsules; /* what the object gave: (stream,) or (schema, array) */
+    pm_arrow_stream *stream;
+    pm_arrow_schema owned; /* of a stream */
+    const pm_arrow_schema *schema;
+    pm_arrow_array *single, array; /* `array` is the batch at hand */
+} pm_py_source;
+
+/* 1: the object gives no Arrow data. */
+int pm_py_source_open(pm_py_state *state, PyObject *object, pm_py_source *source);
+/* The next batch in source->array; 0 without one (array.release NULL) at the end. */
+int pm_py_source_next(pm_py_state *state, pm_py_source *source);
+void pm_py_source_release(pm_py_source *source);
+/* Releases what was moved out of source->array. Keeps the exception that is set. */
+void pm_py_batch_release(pm_arrow_array *array);
+
+/* ---- columns.c: metadata= that is columns ---- */
+
+/* A struct array of `length` rows of these columns, from row `offset` of each on, for pm_py_documents_encode. */
+typedef struct pm_py_struct {
+    pm_arrow_schema schema, **schemas;
+    pm_arrow_array array, **arrays;
+} pm_py_struct;
+
+int pm_py_struct_make(int64_t columns, pm_py_struct *out);
+void pm_py_struct_free(pm_py_struct *s);
+/* The documents of a struct array, as those of rows `first` on of out->bytes, which has room for them. */
+int pm_py_documents_encode(pm_py_state *state, const pm_arrow_schema *schema, const pm_arrow_array *array,
+                           uint64_t first, pm_py_documents *out);
+/* metadata= as columns: a dict of them, or an Arrow table. 1: it is something else, and nothing was done. */
+int pm_py_columns_take(pm_py_state *state, PyObject *metadata, uint64_t rows, pm_py_documents *out);
 
 /* ---- arrow_in.c ---- */
 

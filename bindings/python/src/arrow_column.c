@@ -1,300 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Columns of Arrow arrays that others made. Nothing in them is believed that can be checked; how long a buffer is
- * cannot. */
+/* What is wrong with a column becomes an exception. */
 #include "arrow.h"
-#include <stdlib.h>
-#include <string.h>
 
-static int malformed(pm_py_state *state, const char *name, const char *what)
+static int check(pm_py_state *state, const char *name, const char *wrong)
 {
-    pm_py_refuse(state, POMAI_EINVAL, "column '%.80s': %s: whoever made it broke the Arrow C data interface", name,
-                 what);
+    if (wrong == NULL) return 0;
+    pm_py_refuse(state, POMAI_EINVAL, "column '%.80s': %s: whoever made it broke the Arrow C data interface",
+                 name == NULL ? "" : name, wrong);
     return -1;
 }
 
-/* ---- what a format says ---- */
-
-static int64_t a_second(char letter)
+int pm_py_column_take(pm_py_state *state, const char *name, const pm_arrow_schema *schema, const pm_arrow_array *array,
+                      int64_t start, int64_t length, pm_arrow_column *out)
 {
-    return letter == 's' ? 1 : letter == 'm' ? 1000 : letter == 'u' ? 1000000 : letter == 'n' ? 1000000000 : 0;
+    return check(state, name, pm_arrow_column_take(name, schema, array, start, length, out));
 }
 
-static bool number_format(char letter, pm_arrow_column *c)
+int pm_py_column_resolve(pm_py_state *state, const pm_arrow_column *c, int64_t *i, pm_arrow_column *values)
 {
-    static const char letters[] = "cCsSiIlLefg";
-    static const struct {
-        char kind;
-        Py_ssize_t size;
-    } kinds[] = {{'i', 1}, {'u', 1}, {'i', 2}, {'u', 2}, {'i', 4}, {'u', 4},
-                 {'i', 8}, {'u', 8}, {'f', 2}, {'f', 4}, {'f', 8}};
-    const char *at = letter == '\0' ? NULL : strchr(letters, letter);
-    if (at == NULL) return false;
-    c->kind = PM_ARROW_NUMBER;
-    c->numbers.kind = kinds[at - letters].kind;
-    c->numbers.itemsize = kinds[at - letters].size;
-    return true;
-}
-
-static void list_format(const char *f, pm_arrow_column *c)
-{
-    bool view = f[1] == 'v';
-    char letter = view ? f[2] : f[1];
-    if (f[1] == 's' && f[2] == '\0') c->kind = PM_ARROW_STRUCT;
-    if (letter == 'l' || letter == 'L') {
-        c->kind = PM_ARROW_LIST;
-        c->large = letter == 'L';
-        c->view = view;
-    }
-    if (f[1] != 'w' || f[2] != ':' || f[3] == '\0') return;
-    int64_t width = 0;
-    for (const char *p = f + 3; *p != '\0'; p++) {
-        if (*p < '0' || *p > '9' || width > INT32_MAX / 10 - 10) return;
-        width = width * 10 + (*p - '0');
-    }
-    c->kind = PM_ARROW_FIXED;
-    c->width = width;
-}
-
-static void time_format(const char *f, pm_arrow_column *c)
-{
-    if (strcmp(f, "tdD") == 0) c->kind = PM_ARROW_DAYS;
-    if (strcmp(f, "tdm") == 0) {
-        c->kind = PM_ARROW_TIME;
-        c->unit = 1000;
-    }
-    if (f[1] == '\0' || f[2] == '\0') return;
-    int64_t unit = a_second(f[2]);
-    if (f[1] == 's' && f[3] == ':' && unit != 0) {
-        c->kind = PM_ARROW_TIME;
-        c->unit = unit;
-        c->zoned = f[4] != '\0';
-    }
-    if (f[1] == 't' && f[3] == '\0' && unit != 0) {
-        c->kind = PM_ARROW_CLOCK;
-        c->unit = unit;
-        c->numbers.itemsize = unit <= 1000 ? 4 : 8;
-    }
-}
-
-static void read_format(const char *f, pm_arrow_column *c)
-{
-    c->kind = PM_ARROW_OTHER;
-    if (f[0] == '+') {
-        list_format(f, c);
-    } else if (f[0] == 't') {
-        time_format(f, c);
-    } else if (f[0] == 'v' && (f[1] == 'u' || f[1] == 'z') && f[2] == '\0') {
-        c->kind = PM_ARROW_BYTES;
-        c->view = true;
-        c->text = f[1] == 'u';
-    } else if (f[0] != '\0' && f[1] == '\0' && !number_format(f[0], c)) {
-        if (f[0] == 'n') c->kind = PM_ARROW_NULL;
-        if (f[0] == 'b') c->kind = PM_ARROW_BOOL;
-        if (strchr("uUzZ", f[0]) != NULL) c->kind = PM_ARROW_BYTES;
-        c->large = f[0] == 'U' || f[0] == 'Z';
-        c->text = f[0] == 'u' || f[0] == 'U';
-    }
-}
-
-/* ---- a column ---- */
-
-static int64_t buffers_of(const pm_arrow_column *c)
-{
-    switch (c->kind) {
-    case PM_ARROW_NULL:
-        return 0;
-    case PM_ARROW_FIXED:
-    case PM_ARROW_STRUCT:
-        return 1;
-    case PM_ARROW_BYTES:
-        return 3; /* a view: at least */
-    case PM_ARROW_LIST:
-        return c->view ? 3 : 2;
-    default:
-        return 2;
-    }
-}
-
-static bool same_children(const pm_arrow_schema *schema, const pm_arrow_array *array, int64_t count)
-{
-    if (schema->n_children != array->n_children || (count >= 0 && array->n_children != count)) return false;
-    if (array->n_children < 0 || (array->n_children > 0 && (array->children == NULL || schema->children == NULL)))
-        return false;
-    for (int64_t i = 0; i < array->n_children; i++)
-        if (array->children[i] == NULL || schema->children[i] == NULL || schema->children[i]->format == NULL)
-            return false;
-    return true;
-}
-
-static int check_array(pm_py_state *state, const pm_arrow_column *c, int64_t start)
-{
-    const pm_arrow_array *a = c->array;
-    int64_t wanted = buffers_of(c);
-    if (a->length < 0 || a->offset < 0 || a->offset > INT64_MAX / 64 - a->length || a->length > INT64_MAX / 64)
-        return malformed(state, c->name, "its length or offset is out of range");
-    if (start < 0 || c->length < 0 || start > a->length || c->length > a->length - start)
-        return malformed(state, c->name, "it is shorter than the batch");
-    if (c->kind == PM_ARROW_OTHER) return 0;
-    if (c->kind == PM_ARROW_BYTES && c->view ? a->n_buffers < wanted : a->n_buffers != wanted)
-        return malformed(state, c->name, "it has a wrong number of buffers");
-    if (wanted > 0 && a->buffers == NULL) return malformed(state, c->name, "it has no buffers");
-    if (wanted > 1 && c->length > 0 && a->buffers[1] == NULL) return malformed(state, c->name, "a buffer is missing");
-    if (c->kind == PM_ARROW_LIST && c->view && c->length > 0 && a->buffers[2] == NULL)
-        return malformed(state, c->name, "a buffer is missing");
-    if (a->null_count > 0 && a->buffers != NULL && wanted > 0 && a->buffers[0] == NULL)
-        return malformed(state, c->name, "it has nulls and does not say where");
-    bool nested = c->kind == PM_ARROW_LIST || c->kind == PM_ARROW_FIXED;
-    if (nested && !same_children(c->schema, a, 1)) return malformed(state, c->name, "a list without its items");
-    if (c->kind == PM_ARROW_STRUCT && !same_children(c->schema, a, -1))
-        return malformed(state, c->name, "its columns are not those that its schema names");
-    if ((c->schema->dictionary == NULL) != (a->dictionary == NULL))
-        return malformed(state, c->name, "its dictionary is missing");
-    return 0;
-}
-
-int pm_arrow_column_take(pm_py_state *state, const char *name, const pm_arrow_schema *schema,
-                         const pm_arrow_array *array, int64_t start, int64_t length, pm_arrow_column *out)
-{
-    memset(out, 0, sizeof *out);
-    out->schema = schema;
-    out->array = array;
-    out->name = name == NULL ? "" : name;
-    out->length = length;
-    if (schema->format == NULL) return malformed(state, out->name, "it has no format");
-    read_format(schema->format, out);
-    if (schema->dictionary != NULL &&
-        (schema->dictionary->format == NULL || out->kind != PM_ARROW_NUMBER || out->numbers.kind == 'f'))
-        return malformed(state, out->name, "its dictionary is not numbered by ints");
-    if (array == NULL) return 0;
-    if (check_array(state, out, start) != 0) return -1;
-    out->start = array->offset + start;
-    return 0;
-}
-
-bool pm_arrow_is_null(const pm_arrow_column *c, int64_t i)
-{
-    if (c->kind == PM_ARROW_NULL) return true;
-    if (c->array->null_count == 0 || c->array->n_buffers < 1 || c->array->buffers == NULL) return false;
-    const unsigned char *valid = c->array->buffers[0];
-    uint64_t bit = (uint64_t)(c->start + i);
-    return valid != NULL && (valid[bit / 8] >> bit % 8 & 1) == 0;
-}
-
-const char *pm_arrow_number(const pm_arrow_column *c, int64_t i)
-{
-    return (const char *)c->array->buffers[1] + (c->start + i) * c->numbers.itemsize;
-}
-
-int64_t pm_arrow_int(const pm_arrow_column *c, int64_t i)
-{
-    int32_t small;
-    int64_t value;
-    bool narrow = c->kind == PM_ARROW_DAYS || (c->kind == PM_ARROW_CLOCK && c->numbers.itemsize == 4);
-    const char *at = (const char *)c->array->buffers[1] + (c->start + i) * (narrow ? 4 : 8);
-    if (narrow) {
-        memcpy(&small, at, sizeof small);
-        return small;
-    }
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-int pm_arrow_resolve(pm_py_state *state, const pm_arrow_column *c, int64_t *i, pm_arrow_column *values)
-{
+    const pm_arrow_array *dictionary = c->array->dictionary;
     if (pm_arrow_is_null(c, *i)) return 1;
     if (c->schema->dictionary == NULL) {
         *values = *c;
         return 0;
     }
-    const pm_arrow_array *d = c->array->dictionary;
-    uint64_t at = 0;
-    if (!pm_py_load_u64(&c->numbers, pm_arrow_number(c, *i), &at) || d->length < 0 || at >= (uint64_t)d->length)
-        return malformed(state, c->name, "a number that its dictionary does not have");
     if (c->schema->dictionary->dictionary != NULL)
-        return malformed(state, c->name, "the values of its dictionary are in a dictionary");
-    if (pm_arrow_column_take(state, c->name, c->schema->dictionary, d, 0, d->length, values) != 0) return -1;
-    *i = (int64_t)at;
+        return check(state, c->name, "the values of its dictionary are in a dictionary");
+    if (check(state, c->name, pm_arrow_code(c, *i, i)) != 0 ||
+        pm_py_column_take(state, c->name, c->schema->dictionary, dictionary, 0, dictionary->length, values) != 0)
+        return -1;
     return pm_arrow_is_null(values, *i) ? 1 : 0;
 }
 
-/* ---- bytes and lists ---- */
-
-/* A pair of offsets of 32 or 64 bits. */
-static void load_pair(const void *buffer, bool large, int64_t at, int64_t pair[2])
+int pm_py_column_bytes(pm_py_state *state, const pm_arrow_column *c, int64_t i, pomai_bytes *out)
 {
-    if (large) {
-        memcpy(pair, (const char *)buffer + at * 8, 16);
-        return;
-    }
-    int32_t small[2];
-    memcpy(small, (const char *)buffer + at * 4, 8);
-    pair[0] = small[0];
-    pair[1] = small[1];
+    return check(state, c->name, pm_arrow_bytes(c, i, out));
 }
 
-static int64_t load_one(const void *buffer, bool large, int64_t at)
+int pm_py_column_list(pm_py_state *state, const pm_arrow_column *c, int64_t i, int64_t *first, int64_t *count)
 {
-    int64_t wide;
-    int32_t small;
-    memcpy(&small, (const char *)buffer + at * (large ? 8 : 4), sizeof small);
-    if (!large) return small;
-    memcpy(&wide, (const char *)buffer + at * 8, sizeof wide);
-    return wide;
+    return check(state, c->name, pm_arrow_list(c, i, first, count));
 }
 
-/* A view of 16 bytes: the length, then up to 12 bytes; or 4 of them, the number of a buffer, and where in it. */
-static int bytes_view(pm_py_state *state, const pm_arrow_column *c, int64_t i, pomai_bytes *out)
+pm_py_numbers pm_py_column_numbers(const pm_arrow_column *c)
 {
-    const char *view = (const char *)c->array->buffers[1] + (c->start + i) * 16;
-    int32_t words[4];
-    memcpy(words, view, sizeof words);
-    if (words[0] < 0) return malformed(state, c->name, "a text of negative length");
-    out->size = (size_t)words[0];
-    out->data = view + 4;
-    if (words[0] <= 12) return 0;
-    int64_t data = c->array->n_buffers - 3, size;
-    const void *sizes = c->array->buffers[c->array->n_buffers - 1];
-    if (words[2] < 0 || words[2] >= data || sizes == NULL || c->array->buffers[2 + words[2]] == NULL)
-        return malformed(state, c->name, "a text in a buffer that it does not have");
-    memcpy(&size, (const char *)sizes + (int64_t)words[2] * 8, sizeof size);
-    if (words[3] < 0 || size < words[3] || size - words[3] < words[0])
-        return malformed(state, c->name, "a text that goes beyond its buffer");
-    out->data = (const char *)c->array->buffers[2 + words[2]] + words[3];
-    return 0;
-}
-
-int pm_arrow_bytes(pm_py_state *state, const pm_arrow_column *c, int64_t i, pomai_bytes *out)
-{
-    int64_t pair[2];
-    if (c->view) return bytes_view(state, c, i, out);
-    load_pair(c->array->buffers[1], c->large, c->start + i, pair);
-    if (pair[0] < 0 || pair[1] < pair[0] || (pair[1] > pair[0] && c->array->buffers[2] == NULL))
-        return malformed(state, c->name, "its offsets do not ascend");
-    static const char empty[1];
-    out->size = (size_t)(pair[1] - pair[0]);
-    out->data = out->size == 0 ? empty : (const char *)c->array->buffers[2] + pair[0];
-    return 0;
-}
-
-int pm_arrow_list(pm_py_state *state, const pm_arrow_column *c, int64_t i, int64_t *first, int64_t *count)
-{
-    const pm_arrow_array *items = c->array->children[0];
-    if (c->kind == PM_ARROW_FIXED) {
-        if (c->width > 0 && c->start + i > (INT64_MAX - c->width) / c->width)
-            return malformed(state, c->name, "its lists are too long");
-        *first = (c->start + i) * c->width;
-        *count = c->width;
-    } else if (c->view) {
-        *first = load_one(c->array->buffers[1], c->large, c->start + i);
-        *count = load_one(c->array->buffers[2], c->large, c->start + i);
-    } else {
-        int64_t pair[2];
-        load_pair(c->array->buffers[1], c->large, c->start + i, pair);
-        if (pair[0] < 0 || pair[1] < pair[0]) return malformed(state, c->name, "its offsets do not ascend");
-        *first = pair[0];
-        *count = pair[1] - pair[0];
-    }
-    if (*first < 0 || *count < 0 || *first > items->length || *count > items->length - *first)
-        return malformed(state, c->name, "a list that goes beyond its items");
-    return 0;
+    return (pm_py_numbers){.kind = c->number, .itemsize = (Py_ssize_t)c->size};
 }

@@ -9,128 +9,6 @@
 
 enum { MOST_COLUMNS = 4096 };
 
-/* ---- where batches come from ---- */
-
-typedef struct {
-    PyObject *capsules; /* what the object gave: (stream,) or (schema, array) */
-    pm_arrow_stream *stream;
-    pm_arrow_schema owned; /* of a stream */
-    const pm_arrow_schema *schema;
-    pm_arrow_array *single, array; /* `array` is the batch at hand */
-} source;
-
-/* Releasing may run Python code, which must not meet the exception that is on its way. */
-static void batch_release(pm_arrow_array *array)
-{
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    if (array->release != NULL) array->release(array);
-    memset(array, 0, sizeof *array);
-    PyErr_Restore(type, value, trace);
-}
-
-static void source_release(source *s)
-{
-    PyObject *type, *value, *trace;
-    batch_release(&s->array);
-    PyErr_Fetch(&type, &value, &trace);
-    if (s->owned.release != NULL) s->owned.release(&s->owned);
-    s->owned.release = NULL;
-    if (s->stream != NULL && s->stream->release != NULL) {
-        s->stream->release(s->stream);
-        s->stream->release = NULL;
-    }
-    Py_CLEAR(s->capsules);
-    PyErr_Restore(type, value, trace);
-}
-
-static int stream_failed(pm_py_state *state, pm_arrow_stream *stream, int number)
-{
-    const char *text = stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
-    if (text == NULL) text = "it does not say why";
-    PyObject *words = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
-    if (words != NULL) pm_py_refuse(state, POMAI_EIO, "the Arrow stream failed with errno %d: %.300U", number, words);
-    Py_XDECREF(words);
-    return -1;
-}
-
-static int take_stream(pm_py_state *state, PyObject *capsule, source *s)
-{
-    int number;
-    s->capsules = PyTuple_Pack(1, capsule);
-    s->stream = PyCapsule_GetPointer(capsule, "arrow_array_stream");
-    if (s->capsules == NULL || s->stream == NULL) return -1;
-    if (s->stream->release == NULL) {
-        pm_py_refuse(state, POMAI_EINVAL, "the Arrow stream has been used up");
-        return -1;
-    }
-    Py_BEGIN_ALLOW_THREADS number = s->stream->get_schema(s->stream, &s->owned);
-    Py_END_ALLOW_THREADS if (number != 0)
-    {
-        s->owned.release = NULL;
-        return stream_failed(state, s->stream, number);
-    }
-    s->schema = &s->owned;
-    return 0;
-}
-
-static int take_pair(pm_py_state *state, PyObject *pair, source *s)
-{
-    s->capsules = Py_NewRef(pair);
-    if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
-        pm_py_refuse_type(state, "__arrow_c_array__() gave %R, not two capsules", Py_TYPE(pair));
-        return -1;
-    }
-    s->schema = PyCapsule_GetPointer(PyTuple_GetItem(pair, 0), "arrow_schema");
-    s->single = s->schema == NULL ? NULL : PyCapsule_GetPointer(PyTuple_GetItem(pair, 1), "arrow_array");
-    if (s->single == NULL) return -1;
-    if (s->schema->release != NULL && s->single->release != NULL) return 0;
-    pm_py_refuse(state, POMAI_EINVAL, "the Arrow array has been released");
-    return -1;
-}
-
-/* 1: the object gives no Arrow data. */
-static int source_open(pm_py_state *state, PyObject *object, source *s)
-{
-    static const char *const methods[] = {"__arrow_c_stream__", "__arrow_c_array__"};
-    memset(s, 0, sizeof *s);
-    if (PyList_Check(object) || PyTuple_Check(object) || PyObject_CheckBuffer(object)) return 1;
-    for (int i = 0; i < 2; i++) {
-        if (!PyObject_HasAttrString(object, methods[i])) continue;
-        PyObject *given = PyObject_CallMethod(object, methods[i], NULL);
-        if (given == NULL) { /* a pandas frame without pyarrow: there are other ways to read it */
-            if (!PyErr_ExceptionMatches(PyExc_ImportError)) return -1;
-            PyErr_Clear();
-            continue;
-        }
-        int failed = i == 0 ? take_stream(state, given, s) : take_pair(state, given, s);
-        Py_DECREF(given);
-        if (failed == 0 && s->schema->format == NULL) {
-            pm_py_refuse(state, POMAI_EINVAL, "an Arrow schema without a format");
-            failed = -1;
-        }
-        if (failed != 0) source_release(s);
-        return failed;
-    }
-    return 1;
-}
-
-/* The next batch in s->array; 0 without one (array.release NULL) at the end. */
-static int source_next(pm_py_state *state, source *s)
-{
-    batch_release(&s->array);
-    if (s->stream == NULL) {
-        if (s->single->release != NULL) s->array = *s->single;
-        s->single->release = NULL;
-        return 0;
-    }
-    int number;
-    Py_BEGIN_ALLOW_THREADS number = s->stream->get_next(s->stream, &s->array);
-    Py_END_ALLOW_THREADS if (number == 0) return 0;
-    memset(&s->array, 0, sizeof s->array);
-    return stream_failed(state, s->stream, number);
-}
-
 /* ---- vectors ---- */
 
 static bool is_list(const pm_arrow_column *c)
@@ -152,7 +30,7 @@ static int measure(pm_py_state *state, const pm_arrow_column *c, pm_py_vectors *
     *together = true;
     for (int64_t i = 0; i < c->length; i++) {
         if (pm_arrow_is_null(c, i)) return refuse_vector(state, c, i, "there is no vector (null); leave the row out");
-        if (pm_arrow_list(state, c, i, &at, &count) != 0) return -1;
+        if (pm_py_column_list(state, c, i, &at, &count) != 0) return -1;
         if (i == 0) {
             *first = at;
             out->dim = (uint64_t)count;
@@ -189,8 +67,9 @@ static void copy(const pm_arrow_column *items, size_t size, void *to)
 
 static void convert(const pm_arrow_column *items, float *to)
 {
+    const pm_py_numbers numbers = pm_py_column_numbers(items);
     Py_BEGIN_ALLOW_THREADS for (int64_t j = 0; j < items->length; j++) to[j] =
-        (float)pm_py_load_double(&items->numbers, pm_arrow_number(items, j));
+        (float)pm_py_load_double(&numbers, pm_arrow_number(items, j));
     Py_END_ALLOW_THREADS
 }
 
@@ -201,10 +80,11 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
     pm_arrow_column items;
     const pm_arrow_schema *schema = c->schema->children[0];
     const pm_arrow_array *array = c->array->children[0];
-    if (pm_arrow_column_take(state, c->name, schema, NULL, 0, 0, &items) != 0) return -1;
+    if (pm_py_column_take(state, c->name, schema, NULL, 0, 0, &items) != 0) return -1;
+    const pm_py_numbers numbers = pm_py_column_numbers(&items);
     const bool number = items.kind == PM_ARROW_NUMBER && items.schema->dictionary == NULL;
-    out->dtype = number && pm_py_is_dtype(&items.numbers, out->narrow) ? out->narrow : POMAI_DTYPE_FLOAT32;
-    const bool same = number && pm_py_is_dtype(&items.numbers, out->dtype);
+    out->dtype = number && pm_py_is_dtype(&numbers, out->narrow) ? out->narrow : POMAI_DTYPE_FLOAT32;
+    const bool same = number && pm_py_is_dtype(&numbers, out->dtype);
     const size_t size = pm_py_dtype_size(out->dtype);
     out->rows = (uint64_t)c->length;
     if (measure(state, c, out, &first, &together) != 0) return -1;
@@ -214,7 +94,7 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
     }
     int64_t all = (int64_t)(out->rows * out->dim);
     if (together) {
-        if (pm_arrow_column_take(state, c->name, schema, array, first, all, &items) != 0 ||
+        if (pm_py_column_take(state, c->name, schema, array, first, all, &items) != 0 ||
             check_items(state, c, &items, 0, out->dim) != 0)
             return -1;
         const char *data = all == 0 ? NULL : pm_arrow_number(&items, 0);
@@ -235,8 +115,8 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
         return 0;
     }
     for (int64_t i = 0; i < c->length; i++) {
-        if (pm_arrow_list(state, c, i, &first, &count) != 0 ||
-            pm_arrow_column_take(state, c->name, schema, array, first, count, &items) != 0 ||
+        if (pm_py_column_list(state, c, i, &first, &count) != 0 ||
+            pm_py_column_take(state, c->name, schema, array, first, count, &items) != 0 ||
             check_items(state, c, &items, i, out->dim) != 0)
             return -1;
         char *to = (char *)out->owned + (size_t)(i * count) * size;
@@ -251,12 +131,12 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
 static void free_array(PyObject *capsule)
 {
     pm_arrow_array *array = PyCapsule_GetPointer(capsule, "arrow_array");
-    batch_release(array);
+    pm_py_batch_release(array);
     free(array);
 }
 
 /* The batch at hand, as an object that keeps it. */
-static PyObject *keep_batch(source *s)
+static PyObject *keep_batch(pm_py_source *s)
 {
     pm_arrow_array *moved = malloc(sizeof *moved);
     if (moved == NULL) return PyErr_NoMemory();
@@ -264,20 +144,20 @@ static PyObject *keep_batch(source *s)
     memset(&s->array, 0, sizeof s->array);
     PyObject *capsule = PyCapsule_New(moved, "arrow_array", free_array);
     if (capsule == NULL) {
-        batch_release(moved);
+        pm_py_batch_release(moved);
         free(moved);
     }
     return capsule;
 }
 
 /* Appends a chunk to out, which owns its memory from the second on. */
-static int append_chunk(pm_py_state *state, const char *what, source *s, pm_py_vectors *out)
+static int append_chunk(pm_py_state *state, const char *what, pm_py_source *s, pm_py_vectors *out)
 {
     pm_arrow_column c;
     pm_py_vectors part = {.dtype = POMAI_DTYPE_FLOAT32, .narrow = out->narrow};
     int failed = -1;
     if (s->array.length == 0 && out->rows > 0) return 0;
-    if (pm_arrow_column_take(state, what, s->schema, &s->array, 0, s->array.length, &c) != 0 ||
+    if (pm_py_column_take(state, what, s->schema, &s->array, 0, s->array.length, &c) != 0 ||
         take_vectors(state, &c, &part) != 0)
         goto end;
     if (out->rows == 0) {
@@ -315,18 +195,18 @@ end:
 
 int pm_arrow_vectors(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
 {
-    source s;
+    pm_py_source s;
     pm_arrow_column c;
-    int failed = source_open(state, object, &s);
+    int failed = pm_py_source_open(state, object, &s);
     if (failed != 0) return failed;
-    failed = pm_arrow_column_take(state, what, s.schema, NULL, 0, 0, &c);
+    failed = pm_py_column_take(state, what, s.schema, NULL, 0, 0, &c);
     if (failed == 0 && !is_list(&c)) failed = 1;
     while (failed == 0) {
-        failed = source_next(state, &s);
+        failed = pm_py_source_next(state, &s);
         if (failed != 0 || s.array.release == NULL) break;
         failed = append_chunk(state, what, &s, out);
     }
-    source_release(&s);
+    pm_py_source_release(&s);
     return failed;
 }
 
@@ -336,7 +216,7 @@ int pm_arrow_vectors(pm_py_state *state, const char *what, PyObject *object, pm_
 static int resolve_id(pm_py_state *state, const pm_arrow_column *c, int64_t *i, pm_arrow_column *values)
 {
     int64_t row = *i;
-    int null = pm_arrow_resolve(state, c, i, values);
+    int null = pm_py_column_resolve(state, c, i, values);
     if (null > 0) return refuse_vector(state, c, row, "there is no id (null); fill it in, or leave the column out");
     return null;
 }
@@ -346,8 +226,9 @@ static int take_id(pm_py_state *state, const pm_arrow_column *c, int64_t row, bo
     pm_arrow_column values;
     int64_t i = row;
     if (resolve_id(state, c, &i, &values) != 0) return -1;
-    if (strings) return pm_arrow_bytes(state, &values, i, &out->strings[row]);
-    if (pm_py_load_u64(&values.numbers, pm_arrow_number(&values, i), &out->owned[row])) return 0;
+    if (strings) return pm_py_column_bytes(state, &values, i, &out->strings[row]);
+    const pm_py_numbers numbers = pm_py_column_numbers(&values);
+    if (pm_py_load_u64(&numbers, pm_arrow_number(&values, i), &out->owned[row])) return 0;
     pm_py_refuse(state, POMAI_EID, "column '%.80s', row %lld: %lld is no id; ids are from 0 to 2**64 - 1", c->name,
                  (long long)row, (long long)out->owned[row]);
     return -1;
@@ -360,14 +241,14 @@ static int kind_of(pm_py_state *state, const pm_arrow_column *c, pm_arrow_column
         *values = *c;
         return 0;
     }
-    return pm_arrow_column_take(state, c->name, c->schema->dictionary, NULL, 0, 0, values);
+    return pm_py_column_take(state, c->name, c->schema->dictionary, NULL, 0, 0, values);
 }
 
 static int take_ids(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out)
 {
     pm_arrow_column values;
     if (kind_of(state, c, &values) != 0) return -1;
-    bool strings = values.kind == PM_ARROW_BYTES, ints = values.kind == PM_ARROW_NUMBER && values.numbers.kind != 'f';
+    bool strings = values.kind == PM_ARROW_BYTES, ints = values.kind == PM_ARROW_NUMBER && values.number != 'f';
     if (!strings && !ints) {
         pm_py_refuse_type(state, "column '%.80s' is of the Arrow type '%.40s'; ids are ints or strings", c->name,
                           values.schema->format);
@@ -410,15 +291,16 @@ static int take_documents(pm_py_state *state, const pm_arrow_column *c, pm_py_do
     }
     for (int64_t row = 0; row < c->length; row++) {
         int64_t i = row;
-        int null = pm_arrow_resolve(state, c, &i, &values);
-        if (null < 0 || (null == 0 && pm_arrow_bytes(state, &values, i, &out->bytes[row]) != 0)) return -1;
+        int null = pm_py_column_resolve(state, c, &i, &values);
+        if (null < 0 || (null == 0 && pm_py_column_bytes(state, &values, i, &out->bytes[row]) != 0)) return -1;
     }
     return 0;
 }
 
 static int take_expiry(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out)
 {
-    bool ints = c->kind == PM_ARROW_NUMBER && c->numbers.kind != 'f';
+    const pm_py_numbers numbers = pm_py_column_numbers(c);
+    bool ints = c->kind == PM_ARROW_NUMBER && c->number != 'f';
     if (c->schema->dictionary != NULL || (!ints && c->kind != PM_ARROW_TIME && c->kind != PM_ARROW_NULL)) {
         pm_py_refuse_type(state,
                           "column '%.80s' is of the Arrow type '%.40s'; expected timestamps, or ints of ns since 1970",
@@ -435,7 +317,7 @@ static int take_expiry(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *
         bool right = true;
         if (pm_arrow_is_null(c, i)) continue;
         if (ints) {
-            right = pm_py_load_u64(&c->numbers, pm_arrow_number(c, i), &value);
+            right = pm_py_load_u64(&numbers, pm_arrow_number(c, i), &value);
         } else {
             int64_t ticks = pm_arrow_int(c, i), scale = 1000000000 / c->unit;
             right = ticks >= 0 && ticks <= INT64_MAX / scale;
@@ -517,10 +399,10 @@ static int64_t find_vectors(pm_py_state *state, const pm_arrow_schema *schema, P
     for (int64_t i = 0; at == -1 && i < schema->n_children; i++) {
         pm_arrow_column c, items;
         const pm_arrow_schema *s = schema->children[i];
-        if (pm_arrow_column_take(state, name_of(schema, i), s, NULL, 0, 0, &c) != 0) return -2;
+        if (pm_py_column_take(state, name_of(schema, i), s, NULL, 0, 0, &c) != 0) return -2;
         if (!is_list(&c) || s->n_children != 1 || s->children == NULL || s->children[0] == NULL) continue;
-        if (pm_arrow_column_take(state, c.name, s->children[0], NULL, 0, 0, &items) != 0) return -2;
-        if (items.kind != PM_ARROW_NUMBER || items.numbers.kind != 'f') continue;
+        if (pm_py_column_take(state, c.name, s->children[0], NULL, 0, 0, &items) != 0) return -2;
+        if (items.kind != PM_ARROW_NUMBER || items.number != 'f') continue;
         if (found >= 0) {
             pm_py_refuse(
                 state, POMAI_EINVAL,
@@ -541,7 +423,7 @@ static bool is_passed_over(pm_py_state *state, const pm_arrow_schema *schema, in
     pm_arrow_column c;
     if (strncmp(name_of(schema, i), index, sizeof index - 1) == 0) return true;
     if (strcmp(name_of(schema, i), "stamp") != 0) return false;
-    if (pm_arrow_column_take(state, "stamp", schema->children[i], NULL, 0, 0, &c) != 0) {
+    if (pm_py_column_take(state, "stamp", schema->children[i], NULL, 0, 0, &c) != 0) {
         PyErr_Clear();
         return false;
     }
@@ -596,11 +478,10 @@ static int find_roles(pm_py_state *state, const pm_arrow_schema *schema, PyObjec
 
 typedef struct {
     pm_py_collection *on;
-    source source;
+    pm_py_source source;
     roles roles;
     pm_py_add_input in;
-    pm_arrow_column *metadata;
-    char *memory; /* of the metadata's JSON */
+    pm_py_struct metadata;
     uint64_t *ids, count, room;
     PyObject *strings, *runs;
 } add_call;
@@ -613,16 +494,14 @@ static void release_batch_input(add_call *a)
     pm_py_documents_release(&a->in.documents);
     memset(&a->in.ids, 0, sizeof a->in.ids);
     memset(&a->in.expiry, 0, sizeof a->in.expiry);
-    free(a->memory);
-    a->memory = NULL;
 }
 
 static int batch_column(add_call *a, int64_t at, pm_arrow_column *out)
 {
     const pm_arrow_schema *schema = a->source.schema;
     const pm_arrow_array *array = &a->source.array;
-    return pm_arrow_column_take(a->on->state, name_of(schema, at), schema->children[at], array->children[at],
-                                array->offset, array->length, out);
+    return pm_py_column_take(a->on->state, name_of(schema, at), schema->children[at], array->children[at],
+                             array->offset, array->length, out);
 }
 
 static int check_batch(add_call *a)
@@ -630,7 +509,7 @@ static int check_batch(add_call *a)
     const pm_arrow_schema *schema = a->source.schema;
     const pm_arrow_array *array = &a->source.array;
     pm_arrow_column whole;
-    if (pm_arrow_column_take(a->on->state, "(the table)", schema, array, 0, array->length, &whole) != 0) return -1;
+    if (pm_py_column_take(a->on->state, "(the table)", schema, array, 0, array->length, &whole) != 0) return -1;
     for (int64_t i = 0; array->null_count != 0 && i < array->length; i++)
         if (pm_arrow_is_null(&whole, i)) return refuse_vector(a->on->state, &whole, i, "the whole row is null");
     return 0;
@@ -656,9 +535,16 @@ static int take_batch(add_call *a)
     if (r->expiry >= 0 && (batch_column(a, r->expiry, &c) != 0 || take_expiry(state, &c, &a->in.expiry) != 0))
         return -1;
     for (size_t i = 0; i < r->count; i++)
-        if (batch_column(a, r->others[i], &a->metadata[i]) != 0) return -1;
+        a->metadata.arrays[i] = a->source.array.children[r->others[i]];
     if (r->count == 0) return 0;
-    return pm_arrow_metadata(state, a->metadata, r->count, a->source.array.length, &a->in.documents, &a->memory);
+    a->metadata.array.length = a->source.array.length;
+    a->metadata.array.offset = a->source.array.offset;
+    a->in.documents.bytes = calloc((size_t)a->source.array.length + 1, sizeof *a->in.documents.bytes);
+    if (a->in.documents.bytes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return pm_py_documents_encode(state, &a->metadata.schema, &a->metadata.array, 0, &a->in.documents);
 }
 
 /* Remembers the ids of a batch that was stored. */
@@ -693,7 +579,7 @@ static int note_ids(add_call *a)
 static int put_batches(add_call *a)
 {
     for (;;) {
-        if (source_next(a->on->state, &a->source) != 0) break;
+        if (pm_py_source_next(a->on->state, &a->source) != 0) break;
         if (a->source.array.release == NULL) return 0;
         if (check_batch(a) != 0) break;
         if (a->source.array.length == 0) continue;
@@ -731,8 +617,9 @@ static PyObject *add_table(add_call *a, PyObject *const *given)
         pm_py_deadline(state, given[6], &a->in.options.deadline_us) != 0 ||
         find_roles(state, a->source.schema, given, &a->roles) != 0)
         return NULL;
-    a->metadata = calloc(a->roles.count + 1, sizeof *a->metadata);
-    if (a->metadata == NULL) return PyErr_NoMemory();
+    if (pm_py_struct_make((int64_t)a->roles.count, &a->metadata) != 0) return NULL;
+    for (size_t i = 0; i < a->roles.count; i++)
+        a->metadata.schemas[i] = a->source.schema->children[a->roles.others[i]];
     a->strings = PyList_New(0);
     if (a->strings == NULL || (a->roles.id < 0 && (a->runs = PyList_New(0)) == NULL)) return NULL;
     return put_batches(a) == 0 ? answer(a) : NULL;
@@ -762,7 +649,7 @@ PyObject *pm_arrow_add(pm_py_collection *on, PyObject *const *given, bool *taken
     a.in.vectors = (pm_py_vectors){.dtype = POMAI_DTYPE_FLOAT32, .narrow = pm_py_collection_dtype(on)};
     PyObject *made = NULL;
     *taken = false;
-    int none = given[0] == NULL ? 1 : source_open(on->state, given[0], &a.source);
+    int none = given[0] == NULL ? 1 : pm_py_source_open(on->state, given[0], &a.source);
     if (none != 0) {
         *taken = none < 0;
         return NULL;
@@ -771,9 +658,9 @@ PyObject *pm_arrow_add(pm_py_collection *on, PyObject *const *given, bool *taken
     *taken = table != 0;
     if (table > 0) made = add_table(&a, given);
     release_batch_input(&a);
-    source_release(&a.source);
+    pm_py_source_release(&a.source);
     free(a.roles.others);
-    free(a.metadata);
+    pm_py_struct_free(&a.metadata);
     free(a.ids);
     Py_XDECREF(a.strings);
     Py_XDECREF(a.runs);

@@ -50,7 +50,7 @@ static void schema_set(schema_block *block, pm_arrow_schema *schema, const char 
                        bool nullable)
 {
     *schema = (pm_arrow_schema){.format = format, .name = name, .private_data = block, .release = schema_release};
-    schema->flags = nullable ? PM_ARROW_NULLABLE : 0;
+    schema->flags = nullable ? ARROW_FLAG_NULLABLE : 0;
     atomic_fetch_add(&block->users, 1);
 }
 

@@ -89,7 +89,7 @@ double pm_py_load_double(const pm_py_numbers *numbers, const char *at);
 /* False when negative. */
 bool pm_py_load_u64(const pm_py_numbers *numbers, const char *at, uint64_t *value);
 
-/* ---- input.c, ids.c, documents.c: what goes in ---- */
+/* ---- input.c, ids.c, documents.c, columns.c: what goes in ---- */
 
 typedef struct pm_py_vectors {
     const void *data;
@@ -128,6 +128,8 @@ PyObject *pm_py_ids_item(const pm_py_ids *ids, size_t i);
 typedef struct pm_py_documents {
     pomai_bytes *bytes; /* NULL: none */
     PyObject *keep;
+    pomai_bytes **encoded; /* what some of `bytes` point into */
+    size_t encodings;
 } pm_py_documents;
 
 /* `documents` and `metadata` may be NULL or None; not both given. */

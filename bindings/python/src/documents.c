@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Documents in: str or bytes a row, or metadata as JSON. */
-#include "core.h"
+#include "arrow.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +9,11 @@ void pm_py_documents_release(pm_py_documents *documents)
     free(documents->bytes);
     documents->bytes = NULL;
     Py_CLEAR(documents->keep);
+    for (size_t i = 0; i < documents->encodings; i++)
+        pomai_free(documents->encoded[i]);
+    free(documents->encoded);
+    documents->encoded = NULL;
+    documents->encodings = 0;
 }
 
 static int take_item(pm_py_state *state, PyObject *item, Py_ssize_t i, pomai_bytes *out)
@@ -84,6 +89,11 @@ int pm_py_documents_take(pm_py_state *state, PyObject *documents, PyObject *meta
         pm_py_refuse_type(state, "give documents= or metadata=, not both: a row has one document, and metadata is "
                                  "stored as it, in JSON");
         return -1;
+    }
+    if (metadata != NULL && !single) {
+        int other = pm_py_columns_take(state, metadata, rows, out);
+        if (other < 0) pm_py_documents_release(out);
+        if (other <= 0) return other;
     }
     out->keep = gather(state, documents, metadata, rows, single);
     if (out->keep != NULL && take_items(state, rows, out) == 0) return 0;

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "arrow/arrow.h"
 #include "base/mutant.h"
 #include "core/engine/engine.h"
 
@@ -84,6 +85,12 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
         if (status != POMAI_OK) return status;
         (void)sum_bytes(in->string_ids, in->rows, &bytes);
     }
+    if (in->metadata != NULL && in->documents != NULL)
+        return pm_fail(err, POMAI_EINVAL,
+                       "the batch has documents and metadata; a row has one document: give one of them");
+    if (in->metadata != NULL && (in->metadata_schema == NULL || (uint64_t)in->metadata->length != in->rows))
+        return pm_fail(err, POMAI_EINVAL, "the batch has %llu rows and metadata of %lld, or without its schema",
+                       (unsigned long long)in->rows, (long long)in->metadata->length);
     if (in->documents != NULL && !sum_bytes(in->documents, in->rows, &bytes))
         return pm_fail(err, POMAI_EINVAL, "a document has a size but no data");
     return check_size(in->rows, bytes, err);
@@ -271,6 +278,13 @@ static void simplify(pm_part *part)
     part->index = NULL;
 }
 
+/* What it owns is still the caller's. */
+static void give_back(pm_batch *b)
+{
+    b->converted = NULL;
+    b->encoded = NULL;
+}
+
 /* Splits `from` (a batch on the caller's stack) into parts of a pooled one, which takes over what `from` owns. */
 static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai_error *err)
 {
@@ -294,6 +308,7 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
     b->u64_ids = from->u64_ids;
     b->string_ids = from->string_ids;
     b->documents = from->documents;
+    b->encoded = from->encoded;
     b->expiry = from->expiry;
     b->first_id = from->first_id;
     b->rows = from->rows;
@@ -306,7 +321,7 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
     }
     b->index = pm_malloc(b->rows * sizeof *b->index);
     if (b->index == NULL) {
-        b->converted = NULL; /* still the caller's */
+        give_back(b);
         pm_batch_drop(&db->shared, b);
         *out = NULL;
         return pm_fail(err, POMAI_ENOMEM, "no memory to route %u rows", from->rows);
@@ -319,7 +334,7 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
     for (uint32_t row = 0; row < b->rows; row++) {
         const uint32_t shard = shard_at(b, row, shards);
         if (count[shard]-- == 0) { /* room was made for so many: another thread writes the ids that are only borrowed */
-            b->converted = NULL;   /* still the caller's */
+            give_back(b);
             pm_batch_drop(&db->shared, b);
             *out = NULL;
             return pm_fail(err, POMAI_EINVAL, "the ids changed while they were being put; nothing was stored");
@@ -398,14 +413,13 @@ static pomai_status check_before_making(const pm_db *db, const pomai_batch *in, 
     return status != POMAI_OK ? status : check_repeats(db, &ids, err);
 }
 
-pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm_write *write, pm_batch **batch,
-                       pomai_error *err)
+/* A batch whose shape was checked. *encoded, its documents if they were made for it, is NULL once it is taken over. */
+static pomai_status put(pomai_collection *handle, const pomai_batch *in, pomai_bytes **encoded, const pm_write *write,
+                        pm_batch **batch, pomai_error *err)
 {
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
-    pomai_status status = pm_check_writable(db, err);
-    if (status == POMAI_OK) status = check_shape(in, err);
-    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
+    pomai_status status = pm_handle_coll(handle, &coll, err);
     if (status != POMAI_OK) return status;
     if (coll == NULL) {
         status = check_before_making(db, in, err);
@@ -423,6 +437,7 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
                      .u64_ids = in->u64_ids,
                      .string_ids = in->string_ids,
                      .documents = in->documents,
+                     .encoded = *encoded,
                      .expiry = in->expiry_ns,
                      .rows = (uint32_t)in->rows};
     if (status == POMAI_OK) status = take_vectors(db, coll, in, &from.vectors, &from.converted, err);
@@ -434,11 +449,31 @@ pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm
         pm_free(from.converted);
         return status;
     }
+    *encoded = NULL;
     status = pm_db_send(db, *batch, write, err);
     if (status != POMAI_OK) return status;
     atomic_fetch_add_explicit(&coll->puts, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&coll->put_rows, in->rows, memory_order_relaxed);
     return POMAI_OK;
+}
+
+pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm_write *write, pm_batch **batch,
+                       pomai_error *err)
+{
+    pomai_bytes *encoded = NULL;
+    pomai_status status = pm_check_writable(handle->db, err);
+    if (status == POMAI_OK) status = check_shape(in, err);
+    if (status != POMAI_OK) return status;
+    pomai_batch with = *in;
+    if (in->metadata != NULL) {
+        status = pm_documents_from_arrow(in->metadata_schema, in->metadata, POMAI_MAX_BATCH_BYTES, &encoded, err);
+        with.metadata = NULL;
+        with.documents = encoded;
+        if (status == POMAI_OK) status = check_shape(&with, err);
+    }
+    if (status == POMAI_OK) status = put(handle, &with, &encoded, write, batch, err);
+    pm_free(encoded);
+    return status;
 }
 
 pomai_status pm_check_ids(const pm_coll *coll, const pomai_ids *ids, pomai_error *err)

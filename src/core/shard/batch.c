@@ -111,6 +111,7 @@ void pm_batch_drop(pm_shared *shared, pm_batch *batch)
     pm_free(batch->index);
     pm_free(batch->hints);
     pm_free(batch->converted);
+    pm_free(batch->encoded);
     int slot = batch->pool_slot;
     if (slot < 0)
         pm_free(batch);

@@ -107,6 +107,7 @@ struct pm_batch {
     const uint64_t *u64_ids;
     const pomai_bytes *string_ids;
     const pomai_bytes *documents;
+    pomai_bytes *encoded;   /* owned; NULL: the caller's documents */
     uint64_t first_id;      /* assigned ids: if u64_ids and string_ids are NULL */
     pm_pages *adopt;        /* vectors are in these pages, which become the memtable's storage */
     const uint64_t *expiry; /* of each row; NULL: what the collection says */
