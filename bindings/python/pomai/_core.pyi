@@ -73,7 +73,7 @@ Id: TypeAlias = int | str | bytes | _Integer
 IdsLike: TypeAlias = Iterable[int] | Iterable[str] | Iterable[bytes] | npt.NDArray[np.integer[Any]] | Buffer
 DocumentsLike: TypeAlias = str | bytes | Iterable[str | bytes | None]
 # Of a table also the columns that become metadata.
-MetadataLike: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | Iterable[str]
+MetadataLike: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | Iterable[str] | _Arrow
 ExpiryLike: TypeAlias = (
     int
     | str  # the column of a table

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""metadata= as columns: what goes in comes back, whatever it is given as, and what JSON has not is refused."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import pomai
+
+pa = pytest.importorskip("pyarrow")
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NAME = TEXT.filter(lambda name: "\0" not in name)
+FLOAT = st.floats(allow_nan=False, allow_infinity=False)
+INT = st.integers(-(2**63), 2**63 - 1)
+SCALARS = (st.booleans(), INT, FLOAT, TEXT)
+NATURAL = st.integers(0, 2**64 - 1)  # which pyarrow does not find by itself
+
+
+def columns_of(rows: int, *more: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, list[Any]]]:
+    """Columns of one type, with None and lists of it now and then."""
+    def column(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+        missing = st.one_of(values, st.none())
+        return st.one_of(*(st.lists(kind, min_size=rows, max_size=rows)
+                           for kind in (values, missing, st.lists(missing, max_size=3))))  # fmt: skip
+
+    return st.dictionaries(NAME, st.one_of(*map(column, (*SCALARS, *more))), max_size=5)
+
+
+def back(db: pomai.Database, rows: int, metadata: Any) -> list[Any]:
+    ids = db.add(np.ones((rows, 2), np.float32), metadata=metadata)
+    return [row.document for row in db.get(list(ids))]
+
+
+def text_of(row: Any) -> str:
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+
+
+def rows_of(columns: dict[str, list[Any]], rows: int) -> list[dict[str, Any]]:
+    return [{key: column[i] for key, column in columns.items()} for i in range(rows)]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pomai.open(tmp_path_factory.mktemp("columns") / "db", durability="os", shards=1, search_threads=0) as db:
+        yield db
+
+
+@given(data=st.data())
+def test_lists_are_what_json_writes(kept: pomai.Database, data: st.DataObject) -> None:
+    rows = data.draw(st.integers(1, 6))
+    columns = data.draw(columns_of(rows, NATURAL))
+    assert back(kept, rows, columns) == list(map(text_of, rows_of(columns, rows)))
+
+
+@given(data=st.data())
+def test_arrow_is_what_lists_are(kept: pomai.Database, data: st.DataObject) -> None:
+    rows = data.draw(st.integers(1, 6))
+    columns = data.draw(columns_of(rows))
+    arrays = {key: pa.array(column) for key, column in columns.items()}
+    wanted = [json.loads(text_of(row)) for row in rows_of(columns, rows)]
+    assert list(map(json.loads, back(kept, rows, arrays))) == wanted
+    cuts = sorted(data.draw(st.lists(st.integers(0, rows), max_size=3)))
+    chunks = {
+        key: pa.chunked_array([array[a:b] for a, b in zip([0, *cuts[i % 2:]], [*cuts[i % 2:], rows])])
+        for i, (key, array) in enumerate(arrays.items())
+    }
+    assert list(map(json.loads, back(kept, rows, chunks))) == wanted
+    if columns:
+        table = pa.table(arrays)
+        assert list(map(json.loads, back(kept, rows, table))) == wanted
+        coded = {k: a.dictionary_encode() if a.type in (pa.string(), pa.int64()) else a for k, a in arrays.items()}
+        assert list(map(json.loads, back(kept, rows, coded))) == wanted
+
+
+@given(data=st.data())
+def test_numpy_is_what_lists_are(kept: pomai.Database, data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["?", "i1", "<i2", ">i4", "i8", "u1", ">u2", "u4", "<u8", "f2", ">f4", "f8", "U"]))
+    raw = data.draw(st.binary(min_size=64, max_size=64))
+    if kind == "U":
+        array = np.array(data.draw(st.lists(TEXT, min_size=8, max_size=8)))
+    else:
+        array = np.frombuffer(raw, kind) if kind != "?" else np.frombuffer(raw, "u1") > 127
+    array = array[: len(array) // 8 * 8]
+    if array.dtype.kind == "f":
+        array = array[np.isfinite(array)]
+    for shown in (array, array[::2], array[::-1], array[: len(array) // 2 * 2].reshape(-1, 2)):
+        if shown.size:
+            wanted = [text_of({"x": value}) for value in shown.tolist()]
+            assert back(kept, len(shown), {"x": shown}) == wanted
+
+
+@given(st.lists(FLOAT, min_size=1, max_size=30))
+@example([0.1, -0.0, 1e16, 1e15, 5e-324, 1.7976931348623157e308, 123456789012345680.0, 1e22, 1e23, 2.0**53])
+def test_floats_are_those_of_repr(kept: pomai.Database, values: list[float]) -> None:
+    assert back(kept, len(values), {"x": np.array(values)}) == [f'{{"x":{v!r}}}' for v in values]
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
+def test_narrow_floats_read_back(kept: pomai.Database, values: list[float]) -> None:
+    got = [json.loads(text)["x"] for text in back(kept, len(values), {"x": pa.array(values, pa.float32())})]
+    assert np.array_equal(np.array(got, np.float32), np.array(values, np.float32))
+    assert [math.copysign(1, v) for v in got] == [math.copysign(1, v) for v in values]
+    got = [json.loads(text)["x"] for text in back(kept, len(values), {"x": np.array(values, np.float32)})]
+    assert got == values  # NumPy's are written as the float64 that they are
+
+
+class Odd(Mapping[str, Any]):
+    """A mapping that is no dict."""
+
+    def __init__(self, **columns: Any) -> None:
+        self.columns = columns
+
+    def __getitem__(self, key: str) -> Any:
+        return self.columns[key]
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+NOW = datetime.datetime(2024, 2, 29, 1, 2, 3, 4000)
+
+
+@pytest.mark.parametrize(("column", "wanted"), [
+    ([1, "a", None], [1, "a", None]), ([1, 2.5, True], [1, 2.5, True]), ([{"a": 1}, None, []], [{"a": 1}, None, []]),
+    ([2**64, -1, 2**70], [2**64, -1, 2**70]), ([2**63, -1, 0], [2**63, -1, 0]), ([-1, 2**63, 0], [-1, 2**63, 0]),
+    ([None, None, 2**63], [None, None, 2**63]), (("a", "b", "c"), ["a", "b", "c"]), (range(3), [0, 1, 2]),
+    (np.array([NOW] * 3, "M8[us]"), [NOW.isoformat()] * 3), ([NOW, NOW.date(), NOW.time()], [
+        NOW.isoformat(), NOW.date().isoformat(), NOW.time().isoformat()]),
+    ([np.int64(1), np.float32(0.5), np.array([1, 2])], [1, 0.5, [1, 2]]),
+    (np.array(["a", None, 3], object), ["a", None, 3]), (np.ma.masked_array([1, 2, 3], [0, 1, 0]), [1, None, 3]),
+    (np.zeros((3, 0)), [[], [], []]), (np.arange(12).reshape(3, 2, 2), [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9], [10, 11]]]),
+    (bytearray(b"abc"), [97, 98, 99]), (memoryview(b"abc"), [97, 98, 99]), ([[1], ["a"], [[]]], [[1], ["a"], [[]]]),
+    ([[[1]], None, [[2, None]]], [[[1]], None, [[2, None]]]), (["é\0", "\U0001f600", ""], ["é\0", "\U0001f600", ""]),
+    (pa.array([[{"a": [1]}], None, []]), [[{"a": [1]}], None, []]), (pa.array(["a", "bb", None], pa.string_view()), ["a", "bb", None]),
+])  # fmt: skip
+def test_any_column(db: pomai.Database, column: Any, wanted: list[Any]) -> None:
+    assert back(db, 3, {"x": column, "y": [1, 2, 3]}) == [text_of({"x": w, "y": i + 1}) for i, w in enumerate(wanted)]
+    assert back(db, 3, Odd(x=column)) == [text_of({"x": w}) for w in wanted]
+
+
+def test_rows_of_an_arrow_table(db: pomai.Database) -> None:
+    table = pa.table({"a": [1, 2, 3, 4], "b": ["x", None, "y", "z"]})
+    wanted = [text_of(row) for row in table.to_pylist()]
+    for given_ in (table, table.to_batches()[0], pa.concat_tables([table[:1], table[1:1], table[1:]])):
+        assert back(db, 4, given_) == wanted
+    assert back(db, 2, table[1:3]) == wanted[1:3]
+    structs = pa.array([{"a": 1}, None, {"a": None}, {"a": 4}])
+    assert back(db, 4, structs) == ['{"a":1}', None, '{"a":null}', '{"a":4}']
+    for wrong, word in ((table[:3], "fewer"), (pa.concat_tables([table, table]), "more")):
+        with pytest.raises(pomai.InvalidError, match=word):
+            back(db, 4, wrong)
+    with pytest.raises(pomai.InvalidTypeError, match="expected a table"):
+        back(db, 4, pa.array([1, 2, 3, 4]))
+
+
+def test_polars(db: pomai.Database) -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": [1, None], "b": ["x", "y"], "c": [[1.5], []]})
+    assert back(db, 2, frame) == ['{"a":1,"b":"x","c":[1.5]}', '{"a":null,"b":"y","c":[]}']
+    assert back(db, 2, {"a": frame["b"], "k": frame["b"].cast(polars.Categorical)}) == ['{"a":"x","k":"x"}', '{"a":"y","k":"y"}']
+
+
+def test_json_stays_as_it_is(db: pomai.Database) -> None:
+    texts = [b'{"a": 1.00}', b" [1 , 2]\n", b"null", b'"\\u0041"']
+    field = pa.field("j", pa.string(), metadata={"ARROW:extension:name": "arrow.json"})
+    table = pa.Table.from_arrays([pa.array([t.decode() for t in texts])], schema=pa.schema([field]))
+    assert back(db, 4, table) == [f'{{"j":{t.decode().strip()}}}' for t in texts]
+    bad = pa.Table.from_arrays([pa.array(["1", "{]"])], schema=pa.schema([field]))
+    with pytest.raises(pomai.InvalidError, match="column 'j', row 1: the text is not JSON"):
+        back(db, 2, bad)
+
+
+@pytest.mark.parametrize(("columns", "error", "words"), [
+    ({"a": [1.0, math.nan]}, ValueError, "column 'a', row 1: NaN"),
+    ({"a": np.array([1.0, math.inf])}, ValueError, "column 'a', row 1: NaN"),
+    ({"a": np.array([1.0, math.nan], np.float16)}, ValueError, "column 'a', row 1: NaN"),
+    ({"a": pa.array([1.0, -math.inf], pa.float32())}, ValueError, "column 'a', row 1: NaN"),
+    ({"a": [[1.0], [math.nan]]}, ValueError, "column 'a', row 1: NaN"),
+    ({"a": [1, math.nan]}, ValueError, r"metadata\[1\]"),
+    ({"a": pa.chunked_array([[1.0, 2.0], [math.nan]])}, ValueError, "behind row 2: column 'a', row 0: NaN"),
+    ({"a": pa.array([b"x", b"y"])}, TypeError, "column 'a' is of the Arrow type 'z', which metadata cannot hold"),
+    ({"b": [1, 2], "a": pa.array([1, 2], pa.duration("s"))}, TypeError, "column 'a' is of the Arrow type 'tDs'"),
+    ({"a": pa.array([{"x": 1}, None], pa.map_(pa.string(), pa.int64()))}, TypeError, r"'\+m'"),
+    ({"a": [b"x", b"y"]}, TypeError, "bytes"), ({"a": [1, {2}]}, TypeError, "set"),
+    ({"a": ["x", "\ud800"]}, ValueError, r"metadata\[1\] .*not Unicode"), ({"\ud800": [1, 2]}, ValueError, "not Unicode"),
+    ({"a": pa.array([1])}, ValueError, "1 values for 2 vectors"), ({"a": np.arange(3)}, ValueError, "3 values for 2 vectors"),
+    ({"a": np.float64(3)}, TypeError, "column of 2"), ({"a": b"xy"}, TypeError, "column of 2"), ({"a": {}}, TypeError, "column of 2"),
+    ({1: [1, 2]}, TypeError, "key 1"), ({"a\0": [1]}, ValueError, "1 values"),
+    ({"a": [1], "b": [1, 2]}, ValueError, r"metadata\['a'\] has 1 values"),
+])  # fmt: skip
+def test_what_is_refused(db: pomai.Database, columns: Any, error: type[Exception], words: str) -> None:
+    rows = 3 if "behind" in words else 2
+    with pytest.raises(error, match=words) as caught:
+        back(db, rows, columns)
+    assert isinstance(caught.value, pomai.Error) and len(db) == 0
+
+
+def test_a_key_with_nul(db: pomai.Database) -> None:
+    assert back(db, 2, {"a\0": [1, 2], "b": np.arange(2)}) == ['{"a\\u0000":1,"b":0}', '{"a\\u0000":2,"b":1}']
+
+
+def test_no_columns(db: pomai.Database) -> None:
+    assert back(db, 2, {}) == ["{}", "{}"]
+
+
+def test_a_batch_that_is_split(db: pomai.Database) -> None:
+    """More than the engine takes at once: documents go with their rows."""
+    rows = np.broadcast_to(np.float32(1), (300, 65536))
+    ids = db.add(rows, metadata={"n": np.arange(300), "s": pa.array([f"row {i}" for i in range(300)])})
+    assert [db.get(int(i), vectors=False).metadata["n"] for i in ids] == list(range(300))
+
+
+def test_update_takes_columns(db: pomai.Database) -> None:
+    db.add(np.ones((3, 2)), ids=[1, 2, 3], metadata=[{"a": 1, "b": 1}] * 3)
+    assert db.update([1, 3], metadata={"a": np.array([5, 6]), "b": pa.array([None, 7])}) == 2
+    assert [row.metadata for row in db.get([1, 2, 3])] == [{"a": 5}, {"a": 1, "b": 1}, {"a": 6, "b": 7}]
+
+
+def test_nothing_is_kept(db: pomai.Database) -> None:
+    array, column = np.arange(1000), pa.array([f"text {i}" for i in range(1000)])
+    before = pa.total_allocated_bytes()
+    for _ in range(20):
+        back(db, 1000, {"a": array, "b": column, "c": column.to_pylist(), "d": [[i] for i in range(1000)]})
+    array.resize(2000, refcheck=False)  # refused while a buffer of it is borrowed
+    gc.collect()
+    assert pa.total_allocated_bytes() <= before
