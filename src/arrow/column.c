@@ -162,20 +162,6 @@ const char *pm_arrow_column_take(const char *name, const struct ArrowSchema *sch
     return NULL;
 }
 
-bool pm_arrow_is_null(const pm_arrow_column *c, int64_t i)
-{
-    if (c->kind == PM_ARROW_NULL) return true;
-    if (c->array->null_count == 0 || c->array->n_buffers < 1 || c->array->buffers == NULL) return false;
-    const unsigned char *valid = c->array->buffers[0];
-    uint64_t bit = (uint64_t)(c->start + i);
-    return valid != NULL && (valid[bit / 8] >> bit % 8 & 1) == 0;
-}
-
-const char *pm_arrow_number(const pm_arrow_column *c, int64_t i)
-{
-    return (const char *)c->array->buffers[1] + (c->start + i) * c->size;
-}
-
 int64_t pm_arrow_int(const pm_arrow_column *c, int64_t i)
 {
     int32_t small;

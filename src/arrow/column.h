@@ -9,6 +9,7 @@
 #define PM_ARROW_COLUMN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "pomai/arrow.h"
 #include "pomai/types.h"
@@ -45,10 +46,21 @@ typedef struct pm_arrow_column {
 /* Says what a column of this schema is; array may be NULL. Checks everything that can be checked at once. */
 const char *pm_arrow_column_take(const char *name, const struct ArrowSchema *schema, const struct ArrowArray *array,
                                  int64_t start, int64_t length, pm_arrow_column *out);
-bool pm_arrow_is_null(const pm_arrow_column *column, int64_t i);
+static inline bool pm_arrow_is_null(const pm_arrow_column *column, int64_t i)
+{
+    const struct ArrowArray *a = column->array;
+    if (column->kind == PM_ARROW_NULL) return true;
+    if (a->null_count == 0 || a->n_buffers < 1 || a->buffers == NULL) return false;
+    const unsigned char *valid = a->buffers[0];
+    const uint64_t bit = (uint64_t)(column->start + i);
+    return valid != NULL && (valid[bit / 8] >> bit % 8 & 1) == 0;
+}
 /* Item i of bytes, strings and their views. */
 const char *pm_arrow_bytes(const pm_arrow_column *column, int64_t i, pomai_bytes *out);
-const char *pm_arrow_number(const pm_arrow_column *column, int64_t i);
+static inline const char *pm_arrow_number(const pm_arrow_column *column, int64_t i)
+{
+    return (const char *)column->array->buffers[1] + (column->start + i) * column->size;
+}
 /* Of days, times and clocks. */
 int64_t pm_arrow_int(const pm_arrow_column *column, int64_t i);
 /* Item i of a list: *first and *count items of child 0 of its array, without the offset of that. */

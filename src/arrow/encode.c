@@ -280,15 +280,25 @@ static bool add_coded(encoder *e, node *n, int64_t i)
     return true;
 }
 
+/* Of 8 bytes, copied all of them. */
+static bool add_word(encoder *e, const char *text, size_t size)
+{
+    char *at = place(e, 8);
+    if (at == NULL) return false;
+    memcpy(at, text, 8);
+    e->size += size;
+    return true;
+}
+
 static bool add_value(encoder *e, node *n, int64_t i)
 {
-    if (pm_arrow_is_null(&n->c, i)) return add(e, "null", 4);
+    if (pm_arrow_is_null(&n->c, i)) return add_word(e, "null\0\0\0", 4);
     if (n->values != NULL) return add_coded(e, n, i);
     switch (n->c.kind) {
     case PM_ARROW_BOOL: {
         const uint64_t bit = (uint64_t)(n->c.start + i);
-        const bool truth = ((const unsigned char *)n->c.array->buffers[1])[bit / 8] >> bit % 8 & 1;
-        return truth ? add(e, "true", 4) : add(e, "false", 5);
+        const size_t truth = ((const unsigned char *)n->c.array->buffers[1])[bit / 8] >> bit % 8 & 1;
+        return add_word(e, truth != 0 ? "true\0\0\0" : "false\0\0", 5 - truth);
     }
     case PM_ARROW_NUMBER: {
         const char *from = pm_arrow_number(&n->c, i);

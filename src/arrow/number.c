@@ -15,11 +15,6 @@ __extension__ typedef unsigned __int128 wide;
 
 enum { DOUBLE_POINT_BELOW = 16 }; /* a power of ten: from it on, an exponent */
 
-static const char pairs[] =
-    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445"
-    "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
-    "9293949596979899";
-
 /* ---- whole numbers ---- */
 
 static int count_digits(uint64_t value)
@@ -48,21 +43,39 @@ static int count_digits(uint64_t value)
     return guess + (value >= tens[guess]);
 }
 
-static char *write_backwards(char *end, uint64_t value, int digits)
+/* The eight digits of a number below 10^8, the first in the lowest byte: each half by a multiplication, all at once. */
+static uint64_t eight_digits(uint32_t value)
 {
-    for (; digits > 1; digits -= 2, value /= 100) {
-        end -= 2;
-        memcpy(end, pairs + value % 100 * 2, 2);
+    const uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+    const uint64_t hundreds = (fours * 10486 >> 20) & 0x0000007f0000007fu; /* of each four: by 100 */
+    const uint64_t twos = hundreds | (fours - 100 * hundreds) << 16;
+    const uint64_t tens = (twos * 103 >> 10) & 0x000f000f000f000fu;
+    return (tens | (twos - 10 * tens) << 8) + 0x3030303030303030u;
+}
+
+/* The last `digits` of eight. Writes 8 bytes. */
+static char *write_eight(char *at, uint32_t value, int digits)
+{
+    const uint64_t text = eight_digits(value) >> 8 * (8 - digits);
+    memcpy(at, &text, 8);
+    return at + digits;
+}
+
+static char *write_digits(char *at, uint64_t value, int digits)
+{
+    if (digits <= 8) return write_eight(at, (uint32_t)value, digits);
+    if (digits > 16) {
+        at = write_eight(at, (uint32_t)(value / 10000000000000000u), digits - 16);
+        value %= 10000000000000000u;
+        digits = 16;
     }
-    if (digits == 1) *--end = (char)('0' + value % 10);
-    return end;
+    at = write_eight(at, (uint32_t)(value / 100000000), digits - 8);
+    return write_eight(at, (uint32_t)(value % 100000000), 8);
 }
 
 char *pm_write_u64(char *at, uint64_t value)
 {
-    const int digits = count_digits(value);
-    (void)write_backwards(at + digits, value, digits);
-    return at + digits;
+    return write_digits(at, value, count_digits(value));
 }
 
 char *pm_write_i64(char *at, int64_t value)
@@ -74,8 +87,7 @@ char *pm_write_i64(char *at, int64_t value)
 
 char *pm_write_digits(char *at, uint32_t value, int digits)
 {
-    (void)write_backwards(at + digits, value, digits);
-    return at + digits;
+    return write_digits(at, value, digits);
 }
 
 /* ---- floats ---- */
@@ -136,7 +148,7 @@ static char *write_decimal(char *at, decimal d, int point_below)
 {
     char digits[40] = {0}; /* of which 20 are copied at once, whatever there are */
     const int count = count_digits(d.digits), lead = count - 1 + d.exponent; /* the first digit's power of ten */
-    (void)write_backwards(digits + count, d.digits, count);
+    (void)write_digits(digits, d.digits, count);
     if (lead < -4 || lead >= point_below) { /* d.ddde+05 */
         *at++ = digits[0];
         if (count > 1) *at++ = '.';
