@@ -653,6 +653,17 @@ def test_documents_come_back(db: pomai.Database) -> None:
     assert db.get(50).document == "one" and db.get(50, documents=False).document is None
 
 
+def test_answers_to_several_queries_as_columns(db: pomai.Database) -> None:
+    db.add(np.eye(DIM)[:2], ids=[1, 2], documents=['{"a": 1}', "text"])
+    results = db.search(np.eye(DIM)[:2], 2, include=["documents", "vectors"])
+    assert results.documents == [['{"a": 1}', "text"], ["text", '{"a": 1}']]
+    assert results.metadata == [[{"a": 1}, None], [None, {"a": 1}]]
+    assert [v.tolist() for v in results.vectors] == [r.vectors.tolist() for r in results]
+    assert results.vectors[1].tolist() == np.eye(DIM)[[1, 0]].tolist()
+    bare = db.search(np.eye(DIM)[:2], 2)
+    assert bare.documents == bare.metadata == [[None, None]] * 2 and bare.vectors == [None, None]
+
+
 def test_metadata_comes_back(db: pomai.Database) -> None:
     now = datetime.datetime(2026, 1, 2, 3, 4, 5)
     given = [{"a": 1, "b": None, "c": [1, {"d": "é"}]}, None, {}, {"n": np.int64(3), "f": np.float32(0.5), "t": now}]

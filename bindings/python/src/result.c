@@ -314,20 +314,43 @@ static PyObject *results_table(part_object *r, char format)
     return pm_py_array(a->state, view);
 }
 
+/* What each Result has of something, as a list. */
+static PyObject *results_lists(PyObject *self, PyObject *(*get)(PyObject *result, void *unused))
+{
+    PyObject *list = PyList_New(0);
+    for (Py_ssize_t q = 0; list != NULL && q < results_length(self); q++) {
+        PyObject *result = results_item(self, q);
+        PyObject *item = result == NULL ? NULL : get(result, NULL);
+        if (item == NULL || PyList_Append(list, item) != 0) Py_CLEAR(list);
+        Py_XDECREF(item);
+        Py_XDECREF(result);
+    }
+    return list;
+}
+
 static PyObject *results_ids(PyObject *self, void *unused)
 {
     part_object *r = (part_object *)self;
     (void)unused;
-    if (!r->answer->strings) return results_table(r, 'Q');
-    PyObject *list = PyList_New(0);
-    for (Py_ssize_t q = 0; list != NULL && q < results_length(self); q++) {
-        PyObject *result = results_item(self, q);
-        PyObject *ids = result == NULL ? NULL : result_ids(result, NULL);
-        if (ids == NULL || PyList_Append(list, ids) != 0) Py_CLEAR(list);
-        Py_XDECREF(ids);
-        Py_XDECREF(result);
-    }
-    return list;
+    return r->answer->strings ? results_lists(self, result_ids) : results_table(r, 'Q');
+}
+
+static PyObject *results_vectors(PyObject *self, void *unused)
+{
+    (void)unused;
+    return results_lists(self, result_vectors);
+}
+
+static PyObject *results_documents(PyObject *self, void *unused)
+{
+    (void)unused;
+    return results_lists(self, result_documents);
+}
+
+static PyObject *results_metadata(PyObject *self, void *unused)
+{
+    (void)unused;
+    return results_lists(self, result_metadata);
 }
 
 static PyObject *results_distances(PyObject *self, void *unused)
@@ -354,11 +377,11 @@ static const char result_doc[] =
     ">>> result.verdict\n"
     "Verdict(completeness='exact', fewer='rows', expected_recall=1.0, rows_scanned=2, rows_visible=2)\n";
 static const char results_doc[] =
-    "The answers to several queries: a sequence of Result, and tables of ids and distances.\n\n"
-    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2])\n"
-    ">>> results = db.search([[1, 0], [0, 1]], k=1)\n"
-    ">>> results.ids.tolist(), [result[0].id for result in results]\n"
-    "([[1], [2]], [1, 2])\n";
+    "The answers to several queries: a sequence of Result, and their columns, a row a query.\n\n"
+    ">>> _ = db.add([[1, 0], [0, 1]], ids=[1, 2], metadata={'n': [5, 6]})\n"
+    ">>> results = db.search([[1, 0], [0, 1]], k=1, include=['metadata'])\n"
+    ">>> results.ids.tolist(), results.metadata, [result[0].id for result in results]\n"
+    "([[1], [2]], [[{'n': 5}], [{'n': 6}]], [1, 2])\n";
 
 static PyGetSetDef hit_getset[] = {
     {"id", hit_id, NULL, "The row's id: int or str.", NULL},
@@ -383,6 +406,9 @@ static PyGetSetDef results_getset[] = {
      "uint64 of shape (queries, hits); shorter answers are filled up with 2**64 - 1. Or lists of str.", NULL},
     {"distances", results_distances, NULL,
      "float64 of shape (queries, hits); shorter answers are filled up with infinity.", NULL},
+    {"vectors", results_vectors, NULL, "The vectors of each query's hits, as a list of what Result.vectors is.", NULL},
+    {"documents", results_documents, NULL, "The documents of each query's hits, as a list of lists.", NULL},
+    {"metadata", results_metadata, NULL, "The metadata of each query's hits, as a list of lists.", NULL},
     {"plan", result_plan, NULL, "What the search did, as a dict, with include=['plan']; else None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
