@@ -123,3 +123,67 @@ def test_without_the_program(tmp_path):
         cli(verb, db, without=True)
     cli("drop", db, "names", without=True)
     cli("salvage", db, "x", code=2, without=True)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    path = tmp_path / "shop.db"
+    with pomai.open(path) as db:
+        db.add([[float(i)] for i in range(6)], metadata={"price": range(6), "kind": ["a", "b"] * 3})
+    return path
+
+
+CHEAP = json.dumps({"price": {"$lt": 3}})
+
+
+def ids_of(text):
+    return sorted(json.loads(line)["id"] for line in text.splitlines())
+
+
+@pytest.mark.parametrize("without", [True, False])
+@pytest.mark.parametrize("flag", ["-w", "--where"])
+def test_where_on_every_verb(shop, without, flag):
+    """The same words with the program in C and without it."""
+    run = lambda *words, **more: cli(*words, "--json", without=without, **more)  # noqa: E731
+    assert json.loads(run("count", shop, flag, CHEAP))["rows"] == 3
+    assert json.loads(run("count", shop))["rows"] == 6
+    assert ids_of(run("get", shop, flag, CHEAP)) == [0, 1, 2]
+    assert len(ids_of(run("get", shop, flag, CHEAP, "--limit", 2))) == 2
+    assert ids_of(run("get", shop, "--all")) == list(range(6))
+    assert run("get", shop, flag, '{"price": 9}') == ""
+    hits = run("search", shop, "--vector", "[5]", "-k", 9, flag, CHEAP).splitlines()[0]
+    found = json.loads(hits)
+    assert [hit["id"] for hit in found["hits"]] == [2, 1, 0]
+    assert json.loads(run("update", shop, flag, CHEAP, "--set", '{"cheap": true}'))["updated"] == 3
+    assert json.loads(run("update", shop, 4, 99, "--set", '{"cheap": false}'))["updated"] == 1
+    assert json.loads(run("update", shop, 5, "--document", "text"))["updated"] == 1
+    assert json.loads(run("count", shop, flag, '{"cheap": true}'))["rows"] == 3
+    with pomai.open(shop, read_only=True) as db:
+        assert db.get(0).metadata == {"price": 0, "kind": "a", "cheap": True} and db.get(5).document == "text"
+    assert json.loads(run("delete", shop, flag, '{"cheap": true, "kind": "a"}'))["deleted"] == 2
+    assert json.loads(run("delete", shop, 3))["deleted"] == 1
+    assert ids_of(run("get", shop, "--all")) == [1, 4, 5]
+    assert json.loads(run("delete", shop, "--all"))["deleted"] == 3
+
+
+@pytest.mark.parametrize("without", [True, False])
+@pytest.mark.parametrize("words", [
+    ("delete", "--where", "{ }"), ("delete",), ("delete", 1, "--where", CHEAP), ("delete", "--all", "--where", CHEAP),
+    ("get", "--where", "{}"), ("get",), ("get", 1, "--limit", 2), ("update", "--where", CHEAP), ("update", "--all"),
+    ("update", "--where", CHEAP, "--set", "{}", "--document", "x"), ("update", "--set", "{}"),
+])  # fmt: skip
+def test_which_rows_is_said_once(shop, without, words):
+    cli(words[0], shop, *words[1:], code=2, without=without)
+    cli("count", shop, "--where", '{"price": {"$no": 1}}', code=1, without=without)
+    with pomai.open(shop, read_only=True) as db:
+        assert len(db) == 6
+
+
+def test_export_where(shop, tmp_path):
+    assert ids_of(cli("export", shop, "--where", CHEAP, without=True)) == [0, 1, 2]
+    assert ids_of(cli("export", shop, "--where", CHEAP)) == [0, 1, 2]
+    for name in ("cheap.parquet", "cheap.arrow"):
+        said = json.loads(cli("export", shop, "-o", tmp_path / name, "-w", CHEAP, "--json"))
+        assert said["rows"] == 3
+    assert sorted(parquet.read_table(tmp_path / "cheap.parquet")["id"].to_pylist()) == [0, 1, 2]
+    assert "price" in cli("export", shop, "-o", tmp_path / "x.parquet", "-w", '{"price": {"$no": 1}}', code=1)

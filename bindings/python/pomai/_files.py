@@ -71,6 +71,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         add("--accept-damage", action="store_true")
         add("--read-only", action="store_true")
         add("--binary", action="store_true")
+        add("-w", "--where")
         return parser
     add("file")
     add("-m", "--metric", choices=["l2", "ip", "cosine"])
@@ -276,9 +277,9 @@ def _export(args: argparse.Namespace, kind: str) -> dict[str, Any]:
     unfinished = f"{args.file}.unfinished"
     with _database.open(args.db, read_only=True, accept_damage=args.accept_damage) as db:
         collection: Collection = db if args.collection == "default" else db.collection(args.collection, create=False)
-        total, dim = len(collection), collection.dim
+        total, dim = len(collection) if args.where is None else None, collection.dim
         try:
-            with collection.scan(binary=args.binary) as scan:
+            with collection.scan(binary=args.binary, filters=args.where) as scan:
                 reader = lib.RecordBatchReader.from_stream(scan)
                 with _writer(unfinished, kind, reader.schema) as write:
                     for table in _groups(reader, lib):

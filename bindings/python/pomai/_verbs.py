@@ -22,6 +22,12 @@ from ._core import Collection, Database, Row
 from ._errors import CorruptError, Error, NotFoundError
 
 _BATCH = 1000
+
+
+class _Usage(Exception):
+    """A sentence that says what is wrong with the arguments."""
+
+
 _MISSING = (
     "This package was built without the command line program, because zlib or jansson was missing; it has only the\n"
     "common verbs, with fewer options. For all of them install the development files (Debian: apt-get install\n"
@@ -102,10 +108,38 @@ def _ids(db: Collection, words: list[str]) -> list[Any]:
     return words if db.info.id_kind == "string" else [int(word) for word in words]
 
 
+def _filters(args: argparse.Namespace) -> str | None:
+    """The filter that says which rows, or None: their ids do."""
+    if (args.ids != []) + (args.where is not None) + args.all != 1:
+        raise _Usage("which rows? give ids, or --where, or --all: one of them")
+    if args.where is not None and "".join(args.where.split()) == "{}":
+        raise _Usage("--where {} is every row: say --all")
+    return "{}" if args.all else args.where
+
+
 def _delete(args: argparse.Namespace) -> None:
+    filters = _filters(args)
     with _database.open(args.db, existing=True) as db:
         collection = _collection(db, args)
-        _say({"deleted": collection.delete(_ids(collection, args.ids))})
+        if filters is None:
+            _say({"deleted": collection.delete(_ids(collection, args.ids))})
+        else:
+            _say({"deleted": collection.delete(filters=filters)})
+
+
+def _update(args: argparse.Namespace) -> None:
+    filters = _filters(args)
+    if (args.set is None) == (args.document is None):
+        raise _Usage("give --set or --document: one of them")
+    merge, text = args.set is not None, args.document if args.set is None else args.set
+    with _database.open(args.db, existing=True) as db:
+        collection = _collection(db, args)
+        if filters is None:
+            ids = _ids(collection, args.ids)
+            done = collection.update(ids, documents=[text] * len(ids), merge=merge)
+        else:
+            done = collection.update(filters=filters, documents=text, merge=merge)
+        _say({"updated": done})
 
 
 def _flush(args: argparse.Namespace) -> None:
@@ -124,9 +158,27 @@ def _index(args: argparse.Namespace) -> None:
         db.build_indexes()
 
 
+def _matching(collection: Collection, filters: str | None) -> Iterator[Row]:
+    with collection.scan(filters=filters) as scan:
+        for rows in scan:
+            yield from (row for row in rows if row is not None)
+
+
+def _count(args: argparse.Namespace) -> None:
+    with _reading(args) as db:
+        _say({"rows": _collection(db, args).count(filters=args.where)})
+
+
 def _get(args: argparse.Namespace) -> int:
+    filters = _filters(args)
+    if filters is None and args.limit is not None:
+        raise _Usage("--limit goes with --where or --all")
     with _reading(args) as db:
         collection = _collection(db, args)
+        if filters is not None:
+            for row in itertools.islice(_matching(collection, filters), args.limit):
+                _say(_row(row) | {"stamp_ns": row.stamp})
+            return 0
         ids = _ids(collection, args.ids)
         rows = collection.get(ids)
         for name, row in zip(ids, rows):
@@ -146,7 +198,7 @@ def _search(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     with _reading(args) as db:
-        for row in _collection(db, args):
+        for row in _matching(_collection(db, args), args.where):
             _say(_row(row))
 
 
@@ -232,6 +284,12 @@ def _import(args: argparse.Namespace) -> None:
 # ---- the command line ----
 
 
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pomai", epilog=_MISSING, allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -240,18 +298,24 @@ def _parser() -> argparse.ArgumentParser:
         made = verbs.add_parser(name, allow_abbrev=False)
         made.set_defaults(call=call)
         for argument in arguments:
-            made.add_argument(argument, nargs="+" if argument == "ids" else None)
+            made.add_argument(argument, nargs="*" if argument == "ids" else None)
         made.add_argument("-c", "--collection", default="default")
         made.add_argument("-j", "--json", action="store_true", help="(always so)")
         return made
 
     verb("version", _version)
+    simple = {}
     for name, call in {"collections": _collections, "stats": _stats, "digest": _digest, "verify": _verify,
-                       "flush": _flush, "compact": _compact, "index": _index, "export": _export}.items():
-        verb(name, call, "db")
+                       "flush": _flush, "compact": _compact, "index": _index, "export": _export, "count": _count}.items():
+        simple[name] = verb(name, call, "db")
     verb("drop", _drop, "db", "name")
-    verb("delete", _delete, "db", "ids")
-    verb("get", _get, "db", "ids")
+    by_rows = {name: verb(name, call, "db", "ids") for name, call in
+               {"delete": _delete, "get": _get, "update": _update}.items()}
+    for made in by_rows.values():
+        made.add_argument("--all", action="store_true")
+    by_rows["get"].add_argument("-n", "--limit", type=_whole)
+    by_rows["update"].add_argument("--set")
+    by_rows["update"].add_argument("--document")
     metrics = ["l2", "ip", "cosine"]
     create = verb("create", _create, "db")
     create.add_argument("-d", "--dim", type=int, default=0)
@@ -265,7 +329,8 @@ def _parser() -> argparse.ArgumentParser:
     search = verb("search", _search, "db")
     search.add_argument("--vector", required=True)
     search.add_argument("-k", type=int, default=10)
-    search.add_argument("--where")
+    for made in (search, simple["export"], simple["count"], *by_rows.values()):
+        made.add_argument("-w", "--where", metavar="JSON", help="a filter: docs/filter.md")
     effort = search.add_mutually_exclusive_group()
     effort.add_argument("--recall", type=float)
     effort.add_argument("--ef", type=int)
@@ -274,9 +339,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: list[str]) -> int:
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
     try:
         return int(args.call(args) or 0)
+    except _Usage as error:
+        parser.error(str(error))
     except KeyboardInterrupt:
         return 130
     except (Error, OSError, ValueError, KeyError, TypeError, ImportError) as error:
