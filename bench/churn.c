@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a database takes on disk and in memory while its rows are replaced and deleted again and again.
- *     ./dev bench churn [--rows N] [--dim N] [--passes N] [--deleted PERCENT] [--csv FILE] [--svg FILE] ...
+ *     ./dev bench churn [--rows N] [--dim N] [--passes N] [--deleted PERCENT] [--recall R] [--queries N] [--csv FILE]
+ *                       [--svg FILE] ...
  * --rows rows; then --passes passes (10), in each of which every row is put anew, in another random order, in batches
  * of 1,000, and then --deleted percent of the ids (30), chosen at random, are deleted; the next pass puts them again.
  * Every second a sample: blocks that the directory takes, resident memory (anonymous, and with mapped files), live
  * rows, segments, rows of segments that nobody sees. Then until the background is quiet, and after pomai_compact; and
  * the same for a database into which just the rows that live in the end were put.
+ *
+ * With --recall the rows are those of synth.h, each put with another vector; rows are deleted only after the last pass
+ * (50%); and the background is given time for indexes, not asked for them. Then recall@10 and queries a second of one
+ * thread, for searches with this recall: right behind the last write, quiet, and compacted; and the same of the fresh
+ * load, whose true neighbours must be the same.
  */
-#include "load.h"
+#include "plot.h"
+#include "recall.h"
 
 enum { BATCH = 1000, MOST_SAMPLES = 100000 };
 
@@ -17,7 +24,14 @@ struct sample {
     uint32_t pass;
 };
 
-static double passes = 10, deleted = 30;
+/* What searches with --recall find, and go through. */
+struct searched {
+    double recall, qps;
+    struct recall_ways ways;
+};
+
+static double passes = 10, deleted = -1, recall, queries = 1000;
+static struct recall_truth truth;
 static const char *csv_path = "build/churn.csv", *svg_path;
 static struct sample samples[MOST_SAMPLES];
 static size_t sample_count;
@@ -28,48 +42,17 @@ static double begun;
 
 /* ---- samples ---- */
 
-static uint64_t blocks;
-
-static int add_blocks(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-    (void)path;
-    (void)where;
-    if (kind == FTW_F) blocks += (uint64_t)st->st_blocks * 512;
-    return 0;
-}
-
-/* Files come and go while it is walked: those that are there. */
-static double disk_bytes(const char *name)
-{
-    char path[600];
-    load_path(path, name);
-    blocks = 0;
-    (void)nftw(path, add_blocks, 16, FTW_PHYS);
-    return (double)blocks;
-}
-
-static void read_memory(struct sample *s)
-{
-    char line[256];
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
-        if (strncmp(line, "RssAnon:", 8) == 0) s->anonymous = strtod(line + 8, NULL) * 1024;
-        if (strncmp(line, "VmRSS:", 6) == 0) s->resident = strtod(line + 6, NULL) * 1024;
-    }
-    if (status != NULL) fclose(status);
-    s->anonymous -= LOAD_POOL; /* our own */
-    s->resident -= LOAD_POOL;
-}
-
 static struct sample take_sample(pomai_db *db, const char *name)
 {
     const struct load_stats stats = load_stats_of(db);
     struct sample s = {.at = bench_now() - begun, .pass = atomic_load(&pass_now)};
-    s.disk = disk_bytes(name);
+    const struct load_memory memory = load_memory_now();
+    s.disk = load_disk_bytes(name);
+    s.anonymous = memory.anonymous - LOAD_POOL; /* our own */
+    s.resident = memory.resident - LOAD_POOL;
     s.rows = stats.rows;
     s.segments = stats.segments;
     s.dead = stats.segment_rows > 0 ? stats.segment_rows_ended / stats.segment_rows : 0;
-    read_memory(&s);
     return s;
 }
 
@@ -91,6 +74,19 @@ static bool lives(uint64_t id, uint32_t pass)
     return (double)(bench_mix(id ^ (uint64_t)pass << 40) % 10000) >= deleted * 100;
 }
 
+static void put_batch(pomai_collection *collection, uint64_t number, const uint64_t *ids, size_t n, uint32_t pass)
+{
+    static float *vectors;
+    if (recall == 0) {
+        load_put(collection, number, ids, n, POMAI_DURABILITY_SYNC);
+        return;
+    }
+    if (vectors == NULL) vectors = bench_alloc(BATCH * load.dim * sizeof *vectors);
+    for (size_t i = 0; i < n; i++)
+        synth_row(pass * load.rows + ids[i], vectors + i * load.dim);
+    load_put_vectors(collection, vectors, ids, n, POMAI_DURABILITY_SYNC);
+}
+
 /* Ids in the order of this pass, as far as `only_living` lets them through. */
 static void put_all(pomai_collection *collection, uint32_t pass, bool only_living)
 {
@@ -100,7 +96,7 @@ static void put_all(pomai_collection *collection, uint32_t pass, bool only_livin
         const uint64_t id = load_shuffle(i, load.rows, pass);
         if (!only_living || lives(id, pass)) ids[n++] = id;
         if (n == BATCH || (n > 0 && i + 1 == load.rows)) {
-            load_put(collection, i, ids, n, POMAI_DURABILITY_SYNC);
+            put_batch(collection, i, ids, n, pass);
             n = 0;
         }
     }
@@ -122,11 +118,26 @@ static void delete_some(pomai_collection *collection, uint32_t pass)
     }
 }
 
-static void quiet(pomai_db *db)
+static void quiet(pomai_db *db, pomai_collection *collection)
 {
     pomai_error err;
     load_check(pomai_flush(db, &err), "flush", &err);
+    if (recall > 0 && !recall_settle(db, collection, truth.vectors, recall, 25, 900))
+        printf("  indexes not quiet after 15 minutes\n");
     if (!load_settle(db, 300)) printf("  not quiet after five minutes\n");
+}
+
+static struct searched search(pomai_collection *collection, const char *what)
+{
+    struct searched s = {0};
+    if (recall == 0) return s;
+    s.ways = recall_ways(collection, truth.vectors, recall);
+    s.recall = recall_measure(&truth, collection, recall, NULL);
+    s.qps = recall_rate(&truth, collection, recall, load.seconds);
+    printf("  %-28s recall %.4f, %.0f queries/s; rows in %.0f graphs %.0f, by codes %.0f, by vectors %.0f\n", what,
+           s.recall, s.qps, s.ways.graphs, s.ways.graph, s.ways.codes, s.ways.vectors + s.ways.memory);
+    fflush(stdout);
+    return s;
 }
 
 static void print_sample(const char *what, const struct sample *s)
@@ -140,62 +151,30 @@ static void print_sample(const char *what, const struct sample *s)
 
 /* ---- the plot ---- */
 
-static void polyline(FILE *f, double (*of)(const struct sample *), double most_at, double most, const char *colour)
+/* A dashed line for the fresh load's disk. */
+static void write_plot(double fresh_disk)
 {
-    fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"", colour);
-    const size_t every = sample_count / 300 + 1;
-    for (size_t i = 0; i < sample_count; i += every)
-        fprintf(f, "%.1f,%.1f ", 60 + 700 * samples[i].at / most_at, 270 - 240 * of(&samples[i]) / most);
-    fprintf(f, "\"/>\n");
-}
-
-static double disk_of(const struct sample *s)
-{
-    return s->disk;
-}
-
-static double anonymous_of(const struct sample *s)
-{
-    return s->anonymous;
-}
-
-static double rows_of(const struct sample *s)
-{
-    return s->rows * (double)load.dim * sizeof(float);
-}
-
-static void write_plot(const struct sample *fresh)
-{
-    FILE *f = svg_path == NULL ? NULL : fopen(svg_path, "w");
-    double most = fresh->disk, most_at = 1;
+    enum { DISK, MEMORY, LIVE, CURVES };
+    static double x[MOST_SAMPLES], y[CURVES][MOST_SAMPLES];
+    char title[256];
     for (size_t i = 0; i < sample_count; i++) {
-        most = fmax(most, fmax(samples[i].disk, samples[i].anonymous));
-        most_at = fmax(most_at, samples[i].at);
+        x[i] = samples[i].at;
+        y[DISK][i] = samples[i].disk / 1e6;
+        y[MEMORY][i] = samples[i].anonymous / 1e6;
+        y[LIVE][i] = samples[i].rows * (double)(load.dim * sizeof(float)) / 1e6;
     }
-    if (f == NULL) {
-        if (svg_path != NULL) load_die(svg_path, strerror(errno));
-        return;
-    }
-    fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 800 320\" font-family=\"sans-serif\" "
-               "font-size=\"12\">\n<rect width=\"800\" height=\"320\" fill=\"white\"/>\n");
-    for (int i = 0; i <= 4; i++)
-        fprintf(f, "<path d=\"M60 %d H760\" stroke=\"#ddd\"/><text x=\"54\" y=\"%d\" text-anchor=\"end\">%.0f</text>\n",
-                270 - 60 * i, 274 - 60 * i, most * i / 4 / 1e6);
-    for (int i = 0; i <= 7; i++)
-        fprintf(f, "<text x=\"%d\" y=\"286\" text-anchor=\"middle\">%.0f</text>\n", 60 + 100 * i, most_at * i / 7);
-    fprintf(f, "<path d=\"M60 %.1f H760\" stroke=\"#888\" stroke-dasharray=\"4 3\"/>\n",
-            270 - 240 * fresh->disk / most);
-    polyline(f, disk_of, most_at, most, "#1f4e9c");
-    polyline(f, anonymous_of, most_at, most, "#c0392b");
-    polyline(f, rows_of, most_at, most, "#2e8b57");
-    fprintf(f,
-            "<text x=\"60\" y=\"18\">MB by seconds: %.0f passes over %llu rows of %zu dimensions, %.0f%% deleted after "
-            "each</text>\n",
-            passes, (unsigned long long)load.rows, load.dim, deleted);
-    fprintf(f, "<text x=\"60\" y=\"308\"><tspan fill=\"#1f4e9c\">disk</tspan>  <tspan fill=\"#c0392b\">memory, but "
-               "for mapped files</tspan>  <tspan fill=\"#2e8b57\">vectors of live rows</tspan>  <tspan "
-               "fill=\"#666\">dashed: the disk of a fresh load of what lives in the end</tspan></text>\n</svg>\n");
-    if (fclose(f) != 0) load_die(svg_path, strerror(errno));
+    const double ends[2] = {0, sample_count > 0 ? x[sample_count - 1] : 1},
+                 fresh[2] = {fresh_disk / 1e6, fresh_disk / 1e6};
+    const struct plot_curve curve[] = {
+        {"disk", "#1f4e9c", false, sample_count, x, y[DISK]},
+        {"memory, but for mapped files", "#c0392b", false, sample_count, x, y[MEMORY]},
+        {"vectors of live rows", "#2e8b57", false, sample_count, x, y[LIVE]},
+        {"the disk of a fresh load of what lives in the end", "#888", true, 2, ends, fresh}};
+    snprintf(title, sizeof title,
+             "MB by seconds: %.0f passes over %llu rows of %zu dimensions, %.0f%% deleted after %s", passes,
+             (unsigned long long)load.rows, load.dim, deleted, recall > 0 ? "them" : "each");
+    struct plot p = {.title = title, .curve = curve, .curves = sizeof curve / sizeof *curve};
+    plot_write(&p, svg_path);
 }
 
 static void write_csv(void)
@@ -215,14 +194,24 @@ static void write_csv(void)
 
 struct ends {
     struct sample quiet, compacted;
+    struct searched behind_found, quiet_found, compacted_found;
 };
+
+/* Right behind the last write. */
+static struct searched search_behind(pomai_db *db, pomai_collection *collection)
+{
+    pomai_error err;
+    if (recall == 0) return (struct searched){0};
+    load_check(pomai_flush(db, &err), "flush", &err);
+    return search(collection, "right behind the last write");
+}
 
 static struct ends run_churn(void)
 {
     pthread_t sampler;
     pomai_error err;
     pomai_collection *collection;
-    struct ends e;
+    struct ends e = {0};
     sampled = load_open("db", POMAI_DURABILITY_SYNC, &collection);
     begun = bench_now();
     if (pthread_create(&sampler, NULL, sampler_main, NULL) != 0) load_die("thread", "cannot start");
@@ -230,32 +219,51 @@ static struct ends run_churn(void)
     for (uint32_t pass = 1; pass <= (uint32_t)passes && load_interrupted == 0; pass++) {
         atomic_store(&pass_now, pass);
         put_all(collection, pass, false);
-        delete_some(collection, pass);
+        if (recall == 0 || pass == (uint32_t)passes) delete_some(collection, pass);
     }
-    if (load_interrupted == 0) quiet(sampled);
+    if (load_interrupted == 0 && recall > 0) recall_find_truth(&truth, collection);
+    if (load_interrupted == 0) e.behind_found = search_behind(sampled, collection);
+    if (load_interrupted == 0) quiet(sampled, collection);
     e.quiet = take_sample(sampled, "db");
+    if (load_interrupted == 0) e.quiet_found = search(collection, "quiet");
     if (load_interrupted == 0) load_check(pomai_compact(sampled, NULL, &err), "compact", &err);
-    if (load_interrupted == 0) quiet(sampled);
+    if (load_interrupted == 0) quiet(sampled, collection);
     atomic_store(&stop, true);
     pthread_join(sampler, NULL);
     load_leave_if_interrupted();
     e.compacted = take_sample(sampled, "db");
+    e.compacted_found = search(collection, "after pomai_compact");
     load_close(sampled, collection);
     return e;
+}
+
+/* Both databases show the same rows, or an exact search is wrong. */
+static void check_same_truth(pomai_collection *collection)
+{
+    if (recall == 0) return;
+    struct recall_truth fresh = recall_queries(truth.queries);
+    recall_find_truth(&fresh, collection);
+    for (size_t q = 0; q < truth.queries; q++)
+        if (memcmp(fresh.nearest + q * RECALL_WIDE, truth.nearest + q * RECALL_WIDE, RECALL_WIDE * sizeof(double)) != 0)
+            load_die("exact search", "the fresh load has other neighbours");
+    recall_free(&fresh);
 }
 
 static struct ends run_fresh(void)
 {
     pomai_error err;
     pomai_collection *collection;
-    struct ends e;
+    struct ends e = {0};
     pomai_db *db = load_open("fresh", POMAI_DURABILITY_SYNC, &collection);
     put_all(collection, (uint32_t)passes, true);
-    quiet(db);
+    quiet(db, collection);
     e.quiet = take_sample(db, "fresh");
+    check_same_truth(collection);
+    e.quiet_found = search(collection, "fresh load, quiet");
     load_check(pomai_compact(db, NULL, &err), "compact", &err);
-    quiet(db);
+    quiet(db, collection);
     e.compacted = take_sample(db, "fresh");
+    e.compacted_found = search(collection, "fresh load, pomai_compact");
     load_close(db, collection);
     return e;
 }
@@ -266,29 +274,56 @@ static void report(const char *figure, double value, double against)
     load_figure(figure, load_one(value / against), "ratio", ", \"bytes\": %.0f, \"fresh_bytes\": %.0f", value, against);
 }
 
-int main(int argc, char **argv)
+static void report_searched(const char *name, const struct searched *churned, const struct searched *fresh)
 {
-    const struct load_option own[] = {{"--passes", &passes, NULL},
-                                      {"--deleted", &deleted, NULL},
-                                      {"--csv", NULL, &csv_path},
-                                      {"--svg", NULL, &svg_path},
-                                      {NULL, NULL, NULL}};
-    load = (struct load){.name = "churn", .rows = 1000000, .dim = 128, .seconds = 1, .rounds = 1};
-    load_begin(argc, argv, own);
-    if (deleted > 90 || passes > 1000) load_usage(own);
-    printf("  %-28s %7s %15s %15s %15s %11s %6s %6s\n", "", "s", "disk bytes", "anonymous", "resident", "live rows",
-           "segm.", "dead");
-    const struct ends churned = run_churn();
-    double peak_disk = 0, peak_memory = 0;
+    char figure[64];
+    snprintf(figure, sizeof figure, "churn.%s_difference", name);
+    printf("  %-28s %+.4f: %.4f, a fresh load %.4f\n", figure, churned->recall - fresh->recall, churned->recall,
+           fresh->recall);
+    load_figure(figure, load_one(churned->recall - fresh->recall), "recall",
+                ", \"asked\": %g, \"churned\": %.5f, \"fresh\": %.5f, \"queries\": %zu", recall, churned->recall,
+                fresh->recall, truth.queries);
+    snprintf(figure, sizeof figure, "churn.%s_qps_ratio", name);
+    printf("  %-28s %5.2fx a fresh load\n", figure, churned->qps / fresh->qps);
+    load_figure(figure, load_one(churned->qps / fresh->qps), "ratio",
+                ", \"qps\": %.0f, \"fresh_qps\": %.0f, \"segments\": %.0f, \"rows_not_in_graph\": %.0f", churned->qps,
+                fresh->qps, churned->ways.segments, recall_not_in_graph(&churned->ways));
+}
+
+static void print_samples(double *peak_disk, double *peak_memory)
+{
     for (size_t i = 0; i < sample_count; i++) {
         if (i == 0 || samples[i].pass != samples[i - 1].pass || i + 1 == sample_count) {
             char what[32];
             snprintf(what, sizeof what, "pass %u", samples[i].pass);
             print_sample(what, &samples[i]);
         }
-        peak_disk = fmax(peak_disk, samples[i].disk);
-        peak_memory = fmax(peak_memory, samples[i].anonymous);
+        *peak_disk = fmax(*peak_disk, samples[i].disk);
+        *peak_memory = fmax(*peak_memory, samples[i].anonymous);
     }
+}
+
+int main(int argc, char **argv)
+{
+    const struct load_option own[] = {{"--passes", &passes, NULL}, {"--deleted", &deleted, NULL},
+                                      {"--recall", &recall, NULL}, {"--queries", &queries, NULL},
+                                      {"--csv", NULL, &csv_path},  {"--svg", NULL, &svg_path},
+                                      {NULL, NULL, NULL}};
+    load = (struct load){.name = "churn", .rows = 1000000, .dim = 128, .seconds = 1, .rounds = 1};
+    load_begin(argc, argv, own);
+    if (deleted < 0) deleted = recall > 0 ? 50 : 30;
+    if (deleted > 90 || passes > 1000 || recall >= 1 || queries < 1 || queries > 100000) load_usage(own);
+    if (recall > 0) {
+        load.data = "synth";
+        load.search_threads = UINT32_MAX; /* one thread */
+        synth_begin(load.dim);
+        truth = recall_queries((size_t)queries);
+    }
+    printf("  %-28s %7s %15s %15s %15s %11s %6s %6s\n", "", "s", "disk bytes", "anonymous", "resident", "live rows",
+           "segm.", "dead");
+    const struct ends churned = run_churn();
+    double peak_disk = 0, peak_memory = 0;
+    print_samples(&peak_disk, &peak_memory);
     print_sample("quiet", &churned.quiet);
     print_sample("after pomai_compact", &churned.compacted);
     const struct ends fresh = run_fresh();
@@ -299,9 +334,15 @@ int main(int argc, char **argv)
     report("churn.disk_compacted_ratio", churned.compacted.disk, fresh.compacted.disk);
     report("churn.disk_peak_ratio", peak_disk, fresh.quiet.disk);
     report("churn.memory_ratio", churned.quiet.anonymous, fresh.quiet.anonymous);
+    if (recall > 0) {
+        report_searched("recall", &churned.quiet_found, &fresh.quiet_found);
+        report_searched("recall_compacted", &churned.compacted_found, &fresh.compacted_found);
+        load_figure("churn.recall_behind", load_one(churned.behind_found.recall), "recall", ", \"qps\": %.0f",
+                    churned.behind_found.qps);
+    }
     load_figure("churn.memory_peak_bytes", load_one(peak_memory), "bytes", "%s", "");
     write_csv();
-    write_plot(&fresh.quiet);
+    write_plot(fresh.quiet.disk);
     load_end();
     return 0;
 }

@@ -27,7 +27,9 @@ struct load_option {
 };
 
 struct load {
-    const char *name; /* of the benchmark */
+    const char *name;        /* of the benchmark */
+    const char *data;        /* of the figures; NULL: random */
+    uint32_t search_threads; /* of load_open, as in the open options */
     uint64_t rows;
     size_t dim;
     double seconds;
@@ -162,10 +164,10 @@ __attribute__((format(printf, 4, 5))) static inline void load_figure(const char 
     vfprintf(load.json, more, list);
     va_end(list);
     fprintf(load.json,
-            ", \"rounds\": %u, \"data\": \"random\", \"n\": %llu, \"dim\": %zu, \"machine\": \"%s, %u cores\", "
+            ", \"rounds\": %u, \"data\": \"%s\", \"n\": %llu, \"dim\": %zu, \"machine\": \"%s, %u cores\", "
             "\"kernel\": \"%s\", \"file_system\": \"%s\", \"commit\": \"%s\"}\n",
-            load.rounds, (unsigned long long)load.rows, load.dim, load.machine.cpu, load.machine.cores,
-            load.machine.kernel, load.machine.file_system, load.machine.commit);
+            load.rounds, load.data != NULL ? load.data : "random", (unsigned long long)load.rows, load.dim,
+            load.machine.cpu, load.machine.cores, load.machine.kernel, load.machine.file_system, load.machine.commit);
     fflush(load.json);
 }
 
@@ -196,6 +198,7 @@ static inline pomai_db *load_open(const char *name, pomai_durability level, poma
     pomai_collection_options shape = POMAI_COLLECTION_OPTIONS_INIT;
     load_path(path, name);
     options.durability = level;
+    options.search_threads = load.search_threads;
     load_check(pomai_open(path, &options, &db, &err), "open", &err);
     shape.dim = load.dim;
     if (pomai_collection_open(db, "bench", collection, &err) != POMAI_OK)
@@ -218,8 +221,8 @@ static inline const float *load_vectors(uint64_t number, size_t rows)
 }
 
 /* ids NULL: assigned. */
-static inline void load_put(pomai_collection *collection, uint64_t number, const uint64_t *ids, size_t rows,
-                            pomai_durability level)
+static inline void load_put_vectors(pomai_collection *collection, const float *vectors, const uint64_t *ids,
+                                    size_t rows, pomai_durability level)
 {
     pomai_error err;
     pomai_batch batch = POMAI_BATCH_INIT;
@@ -227,9 +230,15 @@ static inline void load_put(pomai_collection *collection, uint64_t number, const
     options.durability = level;
     batch.rows = rows;
     batch.dim = load.dim;
-    batch.vectors = load_vectors(number, rows);
+    batch.vectors = vectors;
     batch.u64_ids = ids;
     load_check(pomai_put(collection, &batch, &options, NULL, &err), "put", &err);
+}
+
+static inline void load_put(pomai_collection *collection, uint64_t number, const uint64_t *ids, size_t rows,
+                            pomai_durability level)
+{
+    load_put_vectors(collection, load_vectors(number, rows), ids, rows, level);
 }
 
 /* A bijection of 0 .. n - 1 for each seed, as good as random: cycles walked in a power of two. */
@@ -305,6 +314,46 @@ static inline double load_disk_writes(void)
         if (strncmp(line, "write_bytes: ", 13) == 0) bytes = strtod(line + 13, NULL);
     if (io != NULL) fclose(io);
     return bytes;
+}
+
+static uint64_t load_blocks;
+
+static inline int load_add_blocks(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)path;
+    (void)where;
+    if (kind == FTW_F) load_blocks += (uint64_t)st->st_blocks * 512;
+    return 0;
+}
+
+/* Blocks of the directory. Files come and go while it is walked: those that are there. */
+static inline double load_disk_bytes(const char *name)
+{
+    char path[600];
+    load_path(path, name);
+    load_blocks = 0;
+    (void)nftw(path, load_add_blocks, 16, FTW_PHYS);
+    return (double)load_blocks;
+}
+
+struct load_memory {
+    double resident, anonymous, mapped, most; /* most: the largest that resident has been */
+};
+
+/* Of this process, in bytes. */
+static inline struct load_memory load_memory_now(void)
+{
+    struct load_memory m = {0};
+    char line[256];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, "VmRSS:", 6) == 0) m.resident = strtod(line + 6, NULL) * 1024;
+        if (strncmp(line, "VmHWM:", 6) == 0) m.most = strtod(line + 6, NULL) * 1024;
+        if (strncmp(line, "RssAnon:", 8) == 0) m.anonymous = strtod(line + 8, NULL) * 1024;
+        if (strncmp(line, "RssFile:", 8) == 0) m.mapped = strtod(line + 8, NULL) * 1024;
+    }
+    if (status != NULL) fclose(status);
+    return m;
 }
 
 /* Until nothing was written for a second and nothing waits to be freed, or `most` seconds have passed; false then. */
