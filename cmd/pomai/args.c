@@ -250,6 +250,16 @@ int args_dtype(const struct args *args, pomai_dtype *dtype)
     return status;
 }
 
+int args_index(const struct args *args, pomai_index_kind *index)
+{
+    static const char *const names[] = {"auto", "exact", "codes", "graph", NULL};
+    static const int numbers[] = {POMAI_INDEX_AUTO, POMAI_INDEX_EXACT, POMAI_INDEX_CODES, POMAI_INDEX_GRAPH};
+    int number = (int)*index;
+    int status = pick(args, OPT_INDEX, names, numbers, &number);
+    *index = (pomai_index_kind)number;
+    return status;
+}
+
 int args_durability(const struct args *args, pomai_durability *level)
 {
     static const char *const names[] = {"sync", "group", "os", NULL};

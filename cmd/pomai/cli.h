@@ -28,6 +28,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(DTYPE, "dtype", 0, "float32|float16|int8", "type of the new collection's vectors (default: float32)")            \
     X(TTL, "ttl", 0, "TIME", "rows of the new collection vanish so long after they were put: 30s 5m 12h 7d")           \
     X(CLUSTER_BY, "cluster-by", 0, "PATH", "rows of the new collection with the same value there lie together")        \
+    X(INDEX, "index", 0, "auto|exact|codes|graph", "indexes of the new collection (default: auto)")                    \
     X(SHARDS, "shards", 0, "N", "shards of a new database, 1 to 256 (default: cores, at most 8)")                      \
     X(FORMAT, "format", 'f', "npy|fvecs|bvecs|csv|jsonl|idx", "format of the file (default: by its name)")             \
     X(IDS, "ids", 0, "FILE|assigned|rows", "ids: from a .npy or text file, assigned, or the row numbers")              \
@@ -103,6 +104,7 @@ int args_u64(const struct args *args, enum option_key key, uint64_t min, uint64_
 int args_metric(const struct args *args, pomai_metric *metric);
 int args_id_kind(const struct args *args, pomai_id_kind *kind);
 int args_dtype(const struct args *args, pomai_dtype *dtype);
+int args_index(const struct args *args, pomai_index_kind *index);
 int args_durability(const struct args *args, pomai_durability *level);
 /* "7d" and so on, as nanoseconds. */
 int args_ttl(const struct args *args, uint64_t *nanoseconds);
@@ -142,6 +144,7 @@ const char *ttl_text(uint64_t nanoseconds, char buffer[32]);
 const char *metric_name(pomai_metric metric);
 const char *id_kind_name(pomai_id_kind kind);
 const char *dtype_name(pomai_dtype dtype);
+const char *index_name(pomai_index_kind index);
 
 const char *durability_name(pomai_durability level);
 

@@ -21,14 +21,17 @@ static int print_collection(const struct args *args, pomai_db *db, const char *n
         printf(",\"rows\":%" PRIu64 ",\"dim\":%u,\"dtype\":\"%s\",\"metric\":\"%s\",\"ids\":\"%s\"", info.rows,
                info.dim, dtype_name(info.dtype), metric_name(info.metric), id_kind_name(info.id_kind));
         if (info.ttl_ns) printf(",\"ttl_ns\":%" PRIu64, info.ttl_ns);
+        if (info.index != POMAI_INDEX_AUTO) printf(",\"index\":\"%s\"", index_name(info.index));
         if (info.cluster_by[0] != '\0') printf(",\"cluster_by\":");
         if (info.cluster_by[0] != '\0') print_json_string(info.cluster_by);
         puts("}");
     } else {
-        printf("%-24s %15s rows  %6u dimensions  %-7s  %-6s  %s ids%s%s%s%s\n", info.name, grouped(info.rows, rows),
+        printf("%-24s %15s rows  %6u dimensions  %-7s  %-6s  %s ids%s%s%s%s%s%s\n", info.name, grouped(info.rows, rows),
                info.dim, dtype_name(info.dtype), metric_name(info.metric), id_kind_name(info.id_kind),
                info.ttl_ns ? "  ttl " : "", info.ttl_ns ? ttl_text(info.ttl_ns, ttl) : "",
-               info.cluster_by[0] != '\0' ? "  clustered by " : "", info.cluster_by);
+               info.cluster_by[0] != '\0' ? "  clustered by " : "", info.cluster_by,
+               info.index != POMAI_INDEX_AUTO ? "  index " : "",
+               info.index != POMAI_INDEX_AUTO ? index_name(info.index) : "");
     }
     return EXIT_OK;
 }
@@ -53,10 +56,8 @@ const struct verb verb_collections = {
     .name = "collections",
     .synopsis = "DB [options]",
     .brief = "list the collections of a database",
-    .about =
-        "Prints name, rows, dimensions, type, metric, kind of ids, time to live and the path of its clustering of each "
-        "collection. Opens the "
-        "database read-only.",
+    .about = "Prints name, rows, dimensions, type, metric, kind of ids, time to live, the path of its clustering and "
+             "its indexes, where they are not the usual ones, of each collection. Opens the database read-only.",
     .examples = "  pomai collections my.db",
     .options = TAKES(ACCEPT_DAMAGE) | TAKES(READ_ONLY) | TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,

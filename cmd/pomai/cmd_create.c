@@ -9,7 +9,7 @@ static bool names_collection(const struct args *args)
 {
     return args_has(args, OPT_COLLECTION) || args_has(args, OPT_DIM) || args_has(args, OPT_METRIC) ||
            args_has(args, OPT_ID_KIND) || args_has(args, OPT_TTL) || args_has(args, OPT_DTYPE) ||
-           args_has(args, OPT_CLUSTER_BY);
+           args_has(args, OPT_CLUSTER_BY) || args_has(args, OPT_INDEX);
 }
 
 /* Opens what is there, or makes it; *made says which. */
@@ -47,6 +47,7 @@ static int run(const struct args *args)
     if (status == EXIT_OK) status = args_id_kind(args, &options.id_kind);
     if (status == EXIT_OK) status = args_dtype(args, &options.dtype);
     if (status == EXIT_OK) status = args_ttl(args, &options.ttl_ns);
+    if (status == EXIT_OK) status = args_index(args, &options.index);
     if (status != EXIT_OK) return status;
     options.cluster_by = args->value[OPT_CLUSTER_BY];
     if (names_collection(args) && !args_has(args, OPT_DIM))
@@ -69,6 +70,7 @@ static int run(const struct args *args)
             printf(",\"dim\":%" PRIu64 ",\"dtype\":\"%s\",\"metric\":\"%s\",\"ids\":\"%s\"", options.dim,
                    dtype_name(options.dtype), metric_name(options.metric), id_kind_name(options.id_kind));
             if (options.ttl_ns) printf(",\"ttl_ns\":%" PRIu64, options.ttl_ns);
+            if (options.index != POMAI_INDEX_AUTO) printf(",\"index\":\"%s\"", index_name(options.index));
             if (options.cluster_by != NULL) printf(",\"cluster_by\":");
             if (options.cluster_by != NULL) print_json_string(options.cluster_by);
         }
@@ -76,12 +78,14 @@ static int run(const struct args *args)
     } else if (!args_has(args, OPT_QUIET)) {
         if (made) printf("made the database %s\n", args->positional[0]);
         if (names_collection(args))
-            printf("made the collection '%s': %" PRIu64 " dimensions, %s, metric %s, %s ids%s%s%s%s\n",
+            printf("made the collection '%s': %" PRIu64 " dimensions, %s, metric %s, %s ids%s%s%s%s%s%s\n",
                    collection_name(args), options.dim, dtype_name(options.dtype), metric_name(options.metric),
                    id_kind_name(options.id_kind), options.ttl_ns ? ", rows vanish after " : "",
                    options.ttl_ns ? ttl_text(options.ttl_ns, ttl) : "",
                    options.cluster_by != NULL ? ", clustered by " : "",
-                   options.cluster_by != NULL ? options.cluster_by : "");
+                   options.cluster_by != NULL ? options.cluster_by : "",
+                   options.index != POMAI_INDEX_AUTO ? ", index " : "",
+                   options.index != POMAI_INDEX_AUTO ? index_name(options.index) : "");
     }
     return EXIT_OK;
 }
@@ -96,7 +100,7 @@ const struct verb verb_create = {
                 "  pomai create my.db --collection cache --dim 384 --ttl 7d --dtype float16\n"
                 "  pomai create my.db --collection notes --dim 384 --cluster-by tenant",
     .options = TAKES(COLLECTION) | TAKES(DIM) | TAKES(METRIC) | TAKES(ID_KIND) | TAKES(DTYPE) | TAKES(TTL) |
-               TAKES(CLUSTER_BY) | TAKES(SHARDS) | TAKES(JSON) | TAKES(QUIET),
+               TAKES(CLUSTER_BY) | TAKES(INDEX) | TAKES(SHARDS) | TAKES(JSON) | TAKES(QUIET),
     .positional_min = 1,
     .positional_max = 1,
     .run = run,

@@ -132,6 +132,21 @@ const char *id_kind_name(pomai_id_kind kind)
     return kind == POMAI_ID_STRING ? "string" : kind == POMAI_ID_U64 ? "u64" : "?";
 }
 
+const char *index_name(pomai_index_kind index)
+{
+    switch (index) {
+    case POMAI_INDEX_AUTO:
+        return "auto";
+    case POMAI_INDEX_EXACT:
+        return "exact";
+    case POMAI_INDEX_CODES:
+        return "codes";
+    case POMAI_INDEX_GRAPH:
+        return "graph";
+    }
+    return "?";
+}
+
 const char *dtype_name(pomai_dtype dtype)
 {
     switch (dtype) {

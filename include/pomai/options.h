@@ -52,10 +52,12 @@ typedef struct pomai_collection_options {
     /* A path as filters have it (docs/filter.md), for good: rows whose documents have the same value there lie together
      * in segments, so that a search with a filter on it reads them as one. It changes how fast, not what. NULL: none */
     const char *cluster_by;
+    pomai_index_kind index; /* for good */
 } pomai_collection_options;
 #define POMAI_COLLECTION_OPTIONS_INIT                                                                                  \
     {                                                                                                                  \
-        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64, 0, POMAI_DTYPE_FLOAT32, NULL               \
+        sizeof(pomai_collection_options), 0, POMAI_METRIC_L2, POMAI_ID_U64, 0, POMAI_DTYPE_FLOAT32, NULL,              \
+            POMAI_INDEX_AUTO                                                                                           \
     }
 
 typedef struct pomai_write_options {

@@ -138,6 +138,15 @@ typedef struct pomai_verdict {
                               those of them that match */
 } pomai_verdict;
 
+/* What is built for segments of a collection, so that searches which name a recall are fast (docs/indexing.md). Numbers
+ * on disk. */
+typedef enum pomai_index_kind {
+    POMAI_INDEX_AUTO = 0,  /* codes at once, a graph after them, and each search takes what suits it */
+    POMAI_INDEX_EXACT = 1, /* neither: nothing is computed, and every search compares the vectors */
+    POMAI_INDEX_CODES = 2, /* codes alone: built a hundred times as fast as a graph */
+    POMAI_INDEX_GRAPH = 3, /* graphs alone: the least disk; what a graph does not answer compares the vectors */
+} pomai_index_kind;
+
 /* What is fixed about a collection. */
 typedef struct pomai_collection_info {
     char name[POMAI_MAX_NAME + 1];
@@ -149,6 +158,7 @@ typedef struct pomai_collection_info {
     uint64_t rows;   /* live rows at the time of the call */
     pomai_dtype dtype;
     char cluster_by[POMAI_MAX_CLUSTER_BY + 1]; /* "": none */
+    pomai_index_kind index;
 } pomai_collection_info;
 
 /* What opening found and did. Borrowed pointers live until the database is closed. */

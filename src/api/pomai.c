@@ -196,6 +196,7 @@ pomai_status pomai_collection_get_info(pomai_collection *collection, pomai_colle
     info->id_kind = coll->id_kind;
     info->ttl_ns = coll->ttl_ns;
     info->dtype = coll->dtype;
+    info->index = coll->index;
     memcpy(info->cluster_by, coll->cluster_by, sizeof info->cluster_by);
     return pm_coll_live(collection->db, coll, &info->rows, err);
 }

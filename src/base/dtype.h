@@ -72,4 +72,10 @@ static inline uint16_t pm_f32_to_f16(float f)
     return (uint16_t)(sign | h);
 }
 
+static inline const char *pm_index_name(pomai_index_kind index)
+{
+    static const char *const names[] = {"auto", "exact", "codes", "graph"};
+    return names[(unsigned)index & 3];
+}
+
 #endif

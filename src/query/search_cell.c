@@ -334,7 +334,7 @@ static bool scan_alone(scan *s, const search_source *from, uint32_t i, double *l
     alone.heaps = s->heaps + i;
     alone.group = NULL;
     alone.decoded = s->decoded;
-    alone.tile.n = 0;
+    begin_tile(s, &alone.tile);
     const uint64_t rows = pm_segment_rows(from->segment);
     const bool more = from->codes != NULL ? scan_codes(&alone, from, 0, rows) : scan_segment(&alone, from, 0, rows);
     const bool whole = more && offer_tile(&alone);

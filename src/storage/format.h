@@ -36,11 +36,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structs are l
 #define PM_MAX_ROWS        (1u << 24) /* of a batch */
 
 /* What a reader of the manifest must know. */
-#define PM_FEATURE_SEGMENTS ((uint64_t)1) /* rows outside of the log, or a log without its begin */
-#define PM_FEATURE_EXPIRY   ((uint64_t)2) /* a collection whose rows end by themselves */
-#define PM_FEATURE_DTYPE    ((uint64_t)4) /* a collection whose vectors are not float32 */
-#define PM_FEATURE_CLUSTER  ((uint64_t)8) /* a collection whose rows are clustered by a path */
-#define PM_FEATURES_KNOWN   (PM_FEATURE_SEGMENTS | PM_FEATURE_EXPIRY | PM_FEATURE_DTYPE | PM_FEATURE_CLUSTER)
+#define PM_FEATURE_SEGMENTS ((uint64_t)1)  /* rows outside of the log, or a log without its begin */
+#define PM_FEATURE_EXPIRY   ((uint64_t)2)  /* a collection whose rows end by themselves */
+#define PM_FEATURE_DTYPE    ((uint64_t)4)  /* a collection whose vectors are not float32 */
+#define PM_FEATURE_CLUSTER  ((uint64_t)8)  /* a collection whose rows are clustered by a path */
+#define PM_FEATURE_INDEX    ((uint64_t)16) /* a collection that has not all kinds of indexes */
+#define PM_FEATURES_KNOWN                                                                                              \
+    (PM_FEATURE_SEGMENTS | PM_FEATURE_EXPIRY | PM_FEATURE_DTYPE | PM_FEATURE_CLUSTER | PM_FEATURE_INDEX)
 
 enum { PM_OP_PUT = 1, PM_OP_DELETE = 2, PM_OP_ABORT = 3 };
 enum { PM_DTYPE_NONE = 0 }; /* of a record without vectors; else pomai_dtype */
@@ -160,7 +162,8 @@ typedef struct pm_manifest_collection {
     uint64_t ttl_ns;  /* 0: none */
     uint32_t segments;
     uint8_t cluster_len; /* of the path that its rows are clustered by; 0: none */
-    uint8_t zero[19];
+    uint8_t index;       /* pomai_index_kind */
+    uint8_t zero[18];
 } pm_manifest_collection;
 
 /* A segment, as the manifest names it. */
@@ -420,7 +423,8 @@ PM_AT(pm_manifest_collection, next_id, 24);
 PM_AT(pm_manifest_collection, ttl_ns, 32);
 PM_AT(pm_manifest_collection, segments, 40);
 PM_AT(pm_manifest_collection, cluster_len, 44);
-PM_AT(pm_manifest_collection, zero, 45);
+PM_AT(pm_manifest_collection, index, 45);
+PM_AT(pm_manifest_collection, zero, 46);
 
 /* What to do about a file of another format. */
 static inline const char *pm_format_advice(uint32_t format)

@@ -239,3 +239,14 @@ def test_files(tmp_path: Path, dtype: str, rng: random.Random) -> None:
             same(table, range(30), x)
     assert str(pq.read_schema(tmp_path / "x.parquet").field("vector").type.value_type) in ("halffloat", "int8")
     assert "has dtype" in run("import", second, tmp_path / "x.arrow", "-c", "arrow", "--dtype", "float32", code=1)
+
+
+def test_a_collection_says_what_is_built_for_it(db: pomai.Database) -> None:
+    for word in ("auto", "exact", "codes", "graph"):
+        assert db.collection(word, 3, index=word).info.index == word
+        assert db.collection(word, index=word).info.index == word
+    assert db.collection("plain", 3).info.index == "auto"
+    with pytest.raises(pomai.InvalidError, match="has index='exact', not 'graph'"):
+        db.collection("exact", index="graph")
+    with pytest.raises(pomai.InvalidError, match="auto"):
+        db.collection("other", 3, index="tree")

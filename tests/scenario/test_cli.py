@@ -250,6 +250,11 @@ def case_create_and_drop():
     expect(listed == [{"collection": "docs", "rows": 0, "dim": 3, "dtype": "float32", "metric": "cosine",
                        "ids": "string"}], f"{listed}")
     expect("cosine" in pomai("collections", "x.db").out, "collections as text")
+    made = pomai("create", "x.db", "-c", "plain", "--dim", 3, "--index", "exact", "--json").json()[0]
+    expect(made["index"] == "exact", f"{made}")
+    expect(any(c.get("index") == "exact" for c in pomai("collections", "x.db", "--json").json()), "listed")
+    expect("index exact" in pomai("collections", "x.db").out, "collections as text")
+    refused("create", "x.db", "-c", "other", "--dim", 3, "--index", "tree", says="auto")
     pomai("drop", "x.db", "docs")
     expect("docs" not in counts("x.db"), "dropped")
     refused("drop", "x.db", "docs", says="POMAI_ENOTFOUND")

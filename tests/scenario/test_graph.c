@@ -126,6 +126,72 @@ static void without_a_graph_codes_are_taken(void **state)
     only_graphs();
 }
 
+/* Each is built what it wants and nothing else, also after reopening and by a merge; all have what they are again. */
+static void collections_have_the_indexes_they_want(void **state)
+{
+    static const char *const names[] = {"auto", "exact", "codes", "graph"};
+    static const int codes[] = {1, 0, 1, 0}, graphs[] = {1, 0, 0, 1};
+    const struct box *box = *state;
+    pomai_error err;
+    char found[64];
+    pm_derive_least_rows[PM_DERIVED_CODES] = PM_CODES_LEAST_ROWS;
+    draw_all();
+    pomai_db *db = open_db(box, NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        pomai_collection_options o = POMAI_COLLECTION_OPTIONS_INIT;
+        pomai_collection *coll;
+        o.dim = DIM;
+        o.index = (pomai_index_kind)i;
+        assert_ok(pomai_collection_create(db, names[i], &o, &coll, &err));
+        put(coll, 0, ROWS, NULL);
+        pomai_collection_close(coll);
+        o.index = (pomai_index_kind)(POMAI_INDEX_GRAPH + 1 + i);
+        assert_refused(pomai_collection_create(db, "other", &o, &coll, &err), POMAI_EINVAL, "index");
+    }
+    build(db);
+    for (int turn = 0; turn < 3; turn++) {
+        char *stats;
+        assert_ok(pomai_stats(db, &stats, &err));
+        const char *at = stats;
+        for (unsigned i = 0; i < 4; i++) {
+            pomai_collection *coll = have(db, names[i]);
+            pomai_collection_info info;
+            assert_ok(pomai_collection_get_info(coll, &info, &err));
+            assert_int_equal(info.index, i);
+            pomai_result *r = search(coll, queries, 1, K, 0.9f, NULL);
+            assert_int_equal(completeness_of(r), i == POMAI_INDEX_EXACT ? POMAI_EXACT : POMAI_APPROXIMATE);
+            pomai_result_free(r);
+            pomai_collection_close(coll);
+            snprintf(found, sizeof found, "\"name\": \"%s\"", names[i]);
+            at = strstr(stats, found);
+            assert_non_null(at);
+            snprintf(found, sizeof found, "\"index\": \"%s\"", names[i]);
+            if (i != POMAI_INDEX_AUTO) at = strstr(at, found);
+            assert_non_null(at);
+            static const char *const fields[] = {"segments_with_codes", "segments_with_graph"};
+            for (int f = 0; f < 2; f++) {
+                snprintf(found, sizeof found, "\"%s\": %d,", fields[f], f == 0 ? codes[i] : graphs[i]);
+                assert_ptr_equal(strstr(at, found), strstr(strstr(at, fields[f]) - 1, found));
+            }
+        }
+        pomai_free(stats);
+        if (turn == 0) {
+            close_db(db);
+            db = open_db(box, NULL);
+        } else if (turn == 1) {
+            for (unsigned i = 0; i < 4; i++) {
+                pomai_collection *coll = have(db, names[i]);
+                put(coll, ROWS, ROWS, NULL);
+                pomai_collection_close(coll);
+            }
+            assert_ok(pomai_compact(db, NULL, &err));
+            build(db);
+        }
+    }
+    close_db(db);
+    only_graphs();
+}
+
 static void deadlines_cut_walks(void **state)
 {
     const struct box *box = *state;
@@ -484,6 +550,7 @@ int main(void)
         BOXED(leftovers_of_a_build_go),
         BOXED(ef_is_an_effort),
         BOXED(without_a_graph_codes_are_taken),
+        BOXED(collections_have_the_indexes_they_want),
         BOXED(deadlines_cut_walks),
         BOXED(rows_expire_in_graphs),
         BOXED(few_rows_left_are_found),

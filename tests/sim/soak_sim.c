@@ -138,7 +138,8 @@ static struct outcome run_case(const struct sim_case *c)
     X(config.dtype[0])                                                                                                 \
     X(config.dtype[1])                                                                                                 \
     X(config.dtype[2])                                                                                                 \
-    X(config.cluster)
+    X(config.cluster)                                                                                                  \
+    X(config.index)
 
 static void print_case(const struct sim_case *c, char *text, size_t size)
 {

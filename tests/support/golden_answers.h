@@ -149,6 +149,7 @@ static inline void golden_answer(struct golden *g)
                 info.name, info.id, info.dim, (int)info.metric, (int)info.id_kind, (int)info.dtype,
                 (unsigned long long)info.ttl_ns, (unsigned long long)info.rows,
                 info.cluster_by[0] != '\0' ? " clustered by " : "", info.cluster_by);
+        if (info.index != POMAI_INDEX_AUTO) fprintf(g->answers, "index %d\n", (int)info.index);
         golden_rows(g, coll);
         golden_searches(g, coll, info.dim);
         golden_counts(g, coll);

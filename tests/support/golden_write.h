@@ -20,13 +20,15 @@ static const struct golden_collection {
     pomai_dtype dtype;
     uint64_t ttl_ns;
     const char *cluster_by;
+    pomai_index_kind index;
 } golden_collections[] = {
-    {"default", 3, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL},
-    {"texts", 5, POMAI_METRIC_IP, POMAI_ID_STRING, POMAI_DTYPE_FLOAT16, 0, NULL},
-    {"bytes", 6, POMAI_METRIC_COSINE, POMAI_ID_U64, POMAI_DTYPE_INT8, 3 * 86400 * GOLDEN_SECOND, NULL},
-    {"indexed", W_DIM, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL},
-    {"gone", 4, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL},
-    {"clustered", 4, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, "tag"},
+    {"default", 3, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL, POMAI_INDEX_AUTO},
+    {"texts", 5, POMAI_METRIC_IP, POMAI_ID_STRING, POMAI_DTYPE_FLOAT16, 0, NULL, POMAI_INDEX_AUTO},
+    {"bytes", 6, POMAI_METRIC_COSINE, POMAI_ID_U64, POMAI_DTYPE_INT8, 3 * 86400 * GOLDEN_SECOND, NULL,
+     POMAI_INDEX_AUTO},
+    {"indexed", W_DIM, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL, POMAI_INDEX_AUTO},
+    {"gone", 4, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, NULL, POMAI_INDEX_AUTO},
+    {"clustered", 4, POMAI_METRIC_L2, POMAI_ID_U64, POMAI_DTYPE_FLOAT32, 0, "tag", POMAI_INDEX_EXACT},
 };
 
 /* Whole numbers from -48 to 48; of `indexed` quarters on a few planes, so that a graph needs few links. */
@@ -138,6 +140,7 @@ static inline bool golden_create(struct golden *g, const char *name)
     o.dtype = c->dtype;
     o.ttl_ns = c->ttl_ns;
     o.cluster_by = c->cluster_by;
+    o.index = c->index;
     golden_clock += GOLDEN_SECOND;
     if (pomai_collection_create(g->db, name, &o, &coll, &g->err) != POMAI_OK) return false;
     pomai_collection_close(coll);

@@ -327,7 +327,7 @@ static void other_formats_and_features(void **state)
         assert_int_equal(read_with(sim, &file[f], file[f].size, &err), POMAI_OK);
     }
     const size_t at = offsetof(pm_manifest_header, incompatible);
-    for (unsigned bit = 4; bit < 64; bit++) {
+    for (unsigned bit = 5; bit < 64; bit++) {
         char bits[32];
         snprintf(bits, sizeof bits, "bits %llx;", 1ull << bit);
         set(&file[0], at, PM_FEATURES_KNOWN | 1ull << bit, 8);
@@ -355,12 +355,13 @@ static void other_formats_and_features(void **state)
 static void features_are_said_when_used(void **state)
 {
     (void)state;
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         pm_sim *sim = make_sim();
         pm_manifest m;
         bool uncertain;
         struct taken t = {.path = "/m/MANIFEST-0000000001"};
         make_catalogue(&m, i == 2 ? 2 : 1, i == 3 ? 2 : 1, i == 1);
+        if (i == 7) m.entry[0].fixed.index = POMAI_INDEX_EXACT;
         if (i == 6) pm_manifest_set_cluster(&m.entry[0], "tenant");
         if (i == 4 || i == 5) m.entry[0].fixed.dtype = (uint8_t)(i == 4 ? POMAI_DTYPE_FLOAT16 : POMAI_DTYPE_INT8);
         assert_int_equal(pm_manifest_install(pm_sim_os(sim), "/m", &m, &uncertain, NULL), POMAI_OK);
@@ -374,7 +375,8 @@ static void features_are_said_when_used(void **state)
                                           PM_FEATURE_EXPIRY,
                                           PM_FEATURE_DTYPE,
                                           PM_FEATURE_DTYPE,
-                                          PM_FEATURE_CLUSTER};
+                                          PM_FEATURE_CLUSTER,
+                                          PM_FEATURE_INDEX};
         assert_true(h.incompatible == wanted[i]);
         pm_sim_free(sim);
     }

@@ -65,6 +65,7 @@ struct w_config w_draw_config(uint64_t seed)
     for (int i = 0; i < W_COLLS; i++)
         c.dtype[i] = w_draw_dtype(&types);
     c.cluster = t_chance(&types, 40) ? (uint32_t)t_range(&types, 1, (1 << W_COLLS) - 1) : 0;
+    c.index = t_chance(&types, 30) ? (uint32_t)t_range(&types, 1, (1 << 2 * W_COLLS) - 1) : 0;
     if (c.uniform) {
         c.maintain = 0;
         c.expiry = 0;
@@ -153,6 +154,7 @@ static void make_collections(struct world *w)
             options.dim = w->config.dim[i];
             options.metric = metrics[i];
             options.dtype = w_dtype(w, i);
+            options.index = (pomai_index_kind)(w->config.index >> 2 * i & 3);
             options.cluster_by = (w->config.cluster >> i & 1) != 0 ? "n" : NULL;
             options.id_kind = i == W_STRINGS ? POMAI_ID_STRING : POMAI_ID_U64;
             *made = W_TEMP_MAKING;

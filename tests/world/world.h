@@ -103,6 +103,7 @@ struct w_config {
     uint32_t dim[W_COLLS];
     pomai_dtype dtype[W_COLLS]; /* 0: float32 */
     uint32_t cluster;           /* a bit for each that is clustered by "n" */
+    uint32_t index;             /* two bits for each: its pomai_index_kind */
     uint64_t capacity;          /* of the disk; 0: endless */
 };
 

@@ -38,15 +38,16 @@ class Info(NamedTuple):
     rows: int
     dtype: str = "float32"  # of the vectors as they are stored
     cluster_by: str | None = None  # the path by which rows are clustered
+    index: str = "auto"  # what is built for searches that name a recall
 
 
 def verdict(values: tuple[str, str, float, int, int]) -> Verdict:
     return Verdict(*values)
 
 
-def info(values: tuple[str, int, str, str, int, int, str, str]) -> Info:
-    name, dim, metric, id_kind, ttl_ns, rows, dtype, cluster_by = values
-    return Info(name, dim, metric, id_kind, ttl_ns / 1e9 if ttl_ns else None, rows, dtype, cluster_by or None)
+def info(values: tuple[str, int, str, str, int, int, str, str, str]) -> Info:
+    name, dim, metric, id_kind, ttl_ns, rows, dtype, cluster_by, index = values
+    return Info(name, dim, metric, id_kind, ttl_ns / 1e9 if ttl_ns else None, rows, dtype, cluster_by or None, index)
 
 
 def dtype_name(dtype: Any) -> Any:
@@ -58,15 +59,17 @@ def dtype_name(dtype: Any) -> Any:
 
 
 def check_same(
-    info: Info, dim: int, metric: str | None, ids: str | None, ttl: Any, dtype: Any, cluster_by: str | None
+    info: Info, dim: int, metric: str | None, ids: str | None, ttl: Any, dtype: Any, cluster_by: str | None,
+    index: str | None,
 ) -> bool:
     """Refuses to open a collection as something that it is not."""
     wanted = {
         "dim": dim or None, "metric": metric, "ids": ids, "ttl": None if ttl is None else (ttl_ns(ttl) / 1e9 or None),
         "dtype": None if dtype is None else dtype_name(dtype), "cluster_by": cluster_by,
+        "index": index,
     }
     has = {"dim": info.dim, "metric": info.metric, "ids": info.id_kind, "ttl": info.ttl, "dtype": info.dtype,
-           "cluster_by": info.cluster_by}
+           "cluster_by": info.cluster_by, "index": info.index}
     for key, value in wanted.items():
         if value is not None and value != has[key]:
             raise InvalidError(

@@ -244,6 +244,7 @@ static int take_options(pm_py_state *state, PyObject *const *given, pomai_collec
     static const char *const metrics[] = {"l2", "ip", "cosine", NULL};
     static const char *const kinds[] = {"u64", "string", NULL};
     static const char *const dtypes[] = {"float32", "float16", "int8", NULL};
+    static const char *const indexes[] = {"auto", "exact", "codes", "graph", NULL};
     if (pm_py_count(state, "dim", given[1], &options->dim) != 0) return -1;
     if (given[2] != NULL && given[2] != Py_None) {
         int metric = pm_py_word(state, "metric", given[2], metrics);
@@ -265,6 +266,11 @@ static int take_options(pm_py_state *state, PyObject *const *given, pomai_collec
     if (given[7] != NULL && given[7] != Py_None) {
         options->cluster_by = pm_py_text(state, "cluster_by", given[7]);
         if (options->cluster_by == NULL) return -1;
+    }
+    if (given[8] != NULL && given[8] != Py_None) {
+        const int index = pm_py_word(state, "index", given[8], indexes);
+        if (index < 0) return -1;
+        options->index = (pomai_index_kind)index;
     }
     if (given[4] == NULL || given[4] == Py_None) return 0;
     PyObject *ns = pm_py_help(state, "ttl_ns", given[4], NULL);
@@ -292,7 +298,8 @@ static PyObject *check_same(pm_py_state *state, PyObject *made, PyObject *const 
     if (number != NULL)
         same = pm_py_help(state, "check_same", info, number, given[2] == NULL ? Py_None : given[2],
                           given[3] == NULL ? Py_None : given[3], given[4] == NULL ? Py_None : given[4],
-                          given[6] == NULL ? Py_None : given[6], given[7] == NULL ? Py_None : given[7], NULL);
+                          given[6] == NULL ? Py_None : given[6], given[7] == NULL ? Py_None : given[7],
+                          given[8] == NULL ? Py_None : given[8], NULL);
     Py_XDECREF(number);
     Py_XDECREF(info);
     Py_XDECREF(same);
@@ -302,10 +309,11 @@ static PyObject *check_same(pm_py_state *state, PyObject *made, PyObject *const 
 
 static PyObject *py_collection(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    static const char *const names[] = {"name", "dim", "metric", "ids", "ttl", "create", "dtype", "cluster_by", NULL};
+    static const char *const names[] = {"name",   "dim",   "metric",     "ids",   "ttl",
+                                        "create", "dtype", "cluster_by", "index", NULL};
     pm_py_collection *on = (pm_py_collection *)self;
     pm_py_state *state = on->state;
-    PyObject *given[8] = {NULL};
+    PyObject *given[9] = {NULL};
     pomai_collection_options options = POMAI_COLLECTION_OPTIONS_INIT;
     bool create = true;
     if (pm_py_args(state, "collection", names, 2, args, count, keywords, given) != 0) return NULL;
@@ -336,12 +344,14 @@ static PyObject *info_of(pm_py_collection *on)
 {
     static const char *const metrics[] = {"?", "l2", "ip", "cosine"};
     static const char *const dtypes[] = {"?", "float32", "float16", "int8"};
+    static const char *const indexes[] = {"auto", "exact", "codes", "graph"};
     admin_job *a = admin(on, INFO, NULL, NULL, false, NULL);
     if (a == NULL) return NULL;
     const pomai_collection_info *i = &a->out.info;
-    PyObject *values = Py_BuildValue("(sIssKKss)", i->name, (unsigned)i->dim, metrics[(unsigned)i->metric & 3],
+    PyObject *values = Py_BuildValue("(sIssKKsss)", i->name, (unsigned)i->dim, metrics[(unsigned)i->metric & 3],
                                      i->id_kind == POMAI_ID_STRING ? "string" : "u64", (unsigned long long)i->ttl_ns,
-                                     (unsigned long long)i->rows, dtypes[(unsigned)i->dtype & 3], i->cluster_by);
+                                     (unsigned long long)i->rows, dtypes[(unsigned)i->dtype & 3], i->cluster_by,
+                                     indexes[(unsigned)i->index & 3]);
     admin_release(&a->job);
     PyObject *info = values == NULL ? NULL : pm_py_help(on->state, "info", values, NULL);
     Py_XDECREF(values);

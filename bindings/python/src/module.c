@@ -16,15 +16,15 @@ PyObject *pm_py_helper(pm_py_state *state, const char *name)
 PyObject *pm_py_help(pm_py_state *state, const char *name, ...)
 {
     PyObject *function = pm_py_helper(state, name);
-    PyObject *given[8] = {NULL}, *made = NULL;
+    PyObject *given[9] = {NULL}, *made = NULL;
     va_list arguments;
     if (function == NULL) return NULL;
     va_start(arguments, name);
-    for (int i = 0; i < 7 && (given[i] = va_arg(arguments, PyObject *)) != NULL; i++) {
+    for (int i = 0; i < 8 && (given[i] = va_arg(arguments, PyObject *)) != NULL; i++) {
     }
     va_end(arguments);
     made = PyObject_CallFunctionObjArgs(function, given[0], given[1], given[2], given[3], given[4], given[5], given[6],
-                                        NULL);
+                                        given[7], NULL);
     Py_DECREF(function);
     return made;
 }

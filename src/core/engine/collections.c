@@ -78,6 +78,7 @@ static pomai_status coll_make(pm_db *db, const pm_manifest_entry *entry, pm_coll
     coll->metric = (pomai_metric)entry->fixed.metric;
     coll->id_kind = (pomai_id_kind)entry->fixed.id_kind;
     coll->ttl_ns = entry->fixed.ttl_ns;
+    coll->index = (pomai_index_kind)entry->fixed.index;
     memcpy(coll->name, entry->name, sizeof coll->name);
     memcpy(coll->cluster_by, entry->cluster_by, sizeof coll->cluster_by);
     atomic_store(&coll->next_id, entry->fixed.next_id);
@@ -153,6 +154,9 @@ static pomai_status check_options(const char *name, const pomai_collection_optio
     if (o->dtype != 0 && !pm_dtype_known((uint32_t)o->dtype))
         return pm_fail(err, POMAI_EINVAL, "unknown type of vectors %d: float32, float16 and int8 are known",
                        (int)o->dtype);
+    if ((unsigned)o->index > POMAI_INDEX_GRAPH)
+        return pm_fail(err, POMAI_EINVAL, "unknown kind of index %d: auto, exact, codes and graph are known",
+                       (int)o->index);
     return POMAI_OK;
 }
 
@@ -224,6 +228,7 @@ static pomai_status create_locked(pm_db *db, const char *name, const pomai_colle
                                           .id_kind = (uint8_t)o->id_kind,
                                           .dtype = (uint8_t)(o->dtype == 0 ? POMAI_DTYPE_FLOAT32 : o->dtype),
                                           .ttl_ns = o->ttl_ns,
+                                          .index = (uint8_t)o->index,
                                           .created = db->os->wall_ns(db->os)};
     status = pm_manifest_add_entry(&next, &fixed, name, &entry, err);
     if (status != POMAI_OK) {

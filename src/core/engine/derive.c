@@ -86,8 +86,16 @@ static const struct kind {
     [PM_DERIVED_COLUMNS] = {PM_COLUMNS_VERSION, PM_COLUMNS_SECTIONS, columns_pay, NULL, write_columns},
 };
 
-/* What a segment's file is computed from; false: it has none, being small, or because it would not pay. */
-static bool describe(const pm_segment *segment, pomai_metric metric, uint32_t kind, pm_derived_of *of)
+static bool is_wanted(pomai_index_kind index, uint32_t kind)
+{
+    if (kind == PM_DERIVED_CODES) return index == POMAI_INDEX_AUTO || index == POMAI_INDEX_CODES;
+    if (kind == PM_DERIVED_GRAPH) return index == POMAI_INDEX_AUTO || index == POMAI_INDEX_GRAPH;
+    return true;
+}
+
+/* What a segment's file is computed from; false: it has none, being small, as its collection wants none, or because it
+ * would not pay. */
+static bool describe(const pm_segment *segment, pm_derive_of_coll coll, uint32_t kind, pm_derived_of *of)
 {
     const pm_segment_place *place = pm_segment_where(segment);
     *of = (pm_derived_of){.os = place->os,
@@ -100,38 +108,39 @@ static bool describe(const pm_segment *segment, pomai_metric metric, uint32_t ki
                           .seed = pm_segment_seed(place->uuid),
                           .rows = pm_segment_rows(segment),
                           .dim = place->dim,
-                          .metric = metric,
+                          .metric = coll.metric,
                           .sections = kinds[kind].sections,
                           .lengths = kinds[kind].lengths};
     memcpy(of->uuid, place->uuid, sizeof of->uuid);
-    return of->rows >= pm_derive_least_rows[kind] && kinds[kind].pays(segment, metric);
+    return of->rows >= pm_derive_least_rows[kind] && is_wanted(coll.index, kind) &&
+           kinds[kind].pays(segment, coll.metric);
 }
 
-void pm_derive_attach(pm_segment *segment, pomai_metric metric)
+void pm_derive_attach(pm_segment *segment, pm_derive_of_coll coll)
 {
     for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) {
         pm_derived_of of;
         pm_derived *derived = NULL;
-        if (describe(segment, metric, kind, &of) && pm_derived_open(&of, &derived, NULL) == POMAI_OK)
+        if (describe(segment, coll, kind, &of) && pm_derived_open(&of, &derived, NULL) == POMAI_OK)
             pm_derived_free(pm_segment_set_derived(segment, kind, derived));
     }
 }
 
-bool pm_derive_missing(const pm_segment *segment, pomai_metric metric, uint32_t kind)
+bool pm_derive_missing(const pm_segment *segment, pm_derive_of_coll coll, uint32_t kind)
 {
     pm_derived_of of;
     return pm_segment_derived(segment, kind) == NULL && (atomic_load(&segment->underivable) >> kind & 1) == 0 &&
-           describe(segment, metric, kind, &of);
+           describe(segment, coll, kind, &of);
 }
 
-pomai_status pm_derive_verify(const pm_segment *segment, pomai_metric metric, uint32_t kind, uint64_t *bytes,
+pomai_status pm_derive_verify(const pm_segment *segment, pm_derive_of_coll coll, uint32_t kind, uint64_t *bytes,
                               pomai_error *err)
 {
     pm_derived_of of;
     pm_derived *derived = NULL;
     uint64_t left;
     *bytes = 0;
-    if (!describe(segment, metric, kind, &of)) return POMAI_OK;
+    if (!describe(segment, coll, kind, &of)) return POMAI_OK;
     pomai_status status = pm_derived_open(&of, &derived, err);
     if (status != POMAI_OK) return status == POMAI_ENOTFOUND ? POMAI_OK : status;
     *bytes = derived->header.length;
@@ -188,7 +197,7 @@ static bool choose(pm_db *db, uint64_t below, build *b)
             pm_segment *segment = shown->segment[s];
             const uint64_t rows = pm_segment_rows(segment);
             if (rows <= most || pm_segment_entry(segment)->number >= below) continue;
-            if (!pm_derive_missing(segment, coll->metric, b->kind)) continue;
+            if (!pm_derive_missing(segment, pm_derive_for(coll), b->kind)) continue;
             most = rows;
             b->coll = coll;
             b->segment = segment;
@@ -368,7 +377,7 @@ static pomai_status build_file(build *b)
     const uint32_t outer = m->building;
     pm_derived_of of;
     pm_derived *derived;
-    if (!describe(b->segment, b->coll->metric, b->kind, &of)) return POMAI_OK;
+    if (!describe(b->segment, pm_derive_for(b->coll), b->kind, &of)) return POMAI_OK;
     m->yielded_at = b->db->os->now_ns(b->db->os);
     m->building = b->kind;
     pm_segment_hold(b->segment); /* a compaction that comes between may replace it */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "core/engine/inspect.h"
 
 typedef unsigned long long ull;
@@ -121,6 +122,8 @@ static pomai_status dump_collection(const dump *d, const pm_manifest_entry *e, u
         pm_text_add(&text, d->json ? ", \"cluster_by\": " : "  clustered by ");
         pm_text_add_json(&text, e->cluster_by, c->cluster_len);
     }
+    if (c->index != POMAI_INDEX_AUTO)
+        pm_text_add(&text, d->json ? ", \"index\": \"%s\"" : "  index %s", pm_index_name(c->index));
     if (d->json) pm_text_add(&text, "}");
     return give_text(d, &text, err);
 }

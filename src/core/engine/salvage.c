@@ -623,6 +623,7 @@ static pomai_status copy_rows(rescue *r, pomai_error *err)
                                               .id_kind = (pomai_id_kind)c->id_kind,
                                               .ttl_ns = c->ttl_ns,
                                               .dtype = (pomai_dtype)c->dtype,
+                                              .index = (pomai_index_kind)c->index,
                                               .cluster_by = c->cluster_len > 0 ? r->entry->cluster_by : NULL};
     pomai_status status = pm_db_create(r->s->db, r->entry->name, &options, &r->coll, err);
     if (status != POMAI_OK) return status;

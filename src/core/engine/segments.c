@@ -34,7 +34,7 @@ pomai_status pm_segments_open(const pm_db *db, const pm_coll *coll, const pm_man
         status = pm_segment_open(&place, &entry->segment[i], &shown->segment[i], err);
         if (status == POMAI_OK) {
             shown->segments = i + 1;
-            pm_derive_attach(shown->segment[i], coll->metric);
+            pm_derive_attach(shown->segment[i], pm_derive_for(coll));
         }
         pm_free(dir);
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "core/engine/engine.h"
 #include "pomai/version.h"
 
@@ -68,7 +69,7 @@ typedef struct derived_sum {
     uint64_t segments, rows, bytes, waiting;
 } derived_sum;
 
-static void count_derived(const pm_segment *segment, pomai_metric metric, uint32_t kind, derived_sum *sum)
+static void count_derived(const pm_segment *segment, const pm_coll *coll, uint32_t kind, derived_sum *sum)
 {
     const pm_derived *derived = pm_segment_derived(segment, kind);
     const uint64_t rows = pm_segment_rows(segment);
@@ -76,7 +77,7 @@ static void count_derived(const pm_segment *segment, pomai_metric metric, uint32
         sum->segments++;
         sum->rows += rows;
         sum->bytes += derived->header.length;
-    } else if (pm_derive_missing(segment, metric, kind)) {
+    } else if (pm_derive_missing(segment, pm_derive_for(coll), kind)) {
         sum->waiting += rows;
     }
 }
@@ -96,7 +97,7 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
         ended += pm_segment_ended(shown->segment[i]);
         bytes += pm_segment_entry(shown->segment[i])->bytes;
         for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++)
-            count_derived(shown->segment[i], coll->metric, kind, &sum[kind]);
+            count_derived(shown->segment[i], coll, kind, &sum[kind]);
     }
     add_u64(t, "segments", shown->segments);
     pm_epoch_leave(&db->shared.epoch, hold);
@@ -139,6 +140,7 @@ static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)
     pm_text_add(t, "\"metric\": \"%s\", \"ids\": \"%s\", ", metric[coll->metric],
                 coll->id_kind == POMAI_ID_U64 ? "u64" : "string");
     if (coll->ttl_ns != 0) add_u64(t, "ttl_ns", coll->ttl_ns);
+    if (coll->index != POMAI_INDEX_AUTO) pm_text_add(t, "\"index\": \"%s\", ", pm_index_name(coll->index));
     if (coll->cluster_by[0] != '\0') {
         pm_text_add(t, "\"cluster_by\": ");
         pm_text_add_json(t, coll->cluster_by, strlen(coll->cluster_by));

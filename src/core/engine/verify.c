@@ -166,10 +166,11 @@ static pomai_status check_versions(verifier *v, pm_segment **list, uint32_t coun
 /* Nothing is lost with them: a note, not a problem. */
 static void verify_derived(verifier *v, const pm_manifest_entry *e, const pm_segment *segment)
 {
+    const pm_derive_of_coll of = {(pomai_metric)e->fixed.metric, (pomai_index_kind)e->fixed.index};
     for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++) {
         pomai_error own = {0};
         uint64_t bytes;
-        if (pm_derive_verify(segment, (pomai_metric)e->fixed.metric, kind, &bytes, &own) != POMAI_OK) {
+        if (pm_derive_verify(segment, of, kind, &bytes, &own) != POMAI_OK) {
             v->derived_damaged[kind]++;
             pm_text_add(&v->notes, "no rows are affected: %s\n", own.message);
         }

@@ -47,7 +47,8 @@ typedef struct pm_coll {
     uint64_t ttl_ns; /* of rows that are put without an expiry; 0: they stay */
     char name[POMAI_MAX_NAME + 1];
     char cluster_by[POMAI_MAX_CLUSTER_BY + 1]; /* "": none */
-    _Atomic(pm_shown *) shown;                 /* read inside shared->epoch */
+    pomai_index_kind index;
+    _Atomic(pm_shown *) shown; /* read inside shared->epoch */
     _Atomic bool dropped;
     _Atomic uint64_t held_rows; /* of segments, that only snapshots keep, when compaction last looked */
     bool buried;                /* maintenance: its files are gone */

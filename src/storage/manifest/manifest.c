@@ -261,7 +261,7 @@ static bool fixed_sound(const pm_manifest *m, const pm_manifest_collection *c, u
     if (c->id <= last || c->id >= m->next_collection || c->dim == 0 || c->dim > POMAI_MAX_DIM) return false;
     if (c->metric < POMAI_METRIC_L2 || c->metric > POMAI_METRIC_COSINE || !pm_dtype_known(c->dtype)) return false;
     if (c->id_kind != POMAI_ID_U64 && c->id_kind != POMAI_ID_STRING) return false;
-    return c->flags == 0 && all_zero(c->zero, sizeof c->zero);
+    return c->flags == 0 && c->index <= POMAI_INDEX_GRAPH && all_zero(c->zero, sizeof c->zero);
 }
 
 static pomai_status contradicts(const char *path, pomai_error *err)
@@ -337,6 +337,7 @@ static uint64_t features_of(const pm_manifest *m)
         if (m->entry[i].fixed.ttl_ns > 0) features |= PM_FEATURE_EXPIRY;
         if (m->entry[i].fixed.dtype != POMAI_DTYPE_FLOAT32) features |= PM_FEATURE_DTYPE;
         if (m->entry[i].fixed.cluster_len > 0) features |= PM_FEATURE_CLUSTER;
+        if (m->entry[i].fixed.index != POMAI_INDEX_AUTO) features |= PM_FEATURE_INDEX;
     }
     return features;
 }
