@@ -254,7 +254,7 @@ def case_create_and_drop():
     expect(made["index"] == "exact", f"{made}")
     expect(any(c.get("index") == "exact" for c in pomai("collections", "x.db", "--json").json()), "listed")
     expect("index exact" in pomai("collections", "x.db").out, "collections as text")
-    refused("create", "x.db", "-c", "other", "--dim", 3, "--index", "tree", says="auto")
+    refused("create", "x.db", "-c", "other", "--dim", 3, "--index", "tree", says="auto", code=2)
     pomai("drop", "x.db", "docs")
     expect("docs" not in counts("x.db"), "dropped")
     refused("drop", "x.db", "docs", says="POMAI_ENOTFOUND")
