@@ -89,7 +89,8 @@ static void delete_some(pomai_collection *coll, uint64_t first, uint64_t step)
 static unsigned place_of(pomai_bytes document)
 {
     for (unsigned i = 0; i < KINDS; i++)
-        if (document.size == strlen(values[i]) && memcmp(document.data, values[i], document.size) == 0)
+        if (document.size == strlen(values[i]) &&
+            (document.size == 0 || memcmp(document.data, values[i], document.size) == 0))
             return i < VALUED ? i : VALUED;
     fail_msg("a document that nobody put");
     return 0;

@@ -97,22 +97,23 @@ static unsigned look_at(const lookup *l, const columns_node *node, uint32_t row)
 
 typedef struct gathering {
     uint32_t *rows, room, count;
-    uint32_t lists; /* each of them in order */
+    uint64_t lists; /* each of them in order */
     bool full;
 } gathering;
 
-static void gather(gathering *g, const uint32_t *rows, uint64_t count)
+/* Of so many lists. */
+static void gather(gathering *g, const uint32_t *rows, uint64_t count, uint64_t lists)
 {
     if (count > g->room - g->count) g->full = true;
     if (g->full || count == 0) return;
     memcpy(g->rows + g->count, rows, count * sizeof *rows);
     g->count += (uint32_t)count;
-    g->lists++;
+    g->lists += lists;
 }
 
 static void gather_ranks(gathering *g, const columns_view *view, uint64_t low, uint64_t high)
 {
-    gather(g, view->rows + view->row_at[low], view->row_at[high] - view->row_at[low]);
+    gather(g, view->rows + view->row_at[low], view->row_at[high] - view->row_at[low], high - low);
 }
 
 static void gather_behind(gathering *g, const columns_view *view, uint32_t behind)
@@ -134,7 +135,7 @@ static void gather_leaf(gathering *g, const lookup *l, const columns_node *leaf)
         gather_behind(g, &values, leaf->undecided);
         gather_behind(g, &elements, leaf->of_elements);
     }
-    gather(g, l->open_rows, leaf->open);
+    gather(g, l->open_rows, leaf->open, 2); /* open ones, and residual ones */
 }
 
 static int by_number(const void *a, const void *b)
