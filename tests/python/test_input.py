@@ -747,3 +747,24 @@ def test_rows_as_columns(db: pomai.Database) -> None:
     assert rows.documents == [None, None, "text", '{"a": 1}']
     assert rows.metadata == [None, None, None, {"a": 1}]
     assert db.get([1], documents=False).documents == [None]
+
+
+def test_cluster_by(tmp_path: Path) -> None:
+    with pomai.open(tmp_path / "clustered") as db:
+        notes = db.collection("notes", 2, cluster_by="owner.id")
+        assert notes.info.cluster_by == "owner.id"
+        assert db.collection("plain", 2).info.cluster_by is None
+        assert db.collection("notes").info.cluster_by == "owner.id"
+        with pytest.raises(pomai.InvalidError, match="cluster_by='owner.id', not 'tenant'"):
+            db.collection("notes", cluster_by="tenant")
+        with pytest.raises(pomai.InvalidError, match="cluster_by"):
+            db.collection("other", 2, cluster_by="$and")
+        with pytest.raises(pomai.InvalidTypeError, match="cluster_by is a str"):
+            db.collection("other", 2, cluster_by=7)  # type: ignore[arg-type]
+        owners = [n % 7 for n in range(50)]
+        notes.add([[n, 0] for n in range(50)], ids=range(50), metadata=[{"owner": {"id": owner}} for owner in owners])
+        db.flush()
+        notes.compact()
+        rows = [row.id for row in notes]  # as they lie, one owner after the other
+        assert rows == sorted(range(50), key=lambda n: (owners[n], n))
+        assert notes.search([0, 0], k=9, filters={"owner.id": 3}).ids.tolist() == [3, 10, 17, 24, 31, 38, 45]
