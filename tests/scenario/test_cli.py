@@ -1159,6 +1159,25 @@ def case_types_of_vectors():
     refused("create", "c.db", "--dtype", "int8", says="--dim", code=2)
 
 
+def case_clusters() -> None:
+    made = pomai("create", "k.db", "-c", "a", "--dim", 3, "--cluster-by", "owner.id", "--json").json()[0]
+    expect(made["cluster_by"] == "owner.id", f"{made}")
+    expect("clustered by n" in pomai("create", "k.db", "-c", "b", "--dim", 3, "--cluster-by", "n").out, "create as text")
+    pomai("create", "k.db", "-c", "c", "--dim", 3)
+    listed = pomai("collections", "k.db", "--json").json()
+    expect([c.get("cluster_by") for c in listed] == ["owner.id", "n", None], f"{listed}")
+    expect(pomai("collections", "k.db").out.count("clustered by") == 2, "collections as text")
+    refused("create", "k.db", "-c", "d", "--dim", 3, "--cluster-by", "$and", says="cluster_by")
+    refused("create", "k.db", "--cluster-by", "n", says="--dim", code=2)
+    with open("rows.jsonl", "w") as file:
+        for i in range(30):
+            print(json.dumps({"id": i, "vector": [i, 0, 0], "n": i % 3}), file=file)
+    pomai("import", "k.db", "rows.jsonl", "-c", "b")
+    pomai("flush", "k.db")
+    ids = [json.loads(line)["id"] for line in pomai("export", "k.db", "-c", "b").out.splitlines()]
+    expect(ids == sorted(range(30), key=lambda i: (i % 3, i)), f"one value after the other: {ids}")
+
+
 # ---- search, get, delete ----
 
 def distance(metric, a, b):
