@@ -131,6 +131,15 @@ POMAI_API void pomai_block_free(pomai_block *block);
 POMAI_API pomai_status pomai_documents_from_arrow(const struct ArrowSchema *schema, const struct ArrowArray *array,
                                                   pomai_bytes **documents, pomai_error *err);
 
+/* The other way round: a struct array with a column for each of `count` paths (as filters have them), or, with paths
+ * NULL, for each key that a document has, in the order in which they are met, and a row for each document. A column has
+ * the type that holds all of its values: bool, int64, float64, utf8, lists of utf8, or else their texts, as arrow.json;
+ * docs/arrow.md says when. What is missing is null, also where the document is no JSON object. *schema and *array are
+ * the caller's, who calls their release; nothing refers to the documents any more. */
+POMAI_API pomai_status pomai_documents_to_arrow(const pomai_bytes *documents, uint64_t rows, const char *const *paths,
+                                                size_t count, struct ArrowSchema *schema, struct ArrowArray *array,
+                                                pomai_error *err);
+
 /* Deletes the rows with these ids, all or nothing, durable like a put; ids that are not there are passed over.
  * ack->rows says how many were there; rows that have expired may count while they are still stored. */
 POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids,

@@ -312,6 +312,18 @@ pomai_status pomai_documents_from_arrow(const struct ArrowSchema *schema, const 
     return pm_documents_from_arrow(schema, array, UINT64_MAX, documents, err);
 }
 
+pomai_status pomai_documents_to_arrow(const pomai_bytes *documents, uint64_t rows, const char *const *paths,
+                                      size_t count, struct ArrowSchema *schema, struct ArrowArray *array,
+                                      pomai_error *err)
+{
+    NEED(schema);
+    NEED(array);
+    memset(schema, 0, sizeof *schema);
+    memset(array, 0, sizeof *array);
+    if (rows > 0) NEED(documents);
+    return pm_documents_to_arrow(documents, rows, paths, count, schema, array, err);
+}
+
 pomai_status pomai_delete(pomai_collection *collection, const pomai_ids *ids, const pomai_write_options *options,
                           pomai_ack *ack, pomai_error *err)
 {

@@ -11,6 +11,8 @@ import threading
 
 import pomai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pa = pytest.importorskip("pyarrow")
 np = pytest.importorskip("numpy")
@@ -686,3 +688,94 @@ def test_the_earliest_time(db: pomai.Database) -> None:
     assert [row.metadata["at"] for row in db.get([0, 1])] == [
         "1677-09-21T00:12:43.145224192", "2262-04-11T23:47:16.854775807"
     ]
+
+
+# ---- documents as columns ----
+
+def json_of(column):
+    return [None if text is None else json.loads(text) for text in column.to_pylist()]
+
+
+def test_metadata_as_columns(db, other):
+    rows = [{"i": 1, "f": 1, "s": "é", "t": ["a"], "b": True, "m": 1, "o": {"k": 1}}, None, {"late": "x"},
+            {"i": -2, "f": 0.5, "s": "", "t": [], "b": False, "m": "1", "o": {"k": 2}, "n": None}]
+    db.add(np.eye(4), ids=[1, 2, 3, 4], metadata=rows)
+    table = db.to_arrow(metadata="columns").sort_by("id")
+    assert table.schema.names == ["id", "vector", "i", "f", "s", "t", "b", "m", "o", "late", "n", "expiry", "stamp"]
+    types = {"i": pa.int64(), "f": pa.float64(), "s": pa.large_string(), "t": pa.large_list(pa.large_string()),
+             "b": pa.bool_(), "n": pa.null(), "late": pa.large_string()}
+    for name, kind in types.items():
+        assert table.schema.field(name).type == kind, name
+        assert table[name].to_pylist() == [None if row is None else row.get(name) for row in rows]
+    for name in ("m", "o"):
+        assert json_of(table[name]) == [None if row is None else row.get(name) for row in rows]
+    other.add(table)
+    names = ["i", "f", "s", "t", "b", "m", "o", "late", "n"]
+    assert other.get(4).metadata == {name: rows[3].get(name) for name in names}
+    assert db.to_arrow().schema.names == db.to_arrow(metadata="documents").schema.names == [
+        "id", "vector", "document", "expiry", "stamp"]
+
+
+def test_columns_that_are_named(db):
+    db.add(np.eye(3), ids=[1, 2, 3], metadata=[{"a": {"b": 1}, "a.b": "x", "id": 5}, {"a": {"b": 2.5}}, {}])
+    table = db.to_arrow(metadata="columns", columns=("a.b", r"a\.b", "no"), vectors=False, filters={"a.b": {"$exists": True}})
+    assert sorted(table.schema.names) == sorted(["id", "a.b", r"a\.b", "no", "expiry", "stamp"])
+    assert table.sort_by("id").select(["id", "a.b", r"a\.b", "no"]).to_pylist() == [
+        {"id": 1, "a.b": 1.0, r"a\.b": "x", "no": None}, {"id": 2, "a.b": 2.5, r"a\.b": None, "no": None}]
+    with pytest.raises(pomai.InvalidError, match="'id', which is a column already"):
+        db.to_arrow(metadata="columns")
+    assert db.to_arrow(metadata="columns", columns=[]).schema.names == ["id", "vector", "expiry", "stamp"]
+
+
+@pytest.mark.parametrize(("options", "error", "words"), [
+    ({"columns": ["i"]}, TypeError, "metadata='columns'"), ({"metadata": "x"}, ValueError, "documents, columns"),
+    ({"metadata": "columns", "columns": "i"}, TypeError, "list of paths"),
+    ({"metadata": "columns", "columns": [3]}, TypeError, "list of paths"),
+    ({"metadata": "columns", "columns": ["i", "i"]}, ValueError, "two columns"),
+    ({"metadata": "columns", "columns": ["$or"]}, ValueError, "or"),
+    ({"metadata": "columns", "documents": False}, TypeError, "leaves out"),
+])
+def test_columns_that_are_refused(db, options, error, words):
+    db.add([[1.0]], metadata=[{"i": 1}])
+    with pytest.raises(error, match=words):
+        db.to_arrow(**options)
+
+
+def test_columns_of_nothing_and_of_other_documents(db):
+    assert db.to_arrow(metadata="columns").num_rows == 0
+    db.add([[1.0], [2.0], [3.0]], documents=["text", None, "[1]"])
+    table = db.to_arrow(metadata="columns")
+    assert table.schema.names == ["id", "vector", "expiry", "stamp"] and table.num_rows == 3
+
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2))
+NAMES = st.sampled_from(["a", "b", "é", 'q"', "a.b"])
+
+
+@given(rows=st.lists(st.none() | st.dictionaries(NAMES, VALUE, max_size=4), min_size=1, max_size=6), escaped=st.booleans())
+def test_columns_hold_what_json_reads(tmp_path_factory, rows, escaped):
+    texts = [None if row is None else json.dumps(row, ensure_ascii=escaped) for row in rows]
+    try:
+        "".join(text for text in texts if text).encode()
+    except UnicodeEncodeError:
+        return
+    with pomai.open(tmp_path_factory.mktemp("columns") / "db", durability="os", shards=1, search_threads=0) as db:
+        db.add(np.ones((len(rows), 1), np.float32), documents=texts)
+        table = db.to_arrow(metadata="columns", vectors=False).sort_by("id")
+    keys = {key for row in rows if row for key in row}
+    assert keys == set(table.schema.names) - {"id", "expiry", "stamp"}
+    for key in keys:
+        wanted, column = [(row or {}).get(key) for row in rows], table[key]
+        got = json_of(column) if column.type == pa.json_(pa.string()) or "json" in str(column.type) else column.to_pylist()
+        assert got == wanted
+        kinds = {type(value) for value in wanted if value is not None}
+        if kinds == {bool}:
+            assert column.type == pa.bool_()
+        if kinds == {str} and all(value.isascii() for value in wanted if value):
+            assert column.type == pa.large_string()
+        if kinds == {int}:
+            assert (column.type == pa.int64()) == all(-(2**63) <= v < 2**63 for v in wanted if v is not None)
+        if kinds == {float}:
+            assert column.type == pa.float64()

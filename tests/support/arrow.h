@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrow/arrow.h"
 #include "base/dtype.h"
 #include "filter/json.h"
 #include "pomai/arrow.h"
@@ -484,6 +485,35 @@ static inline void t_expect_rows(const pomai_bytes *documents, const struct Arro
         t_must(pm_filter_skip_value(p, end, 1, &escapes) == end, "a document that is no JSON");
         t_must(t_expect_struct(p, end, s, a, a->offset + i) == end, "a document with something behind it");
     }
+}
+
+/* Columns of any documents: they are documents again, and from then on nothing changes any more. */
+static inline void t_expect_back(const pomai_bytes *documents, uint64_t rows)
+{
+    pomai_bytes *made[2] = {NULL, NULL};
+    const pomai_bytes *from = documents;
+    pomai_error err = {0};
+    for (int round = 0; round < 2; round++) {
+        struct ArrowSchema schema;
+        struct ArrowArray array;
+        pomai_status status = pm_documents_to_arrow(from, rows, NULL, 0, &schema, &array, &err);
+        if (status != POMAI_OK) { /* a key that no column can have, too many of them */
+            t_must(round == 0 && (status == POMAI_EINVAL || status == POMAI_ETOOBIG), "columns that were made once");
+            return;
+        }
+        t_must((uint64_t)array.length == rows, "another number of rows");
+        t_must(pm_documents_from_arrow(&schema, &array, UINT64_MAX, &made[round], &err) == POMAI_OK,
+               "columns that are not taken");
+        t_expect_rows(made[round], &schema, &array);
+        schema.release(&schema);
+        array.release(&array);
+        from = made[round];
+    }
+    for (uint64_t i = 0; i < rows; i++)
+        t_must(made[0][i].size == made[1][i].size && memcmp(made[0][i].data, made[1][i].data, made[0][i].size) == 0,
+               "other documents a second time");
+    pm_free(made[0]);
+    pm_free(made[1]);
 }
 
 #endif

@@ -440,6 +440,120 @@ static void what_would_never_end(void **state)
     assert_non_null(strstr(err.message, "too deeply"));
 }
 
+/* ---- documents as columns ---- */
+
+enum { DOCUMENTS = 5 };
+
+/* The columns of five documents, as what they become as documents again; formats: a letter a column. */
+static void columns_are(const char *const documents[DOCUMENTS], const char *const *paths, size_t count,
+                        const char *formats, const char *const *wanted)
+{
+    pomai_bytes list[DOCUMENTS];
+    struct table t = {0};
+    pomai_error err = {0};
+    for (int i = 0; i < DOCUMENTS; i++) { /* each in memory of its own */
+        char *copy = t_room(strlen(documents[i]));
+        memcpy(copy, documents[i], strlen(documents[i]));
+        list[i] = (pomai_bytes){copy, strlen(documents[i])};
+    }
+    if (pm_documents_to_arrow(list, DOCUMENTS, paths, count, &t.schema, &t.array, &err) != POMAI_OK)
+        fail_msg("refused: %s", err.message);
+    for (int i = 0; i < DOCUMENTS; i++)
+        free((void *)(uintptr_t)list[i].data);
+    assert_int_equal(t.schema.n_children, strlen(formats));
+    for (int64_t i = 0; i < t.schema.n_children; i++) {
+        const struct ArrowSchema *s = t.schema.children[i];
+        if (s->format[0] != (formats[i] == 'j' ? 'U' : formats[i]) || (s->metadata != NULL) != (formats[i] == 'j'))
+            fail_msg("column %s is of the type %s, not %c", s->name, s->format, formats[i]);
+    }
+    rows_are(&t, wanted);
+    t.schema.release(&t.schema);
+    t.array.release(&t.array);
+    assert_null(t.array.release);
+}
+
+static void columns_of_documents(void **state)
+{
+    static const char *const documents[] = {
+        "{\"i\":1,\"f\":1,\"s\":\"a\",\"l\":[\"x\",\"\\n\"],\"b\":true}", "",
+        " { \"b\" : false , \"l\" : [ ] , \"i\":-9223372036854775808,\"f\":-0.5e1,\"s\":\"\\u00e9\"} ", "[1]",
+        "{\"s\":null,\"i\":9223372036854775807,\"f\":1E+2,\"late\":null}"};
+    static const char *const wanted[] = {
+        "{\"i\":1,\"f\":1.0,\"s\":\"a\",\"l\":[\"x\",\"\\n\"],\"b\":true,\"late\":null}",
+        "{\"i\":null,\"f\":null,\"s\":null,\"l\":null,\"b\":null,\"late\":null}",
+        "{\"i\":-9223372036854775808,\"f\":-5.0,\"s\":\"é\",\"l\":[],\"b\":false,\"late\":null}",
+        "{\"i\":null,\"f\":null,\"s\":null,\"l\":null,\"b\":null,\"late\":null}",
+        "{\"i\":9223372036854775807,\"f\":100.0,\"s\":null,\"l\":null,\"b\":null,\"late\":null}"};
+    static const char *const paths[] = {"o.k", "o", "a\\.b", "none"};
+    static const char *const nested[] = {"{\"o\":{\"k\":1,\"k\":2},\"a.b\":\"x\"}", "{\"o\":{\"k\":1},\"o\":{}}",
+                                         "{\"o\":7}", "{\"\\u006f\":{\"\\u006B\":3}}", "{\"o\":[]}{"};
+    static const char *const found[] = {"{\"o.k\":2,\"o\":{\"k\":1,\"k\":2},\"a\\\\.b\":\"x\",\"none\":null}",
+                                        "{\"o.k\":null,\"o\":{},\"a\\\\.b\":null,\"none\":null}",
+                                        "{\"o.k\":null,\"o\":7,\"a\\\\.b\":null,\"none\":null}",
+                                        "{\"o.k\":3,\"o\":{\"\\u006B\":3},\"a\\\\.b\":null,\"none\":null}",
+                                        "{\"o.k\":null,\"o\":null,\"a\\\\.b\":null,\"none\":null}"};
+    (void)state;
+    columns_are(documents, NULL, 0, "lgU+bn", wanted);
+    columns_are(nested, paths, 4, "ljUn", found);
+}
+
+/* What no other type holds stays as its text. */
+static void texts_of_values(void **state)
+{
+    static const char *const values[][3] = {{"1", "\"a\"", "j"},
+                                            {"true", "1", "j"},
+                                            {"1", "9223372036854775808", "j"},
+                                            {"-9223372036854775809", "1", "j"},
+                                            {"[1]", "[]", "j"},
+                                            {"[\"a\",1]", "[]", "j"},
+                                            {"{}", "{}", "j"},
+                                            {"1e999", "1.5", "j"},
+                                            {"\"\\ud800\"", "\"a\"", "j"},
+                                            {"[\"\\udfff\"]", "[]", "j"},
+                                            {"9007199254740993", "0.5", "j"},
+                                            {"9007199254740992", "0.5", "g"},
+                                            {"18446744073709551616", "1", "j"},
+                                            {"1e9999999999999999999999", "1.0", "j"},
+                                            {"-1", "-9223372036854775808", "l"},
+                                            {"\"\\ud83d\\ude00\"", "\"\xef\xbf\xbf\"", "U"},
+                                            {"12345678901234567890123", "1", "j"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        char text[2][64];
+        pomai_bytes list[2];
+        struct ArrowSchema schema;
+        struct ArrowArray array;
+        pomai_error err = {0};
+        for (int j = 0; j < 2; j++)
+            list[j] = (pomai_bytes){text[j], (size_t)snprintf(text[j], sizeof text[j], "{\"x\":%s}", values[i][j])};
+        assert_int_equal(pm_documents_to_arrow(list, 2, NULL, 0, &schema, &array, &err), POMAI_OK);
+        const char *format = schema.children[0]->metadata != NULL ? "j" : schema.children[0]->format;
+        if (strcmp(format, values[i][2]) != 0) fail_msg("%s and %s are %s", values[i][0], values[i][1], format);
+        schema.release(&schema);
+        array.release(&array);
+    }
+}
+
+static void paths_that_are_refused(void **state)
+{
+    static const char *const bad[] = {"$or", "a\\", "x\xff"}, *const same[] = {"a", "a"};
+    const pomai_bytes document = {"{\"a\\u0000\":1}", 13}, half = {"{\"\\ud800\":1}", 12}, missing = {NULL, 3};
+    struct ArrowSchema schema;
+    struct ArrowArray array;
+    pomai_error err = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (pm_documents_to_arrow(&document, 1, &bad[i], 1, &schema, &array, &err) == POMAI_OK)
+            fail_msg("'%s'", bad[i]);
+        assert_null(schema.release);
+        assert_null(array.release);
+    }
+    assert_int_equal(pm_documents_to_arrow(&document, 1, same, 2, &schema, &array, &err), POMAI_EINVAL);
+    assert_int_equal(pm_documents_to_arrow(&document, 1, NULL, 0, &schema, &array, &err), POMAI_EINVAL);
+    assert_int_equal(pm_documents_to_arrow(&half, 1, NULL, 0, &schema, &array, &err), POMAI_EINVAL);
+    assert_int_equal(pm_documents_to_arrow(&missing, 1, NULL, 0, &schema, &array, &err), POMAI_EINVAL);
+}
+
 /* ---- random arrays ---- */
 
 static uint64_t allowed;
@@ -469,13 +583,36 @@ static void random_arrays_read_back(void **state)
         pomai_bytes *documents;
         pomai_error err = {0};
         const pomai_status status = pm_documents_from_arrow(&rows->schema, &rows->array, 1 << 20, &documents, &err);
-        if (status == POMAI_OK) t_expect_rows(documents, &rows->schema, &rows->array);
+        if (status == POMAI_OK) {
+            t_expect_rows(documents, &rows->schema, &rows->array);
+            t_expect_back(documents, (uint64_t)rows->array.length);
+        }
         good += status == POMAI_OK && rows->array.length > 0 && rows->schema.n_children > 0;
         pm_free(documents);
         t_node_free(rows);
     }
     print_message("%llu of %llu arrays were taken and had rows\n", (unsigned long long)good, (unsigned long long)cases);
     assert_true(good > cases / 20);
+}
+
+static void columns_without_memory(const pomai_bytes *documents, uint64_t rows)
+{
+    pomai_status status = POMAI_ENOMEM;
+    for (uint64_t n = 0; status == POMAI_ENOMEM && n < 1000; n++) {
+        struct ArrowSchema schema;
+        struct ArrowArray array;
+        pomai_error err = {0};
+        allowed = n;
+        pm_malloc_fails = fails;
+        status = pm_documents_to_arrow(documents, rows, NULL, 0, &schema, &array, &err);
+        pm_malloc_fails = NULL;
+        assert_true((status == POMAI_OK) == (schema.release != NULL) &&
+                    (status == POMAI_OK) == (array.release != NULL));
+        if (status != POMAI_OK) continue;
+        schema.release(&schema);
+        array.release(&array);
+    }
+    assert_int_not_equal(status, POMAI_ENOMEM);
 }
 
 static void without_memory(void **state)
@@ -496,6 +633,7 @@ static void without_memory(void **state)
             status = pm_documents_from_arrow(&rows->schema, &rows->array, 1 << 20, &documents, &err);
             pm_malloc_fails = NULL;
             assert_true((status == POMAI_OK) == (documents != NULL));
+            if (status == POMAI_OK) columns_without_memory(documents, (uint64_t)rows->array.length);
             pm_free(documents);
         }
         assert_int_not_equal(status, POMAI_ENOMEM);
@@ -519,6 +657,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(dictionaries_and_json),
         cmocka_unit_test(what_is_refused),
         cmocka_unit_test(what_would_never_end),
+        cmocka_unit_test(columns_of_documents),
+        cmocka_unit_test(texts_of_values),
+        cmocka_unit_test(paths_that_are_refused),
         cmocka_unit_test(random_arrays_read_back),
         cmocka_unit_test(without_memory),
     };

@@ -244,7 +244,32 @@ def ttl_ns(ttl: Any) -> int:
     return ns
 
 
-def to_arrow(stream: Any) -> Any:
+class _Pair:
+    """An Arrow array as its two capsules."""
+
+    def __init__(self, capsules: tuple[object, object]) -> None:
+        self.capsules = capsules
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+        return self.capsules
+
+
+def _with_columns(pyarrow: Any, table: Any, columns: Any) -> Any:
+    """The table with columns where its documents are."""
+    core = importlib.import_module("pomai._core")
+    at = table.schema.get_field_index("document")
+    batch = pyarrow.record_batch(_Pair(core.document_columns(table.column(at), columns)))
+    table = table.remove_column(at)
+    for i, field in enumerate(batch.schema):
+        if field.name in table.schema.names:
+            raise InvalidError(
+                f"the documents have {field.name!r}, which is a column already: name the others with columns="
+            )
+        table = table.add_column(at + i, field, batch.column(i))
+    return table
+
+
+def to_arrow(stream: Any, as_columns: bool, columns: Any) -> Any:
     """A pyarrow.Table of what gives an Arrow stream."""
     try:
         pyarrow = importlib.import_module("pyarrow")
@@ -254,4 +279,5 @@ def to_arrow(stream: Any) -> Any:
             "streams takes the collection or its scan() as they are: polars.DataFrame(collection)"
         ) from None
     with stream:
-        return pyarrow.RecordBatchReader.from_stream(stream).read_all()
+        table = pyarrow.RecordBatchReader.from_stream(stream).read_all()
+    return _with_columns(pyarrow, table, columns) if as_columns else table

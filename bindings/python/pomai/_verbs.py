@@ -176,8 +176,8 @@ def _get(args: argparse.Namespace) -> int:
     with _reading(args) as db:
         collection = _collection(db, args)
         if filters is not None:
-            for row in itertools.islice(_matching(collection, filters), args.limit):
-                _say(_row(row) | {"stamp_ns": row.stamp})
+            for found in itertools.islice(_matching(collection, filters), args.limit):
+                _say(_row(found) | {"stamp_ns": found.stamp})
             return 0
         ids = _ids(collection, args.ids)
         rows = collection.get(ids)

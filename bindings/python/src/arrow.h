@@ -38,6 +38,8 @@ int pm_arrow_schema_make(const pm_arrow_shape *shape, pm_arrow_schema *out);
 int pm_arrow_array_make(const pm_arrow_shape *shape, pm_py_held *held, pm_arrow_array *out, char *why);
 /* (schema capsule, array capsule) */
 PyObject *pm_arrow_pair(pm_py_state *state, const pm_arrow_shape *shape, pm_py_held *held);
+/* The same of structs that are there already, which it takes over. */
+PyObject *pm_arrow_capsules(const pm_arrow_schema *schema, const pm_arrow_array *array);
 PyObject *pm_arrow_stream_capsule(pm_arrow_stream *stream);
 
 /* ---- arrow_column.c: arrow/column.h with exceptions ---- */

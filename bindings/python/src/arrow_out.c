@@ -412,3 +412,30 @@ PyObject *pm_arrow_pair(pm_py_state *state, const pm_arrow_shape *shape, pm_py_h
     Py_DECREF(second);
     return pair;
 }
+
+PyObject *pm_arrow_capsules(const pm_arrow_schema *schema, const pm_arrow_array *array)
+{
+    pm_arrow_schema *s = malloc(sizeof *s), own_schema = *schema;
+    pm_arrow_array *a = malloc(sizeof *a), own_array = *array;
+    PyObject *first = NULL, *second = NULL;
+    if (s != NULL && a != NULL) {
+        *s = *schema;
+        *a = *array;
+        first = PyCapsule_New(s, "arrow_schema", free_schema);
+        second = PyCapsule_New(a, "arrow_array", free_array);
+    } else {
+        PyErr_NoMemory();
+    }
+    if (first == NULL) {
+        own_schema.release(&own_schema);
+        free(s);
+    }
+    if (second == NULL) {
+        own_array.release(&own_array);
+        free(a);
+    }
+    PyObject *pair = first == NULL || second == NULL ? NULL : PyTuple_Pack(2, first, second);
+    Py_XDECREF(first);
+    Py_XDECREF(second);
+    return pair;
+}

@@ -85,10 +85,14 @@ static const char scan_doc[] =
     "[0, 1, 2]\n";
 static const char to_arrow_doc[] =
     "to_arrow($self, /, *, batch_rows=None, vectors=True, documents=True, snapshot=None, mode='latest', "
-    "binary=False,\n         filters=None)\n"
+    "binary=False,\n         filters=None, metadata='documents', columns=None)\n"
     "--\n\n"
     "All rows as a pyarrow.Table of the columns id (uint64 or string), vector (fixed_size_list<float32>[dim]),\n"
     "document (large_string), expiry and stamp (timestamp[ns, UTC]); add() takes it back. Options as for scan().\n\n"
+    "metadata: 'columns' gives a column for each key instead of the documents, of the type that holds all of its "
+    "values:\n"
+    "    bool, int64, float64, string, list of strings, else JSON.\n"
+    "columns: the paths ('a.b') that are to be columns then; None: every key.\n\n"
     "Raises UnsupportedError without pyarrow.\n\n"
     ">>> db.to_arrow().schema.names  # doctest: +SKIP\n"
     "['id', 'vector', 'document', 'expiry', 'stamp']\n";

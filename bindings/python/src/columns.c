@@ -463,3 +463,80 @@ int pm_py_columns_take(pm_py_state *state, PyObject *metadata, uint64_t rows, pm
     if (failed != 0) pm_py_documents_release(out);
     return failed;
 }
+
+/* ---- the other way round ---- */
+
+/* The bytes of a column of documents, which live as long as it. */
+static int gather(pm_py_state *state, const column *c, pomai_bytes *documents)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        pm_arrow_column part;
+        if (pm_py_column_take(state, "document", &c->schema, &c->chunks[i], 0, c->chunks[i].length, &part) != 0)
+            return -1;
+        if (part.kind != PM_ARROW_BYTES) {
+            pm_py_refuse_type(state, "documents are of the Arrow type '%.40s'", c->schema.format);
+            return -1;
+        }
+        for (int64_t j = 0; j < part.length; j++, documents++)
+            if (!pm_arrow_is_null(&part, j) && pm_py_column_bytes(state, &part, j, documents) != 0) return -1;
+    }
+    return 0;
+}
+
+/* The paths as pointers to their texts, which live as long as `list`; a path of NULL: an exception. */
+static int take_paths(pm_py_state *state, PyObject *list, const char **paths)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_Size(list); i++) {
+        PyObject *path = PyTuple_GetItem(list, i);
+        if (!PyUnicode_Check(path)) {
+            pm_py_refuse_type(state, "columns is a list of paths; %R is none", path);
+            return -1;
+        }
+        paths[i] = pm_py_text(state, "columns", path);
+        if (paths[i] == NULL) return -1;
+    }
+    return 0;
+}
+
+static PyObject *make_columns(pm_py_state *state, const column *c, const char *const *paths, size_t count)
+{
+    const uint64_t rows = rows_of(c);
+    pomai_error err = {0};
+    pm_arrow_schema schema;
+    pm_arrow_array array;
+    pomai_status status;
+    pomai_bytes *documents = calloc((size_t)rows + 1, sizeof *documents);
+    if (documents == NULL) return PyErr_NoMemory();
+    int failed = gather(state, c, documents);
+    if (failed == 0) {
+        Py_BEGIN_ALLOW_THREADS status = pomai_documents_to_arrow(documents, rows, paths, count, &schema, &array, &err);
+        Py_END_ALLOW_THREADS if (status != POMAI_OK) pm_py_raise(state, &err);
+        failed = status == POMAI_OK ? 0 : -1;
+    }
+    free(documents);
+    return failed != 0 ? NULL : pm_arrow_capsules(&schema, &array);
+}
+
+PyObject *pm_py_document_columns(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    static const char *const names[] = {"documents", "paths", NULL};
+    pm_py_state *state = pm_py_state_of(module);
+    PyObject *given[2] = {NULL}, *made = NULL, *list = NULL;
+    const char **paths = NULL;
+    column c = {0};
+    if (pm_py_args(state, "document_columns", names, 2, args, count, keywords, given) != 0) return NULL;
+    const bool some = given[1] != NULL && given[1] != Py_None;
+    if (some) list = PyUnicode_Check(given[1]) ? NULL : PySequence_Tuple(given[1]);
+    if (some && list == NULL) return pm_py_refuse_type(state, "columns is a list of paths, not %R", Py_TYPE(given[1]));
+    if (some) paths = calloc((size_t)PyTuple_Size(list) + 1, sizeof *paths);
+    if (some && paths == NULL) PyErr_NoMemory();
+    if ((!some || (paths != NULL && take_paths(state, list, paths) == 0)) && given[0] != NULL) {
+        const int failed = take_arrow(state, &c, Py_None, given[0]);
+        if (failed == 0) made = make_columns(state, &c, paths, some ? (size_t)PyTuple_Size(list) : 0);
+        if (failed > 0) pm_py_refuse_type(state, "documents are no Arrow data");
+    }
+    column_free(&c);
+    free(paths);
+    Py_XDECREF(list);
+    return made;
+}

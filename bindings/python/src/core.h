@@ -302,6 +302,7 @@ PyObject *pm_py_delete(PyObject *self, PyObject *const *args, Py_ssize_t count, 
 PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_reserve(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_open(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *pm_py_document_columns(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_verify(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_salvage(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *pm_py_no_new(PyTypeObject *type, PyObject *args, PyObject *keywords);

@@ -116,6 +116,8 @@ static PyMethodDef functions[] = {
      "     flush_bytes=0, log_bytes=0, freeze_rows=0, segment_bytes=0, compact_rate=0, scrub_rate=0,\n"
      "     watch_share=0, build_threads=0, durability='default')\n--\n\nOpens a database; pomai.open() is the one to "
      "call."},
+    {"document_columns", FAST(pm_py_document_columns),
+     "document_columns($module, /, documents, paths=None)\n--\n\nThe two capsules of a struct array; for to_arrow()."},
     {"verify", FAST(pm_py_verify),
      "verify($module, /, path, progress=None)\n--\n\nChecks a database; pomai.verify() is the one to call."},
     {"salvage", FAST(pm_py_salvage),

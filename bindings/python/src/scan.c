@@ -159,15 +159,9 @@ static PyObject *scan_open(pm_py_collection *on, const scan_input *in)
     return (PyObject *)made;
 }
 
-static PyObject *scan_call(const char *function, PyObject *self, PyObject *const *args, Py_ssize_t count,
-                           PyObject *keywords)
+static PyObject *scan_given(pm_py_collection *on, PyObject *const *given)
 {
-    static const char *const names[] = {"batch_rows", "vectors", "documents", "snapshot",
-                                        "mode",       "binary",  "filters",   NULL};
-    pm_py_collection *on = (pm_py_collection *)self;
-    PyObject *given[7] = {NULL};
     scan_input in = {.options = POMAI_SCAN_OPTIONS_INIT};
-    if (pm_py_args(on->state, function, names, 0, args, count, keywords, given) != 0) return NULL;
     PyObject *scan = take_options(on->state, given, &in) != 0 ? NULL : scan_open(on, &in);
     Py_XDECREF(in.filters);
     return scan;
@@ -175,20 +169,40 @@ static PyObject *scan_call(const char *function, PyObject *self, PyObject *const
 
 PyObject *pm_py_scan_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    return scan_call("scan", self, args, count, keywords);
+    static const char *const names[] = {"batch_rows", "vectors", "documents", "snapshot",
+                                        "mode",       "binary",  "filters",   NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    PyObject *given[7] = {NULL};
+    if (pm_py_args(on->state, "scan", names, 0, args, count, keywords, given) != 0) return NULL;
+    return scan_given(on, given);
 }
 
 PyObject *pm_py_collection_iterate(PyObject *self)
 {
-    PyObject *scan = scan_call("scan", self, NULL, 0, NULL);
+    PyObject *scan = pm_py_scan_method(self, NULL, 0, NULL);
     if (scan != NULL) ((pm_py_scan *)scan)->singly = true;
     return scan;
 }
 
 PyObject *pm_py_to_arrow(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    PyObject *scan = scan_call("to_arrow", self, args, count, keywords);
-    PyObject *table = scan == NULL ? NULL : pm_py_help(((pm_py_collection *)self)->state, "to_arrow", scan, NULL);
+    static const char *const names[] = {"batch_rows", "vectors", "documents", "snapshot", "mode",
+                                        "binary",     "filters", "metadata",  "columns",  NULL};
+    static const char *const words[] = {"documents", "columns", NULL};
+    pm_py_collection *on = (pm_py_collection *)self;
+    PyObject *given[9] = {NULL};
+    if (pm_py_args(on->state, "to_arrow", names, 0, args, count, keywords, given) != 0) return NULL;
+    const bool said = given[7] != NULL && given[7] != Py_None, named = given[8] != NULL && given[8] != Py_None;
+    const int which = said ? pm_py_word(on->state, "metadata", given[7], words) : 0;
+    if (which < 0) return NULL;
+    if (which == 0 && named) return pm_py_refuse_type(on->state, "columns= goes with metadata='columns'");
+    if (which == 1 && given[2] != NULL && PyObject_IsTrue(given[2]) == 0)
+        return pm_py_refuse_type(on->state,
+                                 "metadata='columns' are of the documents, which documents=False leaves out");
+    PyObject *scan = scan_given(on, given);
+    PyObject *table = scan == NULL ? NULL
+                                   : pm_py_help(on->state, "to_arrow", scan, which == 1 ? Py_True : Py_False,
+                                                named ? given[8] : Py_None, NULL);
     Py_XDECREF(scan);
     return table;
 }
@@ -351,7 +365,7 @@ PyObject *pm_py_collection_stream(PyObject *self, PyObject *const *args, Py_ssiz
     if (pm_py_args(((pm_py_collection *)self)->state, "__arrow_c_stream__", names, 1, args, count, keywords, &schema) !=
         0)
         return NULL;
-    PyObject *scan = scan_call("scan", self, NULL, 0, NULL);
+    PyObject *scan = pm_py_scan_method(self, NULL, 0, NULL);
     PyObject *stream = scan == NULL ? NULL : stream_of(scan);
     Py_XDECREF(scan);
     return stream;
