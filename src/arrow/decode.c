@@ -445,8 +445,7 @@ static void measure(const column *c, uint64_t rows, char format, size_t *texts, 
 
 static void fill_texts(const column *c, uint64_t row, char format, struct ArrowArray *array)
 {
-    struct ArrowArray *items = format == '+' ? array->children[0] : NULL;
-    int64_t *ends = buffer(array, 1), *item_ends = items == NULL ? NULL : buffer(items, 1);
+    int64_t *ends = buffer(array, 1);
     const char *p = c->values[row].data, *item;
     int64_t at = ends[row];
     size_t size;
@@ -460,6 +459,8 @@ static void fill_texts(const column *c, uint64_t row, char format, struct ArrowA
         memcpy((char *)buffer(array, 2) + at, p, c->values[row].size);
         ends[row + 1] += (int64_t)c->values[row].size;
     } else {
+        struct ArrowArray *items = array->children[0];
+        int64_t *item_ends = buffer(items, 1);
         for (p++; (p = next_item(p, end, &item)) != NULL; at++) {
             (void)read_string(item, p, (char *)buffer(items, 2) + item_ends[at], &size);
             item_ends[at + 1] = item_ends[at] + (int64_t)size;

@@ -135,6 +135,13 @@ static decimal without_zeros(decimal d)
     return d;
 }
 
+static char *write_point_zero(char *at)
+{
+    at[0] = '.';
+    at[1] = '0';
+    return at + 2;
+}
+
 static char *write_exponent(char *at, int exponent)
 {
     *at++ = 'e';
@@ -158,9 +165,7 @@ static char *write_decimal(char *at, decimal d, int point_below)
     if (d.exponent >= 0) { /* ddd00.0 */
         memcpy(at, digits, 20);
         memset(at + count, '0', 20);
-        at += lead + 1;
-        memcpy(at, ".0", 2);
-        return at + 2;
+        return write_point_zero(at + lead + 1);
     }
     if (lead >= 0) { /* dd.dd */
         memcpy(at, digits, 20);
@@ -168,7 +173,7 @@ static char *write_decimal(char *at, decimal d, int point_below)
         memcpy(at + lead + 2, digits + lead + 1, 20);
         return at + count + 1;
     }
-    memcpy(at, "0.000", 5); /* 0.00dd */
+    memcpy(at, "0.00000", 8); /* 0.00dd */
     memcpy(at + 1 - lead, digits, 20);
     return at + 1 - lead + count;
 }
@@ -184,12 +189,11 @@ char *pm_write_f64(char *at, double value)
     const int q = (exponent == 0 ? 1 : exponent) - 1075;
     if (q <= 0 && q > -53 && (c & ((UINT64_C(1) << -q) - 1)) == 0) { /* whole, below 2^53: all its digits */
         at = pm_write_u64(at, c >> -q);
-        memcpy(at, ".0", 2);
-        return at + 2;
+        return write_point_zero(at);
     }
     if (c == 0) {
-        memcpy(at, "0.0", 3);
-        return at + 3;
+        *at = '0';
+        return write_point_zero(at + 1);
     }
     return write_decimal(at, without_zeros(shortest(c, q, fraction == 0 && exponent > 1)), DOUBLE_POINT_BELOW);
 }
@@ -204,8 +208,8 @@ char *pm_write_f32(char *at, float value, int digits)
     const uint32_t c = exponent == 0 ? fraction : fraction | 1u << 23;
     const int q = (exponent == 0 ? 1 : exponent) - 150;
     if (c == 0) {
-        memcpy(at, "0.0", 3);
-        return at + 3;
+        *at = '0';
+        return write_point_zero(at + 1);
     }
     const decimal d = without_zeros(shortest(c, q, fraction == 0 && exponent > 1));
     const int count = count_digits(d.digits);

@@ -56,7 +56,8 @@ static char *escape(char *at, uint8_t c)
             *at++ = shorts[i + 1];
             return at;
         }
-    memcpy(at, "u00", 3);
+    at[0] = 'u';
+    at[1] = at[2] = '0';
     at[3] = hex[c >> 4];
     at[4] = hex[c & 15];
     return at + 5;
@@ -173,7 +174,7 @@ char *pm_write_time(char *at, int64_t ticks, int64_t unit, int date, int zoned)
         *at = 'T';
         at = put_clock(at + 1, within, unit);
     }
-    if (zoned) memcpy(at, "+00:00", 6);
+    if (zoned) memcpy(at, "+00:00\0", 8);
     if (zoned) at += 6;
     *at = '"';
     return at + 1;
