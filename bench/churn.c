@@ -10,14 +10,14 @@
  * the same for a database into which just the rows that live in the end were put.
  *
  * With --recall the rows are those of synth.h, each put with another vector; rows are deleted only after the last pass
- * (50%); and the background is given time for indexes, not asked for them. Then recall@10 and queries a second of one
- * thread, for searches with this recall: right behind the last write, quiet, and compacted; and the same of the fresh
- * load, whose true neighbours must be the same.
+ * (50%); and nothing is compacted: the background is given time for indexes, not asked for them. Then recall@10 of
+ * searches with this recall, right behind the last write and quiet, and of the fresh load, whose true neighbours must
+ * be the same; and queries a second of one thread of both, opened again, in turn, --rounds slices of --seconds.
  */
 #include "plot.h"
 #include "recall.h"
 
-enum { BATCH = 1000, MOST_SAMPLES = 100000 };
+enum { BATCH = 1000, MOST_SAMPLES = 100000, MOST_ROUNDS = 1000 };
 
 struct sample {
     double at, disk, anonymous, resident, rows, segments, dead;
@@ -26,7 +26,7 @@ struct sample {
 
 /* What searches with --recall find, and go through. */
 struct searched {
-    double recall, qps;
+    double recall;
     struct recall_ways ways;
 };
 
@@ -133,9 +133,8 @@ static struct searched search(pomai_collection *collection, const char *what)
     if (recall == 0) return s;
     s.ways = recall_ways(collection, truth.vectors, recall);
     s.recall = recall_measure(&truth, collection, recall, NULL);
-    s.qps = recall_rate(&truth, collection, recall, load.seconds);
-    printf("  %-28s recall %.4f, %.0f queries/s; rows in %.0f graphs %.0f, by codes %.0f, by vectors %.0f\n", what,
-           s.recall, s.qps, s.ways.graphs, s.ways.graph, s.ways.codes, s.ways.vectors + s.ways.memory);
+    printf("  %-28s recall %.4f; rows in %.0f graphs %.0f, by codes %.0f, by vectors %.0f\n", what, s.recall,
+           s.ways.graphs, s.ways.graph, s.ways.codes, s.ways.vectors + s.ways.memory);
     fflush(stdout);
     return s;
 }
@@ -194,7 +193,7 @@ static void write_csv(void)
 
 struct ends {
     struct sample quiet, compacted;
-    struct searched behind_found, quiet_found, compacted_found;
+    struct searched behind_found, quiet_found;
 };
 
 /* Right behind the last write. */
@@ -226,13 +225,14 @@ static struct ends run_churn(void)
     if (load_interrupted == 0) quiet(sampled, collection);
     e.quiet = take_sample(sampled, "db");
     if (load_interrupted == 0) e.quiet_found = search(collection, "quiet");
-    if (load_interrupted == 0) load_check(pomai_compact(sampled, NULL, &err), "compact", &err);
-    if (load_interrupted == 0) quiet(sampled, collection);
+    if (load_interrupted == 0 && recall == 0) {
+        load_check(pomai_compact(sampled, NULL, &err), "compact", &err);
+        quiet(sampled, collection);
+    }
     atomic_store(&stop, true);
     pthread_join(sampler, NULL);
     load_leave_if_interrupted();
     e.compacted = take_sample(sampled, "db");
-    e.compacted_found = search(collection, "after pomai_compact");
     load_close(sampled, collection);
     return e;
 }
@@ -257,13 +257,15 @@ static struct ends run_fresh(void)
     pomai_db *db = load_open("fresh", POMAI_DURABILITY_SYNC, &collection);
     put_all(collection, (uint32_t)passes, true);
     quiet(db, collection);
+    load_leave_if_interrupted();
     e.quiet = take_sample(db, "fresh");
     check_same_truth(collection);
     e.quiet_found = search(collection, "fresh load, quiet");
-    load_check(pomai_compact(db, NULL, &err), "compact", &err);
-    quiet(db, collection);
+    if (recall == 0) {
+        load_check(pomai_compact(db, NULL, &err), "compact", &err);
+        quiet(db, collection);
+    }
     e.compacted = take_sample(db, "fresh");
-    e.compacted_found = search(collection, "fresh load, pomai_compact");
     load_close(db, collection);
     return e;
 }
@@ -274,20 +276,44 @@ static void report(const char *figure, double value, double against)
     load_figure(figure, load_one(value / against), "ratio", ", \"bytes\": %.0f, \"fresh_bytes\": %.0f", value, against);
 }
 
-static void report_searched(const char *name, const struct searched *churned, const struct searched *fresh)
+/* Queries a second of both in turn, as machines drift. */
+static void report_rates(void)
 {
-    char figure[64];
-    snprintf(figure, sizeof figure, "churn.%s_difference", name);
-    printf("  %-28s %+.4f: %.4f, a fresh load %.4f\n", figure, churned->recall - fresh->recall, churned->recall,
-           fresh->recall);
-    load_figure(figure, load_one(churned->recall - fresh->recall), "recall",
-                ", \"asked\": %g, \"churned\": %.5f, \"fresh\": %.5f, \"queries\": %zu", recall, churned->recall,
-                fresh->recall, truth.queries);
-    snprintf(figure, sizeof figure, "churn.%s_qps_ratio", name);
-    printf("  %-28s %5.2fx a fresh load\n", figure, churned->qps / fresh->qps);
-    load_figure(figure, load_one(churned->qps / fresh->qps), "ratio",
-                ", \"qps\": %.0f, \"fresh_qps\": %.0f, \"segments\": %.0f, \"rows_not_in_graph\": %.0f", churned->qps,
-                fresh->qps, churned->ways.segments, recall_not_in_graph(&churned->ways));
+    static const char *const name[2] = {"db", "fresh"};
+    static double rate[2][MOST_ROUNDS], ratio[MOST_ROUNDS];
+    pomai_collection *collection[2];
+    pomai_db *db[2];
+    for (int i = 0; i < 2; i++) {
+        db[i] = load_open(name[i], POMAI_DURABILITY_SYNC, &collection[i]);
+        (void)recall_measure(&truth, collection[i], recall, NULL); /* pages that are new to the process */
+    }
+    for (uint32_t r = 0; r < load.rounds; r++) {
+        for (int i = 0; i < 2; i++)
+            rate[i][r] = recall_rate(&truth, collection[i], recall, load.seconds);
+        ratio[r] = rate[0][r] / rate[1][r];
+        load_leave_if_interrupted();
+    }
+    for (int i = 0; i < 2; i++)
+        load_close(db[i], collection[i]);
+    const struct bench_spread s = bench_spread_of(ratio, load.rounds), churned = bench_spread_of(rate[0], load.rounds),
+                              fresh = bench_spread_of(rate[1], load.rounds);
+    printf("  %-28s %5.2fx a fresh load (%.2f to %.2f): %.0f and %.0f queries/s\n", "churn.recall_qps_ratio", s.median,
+           s.least, s.most, churned.median, fresh.median);
+    load_figure("churn.recall_qps_ratio", s, "ratio", ", \"qps\": %.0f, \"fresh_qps\": %.0f", churned.median,
+                fresh.median);
+}
+
+static void report_searched(const struct ends *churned, const struct ends *fresh)
+{
+    const struct searched *c = &churned->quiet_found, *f = &fresh->quiet_found;
+    printf("  %-28s %+.4f: %.4f, a fresh load %.4f, asked for %g\n", "churn.recall_difference", c->recall - f->recall,
+           c->recall, f->recall, recall);
+    load_figure("churn.recall_difference", load_one(c->recall - f->recall), "recall",
+                ", \"asked\": %g, \"churned\": %.5f, \"fresh\": %.5f, \"queries\": %zu, \"segments\": %.0f, "
+                "\"rows_not_in_graph\": %.0f",
+                recall, c->recall, f->recall, truth.queries, c->ways.segments, recall_not_in_graph(&c->ways));
+    load_figure("churn.recall_behind", load_one(churned->behind_found.recall), "recall", "%s", "");
+    report_rates();
 }
 
 static void print_samples(double *peak_disk, double *peak_memory)
@@ -309,7 +335,7 @@ int main(int argc, char **argv)
                                       {"--recall", &recall, NULL}, {"--queries", &queries, NULL},
                                       {"--csv", NULL, &csv_path},  {"--svg", NULL, &svg_path},
                                       {NULL, NULL, NULL}};
-    load = (struct load){.name = "churn", .rows = 1000000, .dim = 128, .seconds = 1, .rounds = 1};
+    load = (struct load){.name = "churn", .rows = 1000000, .dim = 128, .seconds = 1, .rounds = 5};
     load_begin(argc, argv, own);
     if (deleted < 0) deleted = recall > 0 ? 50 : 30;
     if (deleted > 90 || passes > 1000 || recall >= 1 || queries < 1 || queries > 100000) load_usage(own);
@@ -325,20 +351,18 @@ int main(int argc, char **argv)
     double peak_disk = 0, peak_memory = 0;
     print_samples(&peak_disk, &peak_memory);
     print_sample("quiet", &churned.quiet);
-    print_sample("after pomai_compact", &churned.compacted);
+    if (recall == 0) print_sample("after pomai_compact", &churned.compacted);
     const struct ends fresh = run_fresh();
     print_sample("fresh load, quiet", &fresh.quiet);
-    print_sample("fresh load, pomai_compact", &fresh.compacted);
+    if (recall == 0) print_sample("fresh load, pomai_compact", &fresh.compacted);
     if (churned.quiet.rows != fresh.quiet.rows) load_die("rows", "the fresh load has others");
     report("churn.disk_ratio", churned.quiet.disk, fresh.quiet.disk);
-    report("churn.disk_compacted_ratio", churned.compacted.disk, fresh.compacted.disk);
     report("churn.disk_peak_ratio", peak_disk, fresh.quiet.disk);
     report("churn.memory_ratio", churned.quiet.anonymous, fresh.quiet.anonymous);
     if (recall > 0) {
-        report_searched("recall", &churned.quiet_found, &fresh.quiet_found);
-        report_searched("recall_compacted", &churned.compacted_found, &fresh.compacted_found);
-        load_figure("churn.recall_behind", load_one(churned.behind_found.recall), "recall", ", \"qps\": %.0f",
-                    churned.behind_found.qps);
+        report_searched(&churned, &fresh);
+    } else {
+        report("churn.disk_compacted_ratio", churned.compacted.disk, fresh.compacted.disk);
     }
     load_figure("churn.memory_peak_bytes", load_one(peak_memory), "bytes", "%s", "");
     write_csv();
