@@ -23,6 +23,14 @@ static inline double bench_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* Seconds of the processor: CLOCK_THREAD_CPUTIME_ID, or CLOCK_PROCESS_CPUTIME_ID. */
+static inline double bench_busy(clockid_t of)
+{
+    struct timespec t;
+    clock_gettime(of, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static inline void *bench_alloc(size_t size)
 {
     void *memory = size > 0 ? aligned_alloc(64, (size + 63) / 64 * 64) : NULL;

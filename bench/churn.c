@@ -289,7 +289,7 @@ static void report_rates(void)
     }
     for (uint32_t r = 0; r < load.rounds; r++) {
         for (int i = 0; i < 2; i++)
-            rate[i][r] = recall_rate(&truth, collection[i], recall, load.seconds);
+            rate[i][r] = recall_rate(&truth, collection[i], recall, load.seconds).qps;
         ratio[r] = rate[0][r] / rate[1][r];
         load_leave_if_interrupted();
     }

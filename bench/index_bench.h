@@ -18,9 +18,7 @@ struct index_bench {
 /* Seconds of the processor: on a machine that others use the clock on the wall says little. */
 static inline double index_busy(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return bench_busy(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /* For pm_index_source and pm_index_sink; context: the index_bench. */

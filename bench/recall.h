@@ -120,22 +120,26 @@ static inline double recall_measure(const struct recall_truth *t, pomai_collecti
     return found / (double)t->queries;
 }
 
-/* Queries a second, one at a time, for so long; begins where the last call ended. */
-static inline double recall_rate(const struct recall_truth *t, pomai_collection *collection, double recall,
-                                 double seconds)
+struct recall_rate {
+    double qps, busy_us; /* time of this thread's processor a query: of use where others need it, too */
+};
+
+/* One at a time, for so long; begins where the last call ended. */
+static inline struct recall_rate recall_rate(const struct recall_truth *t, pomai_collection *collection, double recall,
+                                             double seconds)
 {
     static size_t turn;
     const pomai_search_options options = recall_options(recall);
     pomai_error err;
     pomai_result *result;
-    const double begin = bench_now();
+    const double begin = bench_now(), busy = bench_busy(CLOCK_THREAD_CPUTIME_ID);
     double n = 0, now = begin;
     for (; now - begin < seconds && load_interrupted == 0; n++, now = bench_now()) {
         const float *query = t->vectors + turn++ % t->queries * synth.dim;
         load_check(pomai_search(collection, query, 1, synth.dim, RECALL_K, &options, &result, &err), "search", &err);
         pomai_result_free(result);
     }
-    return n / (now - begin);
+    return (struct recall_rate){n / (now - begin), 1e6 * (bench_busy(CLOCK_THREAD_CPUTIME_ID) - busy) / n};
 }
 
 /* What a search with this recall goes through now, from its plan. */
@@ -174,15 +178,16 @@ static inline bool recall_settle(pomai_db *db, pomai_collection *collection, con
                                  double still, double most)
 {
     const double begin = bench_now();
-    double since = begin, seen = -1, cpu = 0;
+    double since = begin, seen = -1, last = 0;
     while (bench_now() - begin < most && load_interrupted == 0) {
         const struct recall_ways w = recall_ways(collection, query, recall);
         const struct load_stats s = load_stats_of(db);
         const double now = recall_not_in_graph(&w) + 1e9 * w.segments + s.compacted_bytes + load_disk_writes();
-        const double busy = (double)clock() / CLOCKS_PER_SEC; /* a graph is built in memory, and writes at its end */
-        if (now != seen || busy - cpu > 0.1) since = bench_now();
+        const double busy =
+            bench_busy(CLOCK_PROCESS_CPUTIME_ID); /* a graph is built in memory, and writes at its end */
+        if (now != seen || busy - last > 0.1) since = bench_now();
         seen = now;
-        cpu = busy;
+        last = busy;
         if (bench_now() - since >= still) return true;
         usleep(500 * 1000);
     }

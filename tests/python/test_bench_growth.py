@@ -39,6 +39,7 @@ def test_growth(tmp_path: Path) -> None:
         for target in (90, 95, 99):
             assert of[f"growth.r{target}.recall", rows] >= target / 100 - 0.04  # of 500 neighbours
             assert of[f"growth.r{target}.qps", rows] > 0
+        assert of["growth.r95.busy_us", rows] * of["growth.r95.qps", rows] <= 1.2e6  # one thread has one processor
         assert of["growth.disk.bytes_a_row", rows] >= 4 * 128
         anonymous, searched, everything, peak = (
             of[f"growth.memory.{which}_mb", rows] for which in ("anonymous", "searched", "all", "peak")
@@ -48,8 +49,8 @@ def test_growth(tmp_path: Path) -> None:
     assert of["growth.graphs", 1000] == 0 and of["growth.rows_not_in_graph", 1000] == 1000
     assert of["growth.graphs", 20000] == 1 and of["growth.rows_not_in_graph", 20000] == 0
     exponents = {f["figure"]: f for f in found if f["figure"].endswith(".exponent")}
-    assert set(exponents) == {f"growth.{of}.exponent" for of in
-                              ("index.s", "qps_at_95", "memory.searched_mb", "memory.all_mb")}  # fmt: skip
+    fitted = ("index.s", "index.busy_s", "qps_at_95", "r95.busy_us", "memory.searched_mb", "memory.all_mb")
+    assert set(exponents) == {f"growth.{of}.exponent" for of in fitted}
     for name, exponent in exponents.items():
         points = [(math.log(n), math.log(v)) for (figure, n), v in of.items() if f"{figure}.exponent" == name]
         x0, y0 = (sum(values) / 3 for values in zip(*points))
