@@ -239,9 +239,8 @@ static bool may_go_on_together(void *context)
         if (!may_go_on(b)) atomic_store(&b->stop, true);
         atomic_flag_clear(&b->asking);
     } else {
-        _Atomic uint32_t nobody = 0;
         while (atomic_load(&m->rests) != 0 && !atomic_load(&m->closing))
-            os->word_wait(os, &nobody, 0, os->now_ns(os) + HELPER_LOOKS_NS);
+            os->word_wait(os, &m->rests, 1, os->now_ns(os) + HELPER_LOOKS_NS);
     }
     return !atomic_load(&b->stop) && !atomic_load(&m->closing);
 }

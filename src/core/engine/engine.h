@@ -117,7 +117,8 @@ typedef struct pm_maintenance {
     int behind;                           /* dead rows are piling up: how far, while it catches up */
     pm_trial flushing, compacting, quiet; /* quiet: the merges of quiet times */
     pm_deriving deriving[PM_DERIVED_KINDS];
-    uint64_t yielded_at, yielded_visible; /* when a build of codes last let others go first, and what was written */
+    uint64_t yielded_at;              /* when a build last let others go first, */
+    uint64_t looked_at, looked_taken; /* and what had been written by when */
     _Atomic uint32_t derive_waiters;
     uint64_t look_at, look_anyway_at; /* when the next compaction may be worth it */
     uint64_t changes_seen, changes_measured;

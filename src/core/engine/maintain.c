@@ -14,6 +14,7 @@ enum { RETRY_LEAST_MS = 50, RETRY_MOST_MS = 5000, LIMBO_MS = 2, LOOK_MS = 250, L
 enum { QUIET_MS = 10000, MERGE_FLUSHES = 4 };
 enum { QUIET_RETRY_LEAST_MS = 10 * 1000, LARGE_RETRY_MOST_MS = 600 * 1000 };
 enum { DERIVE_PIECE_MS = 1, DERIVE_REST = 9, DERIVE_REST_MOST_MS = 100 };
+#define DERIVE_BUSY ((uint64_t)128 << 20) /* bytes of log a second that want the cores for themselves */
 
 /* ---- what went wrong ---- */
 
@@ -520,14 +521,6 @@ static bool do_one(pm_db *db)
 
 /* ---- codes and graphs ---- */
 
-static uint64_t all_visible(const pm_db *db)
-{
-    uint64_t sum = 0;
-    for (uint32_t s = 0; s < db->shared.shards; s++)
-        sum += pm_shard_visible(db->shared.shard[s]);
-    return sum;
-}
-
 /* All that comes before codes and graphs, until there is nothing; false: the database is being closed, or stopped. */
 static bool do_all_else(pm_db *db)
 {
@@ -572,6 +565,20 @@ static bool do_before_build(pm_db *db)
     return status != POMAI_EBUSY;
 }
 
+/* For how long a build rests that worked so long: in proportion to what is written, so that a trickle does not hold it
+ * up and a flood is not held up by it. Between them graphs come at the rate of rows as far as the cores go. */
+static uint64_t rest_of(pm_db *db, uint64_t worked)
+{
+    pm_maintenance *m = &db->maintenance;
+    const uint64_t now = db->os->now_ns(db->os), taken = atomic_load_explicit(&db->shared.taken, memory_order_relaxed);
+    const double seconds = (double)(now - m->looked_at + 1) * 1e-9, bytes = (double)(taken - m->looked_taken);
+    const double share = bytes / (seconds * (double)DERIVE_BUSY);
+    m->looked_at = now;
+    m->looked_taken = taken;
+    const uint64_t rest = (uint64_t)((double)(worked * DERIVE_REST) * (share < 1 ? share : 1));
+    return pm_min_u64(rest, DERIVE_REST_MOST_MS * MS);
+}
+
 bool pm_maintenance_yield(pm_db *db)
 {
     pm_maintenance *m = &db->maintenance;
@@ -580,19 +587,16 @@ bool pm_maintenance_yield(pm_db *db)
     if (atomic_load(&m->closing) || pm_stopped(&db->shared)) return false;
     if (worked < DERIVE_PIECE_MS * MS) return true; /* rows may be asked for one at a time */
     if (!do_before_build(db)) return false;
-    const uint64_t visible = all_visible(db), begin = os->now_ns(os);
-    const bool busy = visible != m->yielded_visible; /* somebody writes, and needs the cores more */
-    const uint64_t until = begin + pm_min_u64(worked * DERIVE_REST, DERIVE_REST_MOST_MS * MS);
+    const uint64_t begin = os->now_ns(os), until = begin + rest_of(db, worked);
     bool on = true;
-    m->yielded_visible = visible;
-    atomic_store(&m->rests, busy);
-    for (uint64_t now = begin; busy && on && now < until; now = os->now_ns(os)) {
+    atomic_store(&m->rests, begin < until);
+    for (uint64_t now = begin; on && now < until; now = os->now_ns(os)) {
         _Atomic uint32_t nobody = 0;
         if (atomic_load(&m->derive_waiters) > 0 || m->hurried) break;
         os->word_wait(os, &nobody, 0, pm_min_u64(until, now + PACE_MS * MS));
         on = do_before_build(db);
     }
-    atomic_store(&m->rests, 0);
+    if (atomic_exchange(&m->rests, 0) != 0) os->word_wake(os, &m->rests);
     m->yielded_at = os->now_ns(os);
     return on;
 }

@@ -85,6 +85,7 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
     own->thawed += record->rows;
     if (!counts) return there;
     const uint64_t before = atomic_fetch_add_explicit(&shared->unflushed, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shared->taken, bytes, memory_order_relaxed);
     if (shared->maintenance != NULL && before < shared->flush_bytes && before + bytes >= shared->flush_bytes)
         pm_task_wake(shared->maintenance);
     return there;

@@ -162,6 +162,7 @@ typedef struct pm_shared {
     _Atomic(pm_shown *) replaced; /* views that actors and maintenance took out of publication */
     _Atomic uint64_t versions;    /* of views, given out */
     _Atomic uint64_t unflushed;   /* bytes of log records whose rows are in memtables */
+    _Atomic uint64_t taken;       /* such bytes in all, also of what was flushed since */
     _Atomic uint64_t clock;       /* the latest time that anybody acted on; never goes back */
     pm_task *maintenance;         /* woken when there may be something to do; NULL: none */
     uint64_t flush_bytes;         /* unflushed bytes that wake it */
