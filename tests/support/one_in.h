@@ -5,10 +5,10 @@
 #define T_ONE_IN_H
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { T_ONE_IN = 5 };
+enum { T_ONE_IN = 11 };
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { T_ONE_IN = 5 };
+enum { T_ONE_IN = 11 };
 #else
 enum { T_ONE_IN = 1 };
 #endif
