@@ -367,11 +367,11 @@ static inline pm_derive_of_coll pm_derive_for(const pm_coll *coll)
     return (pm_derive_of_coll){coll->metric, coll->index};
 }
 /* Opens those that are there and of this segment; else it has none. */
-void pm_derive_attach(pm_segment *segment, pm_derive_of_coll of);
+void pm_derive_attach(pm_segment *segment, pm_derive_of_coll coll);
 /* Whether it should have one and has not. */
-bool pm_derive_missing(const pm_segment *segment, pm_derive_of_coll of, uint32_t kind);
+bool pm_derive_missing(const pm_segment *segment, pm_derive_of_coll coll, uint32_t kind);
 /* Reads the one that is there; *bytes of it. POMAI_ECORRUPT and so on: it is of no use. */
-pomai_status pm_derive_verify(const pm_segment *segment, pm_derive_of_coll of, uint32_t kind, uint64_t *bytes,
+pomai_status pm_derive_verify(const pm_segment *segment, pm_derive_of_coll coll, uint32_t kind, uint64_t *bytes,
                               pomai_error *err);
 /* For maintenance: unpublishes and removes what searches found damaged; false: nothing. err: of the last. */
 bool pm_derive_drop_damaged(pm_db *db, uint32_t kind, pomai_error *err);
