@@ -243,9 +243,9 @@ def test_files(tmp_path: Path, dtype: str, rng: random.Random) -> None:
 
 def test_a_collection_says_what_is_built_for_it(db: pomai.Database) -> None:
     for word in ("auto", "exact", "codes", "graph"):
-        assert db.collection(word, 3, index=word).info.index == word
-        assert db.collection(word, index=word).info.index == word
-    assert db.collection("plain", 3).info.index == "auto"
+        assert db.collection(word, 3, index=word).info.index_kind == word
+        assert db.collection(word, index=word).info.index_kind == word
+    assert db.collection("plain", 3).info.index_kind == "auto"
     with pytest.raises(pomai.InvalidError, match="has index='exact', not 'graph'"):
         db.collection("exact", index="graph")
     with pytest.raises(pomai.InvalidError, match="auto"):

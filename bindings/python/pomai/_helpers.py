@@ -38,7 +38,7 @@ class Info(NamedTuple):
     rows: int
     dtype: str = "float32"  # of the vectors as they are stored
     cluster_by: str | None = None  # the path by which rows are clustered
-    index: str = "auto"  # what is built for searches that name a recall
+    index_kind: str = "auto"  # what is built for searches that name a recall
 
 
 def verdict(values: tuple[str, str, float, int, int]) -> Verdict:
@@ -69,7 +69,7 @@ def check_same(
         "index": index,
     }
     has = {"dim": info.dim, "metric": info.metric, "ids": info.id_kind, "ttl": info.ttl, "dtype": info.dtype,
-           "cluster_by": info.cluster_by, "index": info.index}
+           "cluster_by": info.cluster_by, "index": info.index_kind}
     for key, value in wanted.items():
         if value is not None and value != has[key]:
             raise InvalidError(

@@ -16,6 +16,17 @@ static bool is_over(pm_columns_plan *plan)
 
 /* ---- leaves ---- */
 
+/* Makes room for more. There is always some: no range of nobody begins at NULL. false: no memory. */
+static bool grow_ranges(pm_columns_plan *plan)
+{
+    const size_t room = plan->ranges_room * 2 + 4;
+    columns_range *ranges = pm_realloc(plan->ranges, room * sizeof *ranges);
+    if (ranges == NULL) return false;
+    plan->ranges = ranges;
+    plan->ranges_room = room;
+    return true;
+}
+
 /* false: no memory. */
 static bool add_range(pm_columns_plan *plan, columns_node *leaf, uint64_t low, uint64_t high)
 {
@@ -25,13 +36,7 @@ static bool add_range(pm_columns_plan *plan, columns_node *leaf, uint64_t low, u
         last->high = (uint32_t)high;
         return true;
     }
-    if (plan->range_count == plan->ranges_room) {
-        const size_t room = plan->ranges_room * 2 + 4;
-        columns_range *ranges = pm_realloc(plan->ranges, room * sizeof *ranges);
-        if (ranges == NULL) return false;
-        plan->ranges = ranges;
-        plan->ranges_room = room;
-    }
+    if (plan->range_count == plan->ranges_room && !grow_ranges(plan)) return false;
     plan->ranges[plan->range_count++] = (columns_range){(uint32_t)low, (uint32_t)high};
     leaf->range_count++;
     return true;
@@ -319,7 +324,7 @@ pm_columns_plan *pm_columns_plan_make(const pm_columns *columns, const pm_filter
     *plan = (pm_columns_plan){.columns = columns, .kernels = simd->ranks, .is_over = over_of, .context = context};
     plan->nodes = (columns_node *)(void *)(plan + 1);
     plan->children = (void **)(void *)(plan->nodes + nodes);
-    if (make_node(plan, pm_filter_root(filter)) != NULL) return plan;
+    if (grow_ranges(plan) && make_node(plan, pm_filter_root(filter)) != NULL) return plan;
     if (plan->over) *over = true;
     pm_columns_plan_free(plan);
     return NULL;
