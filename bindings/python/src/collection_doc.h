@@ -237,7 +237,7 @@ static const char collection_doc[] =
     "['apple']\n"
     ">>> db.collection('words').info\n"
     "Info(name='words', dim=2, metric='cosine', id_kind='string', ttl=None, rows=1, dtype='float32', "
-    "cluster_by=None, index='auto')\n";
+    "cluster_by=None, index_kind='auto')\n";
 static const char collections_doc[] = "collections($self, /)\n--\n\nThe names of the collections, sorted.\n\n"
                                       ">>> _ = db.collection('words', 2)\n"
                                       ">>> db.collections()\n"
