@@ -153,13 +153,14 @@ static size_t unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32
     return found;
 }
 
+enum { FEW_BLOCKS = 16 };
+
 /* Blocks of eight keys are read and written whole, at the same places: what is read soon after it was written need not
  * wait until it is in the cache. */
-INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
+static void insert_far(pm_walk_pool *pool, uint64_t key)
 {
     uint64_t *keys = pool->key;
     const uint32_t size = pool->size;
-    if (size == pool->most && key > keys[size - 1]) return;
     const __m512i wanted = _mm512_set1_epi64((long long)key);
     __mmask8 less = 0xff;
     uint32_t begin = 0;
@@ -185,6 +186,64 @@ INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
     _mm512_storeu_si512(keys + begin, _mm512_mask_mov_epi64(_mm512_max_epu64(moved, wanted), less, here));
     if (size < pool->most) pool->size = size + 1;
     if (at < pool->next) pool->next = at;
+}
+
+/*
+ * The same in pools of few blocks, without a branch that depends on where the key belongs: what is guessed wrong takes as
+ * long as all of them. `blocks` is constant.
+ */
+INLINE void insert_near(pm_walk_pool *pool, uint64_t key, size_t blocks)
+{
+    uint64_t *keys = pool->key;
+    const __m512i wanted = _mm512_set1_epi64((long long)key);
+    __m512i here[FEW_BLOCKS];
+    __mmask8 less[FEW_BLOCKS];
+    uint32_t at = 0;
+    UNROLL
+    for (size_t b = 0; b < blocks; b++) {
+        here[b] = load(keys + b * 8);
+        less[b] = _mm512_cmplt_epu64_mask(here[b], wanted);
+        at += (uint32_t)__builtin_popcount(less[b]);
+    }
+    if (at < pool->size && (keys[at] ^ key) <= 1) return; /* it is there */
+    UNROLL
+    for (size_t b = 0; b < blocks; b++) {
+        /* What is less stays, the next is the key, and each behind it was one before. */
+        const __m512i moved = _mm512_alignr_epi64(here[b], b > 0 ? here[b - 1] : wanted, 7);
+        _mm512_storeu_si512(keys + b * 8, _mm512_mask_mov_epi64(_mm512_max_epu64(moved, wanted), less[b], here[b]));
+    }
+    if (pool->size < pool->most) pool->size++;
+    if (at < pool->next) pool->next = at;
+}
+
+INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
+{
+    const uint32_t size = pool->size;
+    if (size == pool->most && key > pool->key[size - 1]) return;
+#define CASE(n)                            \
+    case n:                                \
+        return insert_near(pool, key, n + 1)
+    switch ((size < pool->most ? size : size - 1) / 8) {
+        CASE(0);
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+        CASE(7);
+        CASE(8);
+        CASE(9);
+        CASE(10);
+        CASE(11);
+        CASE(12);
+        CASE(13);
+        CASE(14);
+        CASE(15);
+    default:
+        insert_far(pool, key);
+    }
+#undef CASE
 }
 
 static void insert(pm_walk_pool *pool, const uint32_t *ids, const float *scores, size_t n, float limit)
