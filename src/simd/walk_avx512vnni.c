@@ -189,8 +189,8 @@ static void insert_far(pm_walk_pool *pool, uint64_t key)
 }
 
 /*
- * The same in pools of few blocks, without a branch that depends on where the key belongs: what is guessed wrong takes as
- * long as all of them. `blocks` is constant.
+ * The same in pools of few blocks, without a branch that depends on where the key belongs: what is guessed wrong takes
+ * as long as all of them. `blocks` is constant.
  */
 INLINE void insert_near(pm_walk_pool *pool, uint64_t key, size_t blocks)
 {
@@ -220,8 +220,8 @@ INLINE void insert_one(pm_walk_pool *pool, uint64_t key)
 {
     const uint32_t size = pool->size;
     if (size == pool->most && key > pool->key[size - 1]) return;
-#define CASE(n)                            \
-    case n:                                \
+#define CASE(n)                                                                                                        \
+    case n:                                                                                                            \
         return insert_near(pool, key, n + 1)
     switch ((size < pool->most ? size : size - 1) / 8) {
         CASE(0);

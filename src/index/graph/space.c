@@ -326,9 +326,11 @@ static void hot_bytes_of(const graph_space *space, const float *x, int8_t *scrat
     }
     out->scale = kernels->to_bytes(x, shape->hot, PM_WALK_NIBBLES, scratch, &sum);
     out->zero = (float)sum * 7.5f;
-    for (uint32_t d = 0; d < shape->hot; d++) {
-        const uint32_t at = d < half ? d : d - half;
-        bytes[at / GRAPH_LINE * 2 * GRAPH_LINE + at % GRAPH_LINE + (d < half ? 0 : GRAPH_LINE)] = scratch[d];
+    for (uint32_t at = 0; at < half; at += GRAPH_LINE) {
+        const uint32_t end = (uint32_t)pm_min_u64(half, at + GRAPH_LINE), high = half + at;
+        if (at < shape->hot) memcpy(bytes + 2 * (size_t)at, scratch + at, pm_min_u64(end, shape->hot) - at);
+        if (high >= shape->hot) continue;
+        memcpy(bytes + 2 * (size_t)at + GRAPH_LINE, scratch + high, pm_min_u64(half + end, shape->hot) - high);
     }
 }
 
@@ -339,17 +341,19 @@ static float project(const graph_space *space, const float *x, float *u)
     int32_t *sums = (int32_t *)(void *)(u + shape->hot);
     uint8_t *code = (uint8_t *)(sums + shape->hot);
     int32_t unused;
-    float inside = 0;
+    float part[8] = {0}; /* of the sum, so that one addition need not wait for another; h is a multiple of 16 */
     memset(code, 0, shape->whole);
     const float worth = space->simd->walk->to_bytes(x, shape->padded, 127, (int8_t *)code, &unused);
     for (uint32_t d = 0; d < shape->padded; d++)
         code[d] ^= 0x80; /* 128 more */
     space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
-    for (uint32_t h = 0; h < shape->hot; h++) {
-        u[h] = ((float)sums[h] - 128 * space->sum[h]) * (space->length[h] * worth);
-        inside += u[h] * u[h];
+    for (uint32_t h = 0; h < shape->hot; h += 8) {
+        for (uint32_t i = 0; i < 8; i++) {
+            u[h + i] = ((float)sums[h + i] - 128 * space->sum[h + i]) * (space->length[h + i] * worth);
+            part[i] += u[h + i] * u[h + i];
+        }
     }
-    return inside;
+    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
 void graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
