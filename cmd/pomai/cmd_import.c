@@ -81,10 +81,34 @@ static int make_collection(struct importer *im, const struct chunk *chunk)
     int status = args_metric(im->args, &options.metric);
     if (status == EXIT_OK) status = args_dtype(im->args, &options.dtype);
     if (status == EXIT_OK) status = args_ttl(im->args, &options.ttl_ns);
+    if (status == EXIT_OK) status = args_index(im->args, &options.index);
     if (status != EXIT_OK) return status;
+    options.cluster_by = im->args->value[OPT_CLUSTER_BY];
     if (pomai_collection_create(im->db, collection_name(im->args), &options, &im->collection, &err) != POMAI_OK)
         return complain_error(&err);
     im->made = true;
+    return EXIT_OK;
+}
+
+/* What is said of a collection that is there already, and may not be changed. */
+static int check_layout(const struct importer *im)
+{
+    const pomai_collection_info *info = &im->info;
+    const char *wanted = im->args->value[OPT_CLUSTER_BY];
+    pomai_index_kind index = info->index;
+    const int status = args_index(im->args, &index);
+    if (status != EXIT_OK) return status;
+    if (index != info->index) {
+        complain("collection '%s' has the index %s; leave --index out, or import into another collection with -c NAME",
+                 info->name, index_name(info->index));
+        return EXIT_FAILED;
+    }
+    const bool clusters = info->cluster_by[0] != '\0';
+    if (wanted != NULL && strcmp(wanted, info->cluster_by) != 0) {
+        complain("collection '%s' is %s%s; leave --cluster-by out, or import into another collection with -c NAME",
+                 info->name, clusters ? "clustered by " : "not clustered", clusters ? info->cluster_by : "");
+        return EXIT_FAILED;
+    }
     return EXIT_OK;
 }
 
@@ -97,6 +121,7 @@ static int check_collection(struct importer *im, const struct chunk *chunk)
     int status = args_metric(im->args, &metric);
     if (status == EXIT_OK) status = args_dtype(im->args, &dtype);
     if (status == EXIT_OK) status = args_ttl(im->args, &ttl_ns);
+    if (status == EXIT_OK) status = check_layout(im);
     if (status != EXIT_OK) return status;
     if (ttl_ns != info->ttl_ns) {
         char ttl[32];
@@ -379,10 +404,12 @@ static int prepare(struct importer *im)
     const struct args *args = im->args;
     pomai_metric metric = POMAI_METRIC_L2;
     pomai_dtype dtype = POMAI_DTYPE_FLOAT32;
+    pomai_index_kind index = POMAI_INDEX_AUTO;
     uint64_t ttl_ns = 0;
     int status = args_metric(args, &metric);
     if (status == EXIT_OK) status = args_dtype(args, &dtype);
     if (status == EXIT_OK) status = args_ttl(args, &ttl_ns);
+    if (status == EXIT_OK) status = args_index(args, &index);
     if (status == EXIT_OK) status = reader_open(&im->reader, args, args->positional[1], args->value[OPT_FORMAT]);
     if (status == EXIT_OK) status = set_limits(im);
     if (status == EXIT_OK) status = open_ids(im);
@@ -504,31 +531,30 @@ const struct verb verb_import = {
     .name = "import",
     .synopsis = "DB FILE [options]",
     .brief = "put the vectors of a file into a collection",
-    .about = "Puts every row of FILE into a collection, in batches that are whole or absent, whatever happens.\n"
-             "Makes the database and the collection if they are not there: dimension and kind of ids from the\n"
-             "file, the metric from --metric, the type of the vectors as they are stored from --dtype, a time to live\n"
-             "from --ttl. Rows whose ids are there already replace "
-             "them; only an id twice in one\n"
-             "batch (see --batch) is refused. What is refused in the first batch leaves no row and no collection, but\n"
-             "a database made for it may stay, empty.\n"
-             "\n"
-             "FILE is .npy, .fvecs, .bvecs, .csv, .tsv, .jsonl or idx3-ubyte, plain or gzip, or - for standard\n"
-             "input, with --format. Without ids in the file or --ids, the engine assigns them;\n"
-             "with both, the file is refused, whatever --ids says.\n"
-             "\n"
-             "A line of .jsonl is {\"id\": 7 or \"a\", \"vector\": [...]} with \"metadata\": {...} or any other keys,\n"
-             "which are kept as the row's document.\n"
-             "What 'pomai export' writes reads back as it was.\n"
-             "\n"
-             "A .csv of numbers alone is a vector a line. If its first line names the columns, 'id' holds the ids\n"
-             "and 'vector' the vectors, as JSON arrays; without 'vector', the columns with numbers in the first row\n"
-             "are the vector and must stand side by side. The other columns are kept as the row's document. A column\n"
-             "without a value in the first row may hold no number further down.",
+    .about =
+        "Puts every row of FILE into a collection, in batches that are whole or absent, whatever happens.\n"
+        "Makes the database and the collection if they are not there: dimension and kind of ids from the\n"
+        "file, all else as 'pomai create' would from --metric, --dtype, --ttl, --cluster-by and --index. Rows\n"
+        "whose ids are there already replace them; only an id twice in one batch (see --batch) is refused. What\n"
+        "is refused in the first batch leaves no row and no collection, but a database made for it may stay, empty.\n"
+        "\n"
+        "FILE is .npy, .fvecs, .bvecs, .csv, .tsv, .jsonl or idx3-ubyte, plain or gzip, or - for standard\n"
+        "input, with --format. Without ids in the file or --ids, the engine assigns them;\n"
+        "with both, the file is refused, whatever --ids says.\n"
+        "\n"
+        "A line of .jsonl is {\"id\": 7 or \"a\", \"vector\": [...]} with \"metadata\": {...} or any other keys,\n"
+        "which are kept as the row's document.\n"
+        "What 'pomai export' writes reads back as it was.\n"
+        "\n"
+        "A .csv of numbers alone is a vector a line. If its first line names the columns, 'id' holds the ids\n"
+        "and 'vector' the vectors, as JSON arrays; without 'vector', the columns with numbers in the first row\n"
+        "are the vector and must stand side by side. The other columns are kept as the row's document. A column\n"
+        "without a value in the first row may hold no number further down.",
     .examples = "  pomai import my.db vectors.npy\n"
                 "  pomai import my.db docs.jsonl -c docs --metric cosine",
-    .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(DTYPE) | TAKES(TTL) | TAKES(FORMAT) | TAKES(IDS) |
-               TAKES(BATCH) | TAKES(LIMIT) | TAKES(SKIP) | TAKES(LEDGER) | TAKES(DURABILITY) | TAKES(SHARDS) |
-               TAKES(JSON) | TAKES(QUIET),
+    .options = TAKES(COLLECTION) | TAKES(METRIC) | TAKES(DTYPE) | TAKES(TTL) | TAKES(CLUSTER_BY) | TAKES(INDEX) |
+               TAKES(FORMAT) | TAKES(IDS) | TAKES(BATCH) | TAKES(LIMIT) | TAKES(SKIP) | TAKES(LEDGER) |
+               TAKES(DURABILITY) | TAKES(SHARDS) | TAKES(JSON) | TAKES(QUIET),
     .positional_min = 2,
     .positional_max = 2,
     .run = run,

@@ -72,6 +72,26 @@ def test_options(tmp_path, table):
     assert "metric" in cli("import", tmp_path / "db", source, "-c", "docs", "--metric", "l2", code=1)
 
 
+def test_layouts(tmp_path, table):
+    source, lines = tmp_path / "rows.parquet", tmp_path / "rows.jsonl"
+    parquet.write_table(table.slice(0, 50), source)
+    lines.write_text('{"id": 1, "vector": [1, 2, 3, 4], "title": "a"}\n')
+    cli("import", tmp_path / "db", source, "-c", "made", "--cluster-by", "title", "--index", "exact")
+    for without in (False, True):
+        name = f"verbs{without}"
+        cli("create", tmp_path / "db", "-c", name, "-d", 4, "--cluster-by", "title", "--index", "exact", without=without)
+        cli("import", tmp_path / "db", lines, "-c", name, "--index", "exact", without=without)
+        cli("import", tmp_path / "db", lines, "-c", f"new{without}", "--cluster-by", "title", "--index", "exact",
+            without=without)
+        assert "index" in cli("import", tmp_path / "db", lines, "-c", name, "--index", "graph", without=without, code=1)
+        assert "cluster" in cli("import", tmp_path / "db", lines, "-c", name, "--cluster-by", "b", without=without, code=1)
+    assert "index" in cli("import", tmp_path / "db", source, "-c", "made", "--index", "codes", code=1)
+    with pomai.open(tmp_path / "db") as db:
+        for name in ("made", "verbsFalse", "verbsTrue", "newFalse", "newTrue"):
+            info = db.collection(name).info
+            assert (info.cluster_by, info.index_kind) == ("title", "exact"), name
+
+
 def test_refused(tmp_path, table):
     source = tmp_path / "rows.parquet"
     assert "does not exist" in cli("import", tmp_path / "db", source, code=1)

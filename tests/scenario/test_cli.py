@@ -1176,6 +1176,16 @@ def case_clusters() -> None:
     pomai("flush", "k.db")
     ids = [json.loads(line)["id"] for line in pomai("export", "k.db", "-c", "b").out.splitlines()]
     expect(ids == sorted(range(30), key=lambda i: (i % 3, i)), f"one value after the other: {ids}")
+    pomai("import", "i.db", "rows.jsonl", "--cluster-by", "n", "--index", "exact")
+    for same in ([], ["--cluster-by", "n"], ["--index", "exact"]):
+        pomai("import", "i.db", "rows.jsonl", *same)
+    listed = pomai("collections", "i.db", "--json").json()[0]
+    expect((listed["cluster_by"], listed["index"], listed["rows"]) == ("n", "exact", 30), f"{listed}")
+    refused("import", "i.db", "rows.jsonl", "--cluster-by", "m", says="is clustered by n; leave --cluster-by out")
+    refused("import", "i.db", "rows.jsonl", "--index", "graph", says="has the index exact; leave --index out")
+    refused("import", "k.db", "rows.jsonl", "-c", "c", "--cluster-by", "n", says="is not clustered")
+    refused("import", "new.db", "rows.jsonl", "--index", "tree", says="auto|exact|codes|graph", code=2)
+    expect(not os.path.exists("new.db"), "an index that there is not makes no database")
 
 
 # ---- search, get, delete ----

@@ -77,6 +77,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("-m", "--metric", choices=["l2", "ip", "cosine"])
     add("--dtype", choices=["float32", "float16", "int8"])
     add("--ttl", type=_ttl)
+    add("--cluster-by")
+    add("--index", choices=["auto", "exact", "codes", "graph"])
     add("--shards", type=_whole, default=0)
     add("-b", "--batch", type=_whole, default=0)
     add("-n", "--limit", type=_whole)
@@ -189,7 +191,8 @@ def _is_vectors(kind: Any) -> bool:
 
 def _open_collection(db: Database, args: argparse.Namespace, batch: Any) -> tuple[Collection, bool]:
     """The collection, and whether it was made for this file."""
-    wanted = {"metric": args.metric, "ttl": args.ttl, "dtype": args.dtype}
+    wanted = {"metric": args.metric, "ttl": args.ttl, "dtype": args.dtype, "cluster_by": args.cluster_by,
+              "index": args.index}
     try:
         return db.collection(args.collection, **wanted), False
     except NotFoundError:

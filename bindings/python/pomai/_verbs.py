@@ -93,10 +93,14 @@ def _verify(args: argparse.Namespace) -> int:
     return 0
 
 
+def _shape(args: argparse.Namespace) -> dict[str, Any]:
+    return {"metric": args.metric, "dtype": args.dtype, "cluster_by": args.cluster_by, "index": args.index}
+
+
 def _create(args: argparse.Namespace) -> None:
     with _database.open(args.db, shards=args.shards) as db:
         if args.dim:
-            db.collection(args.collection, args.dim, metric=args.metric, ids=args.ids, dtype=args.dtype)
+            db.collection(args.collection, args.dim, ids=args.ids, **_shape(args))
 
 
 def _drop(args: argparse.Namespace) -> None:
@@ -247,12 +251,10 @@ def _add(db: Database, args: argparse.Namespace, rows: Iterable[dict[str, Any]])
         first = batch[0]
         if collection is None:
             try:
-                collection = db.collection(args.collection, create=False)
+                collection = db.collection(args.collection, create=False, **_shape(args))
             except NotFoundError:
                 kind: Any = "string" if isinstance(first["id"], str) else "u64"
-                collection = db.collection(
-                    args.collection, len(first["vector"]), metric=args.metric, ids=kind, dtype=args.dtype
-                )
+                collection = db.collection(args.collection, len(first["vector"]), ids=kind, **_shape(args))
         collection.add(
             [row["vector"] for row in batch], ids=None if first["id"] is None else [row["id"] for row in batch],
             documents=[row["document"] for row in batch],
@@ -326,6 +328,8 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument("-m", "--metric", choices=metrics)
     for made in (create, read):
         made.add_argument("--dtype", choices=["float32", "float16", "int8"])
+        made.add_argument("--cluster-by", metavar="PATH")
+        made.add_argument("--index", choices=["auto", "exact", "codes", "graph"])
     search = verb("search", _search, "db")
     search.add_argument("--vector", required=True)
     search.add_argument("-k", type=int, default=10)
