@@ -213,7 +213,11 @@
     X(CLUSTER_NOT_CARRIED, "scenario.test_cluster sim",                                                                \
       "ends that are stored while rows are written in another order go to where the rows would have been")             \
     /* formats */                                                                                                      \
-    X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")
+    X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
+    /* exact search by codes */                                                                                        \
+    X(SURE_MARGIN, "unit.test_quant", "a code is taken to be wrong by three quarters of what it may be wrong by")      \
+    X(SURE_ROWS_NOT_COUNTED, "scenario.test_codes",                                                                    \
+      "an exact search counts the rows that it compared, not those it answers for")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

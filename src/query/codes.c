@@ -21,7 +21,9 @@ bool pm_query_codes_begin(pm_query_codes *with, const pm_derived *codes, const p
     at += pm_align_up(sizeof quant, 64);
     for (uint32_t i = 0; i < queries; i++, at += size) {
         float expected = 1;
-        with->query[i] = pm_quant_query_init(at, kept, simd, vectors + (size_t)i * quant.dim, k, recall, &expected);
+        const float *vector = vectors + (size_t)i * quant.dim;
+        with->query[i] = recall < 1 ? pm_quant_query_init(at, kept, simd, vector, k, recall, &expected)
+                                    : pm_quant_query_init_sure(at, kept, simd, vector, k);
         if (with->query[i] == NULL) {
             pm_query_codes_end(with);
             return false;

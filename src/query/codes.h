@@ -13,7 +13,8 @@ typedef struct pm_query_codes {
     void *memory;
 } pm_query_codes;
 
-/* vectors: queries x dim. false: they do not reach this recall, or there is no memory: scan exactly. */
+/* vectors: queries x dim. recall 1: no row is left out that may be among the k nearest. false: they do not reach this
+ * recall, or there is no memory: scan exactly. */
 bool pm_query_codes_begin(pm_query_codes *with, const pm_derived *codes, const pm_simd *simd, const float *vectors,
                           uint32_t queries, uint32_t k, float recall);
 void pm_query_codes_end(pm_query_codes *with);

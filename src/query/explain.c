@@ -67,7 +67,7 @@ static void add_way(pm_text *t, const search_grid *g, uint32_t i)
         add_effort(t, "graph", &from->effort);
     else
         pm_text_add(t, ", \"way\": \"%s\"",
-                    from->codes != NULL ? "codes"
+                    from->codes != NULL ? (g->sure ? "codes, then vectors" : "codes")
                     : g->judged != NULL ? "vectors of matches"
                                         : "vectors");
 }

@@ -16,7 +16,10 @@ enum {
     RUNS_A_THREAD = 4,       /* so that a slow thread does not hold up the end */
     WORTH_SHARING = 1 << 20, /* bytes of vectors below which waking helpers costs more than it gives */
     EXACT_QUERIES = 192,     /* of a thread, from which products of bytes are faster than codes, and exact */
-    CODES_SHARE = 16,        /* rows that codes look at in the time of one vector */
+    CODES_SHARE = 16,        /* rows that codes look at in the time of one vector, */
+    SURE_SHARE = 3,          /* and where they must be sure */
+    SURE_LEAST = 64,         /* rows for each of the k nearest, from which that pays */
+    SURE_QUERIES = 4,        /* most for which that is faster than to compare all with each vector that is read */
     SPARE = 8,
 };
 
@@ -87,6 +90,20 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
     }
 }
 
+/* All is asked for, of few queries: by codes, which are a quarter of the vectors or less, and leave few rows to be
+ * read. */
+static void choose_sure_way(search_grid *g, search_source *to)
+{
+    const pm_search *search = g->search;
+    const uint64_t rows = pm_segment_rows(to->segment);
+    if (to->list != NULL || search->k >= rows / SURE_LEAST || (to->match != NULL && search_is_few(to, search->k)))
+        return;
+    to->codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
+    if (to->codes == NULL) return;
+    g->coded += rows;
+    g->sure = true;
+}
+
 static void add_table(search_grid *g, const pm_memtable *table, uint64_t visible)
 {
     if (table == NULL) return;
@@ -118,6 +135,9 @@ static bool find_sources(search_grid *g, pm_pool *pool)
     if ((g->search->include & POMAI_INCLUDE_PLAN) != 0) g->judged_at = g->os->now_ns(g->os);
     for (uint32_t i = 0; i < g->sources && g->targeted; i++)
         if (g->source[i].segment != NULL && g->source[i].chunks > 0) choose_way(g, pool, &g->source[i]);
+    const bool few = !g->targeted && g->search->queries <= SURE_QUERIES && view->dtype == POMAI_DTYPE_FLOAT32;
+    for (uint32_t i = 0; i < g->sources && few; i++)
+        if (g->source[i].segment != NULL && g->source[i].chunks > 0) choose_sure_way(g, &g->source[i]);
     return true;
 }
 
@@ -125,6 +145,7 @@ static bool find_sources(search_grid *g, pm_pool *pool)
 static void settle_target(search_grid *g, uint32_t threads)
 {
     const bool many = g->simd->pack_codes != NULL && g->search->queries / threads >= EXACT_QUERIES;
+    if (g->sure) return;
     if (g->walks == 0 && (many || g->coded == 0)) g->targeted = false;
     for (uint32_t i = 0; i < g->sources && !g->targeted; i++)
         g->source[i].codes = NULL;
@@ -163,7 +184,7 @@ static void cut_runs(search_grid *g, uint64_t rows)
 static void cut_groups(search_grid *g, uint32_t threads, bool share_rows)
 {
     const uint64_t queries = g->search->queries;
-    const uint64_t most = g->targeted ? PM_QUERY_CODES_MOST : SEARCH_GROUP;
+    const uint64_t most = g->targeted || g->sure ? PM_QUERY_CODES_MOST : SEARCH_GROUP;
     uint64_t groups = (queries + most - 1) / most;
     g->runs = 1;
     if (share_rows && !g->targeted && g->simd->pack_codes != NULL && g->k <= SHARED_K && groups < threads &&
@@ -185,7 +206,7 @@ static bool plan(search_grid *g, pm_pool *pool)
     g->query_size = pm_flat_query_size(g->k, search->dim);
     if (g->query_size == 0) return false;
     const uint64_t walks = (uint64_t)g->walks * SEARCH_WALK_ROWS, rows = g->rows - g->walked + walks;
-    uint64_t work = g->rows - g->walked - g->coded + g->coded / CODES_SHARE;
+    uint64_t work = g->rows - g->walked - g->coded + g->coded / (g->sure ? SURE_SHARE : CODES_SHARE);
     if (g->judged != NULL) work = pm_min_u64(work, g->judged->matches);
     if (g->walks > 1) work += walks; /* one alone cannot be shared out */
     const bool worth =

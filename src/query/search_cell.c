@@ -177,13 +177,13 @@ static bool see_matches(const search_source *from, uint64_t first, uint32_t n, u
     return all;
 }
 
-/* Offers rows to query i. false: damage. */
+/* Offers rows to query i, which they are proposed to. false: damage. */
 static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, size_t n)
 {
     pomai_error error;
     pm_flat_tile tile;
     begin_tile(s, &tile);
-    s->c->proposed[i] += n;
+    if (!s->g->sure) s->c->proposed[i] += n; /* else all rows that were looked at count */
     for (size_t at = 0; at < n; at++) {
         const uint32_t row = rows[at];
         if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
@@ -196,6 +196,14 @@ static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t 
         tile.n = 0;
     }
     return true;
+}
+
+static uint64_t count_bits(const uint64_t *bits, uint32_t n)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < n; i += 64)
+        count += (uint64_t)__builtin_popcountll(bits[i / 64]);
+    return count;
 }
 
 /* Rows from a multiple of 64 on. */
@@ -219,6 +227,7 @@ static bool scan_steps(scan *s, const search_source *from, const pm_query_codes 
                                      : pm_quant_scan_some(codes->query[i], row, n, among, bound, codes->candidates);
             if (!offer_rows(s, from->segment, i, codes->candidates, found)) return false;
         }
+        if (s->g->sure && !PM_MUTANT(SURE_ROWS_NOT_COUNTED)) s->c->scanned += all ? n : count_bits(among, n);
         row += n;
         s->c->cut = search_is_over(s->g);
         if (s->c->cut) return false;
@@ -233,11 +242,11 @@ static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint6
     const uint64_t begin = pm_min_u64(end, pm_align_up(first, 64));
     const bool ready = pm_query_derived_is_ready(from->codes, s->run, g->runs, search_is_over, g, &s->c->cut);
     if (s->c->cut) return false;
-    if (!ready || !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k,
-                                        search_codes_recall(g->search)))
+    if (!ready ||
+        !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k, search_codes_recall(g)))
         return scan_segment(s, from, first, end);
     const bool more = scan_segment(s, from, first, begin) && offer_tile(s) && scan_steps(s, from, &codes, begin, end);
-    s->c->approximate = true;
+    s->c->approximate |= !g->sure;
     s->c->lost += (1 - (double)codes.expected) * search_counted(from, end - begin);
     pm_query_codes_end(&codes);
     return more;

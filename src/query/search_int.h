@@ -73,6 +73,7 @@ typedef struct search_grid {
     _Atomic bool damaged; /* `error` says where: of the first that found damage */
     pomai_error error;
     bool targeted;        /* less than everything is asked for: segments are searched by graphs and codes */
+    bool sure;            /* all is asked for, and codes say which rows cannot be among it */
     pm_judgement *judged; /* with a filter: which rows match; else NULL */
     uint64_t rows;        /* of all sources */
     uint64_t coded;       /* of these, those that codes look at, */
@@ -88,10 +89,11 @@ typedef struct search_grid {
     search_run *run;    /* and behind them the runs */
 } search_grid;
 
-/* The recall that codes are asked for: with an `ef` the most that they are calibrated for. */
-static inline float search_codes_recall(const pm_search *search)
+/* The recall that codes are asked for: 1 is all; with an `ef` the most that they are calibrated for. */
+static inline float search_codes_recall(const search_grid *g)
 {
-    return search->ef == 0 ? search->recall : PM_QUANT_MOST_RECALL;
+    if (g->sure) return 1;
+    return g->search->ef == 0 ? g->search->recall : PM_QUANT_MOST_RECALL;
 }
 
 static inline uint32_t search_queries_of(const search_grid *g, uint32_t group)

@@ -75,6 +75,145 @@ static void many_queries_and_many_segments(void **state)
     close_db(db);
 }
 
+/* ---- exact searches ---- */
+
+/* The same answer from both, to the last bit, and a verdict that says so. */
+static void compare_exact(const char *when, pomai_collection *const coll[2], uint64_t n, uint64_t k, const char *filter,
+                          const pomai_snapshot *const snapshot[2])
+{
+    pomai_result *r[2];
+    pomai_error err;
+    for (int i = 0; i < 2; i++) {
+        pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+        o.filter = filter;
+        o.filter_size = filter == NULL ? 0 : strlen(filter);
+        o.snapshot = snapshot == NULL ? NULL : snapshot[i];
+        assert_ok(pomai_search(coll[i], queries, n, DIM, k, &o, &r[i], &err));
+    }
+    for (size_t q = 0; q < n; q++) {
+        pomai_verdict v[2];
+        const size_t found = pomai_result_count(r[0], q);
+        for (int i = 0; i < 2; i++)
+            pomai_result_verdict(r[i], q, &v[i]);
+        if (found != pomai_result_count(r[1], q) ||
+            memcmp(pomai_result_ids(r[0], q), pomai_result_ids(r[1], q), found * sizeof(uint64_t)) != 0 ||
+            memcmp(pomai_result_distances(r[0], q), pomai_result_distances(r[1], q), found * sizeof(double)) != 0)
+            fail_msg("%s: query %zu of %llu, k %llu: another answer", when, q, (unsigned long long)n,
+                     (unsigned long long)k);
+        assert_int_equal(v[0].completeness, POMAI_EXACT);
+        assert_true(v[0].expected_recall == 1);
+        if (v[0].rows_scanned != v[1].rows_scanned || v[0].rows_visible != v[1].rows_visible)
+            fail_msg("%s: %llu of %llu rows, not %llu of %llu", when, (unsigned long long)v[0].rows_scanned,
+                     (unsigned long long)v[0].rows_visible, (unsigned long long)v[1].rows_scanned,
+                     (unsigned long long)v[1].rows_visible);
+    }
+    pomai_result_free(r[0]);
+    pomai_result_free(r[1]);
+}
+
+static void compare_all(const char *when, pomai_collection *const coll[2], const pomai_snapshot *const snapshot[2])
+{
+    static const uint64_t ks[] = {1, 10, 60, 90, 2 * ROWS};
+    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++) {
+        for (uint64_t n = 1; n <= 9; n += n < 5 ? 1 : 4)
+            compare_exact(when, coll, n, ks[i], NULL, snapshot);
+        compare_exact(when, coll, 1, ks[i], "{\"n\": {\"$lt\": 3}}", snapshot);  /* most */
+        compare_exact(when, coll, 2, ks[i], "{\"n\": {\"$gte\": 3}}", snapshot); /* few */
+    }
+}
+
+/* Rows of a number of kinds: alike, of lengths that differ by far, of whole numbers; some there twice. */
+static void draw_shapes(unsigned shape)
+{
+    draw_all();
+    if (shape == 1) draw_integers();
+    for (size_t i = 0; i < 2 * ROWS && shape == 2; i++)
+        for (size_t d = 0; d < DIM; d++)
+            vectors[i * DIM + d] = ldexpf(vectors[i * DIM + d], (int)(i % 40) - 20);
+    for (size_t i = 0; i < 2 * ROWS && shape == 3; i++)
+        for (size_t d = 0; d < DIM; d++)
+            vectors[i * DIM + d] = 1000 + vectors[i * DIM + d] / 1000;
+    for (size_t i = 0; i < ROWS / 2; i++)
+        memcpy(vectors + (ROWS + i) * DIM, vectors + (i * 7 % ROWS) * DIM, DIM * sizeof *vectors);
+    for (size_t q = 0; q < QUERIES && shape == 3; q++)
+        for (size_t d = 0; d < DIM; d++)
+            queries[q * DIM + d] = 1000 + queries[q * DIM + d] / 1000;
+    memcpy(queries, vectors, DIM * sizeof *queries); /* one is a row */
+}
+
+static void put_with_numbers(pomai_collection *coll, uint64_t first, uint64_t rows)
+{
+    static char text[2 * ROWS][16];
+    static pomai_bytes documents[2 * ROWS];
+    pomai_error err;
+    for (uint64_t i = 0; i < rows; i++) {
+        const int size = snprintf(text[i], sizeof text[i], "{\"n\": %u}", (unsigned)((first + i) % 4));
+        documents[i] = (pomai_bytes){(const uint8_t *)text[i], (size_t)size};
+    }
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = rows;
+    batch.dim = DIM;
+    batch.vectors = vectors + first * DIM;
+    batch.u64_ids = ids + first;
+    batch.documents = documents;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+}
+
+static bool goes_by_codes(pomai_collection *coll)
+{
+    pomai_error err;
+    pomai_result *r;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.include = POMAI_INCLUDE_PLAN;
+    assert_ok(pomai_search(coll, queries, 1, DIM, K, &o, &r, &err));
+    const bool does = strstr(pomai_result_plan(r), "\"codes, then vectors\"") != NULL;
+    pomai_result_free(r);
+    return does;
+}
+
+/* Two collections of the same rows, of which one has no codes. */
+static void exact_searches_leave_nothing_out(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_db *db = open_db(box, NULL);
+    for (unsigned turn = 0; turn < 12; turn++) {
+        static const pomai_index_kind wanted[] = {POMAI_INDEX_CODES, POMAI_INDEX_EXACT};
+        pomai_collection *coll[2];
+        pomai_snapshot *snapshot[2];
+        char name[32];
+        draw_shapes(turn % 4);
+        for (int i = 0; i < 2; i++) {
+            pomai_collection_options o = POMAI_COLLECTION_OPTIONS_INIT;
+            o.dim = DIM;
+            o.metric = (pomai_metric)(1 + turn / 4);
+            o.index = wanted[i];
+            snprintf(name, sizeof name, "turn%u-%d", turn, i);
+            assert_ok(pomai_collection_create(db, name, &o, &coll[i], &err));
+            put_with_numbers(coll[i], 0, ROWS);
+        }
+        build(db);
+        assert_true(goes_by_codes(coll[0]));
+        assert_false(goes_by_codes(coll[1]));
+        compare_all("a segment", coll, NULL);
+        for (int i = 0; i < 2; i++) {
+            const uint64_t gone[] = {0, 5, 6, 77, 4000};
+            pomai_ids list = {5, gone, NULL};
+            assert_ok(pomai_snapshot_open(db, &snapshot[i], &err));
+            assert_ok(pomai_delete(coll[i], &list, NULL, NULL, &err));
+            put_with_numbers(coll[i], ROWS - 300, ROWS / 2 + 300); /* replaced, and new */
+        }
+        compare_all("rows in memory, and some gone", coll, NULL);
+        compare_exact("a snapshot", coll, 1, K, NULL, (const pomai_snapshot *const *)snapshot);
+        compare_exact("a snapshot", coll, 3, K, "{\"n\": {\"$ne\": 1}}", (const pomai_snapshot *const *)snapshot);
+        for (int i = 0; i < 2; i++) {
+            pomai_snapshot_close(snapshot[i]);
+            pomai_collection_close(coll[i]);
+        }
+    }
+    close_db(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,6 +225,7 @@ int main(void)
         BOXED(files_of_another_segment_are_passed_over),
         BOXED(rows_that_went_are_not_shown),
         BOXED(many_queries_and_many_segments),
+        BOXED(exact_searches_leave_nothing_out),
         BOXED(building_can_be_waited_for_or_not),
         BOXED(leftovers_of_a_build_go),
     };

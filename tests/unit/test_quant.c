@@ -581,23 +581,91 @@ static void no_neighbour_is_lost_at_full_effort(void **unused)
                 among[j] = draw() & draw();
             bool some = q % 2 == 1;
             double kth = kth_of(&w, x, k, some ? among : NULL, d);
-            pm_quant_query *query = quant_query_make(memory, &w.quant, level, x, k, MOST_EFFORT);
-            size_t n = collect(&w, query, some ? among : NULL, q < 3 ? kth : (double)INFINITY, candidates), at = 0;
-            bool lost = false, wrong = false;
-            for (uint64_t row = 0; row < rows; row++) {
-                bool counts = !some || (among[row / 64] >> (row % 64) & 1) != 0;
-                bool offered = at < n && candidates[at] == row;
-                at += offered;
-                lost = lost || (counts && d[row] <= kth && !offered);
-                wrong = wrong || (offered && !counts);
+            for (int sure = 0; sure < 2; sure++) {
+                pm_quant_query *query = sure == 1 ? pm_quant_query_init_sure(memory, &w.quant, level, x, k)
+                                                  : quant_query_make(memory, &w.quant, level, x, k, MOST_EFFORT);
+                size_t n = collect(&w, query, some ? among : NULL, q < 3 ? kth : (double)INFINITY, candidates), at = 0;
+                bool lost = false, wrong = false;
+                for (uint64_t row = 0; row < rows; row++) {
+                    bool counts = !some || (among[row / 64] >> (row % 64) & 1) != 0;
+                    bool offered = at < n && candidates[at] == row;
+                    at += offered;
+                    lost = lost || (counts && d[row] <= kth && !offered);
+                    wrong = wrong || (offered && !counts);
+                }
+                check(!lost, sure == 1 ? "surely lost" : "lost", level->name, dim, rows * 100 + kind);
+                check(!wrong, "not among", level->name, dim, rows);
             }
-            check(!lost, "lost", level->name, dim, rows * 100 + kind);
-            check(!wrong, "not among", level->name, dim, rows);
         }
         free(memory), free(candidates), free(among), free(d);
         drop(&w);
     }
     end("no_neighbour_is_lost_at_full_effort");
+}
+
+/* The row that the rotation makes o of. */
+static void unrotate(const quant_space *space, const float *o, float *x)
+{
+    float *axis = allocate(space->dim * sizeof *axis), *turned = allocate(space->padded * sizeof *turned);
+    for (uint32_t d = 0; d < space->dim; d++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < space->dim; i++)
+            axis[i] = space->centre[i] + (i == d ? (float)(1 / space->scale) : 0);
+        quant_rotate(space, axis, 1, turned);
+        for (uint32_t i = 0; i < space->padded; i++)
+            sum += (double)turned[i] * (double)o[i];
+        x[d] = (float)((double)space->centre[d] + sum / space->scale);
+    }
+    free(axis), free(turned);
+}
+
+/* Rows that codes are as wrong about as can be, in all dimensions, and queries in the direction in which that counts.
+ */
+static void the_worst_rounding_is_allowed_for(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 512, WORST = 64 };
+    static const uint32_t lengths[] = {16, 48, 64, 112, 128, 256};
+    begin();
+    for (size_t i = 0; i < 24; i++) {
+        const uint32_t dim = lengths[i % 6];
+        const pm_simd *level = levels[below(nlevels)];
+        world w = new_world(NORMAL, ROWS, dim, i / 6 % 2 == 0 ? POMAI_METRIC_L2 : POMAI_METRIC_IP, 0);
+        float *q = allocate((size_t)WORST * dim * sizeof *q), *o = allocate(2 * dim * sizeof *o), *towards = o + dim;
+        uint32_t *candidates = allocate(ROWS * sizeof *candidates);
+        void *memory = room(&w, ROWS);
+        for (size_t row = ROWS / 2; row < ROWS; row++) /* their mean is nothing, and stays so */
+            for (uint32_t d = 0; d < dim; d++)
+                w.x[row * dim + d] = -w.x[(row - ROWS / 2) * dim + d];
+        assert_int_equal(encode(&w, level), POMAI_OK);
+        quant_space space;
+        quant_space_of(&space, &w.quant, level);
+        for (size_t row = 0; row < WORST; row++) {
+            const float step = 2.0f / sqrtf((float)dim) / 127;
+            for (uint32_t d = 0; d < dim; d++) {
+                const float odd = below(2) == 0 ? 0.48f : -0.48f;
+                o[d] = ((float)below(200) - 100 + odd) * step;
+                towards[d] = (odd > 0) == (row % 2 == 0) ? 1.0f : -1.0f;
+            }
+            o[below(dim)] = 127 * step;
+            unrotate(&space, o, w.x + row * dim);
+            unrotate(&space, towards, q + row * dim);
+            for (uint32_t d = 0; d < dim; d++)
+                w.x[(row + ROWS / 2) * dim + d] = -w.x[row * dim + d];
+        }
+        assert_int_equal(encode(&w, level), POMAI_OK);
+        for (size_t row = 0; row < WORST; row++) {
+            pm_quant_query *query = pm_quant_query_init_sure(memory, &w.quant, level, q + row * dim, ROWS);
+            const size_t n = collect(&w, query, NULL, distance(&w, q + row * dim, row), candidates);
+            bool found = false;
+            for (size_t c = 0; c < n; c++)
+                found = found || candidates[c] == row;
+            check(found, "the worst", level->name, dim, row);
+        }
+        free(q), free(o), free(candidates), free(memory);
+        drop(&w);
+    }
+    end("the_worst_rounding_is_allowed_for");
 }
 
 /* One row of a length that the scale, taken from a sample, does not foresee. */
@@ -651,6 +719,8 @@ static void a_bound_leaves_out_what_is_beyond(void **unused)
         check(n >= 10 && n <= 15, "near", "", dim, n);
         n = collect(&w, quant_query_make(memory, &w.quant, levels[nlevels - 1], x, 10, 5), NULL, -1e3, candidates);
         check(n == 0, "none", "", dim, n);
+        n = collect(&w, pm_quant_query_init_sure(memory, &w.quant, levels[nlevels - 1], x, 10), NULL, kth, candidates);
+        check(n >= 10 && n <= 60, "surely near", "", dim, n);
         free(memory), free(candidates), free(d);
         drop(&w);
     }
@@ -783,6 +853,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(estimates_keep_the_bound_they_state),
         cmocka_unit_test(recall_is_what_was_asked_for),
         cmocka_unit_test(no_neighbour_is_lost_at_full_effort),
+        cmocka_unit_test(the_worst_rounding_is_allowed_for),
         cmocka_unit_test(a_row_beyond_all_others_is_found),
         cmocka_unit_test(a_bound_leaves_out_what_is_beyond),
         cmocka_unit_test(forged_codes_lead_nowhere),

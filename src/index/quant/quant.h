@@ -61,6 +61,14 @@ pm_quant_query *pm_quant_query_init(void *memory, const pm_quant *quant, const p
                                     uint32_t k, float recall, float *expected);
 
 /*
+ * The same, but no row is ever left out that may be among the k nearest: what bytes are wrong by at most is allowed
+ * for, so an exact search need not read the vectors of other rows. A quarter of their bytes is read, or the rows
+ * themselves where they are bytes. Never NULL.
+ */
+pm_quant_query *pm_quant_query_init_sure(void *memory, const pm_quant *quant, const pm_simd *simd, const float *vector,
+                                         uint32_t k);
+
+/*
  * Looks at rows first .. first + n - 1 (first a multiple of 64, n at most PM_QUANT_STEP) and writes those that may be
  * among the k nearest into `candidates` (room for n), ascending; returns their number. `bound` is the canonical
  * distance of the k-th nearest found so far over everything searched, INFINITY while there are fewer than k: rows that

@@ -7,9 +7,15 @@
  * (distance by bytes + margin) over the rows seen so far. Rows of a call that an early, wide bound let through are
  * compared again at its end.
  *
+ * A query may have to be sure: then bytes alone are looked at, of all rows, with a margin that is no matter of chance.
+ * A code is wrong by at most half a step in each dimension, so a product by at most half a step times the sum of
+ * |q'[i]| (Hölder); SURE_PART of the product of the lengths is many times what the rotations in single floats are wrong
+ * by, and SURE_SLACK of the terms of a distance many times their rounding.
+ *
  * All of a query's distances are in doubles in the metric's own unit; the kernels compare floats in the space of the
  * codes or, for lossless bytes, of the rows. What is no number is a candidate.
  */
+#include "base/mutant.h"
 #include "quant_int.h"
 
 #include <float.h>
@@ -20,6 +26,8 @@
 #define FIRST_BLOCKS 2   /* of the first chunk; then twice as many each time */
 #define DEVIATIONS   4.0 /* of the byte codes' rounding error: three in a hundred thousand are beyond */
 #define ROOT12       3.4641016151377544
+#define SURE_PART    0x1p-14
+#define SURE_SLACK   0x1p-15
 #define MAX_LINES    16 /* of a code that are asked for ahead; the processor sees the pattern from there */
 #define FOLLOW_ROWS  (CHUNK_BLOCKS * PM_CODES_BLOCK)
 
@@ -32,6 +40,7 @@ struct pm_quant_query {
     const pm_quant *quant;
     quant_space space;
     bool everything; /* the vector, or what it becomes, is no use: every row is a candidate */
+    bool sure;
     quant_stage bit, byte;
     pm_simd_bits bits;
     pm_simd_bytes bytes;
@@ -131,11 +140,21 @@ static bool fill_integers(pm_quant_query *q, const float *x, size_t dim, int16_t
 
 /* ---- init ---- */
 
+/* At most so much is a product by bytes wrong, by step. `sum`: of |o[i]|; half: what an integer of the query is. */
+static double sure_margin(const quant_space *space, double sum, double length, double half, double inverse, bool exact)
+{
+    const double d = space->padded;
+    const double wrong = space->lossless ? (exact ? 0 : 255 * d * half * inverse)
+                                         : sum / 2 + 128 * d * half + 128 * sqrt(d) * length * SURE_PART;
+    return PM_MUTANT(SURE_MARGIN) ? wrong * 3 / 4 : wrong * (1 + 0x1p-10);
+}
+
 /* Section 2's formulas. */
-static void set_bytes(pm_quant_query *q, const float *vector, const float *o, double inverse, int16_t *wide,
+static void set_bytes(pm_quant_query *q, const float *vector, const float *o, double sum, double inverse, int16_t *wide,
                       int8_t *split)
 {
     double d = sqrt((double)q->space.padded), wrong;
+    bool exact = false;
     float scale;
     q->bytes = (pm_simd_bytes){quant_code_bytes(q->space.padded), wide, split};
     q->byte = q->bit;
@@ -144,13 +163,13 @@ static void set_bytes(pm_quant_query *q, const float *vector, const float *o, do
         wrong = q->length + (double)scale * 127 * d;
     } else {
         double norm2 = pm_exact_dot(vector, vector, q->space.dim);
-        bool exact = fill_integers(q, vector, q->space.dim, wide, split, &scale);
+        exact = fill_integers(q, vector, q->space.dim, wide, split, &scale);
         q->byte = (quant_stage){q->space.metric == POMAI_METRIC_L2 ? norm2 : 1, 1};
         wrong = exact ? 0 : (double)scale * 255 * d * inverse;
-        scale = (float)((double)scale * inverse);
     }
-    q->scale = scale;
     q->margin = (float)(DEVIATIONS / ROOT12 * wrong);
+    if (q->sure) q->margin = (float)sure_margin(&q->space, sum, q->length, (double)scale / 2, inverse, exact);
+    q->scale = q->space.lossless ? (float)((double)scale * inverse) : scale;
 }
 
 static void set_vector(pm_quant_query *q, const float *vector, float *o, uint8_t *table, int16_t *wide, int8_t *split,
@@ -171,17 +190,17 @@ static void set_vector(pm_quant_query *q, const float *vector, float *o, uint8_t
         return;
     }
     q->bits = (pm_simd_bits){.dim = space->padded, .table = table, .error = (float)(q->length * (double)effort)};
-    fill_table(space, o, table, &q->bits.scale, &q->bits.base);
-    set_bytes(q, vector, o, inverse, wide, split);
+    if (!q->sure) fill_table(space, o, table, &q->bits.scale, &q->bits.base);
+    set_bytes(q, vector, o, sums[1], inverse, wide, split);
 }
 
-pm_quant_query *quant_query_make(void *memory, const pm_quant *quant, const pm_simd *simd, const float *vector,
-                                 uint32_t k, float effort)
+static pm_quant_query *make(void *memory, const pm_quant *quant, const pm_simd *simd, const float *vector, uint32_t k,
+                            float effort, bool sure)
 {
     uint8_t *at = memory;
     assert((uintptr_t)memory % QUANT_LINE == 0);
     pm_quant_query *q = take(&at, sizeof *q);
-    *q = (pm_quant_query){.quant = quant, .k = heap_size(quant, k), .chunk = FIRST_BLOCKS};
+    *q = (pm_quant_query){.quant = quant, .k = heap_size(quant, k), .sure = sure, .chunk = FIRST_BLOCKS};
     unsigned fp = pm_simd_fp_enter();
     quant_space_of(&q->space, quant, simd);
     size_t padded = q->space.padded, code = quant_code_bytes((uint32_t)padded);
@@ -194,6 +213,18 @@ pm_quant_query *quant_query_make(void *memory, const pm_quant *quant, const pm_s
     set_vector(q, vector, o, table, wide, split, effort);
     pm_simd_fp_leave(fp);
     return q;
+}
+
+pm_quant_query *quant_query_make(void *memory, const pm_quant *quant, const pm_simd *simd, const float *vector,
+                                 uint32_t k, float effort)
+{
+    return make(memory, quant, simd, vector, k, effort, false);
+}
+
+pm_quant_query *pm_quant_query_init_sure(void *memory, const pm_quant *quant, const pm_simd *simd, const float *vector,
+                                         uint32_t k)
+{
+    return make(memory, quant, simd, vector, k, 0, true);
 }
 
 /* ---- the query's own bound ---- */
@@ -222,11 +253,16 @@ static double own_bound(const pm_quant_query *q)
 }
 
 /* The number of a stage that stands for this distance, and some slack. */
-static float limit_of(const quant_stage *stage, double bound)
+static float limit_with(const quant_stage *stage, double bound, double slack)
 {
     double number = bound * stage->unit - stage->constant;
-    number += (fabs(bound * stage->unit) + fabs(stage->constant)) * (double)QUANT_SLACK;
+    number += (fabs(bound * stage->unit) + fabs(stage->constant)) * slack;
     return number < FLT_MAX ? (float)number : INFINITY; /* INFINITY if it is no number */
+}
+
+static float limit_of(const quant_stage *stage, double bound)
+{
+    return limit_with(stage, bound, (double)QUANT_SLACK);
 }
 
 /* ---- scan ---- */
@@ -303,6 +339,72 @@ static void look_closer(pm_quant_query *q, quant_scan *scan, const uint32_t *row
     }
 }
 
+static size_t keep_near(const pm_quant_query *q, const quant_scan *scan, float limit)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < scan->n; i++) {
+        if (!(q->least[i] > limit)) scan->candidates[kept++] = scan->candidates[i];
+    }
+    return kept;
+}
+
+/* A bound for rows from what is known by now: the caller's, or the k-th smallest that rows surely are below. */
+static float sure_limit(const pm_quant_query *q, const quant_scan *scan)
+{
+    const double best = own_bound(q);
+    return limit_with(&q->byte, scan->bound < best ? scan->bound : best, SURE_SLACK);
+}
+
+/* Lower and upper bounds of n rows' numbers; NaN and infinities stay what they are. */
+static void bound_rows(const pm_quant_query *q, const int32_t *product, const quant_factor *factor, size_t n,
+                       float *least, float *most)
+{
+    const uint32_t offset = (uint32_t)q->offset;
+    for (size_t i = 0; i < n; i++) {
+        const float dot = (float)(int32_t)((uint32_t)product[i] - offset) * q->scale;
+        const float middle = factor[i].add + dot * factor[i].mul;
+        const float margin = fabsf(q->margin * factor[i].mul) + fabsf(factor[i].add) * (float)SURE_SLACK;
+        least[i] = middle - margin;
+        most[i] = middle + margin;
+    }
+}
+
+/* Rows first .. first + n - 1, at most FOLLOW_ROWS. */
+static void look_at_all(pm_quant_query *q, quant_scan *scan, uint64_t first, size_t n, const uint64_t *among)
+{
+    const uint8_t *code[FOLLOW_ROWS];
+    quant_factor factor[FOLLOW_ROWS];
+    int32_t product[FOLLOW_ROWS];
+    float least[FOLLOW_ROWS], most[FOLLOW_ROWS];
+    if (n == 0) return;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *eight = eight_of(q, first + i);
+        code[i] = eight + (first + i) % 8 * q->bytes.dim;
+        memcpy(&factor[i], eight + quant_factor_at(q->space.padded, (first + i) % 8), sizeof factor[i]);
+    }
+    q->space.kernels->bytes_dot(&q->bytes, code, n, product);
+    bound_rows(q, product, factor, n, least, most);
+    float limit = sure_limit(q, scan);
+    for (size_t i = 0; i < n; i++) {
+        /* mul is 0: all of the row is too small for a code */
+        if ((least[i] > limit && factor[i].mul != 0) || (among != NULL && (among[i / 64] >> (i % 64) & 1) == 0))
+            continue;
+        q->least[scan->n] = factor[i].mul != 0 ? least[i] : -INFINITY;
+        scan->candidates[scan->n++] = (uint32_t)(first + i);
+        const double upper = ((double)most[i] + q->byte.constant) / q->byte.unit;
+        if (factor[i].mul == 0 || !(fabsf(least[i]) <= FLT_MAX) || !(upper < own_bound(q))) continue;
+        push(q, upper + (fabs(upper) + fabs(q->byte.constant) / q->byte.unit) * SURE_SLACK);
+        limit = sure_limit(q, scan);
+    }
+}
+
+static size_t scan_surely(pm_quant_query *q, quant_scan *scan, uint64_t first, uint32_t n, const uint64_t *among)
+{
+    for (uint32_t i = 0; i < n; i += FOLLOW_ROWS)
+        look_at_all(q, scan, first + i, (size_t)pm_min_u64(n - i, FOLLOW_ROWS), among == NULL ? NULL : among + i / 64);
+    return keep_near(q, scan, sure_limit(q, scan));
+}
+
 /* One chunk of whole blocks; rows from `end` on do not count. */
 static void scan_chunk(pm_quant_query *q, quant_scan *scan, uint64_t first, size_t blocks, uint64_t end,
                        const uint64_t *among)
@@ -336,12 +438,7 @@ static size_t every_row(uint64_t first, uint32_t n, const uint64_t *among, uint3
 static size_t drop_far(pm_quant_query *q, const quant_scan *scan)
 {
     double best = own_bound(q);
-    float limit = limit_of(&q->byte, scan->bound < best ? scan->bound : best);
-    size_t kept = 0;
-    for (size_t i = 0; i < scan->n; i++) {
-        if (!(q->least[i] > limit)) scan->candidates[kept++] = scan->candidates[i];
-    }
-    return kept;
+    return keep_near(q, scan, limit_of(&q->byte, scan->bound < best ? scan->bound : best));
 }
 
 size_t pm_quant_scan_some(pm_quant_query *q, uint64_t first, uint32_t n, const uint64_t *among, double bound,
@@ -352,6 +449,11 @@ size_t pm_quant_scan_some(pm_quant_query *q, uint64_t first, uint32_t n, const u
     assert(first % 64 == 0 && n <= PM_QUANT_STEP && first <= q->quant->rows && n <= q->quant->rows - first);
     if (q->everything) return every_row(first, n, among, candidates);
     unsigned fp = pm_simd_fp_enter();
+    if (q->sure) {
+        const size_t found = scan_surely(q, &scan, first, n, among);
+        pm_simd_fp_leave(fp);
+        return found;
+    }
     for (uint64_t row = first; row < end;) {
         size_t blocks = (size_t)pm_min_u64(q->chunk, (end - row + PM_CODES_BLOCK - 1) / PM_CODES_BLOCK);
         scan_chunk(q, &scan, row, blocks, end, among == NULL ? NULL : among + (row - first) / 64);
