@@ -355,53 +355,89 @@ static float sure_limit(const pm_quant_query *q, const quant_scan *scan)
     return limit_with(&q->byte, scan->bound < best ? scan->bound : best, SURE_SLACK);
 }
 
-/* Lower and upper bounds of n rows' numbers; NaN and infinities stay what they are. */
-static void bound_rows(const pm_quant_query *q, const int32_t *product, const quant_factor *factor, size_t n,
-                       float *least, float *most)
+/* Of rows that are looked at together: what their codes and factors take stays in the first cache meanwhile. */
+enum { SURE_ROWS = 64 };
+
+static float middle_of(const pm_quant_query *q, int32_t product, quant_factor factor)
 {
-    const uint32_t offset = (uint32_t)q->offset;
-    for (size_t i = 0; i < n; i++) {
-        const float dot = (float)(int32_t)((uint32_t)product[i] - offset) * q->scale;
-        const float middle = factor[i].add + dot * factor[i].mul;
-        const float margin = fabsf(q->margin * factor[i].mul) + fabsf(factor[i].add) * (float)SURE_SLACK;
-        least[i] = middle - margin;
-        most[i] = middle + margin;
-    }
+    const float dot = (float)(int32_t)((uint32_t)product - (uint32_t)q->offset) * q->scale;
+    return factor.add + dot * factor.mul;
 }
 
-/* Rows first .. first + n - 1, at most FOLLOW_ROWS. */
-static void look_at_all(pm_quant_query *q, quant_scan *scan, uint64_t first, size_t n, const uint64_t *among)
+static float margin_of(const pm_quant_query *q, quant_factor factor)
 {
-    const uint8_t *code[FOLLOW_ROWS];
-    quant_factor factor[FOLLOW_ROWS];
-    int32_t product[FOLLOW_ROWS];
-    float least[FOLLOW_ROWS], most[FOLLOW_ROWS];
-    if (n == 0) return;
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *eight = eight_of(q, first + i);
-        code[i] = eight + (first + i) % 8 * q->bytes.dim;
-        memcpy(&factor[i], eight + quant_factor_at(q->space.padded, (first + i) % 8), sizeof factor[i]);
+    return fabsf(q->margin * factor.mul) + fabsf(factor.add) * (float)SURE_SLACK;
+}
+
+/* Lower bounds of the numbers of SURE_ROWS rows, and a byte each that says whether they are within the limit, or are no
+ * number, or the row is too small for a code (mul is 0). */
+static void bound_rows(const pm_quant_query *q, const int32_t *restrict product, const quant_factor *restrict factor,
+                       float limit, float *restrict least, uint8_t *restrict near)
+{
+    for (size_t i = 0; i < SURE_ROWS; i++)
+        least[i] = middle_of(q, product[i], factor[i]) - margin_of(q, factor[i]);
+    for (size_t i = 0; i < SURE_ROWS; i++)
+        near[i] = (uint8_t)(!(least[i] > limit) | (factor[i].mul == 0));
+}
+
+/* Factors of n rows from a multiple of 64 on; those behind them are nothing's. */
+static void read_factors(const pm_quant_query *q, uint64_t first, size_t n, quant_factor *factor)
+{
+    const uint32_t padded = q->space.padded;
+    if (n < SURE_ROWS) memset(factor, 0, SURE_ROWS * sizeof *factor);
+    if (quant_is_grouped(padded)) {
+        for (size_t i = 0; i < n; i += 8)
+            memcpy(factor + i, eight_of(q, first + i) + quant_factor_at(padded, 0), 8 * sizeof *factor);
+        return;
     }
-    q->space.kernels->bytes_dot(&q->bytes, code, n, product);
-    bound_rows(q, product, factor, n, least, most);
+    for (size_t i = 0; i < n; i++)
+        memcpy(&factor[i], eight_of(q, first + i) + quant_factor_at(padded, i % 8), sizeof *factor);
+}
+
+/* A row that the limit lets pass: a candidate, and a bound for others. */
+static void keep_row(pm_quant_query *q, quant_scan *scan, uint64_t row, float least, int32_t product,
+                     quant_factor factor)
+{
+    q->least[scan->n] = factor.mul != 0 ? least : -INFINITY;
+    scan->candidates[scan->n++] = (uint32_t)row;
+    if (factor.mul == 0 || !(fabsf(least) <= FLT_MAX)) return;
+    const double most = (double)middle_of(q, product, factor) + (double)margin_of(q, factor);
+    const double upper = (most + q->byte.constant) / q->byte.unit;
+    if (upper < own_bound(q)) push(q, upper + (fabs(upper) + fabs(q->byte.constant) / q->byte.unit) * SURE_SLACK);
+}
+
+/* Rows first .. first + n - 1, at most SURE_ROWS, from a multiple of 64 on. */
+static void look_at_all(pm_quant_query *q, quant_scan *scan, uint64_t first, size_t n, uint64_t among)
+{
+    const uint8_t *code[SURE_ROWS];
+    quant_factor factor[SURE_ROWS];
+    int32_t product[SURE_ROWS];
+    float least[SURE_ROWS];
+    uint8_t near[SURE_ROWS];
+    for (size_t i = 0; i < SURE_ROWS; i++) {
+        const uint64_t row = first + (i < n ? i : n - 1);
+        code[i] = eight_of(q, row) + row % 8 * q->bytes.dim;
+    }
+    q->space.kernels->bytes_dot(&q->bytes, code, SURE_ROWS, product);
+    read_factors(q, first, n, factor);
     float limit = sure_limit(q, scan);
-    for (size_t i = 0; i < n; i++) {
-        /* mul is 0: all of the row is too small for a code */
-        if ((least[i] > limit && factor[i].mul != 0) || (among != NULL && (among[i / 64] >> (i % 64) & 1) == 0))
-            continue;
-        q->least[scan->n] = factor[i].mul != 0 ? least[i] : -INFINITY;
-        scan->candidates[scan->n++] = (uint32_t)(first + i);
-        const double upper = ((double)most[i] + q->byte.constant) / q->byte.unit;
-        if (factor[i].mul == 0 || !(fabsf(least[i]) <= FLT_MAX) || !(upper < own_bound(q))) continue;
-        push(q, upper + (fabs(upper) + fabs(q->byte.constant) / q->byte.unit) * SURE_SLACK);
-        limit = sure_limit(q, scan);
+    bound_rows(q, product, factor, limit, least, near);
+    uint64_t eight;
+    for (size_t i = 0; i < n; i += 8) {
+        memcpy(&eight, near + i, sizeof eight);
+        for (size_t j = i; eight != 0 && j < i + 8 && j < n; j++) {
+            if ((among >> j & 1) == 0 || (least[j] > limit && factor[j].mul != 0)) continue;
+            keep_row(q, scan, first + j, least[j], product[j], factor[j]);
+            limit = sure_limit(q, scan);
+        }
     }
 }
 
 static size_t scan_surely(pm_quant_query *q, quant_scan *scan, uint64_t first, uint32_t n, const uint64_t *among)
 {
-    for (uint32_t i = 0; i < n; i += FOLLOW_ROWS)
-        look_at_all(q, scan, first + i, (size_t)pm_min_u64(n - i, FOLLOW_ROWS), among == NULL ? NULL : among + i / 64);
+    for (uint32_t i = 0; i < n; i += SURE_ROWS)
+        look_at_all(q, scan, first + i, (size_t)pm_min_u64(n - i, SURE_ROWS),
+                    among == NULL ? UINT64_MAX : among[i / 64]);
     return keep_near(q, scan, sure_limit(q, scan));
 }
 
