@@ -96,8 +96,8 @@ static void choose_sure_way(search_grid *g, search_source *to)
 {
     const pm_search *search = g->search;
     const uint64_t rows = pm_segment_rows(to->segment);
-    if (to->list != NULL || search->k >= rows / SURE_LEAST || (to->match != NULL && search_is_few(to, search->k)))
-        return;
+    if (to->list != NULL || search->k >= rows / SURE_LEAST) return;
+    if (to->match != NULL && to->matches < rows / 2) return; /* the codes of all would be read */
     to->codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
     if (to->codes == NULL) return;
     g->coded += rows;

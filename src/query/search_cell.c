@@ -171,8 +171,9 @@ static bool see_matches(const search_source *from, uint64_t first, uint32_t n, u
 {
     bool all = true;
     for (uint32_t i = 0; i < n; i += 64) {
-        among[i / 64] = from->match[(first + i) / 64];
-        all = all && among[i / 64] == (n - i >= 64 ? UINT64_MAX : ((uint64_t)1 << (n - i)) - 1);
+        const uint64_t full = n - i >= 64 ? UINT64_MAX : ((uint64_t)1 << (n - i)) - 1;
+        among[i / 64] = from->match[(first + i) / 64] & full; /* the next run's rows may begin within a word */
+        all = all && among[i / 64] == full;
     }
     return all;
 }

@@ -214,6 +214,59 @@ static void exact_searches_leave_nothing_out(void **state)
     close_db(db);
 }
 
+/* Rows are shared out to threads in runs that end within a word of bits; each row is counted by one of them. */
+static void rows_that_match_are_counted_once(void **state)
+{
+    enum { WIDE = 256, SHOWN = ROWS / 4 * 3 };
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_collection *coll;
+    pomai_verdict v;
+    pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+    struct t_rng r = t_rng_from(5);
+    float *wide = calloc((size_t)ROWS * WIDE, sizeof *wide);
+    pomai_bytes *documents = calloc(ROWS, sizeof *documents);
+    static const char *const text[] = {"{\"n\": 0}", "{\"n\": 1}", "{\"n\": 2}", "{\"n\": 3}"};
+    assert_true(wide != NULL && documents != NULL);
+    options.search_threads = 3;
+    draw_all();
+    for (size_t i = 0; i < (size_t)ROWS * WIDE; i++)
+        wide[i] = t_unit_float(&r);
+    for (size_t i = 0; i < ROWS; i++)
+        documents[i] = (pomai_bytes){(const uint8_t *)text[i % 4], strlen(text[i % 4])};
+    pomai_db *db = open_db(box, &options);
+    pomai_collection_options o = POMAI_COLLECTION_OPTIONS_INIT;
+    o.dim = WIDE;
+    o.metric = POMAI_METRIC_L2;
+    o.index = POMAI_INDEX_CODES;
+    assert_ok(pomai_collection_create(db, "wide", &o, &coll, &err));
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = ROWS;
+    batch.dim = WIDE;
+    batch.vectors = wide;
+    batch.u64_ids = ids;
+    batch.documents = documents;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    build(db);
+    for (uint64_t n = 1; n <= 4; n += 3) {
+        pomai_result *result;
+        pomai_search_options how = POMAI_SEARCH_OPTIONS_INIT;
+        how.filter = "{\"n\": {\"$lt\": 3}}";
+        how.filter_size = strlen(how.filter);
+        how.include = POMAI_INCLUDE_PLAN;
+        assert_ok(pomai_search(coll, wide, n, WIDE, K, &how, &result, &err));
+        assert_non_null(strstr(pomai_result_plan(result), "\"codes, then vectors\""));
+        pomai_result_verdict(result, 0, &v);
+        assert_int_equal(v.rows_scanned, SHOWN);
+        assert_int_equal(v.rows_visible, SHOWN);
+        pomai_result_free(result);
+    }
+    free(wide);
+    free(documents);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +279,7 @@ int main(void)
         BOXED(rows_that_went_are_not_shown),
         BOXED(many_queries_and_many_segments),
         BOXED(exact_searches_leave_nothing_out),
+        BOXED(rows_that_match_are_counted_once),
         BOXED(building_can_be_waited_for_or_not),
         BOXED(leftovers_of_a_build_go),
     };
