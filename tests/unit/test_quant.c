@@ -668,6 +668,160 @@ static void the_worst_rounding_is_allowed_for(void **unused)
     end("the_worst_rounding_is_allowed_for");
 }
 
+/* Every row as near as the k-th is a candidate of a sure query, by the query's own bound and by the caller's. */
+static void none_is_left_out(const world *w, const float *x, uint32_t k, const char *what)
+{
+    uint32_t *candidates = allocate(w->rows * sizeof *candidates);
+    double *d = allocate(w->rows * sizeof *d);
+    void *memory = room(w, k);
+    const double kth = kth_of(w, x, k, NULL, d);
+    for (int given = 0; given < 2; given++) {
+        const pm_simd *level = levels[below(nlevels)];
+        pm_quant_query *query = pm_quant_query_init_sure(memory, &w->quant, level, x, k);
+        const size_t n = collect(w, query, NULL, given == 1 ? kth : (double)INFINITY, candidates);
+        size_t at = 0, lost = 0;
+        for (uint64_t row = 0; row < w->rows; row++) {
+            const bool offered = at < n && candidates[at] == row;
+            at += offered;
+            lost += d[row] <= kth && !offered;
+        }
+        check(lost == 0, what, level->name, w->dim, lost);
+    }
+    free(candidates), free(d), free(memory);
+}
+
+/* Whose integer falls short of it by as much as can be, near `middle` integers and a half. */
+static float falls_short(float middle, float scale, double *by)
+{
+    const float inverse = 1 / scale;
+    float x = (middle + 0.5f) * scale * (1 - 0x1p-21f), best = x;
+    for (*by = -1; x < (middle + 0.5f) * scale * (1 + 0x1p-21f); x = nextafterf(x, INFINITY)) {
+        const float part = x * inverse;
+        const double short_by = (double)x / (double)scale - (double)(int)(part + copysignf(0.5f, part));
+        if (short_by > *by) best = x;
+        if (short_by > *by) *by = short_by;
+    }
+    return best;
+}
+
+/* A query that single floats take to be nearer to the integer below it, in all dimensions. */
+static void rounding_to_integers_is_allowed_for(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 64 };
+    begin();
+    for (size_t i = 0; i < 60; i++) {
+        const uint32_t dim = 64;
+        world w = new_world(BYTES, ROWS, dim, POMAI_METRIC_IP, 1);
+        float *q = w.x + ROWS * dim;
+        uint32_t candidates[ROWS];
+        void *memory = room(&w, ROWS);
+        const float most = ldexpf(1 + (uniform() + 1) / 2, (int)below(20));
+        const float scale = most / PM_CODES_QUERY_MAX;
+        for (uint32_t d = 0; d < dim; d++) {
+            double by;
+            w.x[7 * dim + d] = 255;
+            const float middle = (float)(28000 + below(4000));
+            q[d] = falls_short(middle, scale, &by);
+            if (d % 2 == 1) q[d] = 0; /* a half of it is of the other sign */
+        }
+        for (uint32_t d = 1; d < dim; d += 2)
+            for (int step = 0; step < 400; step++) {
+                const float x = -q[d - 1] * (1 + (float)(step - 200) * 0x1p-23f), part = x * (1 / scale);
+                const double by = (double)x / (double)scale - (double)(int)(part + copysignf(0.5f, part));
+                const float last = q[d] == 0 ? -q[d - 1] : q[d], was = last * (1 / scale);
+                if (q[d] == 0 || by > (double)last / (double)scale - (double)(int)(was + copysignf(0.5f, was))) q[d] = x;
+            }
+        q[0] = most;
+        q[1] = -most;
+        assert_int_equal(encode(&w, levels[below(nlevels)]), POMAI_OK);
+        const pm_simd *level = levels[below(nlevels)];
+        pm_quant_query *query = pm_quant_query_init_sure(memory, &w.quant, level, q, ROWS);
+        const size_t n = collect(&w, query, NULL, distance(&w, q, 7), candidates);
+        bool found = false;
+        for (size_t c = 0; c < n; c++)
+            found = found || candidates[c] == 7;
+        check(found, "falls short", level->name, dim, i);
+        free(memory);
+        drop(&w);
+    }
+    end("rounding_to_integers_is_allowed_for");
+}
+
+/* Rows of one direction, or nearly: what tells their distances apart is the rounding of doubles. */
+static void rows_of_one_direction_are_not_lost(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 120; i++) {
+        const uint32_t dim = dims[below(DIMS - 3)];
+        const uint64_t rows = 200 + below(500);
+        world w = new_world(NORMAL, rows, dim, POMAI_METRIC_COSINE, 3);
+        const bool ones = i % 2 == 0;
+        const float noise = i % 4 < 2 ? 0 : ldexpf(1, -(int)below(40));
+        for (uint64_t row = 1; row < rows + 3; row++) {
+            const float length = i % 3 == 0 ? (float)(1 + row) : 2 + uniform();
+            for (uint32_t d = 0; d < dim; d++)
+                w.x[row * dim + d] = length * (ones ? 1 : w.x[d]) + noise * w.x[row * dim + d];
+        }
+        if (ones) memcpy(w.x, w.x + dim, dim * sizeof *w.x);
+        assert_int_equal(encode(&w, levels[below(nlevels)]), POMAI_OK);
+        for (uint64_t q = rows; q < rows + 3; q++)
+            none_is_left_out(&w, w.x + q * dim, 1 + (uint32_t)below(20), "one direction");
+        drop(&w);
+    }
+    end("rows_of_one_direction_are_not_lost");
+}
+
+/* Two elements of each row and of the query are so large, and their products cancel out, that doubles lose the rest. */
+static void products_that_cancel_out_lose_no_row(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 120; i++) {
+        const uint32_t dim = 16 * (1 + (uint32_t)below(8));
+        const uint64_t rows = 200 + below(500);
+        const float large = ldexpf(1, 20 + (int)below(29));
+        world w = new_world(NORMAL, rows, dim, i % 3 == 0 ? POMAI_METRIC_COSINE : POMAI_METRIC_IP, 3);
+        for (uint64_t row = 0; row < rows + 3; row++) {
+            float *x = w.x + row * dim;
+            for (uint32_t d = 0; d < dim && row >= rows; d++)
+                x[d] = x[d] * large / 64;
+            for (uint32_t d = 0; d < dim && row < rows; d++)
+                x[d] /= sqrtf((float)dim);
+            x[0] = large;
+            x[1] = row < rows ? large : -large;
+        }
+        assert_int_equal(encode(&w, levels[below(nlevels)]), POMAI_OK);
+        for (uint64_t q = rows; q < rows + 3; q++)
+            none_is_left_out(&w, w.x + q * dim, 1 + (uint32_t)below(20), "cancel out");
+        drop(&w);
+    }
+    end("products_that_cancel_out_lose_no_row");
+}
+
+/* Rows so small beside the largest ones that their factors have few digits or none. */
+static void the_smallest_of_floats_lose_no_row(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 240; i++) {
+        const uint32_t dim = dims[below(DIMS - 6)];
+        const uint64_t rows = 200 + below(500);
+        world w = new_world(NORMAL, rows, dim, (pomai_metric)(1 + i % 2), 3);
+        const float large = powf(10, 17 + (float)below(80) / 10);
+        for (uint32_t d = 0; d < dim; d++) {
+            w.x[d] *= large;
+            w.x[dim + d] = -w.x[d];
+        }
+        assert_int_equal(encode(&w, levels[below(nlevels)]), POMAI_OK);
+        for (uint64_t q = rows; q < rows + 3; q++)
+            none_is_left_out(&w, w.x + q * dim, 1 + (uint32_t)below(20), i % 2 == 0 ? "small L2" : "small IP");
+        drop(&w);
+    }
+    end("the_smallest_of_floats_lose_no_row");
+}
+
 /* One row of a length that the scale, taken from a sample, does not foresee. */
 static void a_row_beyond_all_others_is_found(void **unused)
 {
@@ -854,6 +1008,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(recall_is_what_was_asked_for),
         cmocka_unit_test(no_neighbour_is_lost_at_full_effort),
         cmocka_unit_test(the_worst_rounding_is_allowed_for),
+        cmocka_unit_test(rounding_to_integers_is_allowed_for),
+        cmocka_unit_test(rows_of_one_direction_are_not_lost),
+        cmocka_unit_test(products_that_cancel_out_lose_no_row),
+        cmocka_unit_test(the_smallest_of_floats_lose_no_row),
         cmocka_unit_test(a_row_beyond_all_others_is_found),
         cmocka_unit_test(a_bound_leaves_out_what_is_beyond),
         cmocka_unit_test(forged_codes_lead_nowhere),

@@ -10,7 +10,8 @@
  * A query may have to be sure: then bytes alone are looked at, of all rows, with a margin that is no matter of chance.
  * A code is wrong by at most half a step in each dimension, so a product by at most half a step times the sum of
  * |q'[i]| (Hölder); SURE_PART of the product of the lengths is many times what the rotations in single floats are wrong
- * by, and SURE_SLACK of the terms of a distance many times their rounding.
+ * by, and SURE_SLACK of the terms of a distance many times their rounding. Where terms are far larger than what tells
+ * rows apart, the rounding of the canonical distances, in doubles, decides which are nearest; it is allowed for, too.
  *
  * All of a query's distances are in doubles in the metric's own unit; the kernels compare floats in the space of the
  * codes or, for lossless bytes, of the rows. What is no number is a candidate.
@@ -28,12 +29,15 @@
 #define ROOT12       3.4641016151377544
 #define SURE_PART    0x1p-14
 #define SURE_SLACK   0x1p-15
+#define SURE_HALF    0.51    /* of a step of the query's integers: in single floats a half, of 32,639, is no half */
+#define SURE_DOUBLES 0x1p-50 /* and dim + 64 of it: what sums of doubles are wrong by at most, several times */
 #define MAX_LINES    16 /* of a code that are asked for ahead; the processor sees the pattern from there */
 #define FOLLOW_ROWS  (CHUNK_BLOCKS * PM_CODES_BLOCK)
 
 /* How a kernel's numbers relate to distances: distance = (number + constant) / unit. */
 typedef struct quant_stage {
     double constant, unit;
+    double doubt; /* of a sure query: a number may be wrong by it, besides what its row's margin says */
 } quant_stage;
 
 struct pm_quant_query {
@@ -149,6 +153,25 @@ static double sure_margin(const quant_space *space, double sum, double length, d
     return PM_MUTANT(SURE_MARGIN) ? wrong * 3 / 4 : wrong * (1 + 0x1p-10);
 }
 
+/*
+ * A distance is wrong by a share of what it is made of: nothing beside L2's terms, which are of one sign, but as much as
+ * the rest where products cancel out or, for COSINE, where rows differ by less. The smallest of floats have no share.
+ */
+static void set_doubt(pm_quant_query *q, const float *vector, double *wrong)
+{
+    const quant_space *space = &q->space;
+    const double share = (space->dim + 64.0) * SURE_DOUBLES;
+    double doubt = 0;
+    if (space->metric == POMAI_METRIC_COSINE) doubt = share * q->byte.unit;
+    if (space->metric == POMAI_METRIC_IP && !space->lossless) {
+        const double centre = sqrt(pm_exact_dot(space->centre, space->centre, space->dim));
+        const double both = centre + sqrt(pm_exact_dot(vector, vector, space->dim));
+        doubt = share * (1 + both * centre) * space->scale * space->scale;
+        *wrong += share * both * space->scale * 128 * sqrt((double)space->padded);
+    }
+    q->byte.doubt = doubt + (double)FLT_MIN;
+}
+
 /* Section 2's formulas. */
 static void set_bytes(pm_quant_query *q, const float *vector, const float *o, double sum, double inverse, int16_t *wide,
                       int8_t *split)
@@ -164,11 +187,15 @@ static void set_bytes(pm_quant_query *q, const float *vector, const float *o, do
     } else {
         double norm2 = pm_exact_dot(vector, vector, q->space.dim);
         exact = fill_integers(q, vector, q->space.dim, wide, split, &scale);
-        q->byte = (quant_stage){q->space.metric == POMAI_METRIC_L2 ? norm2 : 1, 1};
+        q->byte = (quant_stage){q->space.metric == POMAI_METRIC_L2 ? norm2 : 1, 1, 0};
         wrong = exact ? 0 : (double)scale * 255 * d * inverse;
     }
-    q->margin = (float)(DEVIATIONS / ROOT12 * wrong);
-    if (q->sure) q->margin = (float)sure_margin(&q->space, sum, q->length, (double)scale / 2, inverse, exact);
+    wrong *= DEVIATIONS / ROOT12;
+    if (q->sure) {
+        wrong = sure_margin(&q->space, sum, q->length, (double)scale * SURE_HALF, inverse, exact);
+        set_doubt(q, vector, &wrong);
+    }
+    q->margin = (float)wrong;
     q->scale = q->space.lossless ? (float)((double)scale * inverse) : scale;
 }
 
@@ -181,7 +208,7 @@ static void set_vector(pm_quant_query *q, const float *vector, float *o, uint8_t
     quant_rotate(space, vector, inverse, o);
     (void)space->kernels->facts(o, space->padded, sums);
     q->length = sqrt(sums[0]);
-    q->bit = (quant_stage){sums[0], unit};
+    q->bit = (quant_stage){sums[0], unit, 0};
     if (space->metric == POMAI_METRIC_COSINE) q->bit.constant = sums[0] / 2;
     if (space->metric == POMAI_METRIC_IP)
         q->bit.constant = (1 - pm_exact_dot(vector, space->centre, space->dim)) * unit;
@@ -256,7 +283,7 @@ static double own_bound(const pm_quant_query *q)
 static float limit_with(const quant_stage *stage, double bound, double slack)
 {
     double number = bound * stage->unit - stage->constant;
-    number += (fabs(bound * stage->unit) + fabs(stage->constant)) * slack;
+    number += (fabs(bound * stage->unit) + fabs(stage->constant)) * slack + stage->doubt;
     return number < FLT_MAX ? (float)number : INFINITY; /* INFINITY if it is no number */
 }
 
@@ -403,7 +430,9 @@ static void keep_row(pm_quant_query *q, quant_scan *scan, uint64_t row, float le
     if (factor.mul == 0 || !(fabsf(least) <= FLT_MAX)) return;
     const double most = (double)middle_of(q, product, factor) + (double)margin_of(q, factor);
     const double upper = (most + q->byte.constant) / q->byte.unit;
-    if (upper < own_bound(q)) push(q, upper + (fabs(upper) + fabs(q->byte.constant) / q->byte.unit) * SURE_SLACK);
+    if (!(upper < own_bound(q))) return;
+    const double slack = fabs(q->byte.constant) * SURE_SLACK + q->byte.doubt;
+    push(q, upper + fabs(upper) * SURE_SLACK + slack / q->byte.unit);
 }
 
 /* Rows first .. first + n - 1, at most SURE_ROWS, from a multiple of 64 on. */
@@ -435,9 +464,10 @@ static void look_at_all(pm_quant_query *q, quant_scan *scan, uint64_t first, siz
 
 static size_t scan_surely(pm_quant_query *q, quant_scan *scan, uint64_t first, uint32_t n, const uint64_t *among)
 {
-    for (uint32_t i = 0; i < n; i += SURE_ROWS)
-        look_at_all(q, scan, first + i, (size_t)pm_min_u64(n - i, SURE_ROWS),
-                    among == NULL ? UINT64_MAX : among[i / 64]);
+    for (uint32_t i = 0; i < n; i += SURE_ROWS) {
+        const uint64_t some = among == NULL ? UINT64_MAX : among[i / 64];
+        if (some != 0) look_at_all(q, scan, first + i, (size_t)pm_min_u64(n - i, SURE_ROWS), some);
+    }
     return keep_near(q, scan, sure_limit(q, scan));
 }
 
