@@ -133,7 +133,8 @@ typedef struct pomai_verdict {
     pomai_completeness completeness;
     pomai_fewer fewer;
     double expected_recall; /* 1.0 when exact; 0.0 when cut (unknown) */
-    uint64_t rows_scanned;  /* rows whose vectors were compared with the query */
+    uint64_t rows_scanned;  /* rows compared with the query: by vectors, or by codes that say for sure that they are
+                               farther */
     uint64_t rows_visible; /* rows that the view shows (about, when approximate; an upper bound when cut); with a filter
                               those of them that match */
 } pomai_verdict;

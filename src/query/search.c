@@ -19,6 +19,7 @@ enum {
     CODES_SHARE = 16,        /* rows that codes look at in the time of one vector, */
     SURE_SHARE = 3,          /* and where they must be sure */
     SURE_LEAST = 64,         /* rows for each of the k nearest, from which that pays */
+    SURE_DIM = 8192,         /* of more dimensions, a query in 16 bits is too coarse */
     SURE_QUERIES = 4,        /* most for which that is faster than to compare all with each vector that is read */
     SPARE = 8,
 };
@@ -96,7 +97,7 @@ static void choose_sure_way(search_grid *g, search_source *to)
 {
     const pm_search *search = g->search;
     const uint64_t rows = pm_segment_rows(to->segment);
-    if (to->list != NULL || search->k >= rows / SURE_LEAST) return;
+    if (to->list != NULL || search->dim > SURE_DIM || search->k >= rows / SURE_LEAST) return;
     if (to->match != NULL && to->matches < rows / 2) return; /* the codes of all would be read */
     to->codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
     if (to->codes == NULL) return;

@@ -730,7 +730,8 @@ static void rounding_to_integers_is_allowed_for(void **unused)
                 const float x = -q[d - 1] * (1 + (float)(step - 200) * 0x1p-23f), part = x * (1 / scale);
                 const double by = (double)x / (double)scale - (double)(int)(part + copysignf(0.5f, part));
                 const float last = q[d] == 0 ? -q[d - 1] : q[d], was = last * (1 / scale);
-                if (q[d] == 0 || by > (double)last / (double)scale - (double)(int)(was + copysignf(0.5f, was))) q[d] = x;
+                if (q[d] == 0 || by > (double)last / (double)scale - (double)(int)(was + copysignf(0.5f, was)))
+                    q[d] = x;
             }
         q[0] = most;
         q[1] = -most;

@@ -31,7 +31,7 @@
 #define SURE_SLACK   0x1p-15
 #define SURE_HALF    0.51    /* of a step of the query's integers: in single floats a half, of 32,639, is no half */
 #define SURE_DOUBLES 0x1p-50 /* and dim + 64 of it: what sums of doubles are wrong by at most, several times */
-#define MAX_LINES    16 /* of a code that are asked for ahead; the processor sees the pattern from there */
+#define MAX_LINES    16      /* of a code that are asked for ahead; the processor sees the pattern from there */
 #define FOLLOW_ROWS  (CHUNK_BLOCKS * PM_CODES_BLOCK)
 
 /* How a kernel's numbers relate to distances: distance = (number + constant) / unit. */
@@ -154,8 +154,9 @@ static double sure_margin(const quant_space *space, double sum, double length, d
 }
 
 /*
- * A distance is wrong by a share of what it is made of: nothing beside L2's terms, which are of one sign, but as much as
- * the rest where products cancel out or, for COSINE, where rows differ by less. The smallest of floats have no share.
+ * A distance is wrong by a share of what it is made of: nothing beside L2's terms, which are of one sign, but as much
+ * as the rest where products cancel out or, for COSINE, where rows differ by less. The smallest of floats have no
+ * share.
  */
 static void set_doubt(pm_quant_query *q, const float *vector, double *wrong)
 {
