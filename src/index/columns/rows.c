@@ -9,7 +9,7 @@
 #include "index/columns/columns_int.h"
 
 enum { NO = 1, YES = 2, MAYBE = NO | YES };
-enum { LOOKED_THROUGH = 64 /* rows of several values, one after the other */, FETCHED = 512 };
+enum { LOOKED_THROUGH = 64 /* rows of several values, one after the other */, FETCHED = 512, SORTED_BY_BYTES = 512 };
 
 typedef struct lookup {
     const pm_columns_plan *plan;
@@ -144,6 +144,27 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Few numbers by their bytes, the least first: a comparison that is guessed wrong takes as long as several of these. */
+static void sort_few(uint32_t *rows, uint32_t count)
+{
+    uint32_t other[SORTED_BY_BYTES], *from = rows, *to = other, all = 0;
+    for (uint32_t i = 0; i < count; i++)
+        all |= rows[i];
+    for (uint32_t shift = 0; shift < 32 && all >> shift != 0; shift += 8) {
+        uint32_t place[257] = {0};
+        for (uint32_t i = 0; i < count; i++)
+            place[(from[i] >> shift & 255) + 1]++;
+        for (uint32_t i = 0; i < 255; i++)
+            place[i + 1] += place[i];
+        for (uint32_t i = 0; i < count; i++)
+            to[place[from[i] >> shift & 255]++] = from[i];
+        uint32_t *last = from;
+        from = to;
+        to = last;
+    }
+    if (from != rows) memcpy(rows, from, count * sizeof *rows);
+}
+
 /* In order, each once. */
 static void put_in_order(gathering *g)
 {
@@ -153,7 +174,10 @@ static void put_in_order(gathering *g)
     for (uint32_t i = 1; i < g->count; i++)
         ordered &= g->rows[i - 1] < g->rows[i];
     if (ordered) return;
-    qsort(g->rows, g->count, sizeof g->rows[0], by_number);
+    if (g->count <= SORTED_BY_BYTES)
+        sort_few(g->rows, g->count);
+    else
+        qsort(g->rows, g->count, sizeof g->rows[0], by_number);
     for (uint32_t i = 0; i < g->count; i++)
         if (kept == 0 || g->rows[kept - 1] != g->rows[i]) g->rows[kept++] = g->rows[i];
     g->count = kept;
@@ -166,6 +190,15 @@ static const columns_node *leaf_of(const pm_columns_plan *plan)
     while (leaf->filter->op == PM_FILTER_AND && leaf->child_count > 0)
         leaf = leaf->children[0];
     return leaf;
+}
+
+/* The leaf is all that the filter asks: two ends of a range are one leaf below their $and. */
+static bool is_all(const pm_columns_plan *plan, const columns_node *leaf)
+{
+    const columns_node *node = plan->nodes;
+    while (node != leaf && node->filter->op == PM_FILTER_AND && node->child_count == 1)
+        node = node->children[0];
+    return node == leaf;
 }
 
 void pm_columns_fetch(const pm_columns_plan *plan)
@@ -191,7 +224,7 @@ bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows,
     if (g.full) return false;
     put_in_order(&g);
     *count = 0;
-    if (plan->node_count == 1 && !plan->is_undecided) {
+    if (is_all(plan, leaf) && !plan->is_undecided) {
         *count = g.count;
         memset(open, false, g.count * sizeof *open);
         return true;
