@@ -91,6 +91,22 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
     }
 }
 
+static bool at_once(const void *context)
+{
+    (void)context;
+    return true;
+}
+
+/* Whether codes may be used for sure. Who has a deadline checks a little of the file, and does without it until all is
+ * checked: vectors are there at once. */
+static bool is_sure(const search_grid *g, pm_derived *codes)
+{
+    bool over;
+    if (codes == NULL) return false;
+    if (g->search->until_ns == PM_FOREVER) return true;
+    return pm_query_derived_is_ready(codes, 0, 1, at_once, NULL, &over);
+}
+
 /* All is asked for, of few queries: by codes, which are a quarter of the vectors or less, and leave few rows to be
  * read. */
 static void choose_sure_way(search_grid *g, search_source *to)
@@ -99,8 +115,9 @@ static void choose_sure_way(search_grid *g, search_source *to)
     const uint64_t rows = pm_segment_rows(to->segment);
     if (to->list != NULL || search->dim > SURE_DIM || search->k >= rows / SURE_LEAST) return;
     if (to->match != NULL && to->matches < rows / 2) return; /* the codes of all would be read */
-    to->codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
-    if (to->codes == NULL) return;
+    pm_derived *codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
+    if (!is_sure(g, codes)) return;
+    to->codes = codes;
     g->coded += rows;
     g->sure = true;
 }

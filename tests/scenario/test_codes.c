@@ -159,12 +159,13 @@ static void put_with_numbers(pomai_collection *coll, uint64_t first, uint64_t ro
     assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
 }
 
-static bool goes_by_codes(pomai_collection *coll)
+static bool goes_by_codes(pomai_collection *coll, uint64_t deadline_us)
 {
     pomai_error err;
     pomai_result *r;
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     o.include = POMAI_INCLUDE_PLAN;
+    o.deadline_us = deadline_us;
     assert_ok(pomai_search(coll, queries, 1, DIM, K, &o, &r, &err));
     const bool does = strstr(pomai_result_plan(r), "\"codes, then vectors\"") != NULL;
     pomai_result_free(r);
@@ -193,8 +194,8 @@ static void exact_searches_leave_nothing_out(void **state)
             put_with_numbers(coll[i], 0, ROWS);
         }
         build(db);
-        assert_true(goes_by_codes(coll[0]));
-        assert_false(goes_by_codes(coll[1]));
+        assert_true(goes_by_codes(coll[0], UINT64_MAX));
+        assert_false(goes_by_codes(coll[1], UINT64_MAX));
         compare_all("a segment", coll, NULL);
         for (int i = 0; i < 2; i++) {
             const uint64_t gone[] = {0, 5, 6, 77, 4000};
@@ -211,6 +212,40 @@ static void exact_searches_leave_nothing_out(void **state)
             pomai_collection_close(coll[i]);
         }
     }
+    close_db(db);
+}
+
+/* Who has a deadline does without codes until their file is checked, of which each search does a part. */
+static void deadlines_are_not_spent_on_checks(void **state)
+{
+    enum { TIMES = 5 };
+    const struct box *box = *state;
+    const uint64_t hour = UINT64_C(3600000000);
+    pomai_error err;
+    pomai_db *db = open_db(box, NULL);
+    draw_all();
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    for (int i = 0; i < TIMES; i++) {
+        put(coll, 0, 2 * ROWS, NULL);
+        for (uint64_t j = 0; j < 2 * ROWS; j++)
+            ids[j] += 2 * ROWS;
+    }
+    assert_ok(pomai_compact(db, NULL, &err));
+    build(db);
+    pomai_collection_close(coll);
+    close_db(db);
+    db = open_db(box, NULL);
+    coll = have(db, "a");
+    int searches = 0;
+    while (!goes_by_codes(coll, hour))
+        assert_true(++searches < 100);
+    assert_true(searches > 1);
+    pomai_collection_close(coll);
+    close_db(db);
+    db = open_db(box, NULL);
+    coll = have(db, "a");
+    assert_true(goes_by_codes(coll, UINT64_MAX));
+    pomai_collection_close(coll);
     close_db(db);
 }
 
@@ -280,6 +315,7 @@ int main(void)
         BOXED(many_queries_and_many_segments),
         BOXED(exact_searches_leave_nothing_out),
         BOXED(rows_that_match_are_counted_once),
+        BOXED(deadlines_are_not_spent_on_checks),
         BOXED(building_can_be_waited_for_or_not),
         BOXED(leftovers_of_a_build_go),
     };
