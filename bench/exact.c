@@ -18,9 +18,9 @@
 #endif
 
 enum { K = 10, LARGE_K = 10000, MOST_ROUNDS = 1000, BATCH = 1000, SINGLES = 5 };
-enum what { READ, ONE, TWO, LARGE, BATCH_ONE, BATCH_TWO, WHATS };
+enum what { READ, ONE, TWO, LARGE, BATCH_ONE, BATCH_TWO, CODES_ONE, CODES_TWO, WHATS };
 
-static const char *const what_name[WHATS] = {"read", "one", "two", "k10000", "batch", "batch2"};
+static const char *const what_name[WHATS] = {"read", "one", "two", "k10000", "batch", "batch2", "codes", "codes2"};
 static double queries = 1000;
 static const char *metric_name = "l2";
 static pomai_metric metric = POMAI_METRIC_L2;
@@ -34,7 +34,8 @@ static void make_rows(uint64_t first, uint64_t n, float *out)
         out[i] = (float)(bench_mix(first * load.dim + i) >> 40) * 0x1p-23f - 1;
 }
 
-static void fill(void)
+/* The same rows in two collections: one is searched by its vectors, one by codes and then by these. */
+static void fill(const char *name, pomai_index_kind index)
 {
     char path[600];
     pomai_db *db;
@@ -49,7 +50,8 @@ static void fill(void)
     load_check(pomai_open(path, &options, &db, &err), "open", &err);
     shape.dim = load.dim;
     shape.metric = metric;
-    load_check(pomai_collection_create(db, "bench", &shape, &collection, &err), "create", &err);
+    shape.index = index;
+    load_check(pomai_collection_create(db, name, &shape, &collection, &err), "create", &err);
     for (uint64_t done = 0; done < load.rows; done += batch.rows) {
         batch.rows = load.rows - done < BATCH ? load.rows - done : BATCH;
         batch.dim = load.dim;
@@ -60,11 +62,12 @@ static void fill(void)
     }
     load_check(pomai_flush(db, &err), "flush", &err);
     load_check(pomai_compact(db, collection, &err), "compact", &err);
+    load_check(pomai_build_indexes(db, NULL, &err), "build", &err);
     load_close(db, collection);
     free(rows);
 }
 
-static pomai_db *open_to_search(uint32_t helpers, pomai_collection **collection)
+static pomai_db *open_to_search(uint32_t helpers, pomai_collection **collection, pomai_collection **codes)
 {
     char path[600];
     pomai_db *db;
@@ -74,7 +77,8 @@ static pomai_db *open_to_search(uint32_t helpers, pomai_collection **collection)
     options.flags = POMAI_OPEN_READONLY;
     options.search_threads = helpers;
     load_check(pomai_open(path, &options, &db, &err), "open", &err);
-    load_check(pomai_collection_open(db, "bench", collection, &err), "open", &err);
+    load_check(pomai_collection_open(db, "vectors", collection, &err), "open", &err);
+    load_check(pomai_collection_open(db, "codes", codes, &err), "open", &err);
     return db;
 }
 
@@ -228,6 +232,9 @@ static void report(double fmas)
     say("bandwidth_share", ratio_of(READ, ONE, 1), "ratio", "of plain reads; at least 0.85 is asked for");
     say("two_threads", ratio_of(ONE, TWO, 1), "ratio", "one query, all cores by one");
     say("k10000", ratio_of(LARGE, ONE, 1), "ratio", "time with k = 10,000 by k = 10");
+    say("by_codes", ratio_of(ONE, CODES_ONE, 1), "ratio",
+        "one query by codes, the same answer, by one that reads vectors");
+    say("by_codes.two_threads", ratio_of(CODES_ONE, CODES_TWO, 1), "ratio", "the same, all cores by one");
     say("batch.queries_per_s", rate_of(BATCH_ONE, queries), "queries/s", "in one call, one thread");
     say("batch.two_threads", ratio_of(BATCH_ONE, BATCH_TWO, 1), "ratio", "all cores by one; 1.8 is asked for");
     if (fmas > 0)
@@ -240,19 +247,24 @@ static void measure(double fmas)
     const size_t bytes = load.rows * load.dim * sizeof(float);
     float *vectors = bench_alloc((size_t)queries * load.dim * sizeof(float));
     uint64_t *memory = bench_alloc(bytes);
-    pomai_collection *collection[2];
+    pomai_collection *collection[2], *codes[2];
     pomai_db *db[2];
     memset(memory, 1, bytes);
     make_rows(UINT32_MAX, (uint64_t)queries, vectors);
-    fill();
-    db[0] = open_to_search(UINT32_MAX, &collection[0]);
-    db[1] = open_to_search(0, &collection[1]);
-    for (int i = 0; i < 2; i++)
-        (void)time_search(collection[i], vectors, 1, K); /* checks the segment, takes the page faults */
+    fill("vectors", POMAI_INDEX_EXACT);
+    fill("codes", POMAI_INDEX_CODES);
+    db[0] = open_to_search(UINT32_MAX, &collection[0], &codes[0]);
+    db[1] = open_to_search(0, &collection[1], &codes[1]);
+    for (int i = 0; i < 2; i++) { /* checks the segments, takes the page faults */
+        (void)time_search(collection[i], vectors, 1, K);
+        (void)time_search(codes[i], vectors, 1, K);
+    }
     for (uint32_t r = 0; r < load.rounds; r++) {
         seconds[READ][r] = time_read(memory, bytes);
         seconds[ONE][r] = time_single(collection[0], vectors, K);
         seconds[TWO][r] = time_single(collection[1], vectors, K);
+        seconds[CODES_ONE][r] = time_single(codes[0], vectors, K);
+        seconds[CODES_TWO][r] = time_single(codes[1], vectors, K);
         seconds[LARGE][r] = time_single(collection[0], vectors, LARGE_K);
         seconds[BATCH_ONE][r] = time_search(collection[0], vectors, (uint64_t)queries, K);
         seconds[BATCH_TWO][r] = time_search(collection[1], vectors, (uint64_t)queries, K);
@@ -263,8 +275,10 @@ static void measure(double fmas)
         fflush(stdout);
     }
     report(fmas);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        pomai_collection_close(codes[i]);
         load_close(db[i], collection[i]);
+    }
     free(memory);
     free(vectors);
     char path[600];
