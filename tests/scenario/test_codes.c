@@ -145,18 +145,11 @@ static void put_with_numbers(pomai_collection *coll, uint64_t first, uint64_t ro
 {
     static char text[2 * ROWS][16];
     static pomai_bytes documents[2 * ROWS];
-    pomai_error err;
     for (uint64_t i = 0; i < rows; i++) {
         const int size = snprintf(text[i], sizeof text[i], "{\"n\": %u}", (unsigned)((first + i) % 4));
         documents[i] = (pomai_bytes){(const uint8_t *)text[i], (size_t)size};
     }
-    pomai_batch batch = POMAI_BATCH_INIT;
-    batch.rows = rows;
-    batch.dim = DIM;
-    batch.vectors = vectors + first * DIM;
-    batch.u64_ids = ids + first;
-    batch.documents = documents;
-    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    put_with_documents(coll, first, rows, NULL, documents);
 }
 
 static bool goes_by_codes(pomai_collection *coll, uint64_t deadline_us)

@@ -137,21 +137,13 @@ static pomai_bytes document_of(uint32_t i, char text[80])
 
 static void put_documents(pomai_collection *coll, uint32_t first, uint32_t count, const uint64_t *expiry)
 {
-    pomai_error err;
-    pomai_batch batch = POMAI_BATCH_INIT;
     pomai_bytes *documents = calloc(count, sizeof *documents);
     char(*text)[80] = calloc(count, sizeof *text);
     for (uint32_t i = 0; i < count; i++) {
         documents[i] = document_of(first + i, text[i]);
         rows[first + i].there = expiry == NULL || expiry[i] == 0;
     }
-    batch.rows = count;
-    batch.dim = DIM;
-    batch.vectors = vectors + (size_t)first * DIM;
-    batch.u64_ids = ids + first;
-    batch.documents = documents;
-    batch.expiry_ns = expiry;
-    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    put_with_documents(coll, first, count, expiry, documents);
     free(documents);
     free(text);
 }

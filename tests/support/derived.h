@@ -94,7 +94,8 @@ static inline pomai_collection *have(pomai_db *db, const char *name)
     return coll;
 }
 
-static inline void put(pomai_collection *coll, uint64_t first, uint64_t rows, const uint64_t *expiry)
+static inline void put_with_documents(pomai_collection *coll, uint64_t first, uint64_t rows, const uint64_t *expiry,
+                                      const pomai_bytes *documents)
 {
     pomai_error err;
     pomai_batch batch = POMAI_BATCH_INIT;
@@ -103,7 +104,13 @@ static inline void put(pomai_collection *coll, uint64_t first, uint64_t rows, co
     batch.vectors = vectors + first * DIM;
     batch.u64_ids = ids + first;
     batch.expiry_ns = expiry;
+    batch.documents = documents;
     assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+}
+
+static inline void put(pomai_collection *coll, uint64_t first, uint64_t rows, const uint64_t *expiry)
+{
+    put_with_documents(coll, first, rows, expiry, NULL);
 }
 
 static inline void build(pomai_db *db)
