@@ -178,13 +178,13 @@ static bool see_matches(const search_source *from, uint64_t first, uint32_t n, u
     return all;
 }
 
-/* Offers rows to query i, which they are proposed to. false: damage. */
+/* Offers rows to query i. false: damage. */
 static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, size_t n)
 {
     pomai_error error;
     pm_flat_tile tile;
     begin_tile(s, &tile);
-    if (!s->g->sure) s->c->proposed[i] += n; /* else all rows that were looked at count */
+    if (!s->g->sure) s->c->proposed[i] += n; /* else codes count all rows that they look at */
     for (size_t at = 0; at < n; at++) {
         const uint32_t row = rows[at];
         if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
