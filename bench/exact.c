@@ -17,7 +17,7 @@
 #include <immintrin.h>
 #endif
 
-enum { K = 10, LARGE_K = 10000, MOST_ROUNDS = 1000, BATCH = 1000, SINGLES = 5 };
+enum { K = 10, LARGE_K = 10000, MOST_ROUNDS = 1000, BATCH = 1000, SINGLES = 5, CALLS = 3 };
 enum what { READ, ONE, TWO, LARGE, BATCH_ONE, BATCH_TWO, CODES_ONE, CODES_TWO, WHATS };
 
 static const char *const what_name[WHATS] = {"read", "one", "two", "k10000", "batch", "batch2", "codes", "codes2"};
@@ -101,6 +101,15 @@ static double time_single(pomai_collection *collection, const float *vectors, ui
     double best = INFINITY;
     for (int i = 0; i < SINGLES; i++)
         best = fmin(best, time_search(collection, vectors + turn++ % (uint64_t)queries * load.dim, 1, k));
+    return best;
+}
+
+/* The shortest of a few, likewise; all with the same queries. */
+static double time_batch(pomai_collection *collection, const float *vectors)
+{
+    double best = INFINITY;
+    for (int i = 0; i < CALLS; i++)
+        best = fmin(best, time_search(collection, vectors, (uint64_t)queries, K));
     return best;
 }
 
@@ -266,8 +275,8 @@ static void measure(double fmas)
         seconds[CODES_ONE][r] = time_single(codes[0], vectors, K);
         seconds[CODES_TWO][r] = time_single(codes[1], vectors, K);
         seconds[LARGE][r] = time_single(collection[0], vectors, LARGE_K);
-        seconds[BATCH_ONE][r] = time_search(collection[0], vectors, (uint64_t)queries, K);
-        seconds[BATCH_TWO][r] = time_search(collection[1], vectors, (uint64_t)queries, K);
+        seconds[BATCH_ONE][r] = time_batch(collection[0], vectors);
+        seconds[BATCH_TWO][r] = time_batch(collection[1], vectors);
         printf("  round %u:", r + 1);
         for (int what = 0; what < WHATS; what++)
             printf("  %s %.2f ms", what_name[what], 1e3 * seconds[what][r]);

@@ -216,6 +216,7 @@
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
     /* exact search by codes */                                                                                        \
     X(SURE_MARGIN, "unit.test_quant", "a code is taken to be wrong by three quarters of what it may be wrong by")      \
+    X(LIMIT_MET_TWICE, "unit.test_flat", "distances that threads share are counted again when their hits are merged")  \
     X(SURE_ROWS_NOT_COUNTED, "scenario.test_codes",                                                                    \
       "an exact search counts the rows that it compared, not those it answers for")
 

@@ -214,6 +214,19 @@ static void cut_groups(search_grid *g, uint32_t threads, bool share_rows)
     g->groups = (uint32_t)((queries + g->group_queries - 1) / g->group_queries);
 }
 
+/* Not where codes and graphs propose rows: which they do would depend on how far the others are. */
+static bool make_limits(search_grid *g)
+{
+    const uint64_t queries = g->search->queries;
+    g->limit_size = g->runs > 1 && !g->targeted ? pm_flat_limit_size(g->k) : 0;
+    if (g->limit_size == 0) return true;
+    if (queries > SIZE_MAX / g->limit_size) return false;
+    g->limits = pm_malloc_aligned(64, queries * g->limit_size);
+    for (uint64_t i = 0; i < queries && g->limits != NULL; i++)
+        (void)pm_flat_limit_init(g->limits + i * g->limit_size, g->k);
+    return g->limits != NULL;
+}
+
 static bool plan(search_grid *g, pm_pool *pool)
 {
     const pm_search *search = g->search;
@@ -239,7 +252,7 @@ static bool plan(search_grid *g, pm_pool *pool)
         cut_runs(g, rows);
     else
         g->run[0] = (search_run){.rows = UINT64_MAX};
-    return true;
+    return make_limits(g);
 }
 
 /* ---- searching ---- */
@@ -295,6 +308,7 @@ static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, poma
     for (uint64_t i = 0; g->cell != NULL && i < (uint64_t)g->groups * g->runs; i++)
         pm_free(g->cell[i].memory);
     pm_free(g->cell);
+    pm_free(g->limits);
     pm_free(g->source);
     pm_judgement_free(g->judged);
     return status;

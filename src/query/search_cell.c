@@ -494,6 +494,8 @@ void search_work(void *context, uint32_t piece)
         c->proposed[i] = 0;
         s.heaps[i] =
             pm_flat_query_init(search_heap(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
+        const size_t query = (size_t)group * g->group_queries + i;
+        if (g->limits != NULL) pm_flat_share(s.heaps[i], (pm_flat_limit *)(void *)(g->limits + query * g->limit_size));
     }
     s.group = pm_flat_group_init(memory, s.heaps, s.queries);
     c->cut = search_is_over(g) || (g->judged != NULL && !g->judged->whole);

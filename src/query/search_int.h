@@ -84,6 +84,8 @@ typedef struct search_grid {
     size_t walk_size; /* memory of a walk */
     uint32_t groups, runs;
     uint32_t group_queries;
+    uint8_t *limits; /* of each query, which the runs of an exact search share; NULL: none */
+    size_t limit_size;
     uint64_t judged_at; /* ns; 0 without POMAI_INCLUDE_PLAN */
     search_cell *cell;  /* groups x runs, */
     search_run *run;    /* and behind them the runs */

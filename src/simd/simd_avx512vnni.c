@@ -34,16 +34,13 @@ INLINE void measure(struct extent *e, __m512 v)
     e->sum = _mm512_add_ps(e->sum, v);
 }
 
-/* Row i of the facts but for rest2; returns 1 / scale, or 0. What lies `ahead` bytes behind is asked for meanwhile. */
-INLINE float measure_row(const float *row, size_t dim, size_t ahead, __m512 offset, bool whole, pm_simd_codes *facts,
-                         size_t i)
+/* Row i of the facts but for rest2; returns 1 / scale, or 0. */
+INLINE float measure_row(const float *row, size_t dim, __m512 offset, bool whole, pm_simd_codes *facts, size_t i)
 {
     const __m512 zero = _mm512_setzero_ps();
     struct extent a = {zero, zero, zero}, b = a;
     size_t d = 0;
     for (; d + 2 * W <= dim; d += 2 * W) {
-        ask_for(row + d, ahead);
-        ask_for(row + d + W, ahead);
         measure(&a, _mm512_sub_ps(_mm512_loadu_ps(row + d), offset));
         measure(&b, _mm512_sub_ps(_mm512_loadu_ps(row + d + W), offset));
     }
@@ -59,14 +56,16 @@ INLINE float measure_row(const float *row, size_t dim, size_t ahead, __m512 offs
     return fits ? 1 / facts->scale[i] : 0;
 }
 
-/* 64 dimensions of one row from d on, as bytes; adds to the row's rest. */
-INLINE void code_row(const float *row, size_t dim, size_t d, __m512 offset, float scale, float inverse, __m512 *rest,
-                     uint8_t out[64])
+/* 64 dimensions of one row from d on, as bytes; adds to the row's rest. What lies `ahead` bytes behind is asked for
+ * meanwhile. */
+INLINE void code_row(const float *row, size_t dim, size_t d, size_t ahead, __m512 offset, float scale, float inverse,
+                     __m512 *rest, uint8_t out[64])
 {
     const __m512 by = _mm512_set1_ps(inverse), step = _mm512_set1_ps(scale);
     const __m512i least = _mm512_set1_epi32(-128), most = _mm512_set1_epi32(127);
     UNROLL
     for (size_t c = 0; c < 4; c++, d += W) {
+        ask_for(row + d, ahead);
         const size_t left = d < dim ? dim - d : 0;
         const __mmask16 mask = first_lanes(left < W ? left : W);
         __m512 v = _mm512_maskz_sub_ps(mask, _mm512_maskz_loadu_ps(mask, row + d), offset);
@@ -88,14 +87,14 @@ void pm_avx512vnni_pack_codes(const float *const *rows, size_t n, size_t dim, fl
         float inverse[W];
         __m512 rest[W];
         for (size_t r = 0; r < here; r++) {
-            inverse[r] = measure_row(rows[i + r], dim, ahead, off, whole, facts, i + r);
+            inverse[r] = measure_row(rows[i + r], dim, off, whole, facts, i + r);
             rest[r] = _mm512_setzero_ps();
         }
         for (size_t d = 0; d < dim; d += 64) {
             _Alignas(64) uint8_t bytes[W][64];
             __m512 v[16];
             for (size_t r = 0; r < here; r++)
-                code_row(rows[i + r], dim, d, off, facts->scale[i + r], inverse[r], &rest[r], bytes[r]);
+                code_row(rows[i + r], dim, d, ahead, off, facts->scale[i + r], inverse[r], &rest[r], bytes[r]);
             UNROLL
             for (size_t r = 0; r < W; r++)
                 v[r] = r < here ? _mm512_load_ps(bytes[r]) : _mm512_setzero_ps();

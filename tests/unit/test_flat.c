@@ -355,6 +355,23 @@ static void search(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts, size_
     }
 }
 
+/* The parts of each query go by one limit; NULL: k is too large for one. */
+static uint8_t *share_limits(pm_flat_query *q[MAX_PARTS][MAX_QUERIES], size_t parts)
+{
+    const size_t size = pm_flat_limit_size(k);
+    assert_int_equal(size % 64, 0);
+    if (size == 0) return NULL;
+    uint8_t *memory = aligned_alloc(64, nqueries * size);
+    assert_non_null(memory);
+    memset(memory, 0xa5, nqueries * size);
+    for (size_t j = 0; j < nqueries; j++) {
+        pm_flat_limit *limit = pm_flat_limit_init(memory + j * size, k);
+        for (size_t p = 0; p < parts; p++)
+            pm_flat_share(q[p][j], limit);
+    }
+    return memory;
+}
+
 static void compare(const pm_flat_hit *got, size_t n, const pm_flat_hit *want, size_t nwant, const char *level,
                     int kind, size_t group)
 {
@@ -379,6 +396,7 @@ static void check_search(const pm_simd *simd, int kind)
         for (size_t j = 0; j < nqueries; j++)
             q[p][j] = new_query(simd, queries[j]);
     }
+    uint8_t *limits = below(2) == 0 ? share_limits(q, parts) : NULL;
     search(q, parts, group, simd);
     for (size_t j = 0; j < nqueries; j++) {
         const pm_flat_hit *got;
@@ -389,6 +407,7 @@ static void check_search(const pm_simd *simd, int kind)
         for (size_t j = 0; j < nqueries; j++)
             free(q[p][j]);
     }
+    free(limits);
 }
 
 static void draw_sizes(void)

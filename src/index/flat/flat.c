@@ -22,6 +22,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "simd/stored.h"
 
 #define FEW_HITS  16  /* that are sorted by a heap */
@@ -169,6 +170,10 @@ static void keep_hit(pm_flat_query *q, const pm_flat_hit *hit)
     else if (q->n > 0 && is_after(&q->heap[0], hit))
         sink(q->heap, q->n, hit);
     if (q->n == q->k && q->n > 0) q->kth = q->heap[0].distance;
+    if (q->limit != NULL) {
+        pm_flat_limit_offer(q->limit, hit->distance);
+        pm_flat_catch_up(q);
+    }
 }
 
 /* ---- rows of other types ---- */
@@ -221,7 +226,7 @@ static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size
 void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, uint32_t row)
 {
     pm_flat_hit hit = {.distance = distance, .owner = owner, .row = row};
-    if (q->n >= q->k && !(hit.distance <= q->kth)) return;
+    if ((q->n >= q->k || pm_flat_has_kth(q)) && !(hit.distance <= q->kth)) return;
     q->id_of(hit.owner, hit.row, &hit.id);
     keep_hit(q, &hit);
 }
@@ -240,7 +245,8 @@ void pm_flat_offer_rows(pm_flat_query *q, const pm_flat_tile *tile, uint64_t row
 /* While there are fewer than k hits every row is one. Returns the rows left to be compared. */
 uint64_t pm_flat_fill(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts *facts)
 {
-    size_t room = q->n < q->k ? q->k - q->n : 0;
+    pm_flat_catch_up(q);
+    size_t room = q->n < q->k && !pm_flat_has_kth(q) ? q->k - q->n : 0;
     size_t n = room < tile->n ? room : tile->n;
     pm_flat_offer_rows(q, tile, pm_flat_first_bits(n), facts);
     return q->k > 0 ? pm_flat_first_bits(tile->n) & ~pm_flat_first_bits(n) : 0;
@@ -469,11 +475,13 @@ void pm_flat_offer(pm_flat_query *const *queries, size_t nqueries, const pm_flat
 
 double pm_flat_bound(const pm_flat_query *q)
 {
-    return q->kth;
+    const double kth = q->limit != NULL ? pm_flat_limit_kth(q->limit) : q->kth;
+    return kth < q->kth ? kth : q->kth;
 }
 
 void pm_flat_merge(pm_flat_query *into, const pm_flat_query *from)
 {
+    if (!PM_MUTANT(LIMIT_MET_TWICE)) into->limit = NULL; /* it has these hits already */
     for (size_t i = 0; i < from->n; i++)
         if (into->n < into->k || from->heap[i].distance <= into->kth) keep_hit(into, &from->heap[i]);
 }

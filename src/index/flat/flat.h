@@ -92,10 +92,29 @@ pm_flat_group *pm_flat_group_init(void *memory, pm_flat_query *const *queries, s
 
 void pm_flat_group_offer(pm_flat_group *group, const pm_flat_tile *tile);
 
-/* The distance of the k-th nearest so far: nothing farther can be in the answer. INFINITY while there are fewer. */
+/* The distance of the k-th nearest so far, of all that share a limit: nothing farther can be in the answer. INFINITY
+ * while there are fewer. */
 double pm_flat_bound(const pm_flat_query *query);
 
-/* Offers the hits of `from` to `into`: the same vector, metric and k over other rows. `from` stays as it is. */
+/*
+ * Threads that look at different rows for one query leave out sooner what cannot be in the answer if they share the k
+ * least distances met so far. A limit may be used by any number of threads; none ever waits for another. Answers stay
+ * the same.
+ */
+typedef struct pm_flat_limit pm_flat_limit;
+
+/* Bytes of a limit, a multiple of 64; 0: a k for which there is none. */
+size_t pm_flat_limit_size(size_t k);
+
+/* In memory of pm_flat_limit_size bytes, 64-byte aligned; nothing to release. */
+pm_flat_limit *pm_flat_limit_init(void *memory, size_t k);
+
+/* Before anything is offered to q. All that share a limit must be of one vector, metric and k, offer different rows,
+ * and be merged in the end. */
+void pm_flat_share(pm_flat_query *q, pm_flat_limit *limit);
+
+/* Offers the hits of `from` to `into`: the same vector, metric and k over other rows. `from` stays as it is;
+ * `into` has no limit from now on. */
 void pm_flat_merge(pm_flat_query *into, const pm_flat_query *from);
 
 /* Sorts the hits, nearest first; returns their number. They live in the query, which can take no more rows. */

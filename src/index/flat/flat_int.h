@@ -26,13 +26,14 @@ struct pm_flat_query {
     pomai_metric metric;
     float *vector; /* aligned copy */
     size_t dim;
-    double norm2;      /* canonical, of the vector */
-    double rel, abs;   /* of the kernels at this dim */
-    size_t k, n;       /* n hits so far */
-    double kth;        /* INFINITY until there are k: farther is nothing */
-    pm_flat_hit *heap; /* of the k best, farthest on top; */
-    size_t most;       /* more than k: in no order, up to so many of which some may be beyond the k-th */
-    int8_t *bytes;     /* the vector, if it is of whole numbers that fit */
+    double norm2;         /* canonical, of the vector */
+    double rel, abs;      /* of the kernels at this dim */
+    size_t k, n;          /* n hits so far */
+    double kth;           /* farther is nothing; INFINITY until there are k, here or of all that share the limit */
+    pm_flat_limit *limit; /* NULL: none */
+    pm_flat_hit *heap;    /* of the k best, farthest on top; */
+    size_t most;          /* more than k: in no order, up to so many of which some may be beyond the k-th */
+    int8_t *bytes;        /* the vector, if it is of whole numbers that fit */
     bool has_bytes;
     float dot[PM_FLAT_TILE];
 };
@@ -45,6 +46,24 @@ typedef struct pm_flat_facts {
     uint64_t has_norm2;
     uint64_t has_vector; /* of rows of another type: which are in the tile's room */
 } pm_flat_facts;
+
+/* limit.c: the k-th least of the distances that were offered, or some of them; INFINITY while there are fewer. */
+double pm_flat_limit_kth(const pm_flat_limit *limit);
+void pm_flat_limit_offer(pm_flat_limit *limit, double distance);
+
+/* What others have found counts from now on. */
+static inline void pm_flat_catch_up(pm_flat_query *q)
+{
+    if (q->limit == NULL) return;
+    const double kth = pm_flat_limit_kth(q->limit);
+    if (kth < q->kth) q->kth = kth;
+}
+
+/* Rows can be ruled out. */
+static inline bool pm_flat_has_kth(const pm_flat_query *q)
+{
+    return q->kth < (double)INFINITY;
+}
 
 static inline uint64_t pm_flat_first_bits(size_t n)
 {

@@ -196,7 +196,7 @@ static void set_limit(pm_flat_group *g, size_t j)
     double a = 0, p = 1 - FLOAT_STEP, kth;
     pm_simd_limit *limit = &g->limit[j];
     *limit = (pm_simd_limit){.a = -INFINITY};
-    if (q->n < q->k) return;
+    if (!pm_flat_has_kth(q)) return;
     kth = q->kth;
     if (g->metric == POMAI_METRIC_L2) {
         a = (c->norm2 - kth) / 2 - SLACK * (c->norm2 + fabs(kth));
@@ -253,15 +253,18 @@ static void begin(pm_flat_group *g, const pm_flat_tile *tile)
     g->state = CODED;
     for (size_t j = 0; j < g->n && g->state == CODED; j++)
         if (!code_query(g, j)) g->state = FLOATS;
-    for (size_t j = 0; j < g->n && g->state == CODED; j++)
+    for (size_t j = 0; j < g->n && g->state == CODED; j++) {
+        pm_flat_catch_up(g->query[j]);
         set_limit(g, j);
+    }
 }
 
 static void offer_undecided(pm_flat_group *g, size_t j, const pm_flat_tile *tile, pm_flat_facts *facts)
 {
     pm_flat_query *q = g->query[j];
     uint64_t rows = g->not_below[j];
-    if (q->n < q->k) {
+    pm_flat_catch_up(q);
+    if (!pm_flat_has_kth(q)) {
         rows = pm_flat_fill(q, tile, facts);
     } else {
         g->open += (uint64_t)__builtin_popcountll(rows);
