@@ -26,6 +26,7 @@
 #include "simd/stored.h"
 
 #define FEW_HITS  16  /* that are sorted by a heap */
+#define FEW_FIRST 32  /* the most that are chosen from a tile before the others are compared */
 #define GROUP     8   /* queries from which a matrix product pays for the packing of the rows */
 #define BIG_GROUP 128 /* queries of one matrix product; more are taken in turn */
 
@@ -254,6 +255,12 @@ uint64_t pm_flat_fill(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts 
 
 /* ---- proofs that a row is too far ---- */
 
+static bool is_beyond(const pm_flat_query *q, float approx)
+{
+    const double limit = (q->kth * (1 + q->rel) + q->abs) * (1 + PM_FLAT_SLACK);
+    return approx <= FLT_MAX && (double)approx > limit;
+}
+
 /* Proof 1: those of `rows` whose approximate squared distance does not show them to be beyond the k-th. */
 uint64_t pm_flat_l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows)
 {
@@ -276,13 +283,19 @@ uint64_t pm_flat_l2_undecided(pm_flat_query *q, const pm_flat_tile *tile, uint64
         q->simd->l2_rows(q->vector, vector, n, q->dim, q->dot);
     }
 
-    double limit = (q->kth * (1 + q->rel) + q->abs) * (1 + PM_FLAT_SLACK);
-    uint64_t undecided = 0;
     const float *approx = q->dot;
-    for (uint64_t left = rows; left != 0; left &= left - 1, approx++) {
-        int beyond = *approx <= FLT_MAX && (double)*approx > limit;
-        undecided |= beyond ? 0 : left & (0 - left);
-    }
+    uint64_t undecided = 0;
+    for (uint64_t left = rows; left != 0; left &= left - 1)
+        undecided |= is_beyond(q, *approx++) ? 0 : left & (0 - left);
+    return undecided;
+}
+
+/* The same, of all rows' approximations in q->dot. */
+static uint64_t l2_not_beyond(const pm_flat_query *q, uint64_t rows)
+{
+    uint64_t undecided = 0;
+    for (uint64_t left = rows; left != 0; left &= left - 1)
+        undecided |= is_beyond(q, q->dot[__builtin_ctzll(left)]) ? 0 : left & (0 - left);
     return undecided;
 }
 
@@ -337,17 +350,74 @@ static uint64_t dot_undecided(const pm_flat_query *q, const pm_flat_tile *tile, 
                               pm_flat_below(b - fabs(b) * PM_FLAT_SLACK));
 }
 
+/* ---- which rows come first ---- */
+
+/* The bits of a float as a number that has its order; 0 of either sign is the same as the other, or next to it. */
+static int64_t ordered(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits < 0 ? (int64_t)INT32_MIN - bits : bits;
+}
+
+/* By approximations in q->dot, how far each row of the tile is: any numbers that have about that order. */
+static void guess(const pm_flat_query *q, const pm_flat_tile *tile, const pm_flat_facts *facts, float *far)
+{
+    for (size_t i = 0; i < tile->n; i++) {
+        const float length = q->metric == POMAI_METRIC_COSINE && facts->length[i] > 0 ? facts->length[i] : 1;
+        far[i] = q->metric == POMAI_METRIC_L2 ? q->dot[i] : -q->dot[i] / length;
+    }
+}
+
+/* The bits of the n nearest, n <= FEW_FIRST. */
+static uint64_t nearest_of(const float *far, size_t rows, size_t n)
+{
+    int64_t best[FEW_FIRST + 1]; /* in order: far << 8 | row */
+    uint64_t bits = 0;
+    size_t have = 0;
+    for (size_t i = 0; i < rows; i++) {
+        const int64_t key = ordered(far[i]) * 256 + (int64_t)i;
+        if (have == n && key >= best[n - 1]) continue;
+        size_t at = have < n ? have++ : n - 1;
+        for (; at > 0 && best[at - 1] > key; at--)
+            best[at] = best[at - 1];
+        best[at] = key;
+    }
+    for (size_t i = 0; i < have; i++)
+        bits |= (uint64_t)1 << (best[i] & 63);
+    return bits;
+}
+
+/* As pm_flat_fill, but by approximations in q->dot the nearest come first: what is not among the nearest of the tile
+ * is then seldom looked at again. */
+static uint64_t fill_with_nearest(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts *facts)
+{
+    float far[PM_FLAT_TILE];
+    pm_flat_catch_up(q);
+    const size_t room = q->n < q->k && !pm_flat_has_kth(q) ? q->k - q->n : 0;
+    if (room == 0 || room > FEW_FIRST || room >= tile->n) return pm_flat_fill(q, tile, facts);
+    guess(q, tile, facts, far);
+    const uint64_t first = nearest_of(far, tile->n, room);
+    pm_flat_offer_rows(q, tile, first, facts);
+    return pm_flat_first_bits(tile->n) & ~first;
+}
+
 /* ---- offers ---- */
 
 static void offer_one(pm_flat_query *q, const pm_flat_tile *tile, pm_flat_facts *facts)
 {
-    uint64_t rows = pm_flat_fill(q, tile, facts);
-    if (rows == 0) return;
-    if (q->metric == POMAI_METRIC_L2) {
-        rows = pm_flat_l2_undecided(q, tile, rows);
-    } else {
+    uint64_t rows;
+    if (q->metric != POMAI_METRIC_L2) {
         if (is_float32(tile)) q->simd->dot_rows(q->vector, tile->vector, tile->n, q->dim, q->dot);
-        rows &= dot_undecided(q, tile, facts);
+        rows = fill_with_nearest(q, tile, facts);
+        if (rows != 0) rows &= dot_undecided(q, tile, facts);
+    } else if (is_float32(tile) && q->rel <= PM_FLAT_REL_MAX) {
+        q->simd->l2_rows(q->vector, tile->vector, tile->n, q->dim, q->dot);
+        rows = fill_with_nearest(q, tile, facts);
+        rows = l2_not_beyond(q, rows);
+    } else {
+        rows = pm_flat_fill(q, tile, facts);
+        if (rows != 0) rows = pm_flat_l2_undecided(q, tile, rows);
     }
     pm_flat_offer_rows(q, tile, rows, facts);
 }

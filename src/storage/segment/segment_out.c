@@ -5,7 +5,11 @@
 #include "base/mutant.h"
 #include "storage/segment/segment_int.h"
 
-enum { BUFFER = 16 * PM_SEGMENT_BLOCK, PACE = 4 << 20, SYNC = 16 << 20 };
+/* A write of 2 MB at a multiple of that is kept in the page cache as one large page by file systems that have them
+ * (ext4 since Linux 6.16), and mapped as one: rows that lie anywhere are found without a walk through tables of pages.
+ */
+enum { BUFFER = 2 << 20, PACE = 4 << 20, SYNC = 16 << 20 };
+_Static_assert(BUFFER % PM_SEGMENT_BLOCK == 0, "a buffer is of whole blocks");
 
 static const pm_os *os_of(const pm_seg_out *out)
 {
