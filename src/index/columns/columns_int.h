@@ -155,7 +155,7 @@ struct pm_columns_plan {
     const struct pm_simd_ranks *kernels;
     columns_node *nodes; /* [0] is the root */
     void **children;
-    columns_range *ranges;
+    columns_range *ranges, few[4]; /* `few`, or memory of their own */
     size_t node_count, child_count, range_count, ranges_room;
     bool is_undecided; /* some leaf is, for some row */
     bool (*is_over)(const void *context);

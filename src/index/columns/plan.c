@@ -16,12 +16,14 @@ static bool is_over(pm_columns_plan *plan)
 
 /* ---- leaves ---- */
 
-/* Makes room for more. There is always some: no range of nobody begins at NULL. false: no memory. */
+/* Makes room for more. false: no memory. */
 static bool grow_ranges(pm_columns_plan *plan)
 {
-    const size_t room = plan->ranges_room * 2 + 4;
-    columns_range *ranges = pm_realloc(plan->ranges, room * sizeof *ranges);
+    const size_t room = plan->ranges_room * 2;
+    const bool first = plan->ranges == plan->few;
+    columns_range *ranges = pm_realloc(first ? NULL : plan->ranges, room * sizeof *ranges);
     if (ranges == NULL) return false;
+    if (first) memcpy(ranges, plan->few, sizeof plan->few);
     plan->ranges = ranges;
     plan->ranges_room = room;
     return true;
@@ -324,7 +326,9 @@ pm_columns_plan *pm_columns_plan_make(const pm_columns *columns, const pm_filter
     *plan = (pm_columns_plan){.columns = columns, .kernels = simd->ranks, .is_over = over_of, .context = context};
     plan->nodes = (columns_node *)(void *)(plan + 1);
     plan->children = (void **)(void *)(plan->nodes + nodes);
-    if (grow_ranges(plan) && make_node(plan, pm_filter_root(filter)) != NULL) return plan;
+    plan->ranges = plan->few;
+    plan->ranges_room = sizeof plan->few / sizeof plan->few[0];
+    if (make_node(plan, pm_filter_root(filter)) != NULL) return plan;
     if (plan->over) *over = true;
     pm_columns_plan_free(plan);
     return NULL;
@@ -333,7 +337,7 @@ pm_columns_plan *pm_columns_plan_make(const pm_columns *columns, const pm_filter
 void pm_columns_plan_free(pm_columns_plan *plan)
 {
     if (plan == NULL) return;
-    pm_free(plan->ranges);
+    if (plan->ranges != plan->few) pm_free(plan->ranges);
     pm_free(plan);
 }
 

@@ -352,39 +352,28 @@ static uint64_t dot_undecided(const pm_flat_query *q, const pm_flat_tile *tile, 
 
 /* ---- which rows come first ---- */
 
-/* The bits of a float as a number that has its order; 0 of either sign is the same as the other, or next to it. */
-static int64_t ordered(float x)
-{
-    int32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits < 0 ? (int64_t)INT32_MIN - bits : bits;
-}
-
 /* By approximations in q->dot, how far each row of the tile is: any numbers that have about that order. */
-static void guess(const pm_flat_query *q, const pm_flat_tile *tile, const pm_flat_facts *facts, float *far)
+static void guess(const pm_flat_query *q, const pm_flat_tile *tile, const pm_flat_facts *facts, float far[PM_FLAT_TILE])
 {
+    for (size_t i = tile->n; i < PM_FLAT_TILE; i++)
+        far[i] = INFINITY;
     for (size_t i = 0; i < tile->n; i++) {
         const float length = q->metric == POMAI_METRIC_COSINE && facts->length[i] > 0 ? facts->length[i] : 1;
         far[i] = q->metric == POMAI_METRIC_L2 ? q->dot[i] : -q->dot[i] / length;
     }
 }
 
-/* The bits of the n nearest, n <= FEW_FIRST. */
-static uint64_t nearest_of(const float *far, size_t rows, size_t n)
+/* The bits of the n nearest, and of others as near as the last; what is no number counts as near. All are compared with
+ * all, which has no branch to be guessed wrong. */
+static uint64_t nearest_of(const float far[PM_FLAT_TILE], size_t rows, int n)
 {
-    int64_t best[FEW_FIRST + 1]; /* in order: far << 8 | row */
     uint64_t bits = 0;
-    size_t have = 0;
     for (size_t i = 0; i < rows; i++) {
-        const int64_t key = ordered(far[i]) * 256 + (int64_t)i;
-        if (have == n && key >= best[n - 1]) continue;
-        size_t at = have < n ? have++ : n - 1;
-        for (; at > 0 && best[at - 1] > key; at--)
-            best[at] = best[at - 1];
-        best[at] = key;
+        int nearer = 0;
+        for (size_t j = 0; j < PM_FLAT_TILE; j++)
+            nearer += far[j] < far[i];
+        bits |= (uint64_t)(nearer < n) << i;
     }
-    for (size_t i = 0; i < have; i++)
-        bits |= (uint64_t)1 << (best[i] & 63);
     return bits;
 }
 
@@ -397,7 +386,7 @@ static uint64_t fill_with_nearest(pm_flat_query *q, const pm_flat_tile *tile, pm
     const size_t room = q->n < q->k && !pm_flat_has_kth(q) ? q->k - q->n : 0;
     if (room == 0 || room > FEW_FIRST || room >= tile->n) return pm_flat_fill(q, tile, facts);
     guess(q, tile, facts, far);
-    const uint64_t first = nearest_of(far, tile->n, room);
+    const uint64_t first = nearest_of(far, tile->n, (int)room);
     pm_flat_offer_rows(q, tile, first, facts);
     return pm_flat_first_bits(tile->n) & ~first;
 }
