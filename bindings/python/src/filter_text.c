@@ -5,7 +5,6 @@
  */
 #include "core.h"
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { MOST_TEXT = 512, MOST_DEPTH = 16 };
@@ -39,11 +38,17 @@ static bool add_string(writer *w, PyObject *object)
 
 static bool add_number(writer *w, PyObject *object)
 {
-    char digits[32];
+    char digits[32], *first = digits + sizeof digits;
     int beyond = 0;
     const long long value = PyLong_AsLongLongAndOverflow(object, &beyond);
+    unsigned long long left = value < 0 ? 0 - (unsigned long long)value : (unsigned long long)value;
     if (beyond != 0) return false;
-    return add(w, digits, (size_t)snprintf(digits, sizeof digits, "%lld", value));
+    do { /* snprintf takes a tenth of what a small search does */
+        *--first = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0) *--first = '-';
+    return add(w, first, (size_t)(digits + sizeof digits - first));
 }
 
 /* As float.__repr__ has it. */

@@ -118,6 +118,20 @@ static int order_rank(const columns_view *view, uint64_t rank, const pm_filter_v
     return pm_filter_order_keys(&key, &wanted);
 }
 
+/* The first of `count` int64 that is not below the value, or `count`, without a branch on what it compares. */
+static uint64_t seek_int64(const uint8_t *numbers, uint64_t count, int64_t value)
+{
+    uint64_t low = 0;
+    int64_t at;
+    while (count > 0) {
+        const uint64_t half = count / 2;
+        memcpy(&at, numbers + (low + half) * sizeof at, sizeof at);
+        low = at < value ? low + half + 1 : low;
+        count = at < value ? count - half - 1 : half;
+    }
+    return low;
+}
+
 uint64_t columns_seek(const columns_view *view, const pm_filter_value *value, uint64_t from, bool *equal)
 {
     *equal = true;
@@ -126,6 +140,12 @@ uint64_t columns_seek(const columns_view *view, const pm_filter_value *value, ui
     const uint64_t strings = (uint64_t)RANK_NUMBERS + view->facts.numbers;
     const uint64_t first = value->type == PM_FILTER_NUMBER ? RANK_NUMBERS : strings;
     const uint64_t end = value->type == PM_FILTER_NUMBER ? strings : view->ranks;
+    if (value->type == PM_FILTER_NUMBER && value->width == PM_FILTER_INT64 && view->facts.form == COLUMNS_INT64 &&
+        from <= first) {
+        const uint64_t at = first + seek_int64(view->numbers, view->facts.numbers, value->whole.i64);
+        *equal = at < end && order_number(view, at - RANK_NUMBERS, value) == 0;
+        return at;
+    }
     uint64_t low = from > first ? pm_min_u64(from, end) : first, high = end;
     /* What was sought before is often near. */
     for (uint64_t step = 1; from > first && low + step < end; step *= 2) {

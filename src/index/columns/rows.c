@@ -9,7 +9,12 @@
 #include "index/columns/columns_int.h"
 
 enum { NO = 1, YES = 2, MAYBE = NO | YES };
-enum { LOOKED_THROUGH = 64 /* rows of several values, one after the other */, FETCHED = 512, SORTED_BY_BYTES = 512 };
+enum {
+    LOOKED_THROUGH = 64 /* rows of several values, one after the other */,
+    FETCHED = 512,
+    SORTED_BY_BYTES = 512,
+    SORTED_BY_COUNTS = 64
+};
 
 typedef struct lookup {
     const pm_columns_plan *plan;
@@ -144,10 +149,27 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The least first, by how many are before each: no branch is guessed wrong. */
+static void sort_by_counts(uint32_t *rows, uint32_t count)
+{
+    uint32_t other[SORTED_BY_COUNTS];
+    memcpy(other, rows, count * sizeof *rows);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t before = 0;
+        for (uint32_t j = 0; j < count; j++)
+            before += (other[j] < other[i]) | ((other[j] == other[i]) & (j < i));
+        rows[before] = other[i];
+    }
+}
+
 /* Few numbers by their bytes, the least first: a comparison that is guessed wrong takes as long as several of these. */
 static void sort_few(uint32_t *rows, uint32_t count)
 {
     uint32_t other[SORTED_BY_BYTES], *from = rows, *to = other, all = 0;
+    if (count <= SORTED_BY_COUNTS) {
+        sort_by_counts(rows, count);
+        return;
+    }
     for (uint32_t i = 0; i < count; i++)
         all |= rows[i];
     for (uint32_t shift = 0; shift < 32 && all >> shift != 0; shift += 8) {
