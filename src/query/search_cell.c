@@ -14,6 +14,7 @@ enum {
     CHECK_ROWS = 1024, /* rows of a segment whose checksums are asked about at once */
     FIRST_STEP = 256,  /* rows that codes are asked about before there is a bound */
     LOOK_AHEAD = 8,    /* listed rows that are on their way */
+    AT_ONCE = 1 << 16, /* bytes */
 };
 
 static void id_of(const void *owner, uint32_t row, pm_flat_id *id)
@@ -477,10 +478,13 @@ void search_work(void *context, uint32_t piece)
     const size_t group_size = pm_flat_group_size(g->simd, s.queries, search->dim);
     const bool decodes = g->view->dtype != POMAI_DTYPE_FLOAT32;
     const size_t decoded_size = decodes ? PM_FLAT_TILE * (size_t)search->dim * sizeof(float) : 0;
-    uint8_t *memory = group_size > 0 ? pm_malloc_aligned(64, group_size + decoded_size + g->walk_size) : NULL;
-    c->memory = pm_malloc_aligned(64, s.queries * (g->query_size + sizeof *c->proposed + sizeof *s.heaps));
-    if (c->memory == NULL || memory == NULL) {
-        pm_free(memory);
+    const size_t scratch = group_size + decoded_size + g->walk_size;
+    const size_t kept = pm_align_up(s.queries * (g->query_size + sizeof *c->proposed + sizeof *s.heaps), 64);
+    const bool at_once = scratch <= AT_ONCE; /* one allocation less for a small search, of which they are a tenth */
+    c->memory = group_size > 0 ? pm_malloc_aligned(64, kept + (at_once ? scratch : 0)) : NULL;
+    uint8_t *own = at_once || c->memory == NULL ? NULL : pm_malloc_aligned(64, scratch);
+    uint8_t *memory = at_once && c->memory != NULL ? (uint8_t *)c->memory + kept : own;
+    if (memory == NULL) {
         c->failed = true;
         return;
     }
@@ -500,5 +504,5 @@ void search_work(void *context, uint32_t piece)
     s.group = pm_flat_group_init(memory, s.heaps, s.queries);
     c->cut = search_is_over(g) || (g->judged != NULL && !g->judged->whole);
     if (!c->cut) scan_run(&s, &g->run[s.run]);
-    pm_free(memory);
+    pm_free(own);
 }
