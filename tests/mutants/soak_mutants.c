@@ -2,7 +2,7 @@
 /*
  * Plants one bug after the other (src/base/mutant.h) and requires that a test catches it: tests that let a bug pass
  * prove nothing. A test here is a twin of a program of tests/, named <directory>.<program>, linked with the engine that
- * has the bugs in it. First every twin runs without a bug and must succeed.
+ * has the bugs in it. First every twin runs without a bug and must succeed (--quick: but those that take long).
  *
  * Caught is what ends with anything but 0, says that it FAILED, or hangs where the table says that this is a symptom.
  */
@@ -31,7 +31,7 @@ enum { OF_THREADS = 1, GRACE = 20 };
 enum { OF_THREADS = 0, GRACE = 10 };
 #endif
 
-enum { MOST_PROGRAMS = 64, MOST_JOBS = 16, NAME_SIZE = 96 };
+enum { MOST_PROGRAMS = 64, MOST_JOBS = 16, NAME_SIZE = 96, SLOW_SECONDS = 30 };
 
 static const struct mutant {
     const char *name, *kinds, *what;
@@ -46,7 +46,7 @@ enum { MUTANTS = sizeof mutants / sizeof mutants[0] };
 static struct options {
     struct t_args args;
     const char *only;
-    bool list;
+    bool list, quick;
     char bin[T_PATH_MAX]; /* where this program and the twins are */
     char dir[T_PATH_MAX];
 } options;
@@ -271,6 +271,14 @@ static bool is_wanted(unsigned p)
     return false;
 }
 
+/* That take many seconds, and are tests of their own: --quick takes their word that they succeed without a bug. */
+static bool is_slow(const char *program)
+{
+    static const char slow[] = "scenario.test_build scenario.test_codes scenario.test_damage scenario.test_filter_search "
+                               "scenario.test_graph scenario.test_machine unit.test_quant unit.test_segment";
+    return has_word(slow, program);
+}
+
 static bool has_succeeded(unsigned p, struct run *r, enum outcome outcome)
 {
     takes[p] = t_now() - r->start;
@@ -290,8 +298,8 @@ static bool all_are_sound(void)
     bool busy[MOST_JOBS] = {false}, good = true;
     while (next < program_count || under_way > 0) {
         for (int j = 0; j < options.args.jobs && j < MOST_JOBS; j++) {
-            while (!busy[j] && next < program_count && !is_wanted(next))
-                next++;
+            while (!busy[j] && next < program_count && (!is_wanted(next) || (options.quick && is_slow(programs[next]))))
+                takes[next++] = SLOW_SECONDS;
             if (!busy[j] && next < program_count) {
                 of[j] = next++;
                 start(&run[j], programs[of[j]], "", seconds);
@@ -411,7 +419,7 @@ static const char *roomy_memory(void)
     return access(dir, W_OK) == 0 && statvfs(dir, &fs) == 0 && fs.f_bavail * fs.f_frsize >= enough ? dir : NULL;
 }
 
-/* Takes --only NAME and --list out, and leaves the rest to t_parse_args. */
+/* Takes --only NAME, --list and --quick out, and leaves the rest to t_parse_args. */
 static void parse(int argc, char **argv)
 {
     char *rest[64];
@@ -420,6 +428,8 @@ static void parse(int argc, char **argv)
     for (int i = 0; i < argc && n < 60; i++) {
         if (strcmp(argv[i], "--list") == 0) {
             options.list = true;
+        } else if (strcmp(argv[i], "--quick") == 0) {
+            options.quick = true;
         } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
             options.only = argv[++i];
         } else {
