@@ -274,8 +274,9 @@ static bool is_wanted(unsigned p)
 /* That take many seconds, and are tests of their own: --quick takes their word that they succeed without a bug. */
 static bool is_slow(const char *program)
 {
-    static const char slow[] = "scenario.test_build scenario.test_codes scenario.test_damage scenario.test_filter_search "
-                               "scenario.test_graph scenario.test_machine unit.test_quant unit.test_segment";
+    static const char slow[] =
+        "scenario.test_build scenario.test_codes scenario.test_damage scenario.test_filter_search "
+        "scenario.test_graph scenario.test_machine unit.test_quant unit.test_segment";
     return has_word(slow, program);
 }
 

@@ -551,12 +551,18 @@ static void recall_is_what_was_asked_for(void **unused)
     end("recall_is_what_was_asked_for");
 }
 
+/* A step through cases, of which a share meets all kinds. */
+static size_t few(void)
+{
+    return share > 1 ? 7 : 1;
+}
+
 /* With every effort no neighbour is lost, whatever overflows or underflows. */
 static void no_neighbour_is_lost_at_full_effort(void **unused)
 {
     (void)unused;
     begin();
-    for (size_t i = 0; i < KINDS * 24; i++) {
+    for (size_t i = 0; i < KINDS * 24; i += few()) {
         enum kind kind = (enum kind)(i % KINDS), other = below(3) == 0 ? (enum kind)below(KINDS) : kind;
         pomai_metric metric = (pomai_metric)(1 + i / KINDS % 3);
         uint32_t dim = dims[below(DIMS - 3)], k = 1 + (uint32_t)below(20);
@@ -627,7 +633,7 @@ static void the_worst_rounding_is_allowed_for(void **unused)
     enum { ROWS = 512, WORST = 64 };
     static const uint32_t lengths[] = {16, 48, 64, 112, 128, 256};
     begin();
-    for (size_t i = 0; i < 24; i++) {
+    for (size_t i = 0; i < 24; i += few()) {
         const uint32_t dim = lengths[i % 6];
         const pm_simd *level = levels[below(nlevels)];
         world w = new_world(NORMAL, ROWS, dim, i / 6 % 2 == 0 ? POMAI_METRIC_L2 : POMAI_METRIC_IP, 0);
@@ -754,7 +760,7 @@ static void rows_of_one_direction_are_not_lost(void **unused)
 {
     (void)unused;
     begin();
-    for (size_t i = 0; i < 120; i++) {
+    for (size_t i = 0; i < 120; i += few()) {
         const uint32_t dim = dims[below(DIMS - 3)];
         const uint64_t rows = 200 + below(500);
         world w = new_world(NORMAL, rows, dim, POMAI_METRIC_COSINE, 3);
@@ -779,7 +785,7 @@ static void products_that_cancel_out_lose_no_row(void **unused)
 {
     (void)unused;
     begin();
-    for (size_t i = 0; i < 120; i++) {
+    for (size_t i = 0; i < 120; i += few()) {
         const uint32_t dim = 16 * (1 + (uint32_t)below(8));
         const uint64_t rows = 200 + below(500);
         const float large = ldexpf(1, 20 + (int)below(29));
@@ -806,7 +812,7 @@ static void the_smallest_of_floats_lose_no_row(void **unused)
 {
     (void)unused;
     begin();
-    for (size_t i = 0; i < 240; i++) {
+    for (size_t i = 0; i < 240; i += few()) {
         const uint32_t dim = dims[below(DIMS - 6)];
         const uint64_t rows = 200 + below(500);
         world w = new_world(NORMAL, rows, dim, (pomai_metric)(1 + i % 2), 3);
@@ -973,7 +979,7 @@ static void stops_and_missing_memory_are_reported(void **unused)
     pm_index_sink sink = {&w, append};
     assert_int_equal(encode(&w, levels[0]), POMAI_OK);
     uint64_t reads = w.reads, appends = w.appends;
-    for (uint64_t i = 1; i <= reads + appends; i += share > 1 ? 7 : 1) {
+    for (uint64_t i = 1; i <= reads + appends; i += few()) {
         w.reads = w.appends = 0;
         w.stop_at = i <= reads ? i : 0;
         w.stop_append = i <= reads ? 0 : i - reads;
