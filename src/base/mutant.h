@@ -217,6 +217,8 @@
     /* exact search by codes */                                                                                        \
     X(SURE_MARGIN, "unit.test_quant", "a code is taken to be wrong by three quarters of what it may be wrong by")      \
     X(LIMIT_MET_TWICE, "unit.test_flat", "distances that threads share are counted again when their hits are merged")  \
+    X(LIMIT_DENORMAL, "unit.test_flat",                                                                                \
+      "a distance that threads share may be too small for who takes denormals for zero")                               \
     X(SURE_ROWS_NOT_COUNTED, "scenario.test_codes",                                                                    \
       "an exact search counts the rows that it compared, not those it answers for")
 

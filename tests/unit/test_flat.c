@@ -483,6 +483,38 @@ static void the_callers_rounding_does_not_matter(void **unused)
     end("the_callers_rounding_does_not_matter");
 }
 
+/* Who reads a bound may take denormals for zero, and a distance that is one must not become 0 by that. */
+static void small_bounds_are_never_too_small(void **unused)
+{
+    (void)unused;
+    begin();
+    metric = POMAI_METRIC_L2;
+    nrows = nqueries = dim = k = 1;
+    make_case(TAME);
+    for (size_t i = 0; i < 400; i++) {
+        const double distance = ldexp(0.5 + (double)below(1000) / 2000, -(int)i);
+        pm_flat_query *near = new_query(levels[0], queries[0]), *other = new_query(levels[0], queries[0]);
+        void *memory = aligned_alloc(64, pm_flat_limit_size(k));
+        assert_non_null(memory);
+        pm_flat_limit *limit = pm_flat_limit_init(memory, k);
+        pm_flat_share(near, limit);
+        pm_flat_share(other, limit);
+        pm_flat_offer_known(near, distance, &rows[0], 0);
+#ifdef __x86_64__
+        const unsigned before = __builtin_ia32_stmxcsr();
+        __builtin_ia32_ldmxcsr(before | 0x8040); /* denormals are zero, on the way in and out */
+        const double bound = pm_flat_bound(other);
+        __builtin_ia32_ldmxcsr(before);
+#else
+        const double bound = pm_flat_bound(other);
+#endif
+        cases++;
+        if (!(bound >= distance) && failures++ < 10) printf("  %g for %g\n", bound, distance);
+        free(near), free(other), free(memory);
+    }
+    end("small_bounds_are_never_too_small");
+}
+
 /* ---- how little is computed exactly ---- */
 
 static size_t ids_asked;
@@ -587,6 +619,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(answers_equal_a_naive_sort),
         cmocka_unit_test(what_bytes_lose_is_allowed_for),
         cmocka_unit_test(the_callers_rounding_does_not_matter),
+        cmocka_unit_test(small_bounds_are_never_too_small),
         cmocka_unit_test(ids_are_asked_for_few_rows),
         cmocka_unit_test(sizes_that_overflow_are_refused),
         cmocka_unit_test(string_ids_are_ordered_by_byte_then_length),

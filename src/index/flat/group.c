@@ -263,10 +263,11 @@ static void offer_undecided(pm_flat_group *g, size_t j, const pm_flat_tile *tile
 {
     pm_flat_query *q = g->query[j];
     uint64_t rows = g->not_below[j];
+    const bool asked = pm_flat_has_kth(q); /* else codes had nothing to go by */
     pm_flat_catch_up(q);
     if (!pm_flat_has_kth(q)) {
         rows = pm_flat_fill(q, tile, facts);
-    } else {
+    } else if (asked) {
         g->open += (uint64_t)__builtin_popcountll(rows);
     }
     if (rows != 0 && g->metric == POMAI_METRIC_L2) rows = pm_flat_l2_undecided(q, tile, rows);

@@ -69,7 +69,10 @@ static void sink(pm_flat_limit *l, float distance)
 void pm_flat_limit_offer(pm_flat_limit *l, double exact)
 {
     if (!(exact < pm_flat_limit_kth(l) && exact < (double)FLT_MAX)) return;
-    const float near = (float)exact, distance = (double)near < exact ? nextafterf(near, INFINITY) : near;
+    const float near = (float)exact;
+    float distance = (double)near < exact ? nextafterf(near, INFINITY) : near;
+    /* It may be read in an environment where denormals are zero. */
+    if (distance > 0 && distance < FLT_MIN && !PM_MUTANT(LIMIT_DENORMAL)) distance = FLT_MIN;
     if (atomic_flag_test_and_set_explicit(&l->busy, memory_order_acquire)) return;
     if (l->n < l->k)
         rise(l, distance);
