@@ -49,7 +49,7 @@ typedef struct pm_flat_facts {
 
 /* limit.c: the k-th least of the distances that were offered, or some of them; INFINITY while there are fewer. */
 double pm_flat_limit_kth(const pm_flat_limit *limit);
-void pm_flat_limit_offer(pm_flat_limit *limit, double distance);
+void pm_flat_limit_offer(pm_flat_limit *limit, double exact);
 
 /* What others have found counts from now on. */
 static inline void pm_flat_catch_up(pm_flat_query *q)
