@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Each leaf of a filter as ranges of ranks, found in the dictionaries; and how many rows these have. */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 enum { ASK = 256, ASK_STRINGS = 1 << 12, MOST_LEAF = 240 };
 enum { OF_VALUES_LONG = 1u << RANK_LONG, OF_VALUES_ODD = 1u << RANK_ODD };
 
-static bool is_over(pm_columns_plan *plan)
+static bool must_end(pm_columns_plan *plan)
 {
     if (!plan->over && plan->is_over != NULL) plan->over = plan->is_over(plan->context);
     return plan->over;
@@ -33,6 +34,7 @@ static bool grow_ranges(pm_columns_plan *plan)
 static bool add_range(pm_columns_plan *plan, columns_node *leaf, uint64_t low, uint64_t high)
 {
     if (low >= high) return true;
+    assert(plan->ranges != NULL);
     columns_range *last = leaf->range_count > 0 ? &plan->ranges[plan->range_count - 1] : NULL;
     if (last != NULL && last->high == low) {
         last->high = (uint32_t)high;
@@ -61,7 +63,7 @@ static bool look_in(pm_columns_plan *plan, columns_node *leaf, const columns_vie
         from = columns_seek(view, value, from, &equal);
         if (equal && !add_range(plan, leaf, from, from + 1)) return false;
         leaf->undecided |= hidden(value, true);
-        if (i % ASK == ASK - 1 && is_over(plan)) return false;
+        if (i % ASK == ASK - 1 && must_end(plan)) return false;
     }
     return true;
 }
@@ -73,11 +75,10 @@ static bool look_inside(pm_columns_plan *plan, columns_node *leaf, const columns
     const uint64_t first = (uint64_t)RANK_NUMBERS + view->facts.numbers, strings = view->facts.strings;
     if (value->size == 0) return add_range(plan, leaf, first, view->ranks + 1);
     leaf->undecided |= OF_VALUES_LONG;
-    const char *end = view->texts + view->string_at[strings];
     for (uint64_t at = 0, stop; at < strings; at = stop) { /* in pieces, so as to be stopped */
         stop = pm_min_u64(at + ASK_STRINGS, strings);
         const char *p = view->texts + view->string_at[at];
-        end = view->texts + view->string_at[stop];
+        const char *end = view->texts + view->string_at[stop];
         while ((p = memmem(p, (size_t)(end - p), value->data, value->size)) != NULL) {
             const uint64_t place = (uint64_t)(p - view->texts);
             uint64_t high = stop;
@@ -93,7 +94,7 @@ static bool look_inside(pm_columns_plan *plan, columns_node *leaf, const columns
             p = view->texts + view->string_at[++at];
             if (at == stop) break;
         }
-        if (is_over(plan)) return false;
+        if (must_end(plan)) return false;
     }
     return true;
 }
@@ -300,16 +301,17 @@ static void bound(const pm_columns_plan *plan, columns_node *node)
 /* As deep as the tree. NULL: no memory, or over. */
 static columns_node *make_node(pm_columns_plan *plan, const pm_filter_node *filter)
 {
+    assert(filter != NULL);
     columns_node *node = &plan->nodes[plan->node_count++];
     *node = (columns_node){.filter = filter, .column = -1};
-    if (plan->node_count % ASK == 0 && is_over(plan)) return NULL;
+    if (plan->node_count % ASK == 0 && must_end(plan)) return NULL;
     if (filter->op > PM_FILTER_NOT) return make_leaf(plan, node) ? node : NULL;
     for (const pm_filter_node *child = filter->children; child != NULL; child = child->next)
         node->child_count++;
     node->children = plan->children + plan->child_count;
     plan->child_count += node->child_count;
     const pm_filter_node *child = filter->children;
-    for (uint32_t i = 0; i < node->child_count; i++, child = child->next)
+    for (uint32_t i = 0; child != NULL; i++, child = child->next)
         if ((node->children[i] = make_node(plan, child)) == NULL) return NULL;
     if (filter->op == PM_FILTER_AND) join_ranges(plan, node);
     pm_filter_sort(node->children, node->child_count, filter->op == PM_FILTER_OR ? order_least : order_most);
@@ -318,12 +320,12 @@ static columns_node *make_node(pm_columns_plan *plan, const pm_filter_node *filt
 }
 
 pm_columns_plan *pm_columns_plan_make(const pm_columns *columns, const pm_filter *filter, const pm_simd *simd,
-                                      bool (*over_of)(const void *context), const void *context, bool *over)
+                                      bool (*is_over)(const void *context), const void *context, bool *over)
 {
     const size_t nodes = count_nodes(pm_filter_root(filter));
     pm_columns_plan *plan = pm_malloc(sizeof *plan + nodes * (sizeof *plan->nodes + sizeof *plan->children));
     if (plan == NULL) return NULL;
-    *plan = (pm_columns_plan){.columns = columns, .kernels = simd->ranks, .is_over = over_of, .context = context};
+    *plan = (pm_columns_plan){.columns = columns, .kernels = simd->ranks, .is_over = is_over, .context = context};
     plan->nodes = (columns_node *)(void *)(plan + 1);
     plan->children = (void **)(void *)(plan->nodes + nodes);
     plan->ranges = plan->few;
