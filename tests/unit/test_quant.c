@@ -696,6 +696,15 @@ static void none_is_left_out(const world *w, const float *x, uint32_t k, const c
     free(candidates), free(d), free(memory);
 }
 
+/* The same of the three queries that lie behind the rows, for some k and at some level; the world ends with it. */
+static void none_is_lost(world *w, const char *what)
+{
+    assert_int_equal(encode(w, levels[below(nlevels)]), POMAI_OK);
+    for (uint64_t q = w->rows; q < w->rows + 3; q++)
+        none_is_left_out(w, w->x + q * w->dim, 1 + (uint32_t)below(20), what);
+    drop(w);
+}
+
 /* Whose integer falls short of it by as much as can be, near `middle` integers and a half. */
 static float falls_short(float middle, float scale, double *by)
 {
@@ -772,10 +781,7 @@ static void rows_of_one_direction_are_not_lost(void **unused)
                 w.x[row * dim + d] = length * (ones ? 1 : w.x[d]) + noise * w.x[row * dim + d];
         }
         if (ones) memcpy(w.x, w.x + dim, dim * sizeof *w.x);
-        assert_int_equal(encode(&w, levels[below(nlevels)]), POMAI_OK);
-        for (uint64_t q = rows; q < rows + 3; q++)
-            none_is_left_out(&w, w.x + q * dim, 1 + (uint32_t)below(20), "one direction");
-        drop(&w);
+        none_is_lost(&w, "one direction");
     }
     end("rows_of_one_direction_are_not_lost");
 }
@@ -799,10 +805,7 @@ static void products_that_cancel_out_lose_no_row(void **unused)
             x[0] = large;
             x[1] = row < rows ? large : -large;
         }
-        assert_int_equal(encode(&w, levels[below(nlevels)]), POMAI_OK);
-        for (uint64_t q = rows; q < rows + 3; q++)
-            none_is_left_out(&w, w.x + q * dim, 1 + (uint32_t)below(20), "cancel out");
-        drop(&w);
+        none_is_lost(&w, "cancel out");
     }
     end("products_that_cancel_out_lose_no_row");
 }
@@ -821,10 +824,7 @@ static void the_smallest_of_floats_lose_no_row(void **unused)
             w.x[d] *= large;
             w.x[dim + d] = -w.x[d];
         }
-        assert_int_equal(encode(&w, levels[below(nlevels)]), POMAI_OK);
-        for (uint64_t q = rows; q < rows + 3; q++)
-            none_is_left_out(&w, w.x + q * dim, 1 + (uint32_t)below(20), i % 2 == 0 ? "small L2" : "small IP");
-        drop(&w);
+        none_is_lost(&w, i % 2 == 0 ? "small L2" : "small IP");
     }
     end("the_smallest_of_floats_lose_no_row");
 }
