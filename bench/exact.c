@@ -8,7 +8,7 @@
  *   one      one query, k = 10, one thread
  *   two      the same with a helper for every other core
  *   k10000   one query, k = 10,000, one thread
- *   batch    --queries queries in one call, one thread; then with helpers
+ *   batch    --queries queries in one call, one thread; then with helpers: the shortest of a few calls
  * and once, in registers: how many multiply-adds a second one core does, which is the ceiling of float products.
  */
 #include "load.h"
