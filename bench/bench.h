@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
@@ -33,7 +34,9 @@ static inline double bench_busy(clockid_t of)
 
 static inline void *bench_alloc(size_t size)
 {
-    void *memory = size > 0 ? aligned_alloc(64, (size + 63) / 64 * 64) : NULL;
+    const size_t page = size >= ((size_t)2 << 20) ? (size_t)2 << 20 : 64; /* large ones, as mapped files have */
+    void *memory = size > 0 ? aligned_alloc(page, (size + page - 1) / page * page) : NULL;
+    if (memory != NULL && page > 64) (void)madvise(memory, size, MADV_HUGEPAGE);
     if (memory == NULL) {
         fprintf(stderr, "bench: no memory for %zu bytes\n", size);
         exit(1);

@@ -188,6 +188,8 @@
     X(DERIVED_OF_ANY_SEGMENT, "scenario.test_codes", "codes count as a segment's that are of other rows")              \
     X(CODES_NOT_JUDGED, "scenario.test_codes", "codes propose rows, and nobody asks whether the reader sees them")     \
     /* graphs */                                                                                                       \
+    X(GRAPH_NODES_FOR_ROWS, "scenario.test_graph unit.test_graph", "a walk proposes numbers of nodes, not of rows")    \
+    X(GRAPH_ORDER_TRUSTED, "unit.test_graph", "a graph may have two nodes of one row")                                 \
     X(GRAPH_NOT_JUDGED, "scenario.test_graph", "a walk proposes rows, and nobody asks whether the reader sees them")   \
     X(GRAPH_FEWER, "scenario.test_graph", "a walk that came to fewer than k rows is left at that")                     \
     X(GRAPH_TWICE, "scenario.test_graph", "each run that comes into a segment walks its graph")                        \

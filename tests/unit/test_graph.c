@@ -27,7 +27,7 @@
 #include "support/no_memory.h"
 
 #define DIGEST                                                                                                         \
-    0x0493c6085e50fb45u /* of models and codes; changes with the format, or with the variants that are chosen */
+    0x39e1f831da189434u /* of models and codes; changes with the format, or with the variants that are chosen */
 
 /* ---- rows ---- */
 
@@ -323,7 +323,7 @@ static void graphs_are_the_same_on_any_machine(void **unused)
 static void codes_are_what_they_always_were(void **unused)
 {
     (void)unused;
-    static const uint32_t sections[] = {GRAPH_MODEL, GRAPH_HOT, GRAPH_WARM};
+    static const uint32_t sections[] = {GRAPH_MODEL, GRAPH_HOT, GRAPH_WARM, GRAPH_ORDER};
     uint64_t digest = 0;
     begin();
     cases_rng.state = 42;
@@ -339,13 +339,59 @@ static void codes_are_what_they_always_were(void **unused)
         if (i == 3) w.x[100 * w.dim] = 0x1p20f;
         assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
         check(i < 4 || (w.graph.variant & GRAPH_PROJECTED) != 0, "projected", "", w.dim, i);
-        for (size_t s = 0; s < 3; s++)
+        for (size_t s = 0; s < sizeof sections / sizeof *sections; s++)
             digest = pm_hash_bytes(w.at[sections[s]], w.length[sections[s]], digest);
         drop(&w);
     }
     printf("  digest 0x%016llxu\n", (unsigned long long)digest);
     check(digest == DIGEST, "digest", "", 0, 0);
     end("codes_are_what_they_always_were");
+}
+
+/* ---- order ---- */
+
+enum { SOME = 40, OF_EACH = 200 };
+
+/* Rows of 40 clusters, shuffled, come to lie cluster by cluster. */
+static void near_rows_become_neighbours(void **unused)
+{
+    (void)unused;
+    begin();
+    world w = new_world(EQUAL, (uint64_t)SOME * OF_EACH, 24, POMAI_METRIC_L2, 0);
+    uint32_t cluster[SOME * OF_EACH], changes = 0;
+    for (size_t i = 0; i < SOME * OF_EACH; i++) {
+        cluster[i] = (uint32_t)below(SOME);
+        for (uint32_t d = 0; d < w.dim; d++)
+            w.x[i * w.dim + d] = (float)(pm_mix64(cluster[i] * (uint64_t)w.dim + d) % 100) + uniform();
+    }
+    assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+    const uint32_t *order = (const uint32_t *)(const void *)w.graph.section[GRAPH_ORDER];
+    for (size_t i = 1; i < SOME * OF_EACH; i++)
+        changes += cluster[order[i]] != cluster[order[i - 1]];
+    printf("  %u changes of cluster\n", changes);
+    check(changes < 5 * SOME, "side by side", "", w.dim, changes);
+    drop(&w);
+    end("near_rows_become_neighbours");
+}
+
+/* Two nodes of one row, two rows of one node, and a row that does not exist are no order. */
+static void an_order_has_each_row_once(void **unused)
+{
+    (void)unused;
+    begin();
+    world w = new_world(CLUSTERED, 300, 20, POMAI_METRIC_L2, 0);
+    assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+    uint32_t *order = (uint32_t *)(void *)w.at[GRAPH_ORDER], *place = (uint32_t *)(void *)w.at[GRAPH_PLACE];
+    const uint32_t row = order[7], other = order[8];
+    check(pm_graph_is_sound(&w.graph), "as built", "", w.dim, 0);
+    order[7] = other;
+    check(!pm_graph_is_sound(&w.graph), "a row twice", "", w.dim, 7);
+    order[7] = row, place[row] = 8;
+    check(!pm_graph_is_sound(&w.graph), "a place twice", "", w.dim, 7);
+    place[row] = 7, order[299] = 300;
+    check(!pm_graph_is_sound(&w.graph), "no such row", "", w.dim, 299);
+    drop(&w);
+    end("an_order_has_each_row_once");
 }
 
 /* ---- recall ---- */
@@ -742,6 +788,7 @@ static void damage(world *w, size_t section)
 static void walk_forged(const world *w, uint64_t *sound)
 {
     answer *a = allocate(sizeof *a);
+    a->n = 0;
     float *q = allocate(w->dim * sizeof *q);
     if (pm_graph_is_sound(&w->graph)) {
         ++*sound;
@@ -752,8 +799,10 @@ static void walk_forged(const world *w, uint64_t *sound)
             query_of(w, below(QUERIES), q);
             if (pm_graph_look_up(&w->graph, k, uniform(), &effort))
                 ask(w, levels[below(nlevels)], q, k, &effort, below(2) == 0 ? &asks : NULL, a);
+            check(distinct(w, a), "distinct rows", "", w->dim, k);
             if (pm_graph_of_pool(&w->graph, k, (uint32_t)below(300), &effort))
                 ask(w, levels[below(nlevels)], q, k, &effort, below(2) == 0 ? &asks : NULL, a);
+            check(distinct(w, a), "distinct rows", "", w->dim, k);
         }
     }
     free(a), free(q);
@@ -775,7 +824,7 @@ static void forged_graphs_lead_nowhere(void **unused)
             if (w.length[s] > 0) memcpy(copy[s], w.at[s], w.length[s]);
         }
         for (size_t round = 0; round < 150; round++) {
-            const size_t only = below(8);
+            const size_t only = below(PM_GRAPH_SECTIONS + 2);
             for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++) {
                 if (w.length[s] > 0) memcpy(w.at[s], copy[s], w.length[s]);
                 if (only == s || only >= PM_GRAPH_SECTIONS) damage(&w, s);
@@ -828,6 +877,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(graphs_are_the_same_on_any_machine),
         cmocka_unit_test(codes_are_what_they_always_were),
+        cmocka_unit_test(near_rows_become_neighbours),
+        cmocka_unit_test(an_order_has_each_row_once),
         cmocka_unit_test(recall_is_what_was_promised),
         cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(distances_of_whole_numbers_are_exact),

@@ -82,7 +82,7 @@ static const struct kind {
     pomai_status (*write)(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink);
 } kinds[PM_DERIVED_KINDS] = {
     [PM_DERIVED_CODES] = {1, PM_QUANT_SECTIONS, codes_pay, codes_lengths, write_codes},
-    [PM_DERIVED_GRAPH] = {1, PM_GRAPH_SECTIONS, graph_pays, pm_graph_lengths, write_graph},
+    [PM_DERIVED_GRAPH] = {PM_GRAPH_VERSION, PM_GRAPH_SECTIONS, graph_pays, pm_graph_lengths, write_graph},
     [PM_DERIVED_COLUMNS] = {PM_COLUMNS_VERSION, PM_COLUMNS_SECTIONS, columns_pay, NULL, write_columns},
 };
 

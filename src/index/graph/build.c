@@ -333,11 +333,12 @@ static pomai_status begin(pm_graph_builder *b)
         bool not_raw = false;
         if (!choose_step(b, samples) || !code_rows(b, &not_raw)) return POMAI_EDEADLINE;
     }
-    const pomai_status status = choose_variant(b);
+    pomai_status status = choose_variant(b);
 #ifdef POMAI_TEST_HOOKS
     if (pm_graph_forced_variant != 0) b->variant = pm_graph_forced_variant;
 #endif
-    return status == POMAI_OK ? make_model(b) : status;
+    if (status == POMAI_OK) status = make_model(b);
+    return status == POMAI_OK ? graph_order_rows(b) : status;
 }
 
 /* One that all rows can have. */
@@ -391,6 +392,8 @@ void pm_graph_end(pm_graph_builder *b)
     pm_free(b->mean);
     pm_free(b->directions);
     pm_free(b->codes);
+    pm_free(b->order);
+    pm_free(b->place);
     pm_free(b->model);
     pm_free(b);
 }
@@ -488,6 +491,10 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
                                !sink->append(sink->context, GRAPH_LINKS, links, bytes)))
         status = POMAI_EDEADLINE;
     pm_free(links);
+    const size_t numbers = (size_t)b->source->rows * sizeof(uint32_t);
+    if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_ORDER, b->order, numbers) ||
+                               !sink->append(sink->context, GRAPH_PLACE, b->place, numbers)))
+        status = POMAI_EDEADLINE;
     if (status == POMAI_OK) status = append_codes(b, sink, false);
     if (status == POMAI_OK) status = append_entries(b, sink, &codes);
     if (status == POMAI_OK) status = append_codes(b, sink, true);

@@ -172,11 +172,11 @@ static pomai_status find_neighbours(calibration *c)
 
 /* ---- queries ---- */
 
-/* In units, as a row or as a query; b->rows is overwritten. */
-static bool read_units(const calibration *c, uint64_t row, bool as_query, float *out)
+/* The row of a node in units, as a row or as a query; b->rows is overwritten. */
+static bool read_units(const calibration *c, uint64_t node, bool as_query, float *out)
 {
     const pm_graph_builder *b = c->b;
-    if (!b->source->read(b->source->context, row, 1, b->rows)) return false;
+    if (!b->source->read(b->source->context, b->order[node], 1, b->rows)) return false;
     if (as_query)
         graph_query_to_units(&b->space, b->rows, out);
     else

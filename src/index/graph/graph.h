@@ -17,7 +17,8 @@
 #include "index/source.h"
 #include "simd/simd.h"
 
-#define PM_GRAPH_SECTIONS   6
+#define PM_GRAPH_SECTIONS   8
+#define PM_GRAPH_VERSION    2    /* of the sections together */
 #define PM_GRAPH_LEAST_ROWS 4096 /* fewer are scanned by codes as fast */
 
 /* A graph in memory or mapped; each section 64-byte aligned (NULL: without bytes), its length what pm_graph_lengths

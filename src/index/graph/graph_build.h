@@ -20,9 +20,14 @@ struct pm_graph_builder {
     float *centre, *mean; /* padded */
     float *directions;    /* of the projection, if there may be one */
     uint32_t count;       /* of them */
-    uint8_t *codes;       /* rows x whole */
+    uint8_t *codes;       /* rows x whole; once begun in the order of nodes */
+    uint32_t *order;      /* the row of each node */
+    uint32_t *place;      /* the node of each row */
     uint8_t *model;       /* section 0 */
 };
+
+/* Chooses the order of nodes, and brings the codes into it. POMAI_ENOMEM, or POMAI_EDEADLINE: go_on said stop. */
+pomai_status graph_order_rows(pm_graph_builder *b);
 
 uint32_t graph_fanout(const graph_shape *shape); /* leaders to which a row goes while it is linked */
 

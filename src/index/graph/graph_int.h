@@ -18,7 +18,9 @@
 #define GRAPH_HOT      2
 #define GRAPH_ENTRIES  3
 #define GRAPH_WARM     4
-#define GRAPH_TABLE    5
+#define GRAPH_ORDER    5
+#define GRAPH_PLACE    6
+#define GRAPH_TABLE    7
 #define GRAPH_REVISION 1u
 #define GRAPH_LINE     64u
 #define GRAPH_MAX_ROWS ((uint64_t)1 << 28)
@@ -63,7 +65,7 @@ typedef struct graph_table {
     graph_row row[GRAPH_KS];
     uint8_t end[16];
 } graph_table;
-static_assert(sizeof(graph_row) == 256 && sizeof(graph_table) == 848, "section 5");
+static_assert(sizeof(graph_row) == 256 && sizeof(graph_table) == 848, "section 7");
 
 /* What follows from dim, metric and variant. */
 typedef struct graph_shape {

@@ -57,6 +57,8 @@ bool pm_graph_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t
     length[GRAPH_HOT] = rows * shape.hot_bytes;
     length[GRAPH_ENTRIES] = GRAPH_ENTRY * (sizeof(uint32_t) + (uint64_t)shape.hot_bytes);
     length[GRAPH_WARM] = rows * shape.warm_bytes;
+    length[GRAPH_ORDER] = rows * sizeof(uint32_t);
+    length[GRAPH_PLACE] = rows * sizeof(uint32_t);
     length[GRAPH_TABLE] = sizeof(graph_table);
     return true;
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "graph_int.h"
 
 static const uint32_t ks[GRAPH_KS] = {1, 10, 100};
@@ -40,6 +41,16 @@ static bool entries_are_sound(const pm_graph *graph, const graph_shape *shape)
     return true;
 }
 
+/* Each the other backwards: no row is the answer twice. */
+static bool order_is_sound(const pm_graph *graph)
+{
+    const uint32_t *order = (const uint32_t *)(const void *)graph->section[GRAPH_ORDER];
+    const uint32_t *place = (const uint32_t *)(const void *)graph->section[GRAPH_PLACE];
+    for (uint64_t i = 0; i < graph->rows; i++)
+        if (order[i] >= graph->rows || (place[order[i]] != i && !PM_MUTANT(GRAPH_ORDER_TRUSTED))) return false;
+    return true;
+}
+
 /* Links are compared with the number of rows where they are followed; floats of codes and the model may be anything. */
 bool pm_graph_is_sound(const pm_graph *graph)
 {
@@ -59,7 +70,7 @@ bool pm_graph_is_sound(const pm_graph *graph)
            model.rows == graph->rows && model.metric == (uint32_t)graph->metric && model.variant == graph->variant &&
            model.flags == 0 && in_range(model.step, 0, INFINITY) &&
            (model.step > 0 || graph->metric == POMAI_METRIC_L2) && !(shape.exact && model.step > 0) &&
-           entries_are_sound(graph, &shape) && table_is_sound(&table);
+           entries_are_sound(graph, &shape) && table_is_sound(&table) && order_is_sound(graph);
 }
 
 /* The measured k that stands for this one: recall falls with k. NULL: it is more than any. */

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "graph_int.h"
 
 enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32, LOOK_AHEAD = 2 };
@@ -22,7 +23,7 @@ enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32,
 struct pm_graph_query {
     const pm_simd_walk *kernels;
     graph_shape shape;
-    const uint32_t *links, *entries;
+    const uint32_t *links, *entries, *order, *place;
     const uint8_t *entry_codes;
     uint32_t k, rerank;
     float reach; /* squared: (1 + slack)^2 */
@@ -119,6 +120,8 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .shape = space->shape,
                           .links = (const uint32_t *)(const void *)graph->section[GRAPH_LINKS],
                           .entries = (const uint32_t *)(const void *)graph->section[GRAPH_ENTRIES],
+                          .order = (const uint32_t *)(const void *)graph->section[GRAPH_ORDER],
+                          .place = (const uint32_t *)(const void *)graph->section[GRAPH_PLACE],
                           .entry_codes = graph->section[GRAPH_ENTRIES] + GRAPH_ENTRY * sizeof(uint32_t),
                           .k = k,
                           .rerank = effort->rerank,
@@ -250,7 +253,8 @@ static void admit(pm_graph_query *q, const pm_graph_asks *asks, size_t n, float 
     size_t kept = 0;
     const float least = q->found.size < q->found.most ? INFINITY : pm_walk_score(q->found.key[q->found.size - 1]);
     for (size_t i = 0; i < n; i++) {
-        if (!(q->score[i] <= least) || !(q->score[i] < limit) || !asks->counts(asks->context, q->ids[i])) continue;
+        if (!(q->score[i] <= least) || !(q->score[i] < limit) || !asks->counts(asks->context, q->order[q->ids[i]]))
+            continue;
         q->kept[kept] = q->ids[i];
         q->score[kept++] = q->score[i];
     }
@@ -286,12 +290,13 @@ static void ask_for_links(const pm_graph_query *q, uint32_t node)
         __builtin_prefetch(line + i);
 }
 
-/* Most of the nearest that are walked from are proposed, and then all of their warm codes is read. */
-static void ask_for_warm_code(const pm_graph_query *q, uint32_t node)
+/* Most of the nearest that are walked from are proposed; then all of their warm codes and their rows are asked for. */
+static void ask_for_proposal(const pm_graph_query *q, uint32_t node)
 {
-    const uint8_t *code = q->warm.codes + (size_t)node * q->warm.stride;
-    for (size_t i = 0; i < q->warm.stride; i += GRAPH_LINE)
-        __builtin_prefetch(code + i, 0, 2);
+    const size_t stride = q->shape.warm_bytes;
+    for (size_t i = 0; i < stride; i += GRAPH_LINE)
+        __builtin_prefetch(q->warm.codes + node * stride + i, 0, 2);
+    __builtin_prefetch(q->order + node);
 }
 
 static inline void ask_for_code(const pm_graph_query *q, uint32_t node)
@@ -330,7 +335,7 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         ask_for_codes(q, n);
         score(q, q->ids, n, q->score);
         q->scored += n;
-        if (q->shape.warm_bytes > 0 && place < q->rerank) ask_for_warm_code(q, pm_walk_node(key));
+        if (place < q->rerank) ask_for_proposal(q, pm_walk_node(key));
         admit(q, asks, n, limit);
     }
 }
@@ -437,6 +442,13 @@ static size_t propose(pm_graph_query *q, const pm_walk_pool *from, const uint32_
     return n;
 }
 
+/* From nodes. */
+static void to_rows(pm_graph_query *q, size_t n)
+{
+    for (size_t i = 0; i < n && !PM_MUTANT(GRAPH_NODES_FOR_ROWS); i++)
+        q->result[i] = q->order[q->result[i]];
+}
+
 size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
 {
     const unsigned fp = pm_simd_fp_enter();
@@ -444,20 +456,21 @@ size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_
     walk(q, asks);
     q->met = asks->counts == NULL ? UINT32_MAX : count_met(q);
     const size_t n = propose(q, asks->counts == NULL ? &q->pool : &q->found, rows);
+    to_rows(q, n);
     pm_simd_fp_leave(fp);
     return n;
 }
 
-/* The next rows from *word on, at most MOST_AT_ONCE, of which whole words are taken; their codes are asked for. */
+/* Nodes of the next rows from *word on, at most MOST_AT_ONCE, of which whole words are taken; their codes are asked
+ * for. */
 static size_t next_matches(const pm_graph_query *q, const uint64_t *match, uint64_t words, uint64_t *word,
                            uint32_t *ids)
 {
     size_t n = 0;
     for (; *word < words && n + 64 <= MOST_AT_ONCE; ++*word) {
         for (uint64_t bits = match[*word]; bits != 0; bits &= bits - 1) {
-            const uint32_t row = (uint32_t)(*word * 64) + (uint32_t)__builtin_ctzll(bits);
-            ask_for_code(q, row);
-            ids[n++] = row;
+            ids[n] = q->place[(uint32_t)(*word * 64) + (uint32_t)__builtin_ctzll(bits)];
+            ask_for_code(q, ids[n++]);
         }
     }
     return n;
@@ -483,6 +496,7 @@ size_t pm_graph_pick(pm_graph_query *q, const uint64_t *match, bool (*is_over)(v
         if (turn % ASK_EVERY == 0 && is_over != NULL && is_over(context)) break;
     }
     const size_t found = propose(q, &q->pool, rows);
+    to_rows(q, found);
     pm_simd_fp_leave(fp);
     return found;
 }
