@@ -44,7 +44,7 @@ struct pm_graph_query {
     void *scratch;
 };
 
-enum { MOST_AT_ONCE = 128 }; /* links of a node, or entries */
+enum { MOST_AT_ONCE = 128, ENTERED = 8 }; /* links of a node, or entries */
 static_assert(GRAPH_ENTRY <= MOST_AT_ONCE, "entries are scored at once");
 
 static uint32_t seen_slots(uint32_t pool)
@@ -261,18 +261,33 @@ static void admit(pm_graph_query *q, const pm_graph_asks *asks, size_t n, float 
     q->kernels->insert(&q->found, q->kept, q->score, kept, limit);
 }
 
+/* At least the ENTERED nearest entries are not beyond. The least of each group, and of these the greatest. */
+static float entered_within(const float *score)
+{
+    float least[ENTERED], most = 0;
+    memcpy(least, score, sizeof least);
+    for (uint32_t i = ENTERED; i < GRAPH_ENTRY; i++)
+        least[i % ENTERED] = score[i] < least[i % ENTERED] ? score[i] : least[i % ENTERED];
+    for (uint32_t i = 0; i < ENTERED; i++)
+        most = least[i] > most ? least[i] : most;
+    return most;
+}
+
+/* The others would soon fall out of the pool. */
 static void enter(pm_graph_query *q, const pm_graph_asks *asks)
 {
     size_t n = 0;
     score_entries(q);
+    const float limit = entered_within(q->score);
     for (uint32_t i = 0; i < GRAPH_ENTRY; i++) {
         const uint32_t id = q->entries[i];
+        if (q->score[i] > limit) continue;
         if (id >= q->seen.rows || id == q->seen.left_out) continue;
         q->seen.slot[id & q->seen.mask] = id;
         q->score[n] = q->score[i];
         q->ids[n++] = id;
     }
-    q->scored += n;
+    q->scored += GRAPH_ENTRY;
     admit(q, asks, n, INFINITY);
 }
 
