@@ -4,8 +4,9 @@
  * test program chooses at most one before the database is opened. Elsewhere PM_MUTANT is a constant false, and nothing
  * is left of them. The table is append-only; `./dev soak mutants` iterates over it.
  *
- * X(name, who must catch it, what the bug is). Who: directories of tests/, or <directory>.<program> in them, tried in
- * order until one fails; `threads` is the model's threads under ThreadSanitizer; `hang` says that a hang is a symptom.
+ * X(name, who must catch it, what the bug is). Who: directories of tests/, or <directory>.<program> in them, or one
+ * test of a program that takes long, <directory>.<program>:<test>, tried in order until one fails; `threads` is the
+ * model's threads under ThreadSanitizer; `hang` says that a hang is a symptom.
  */
 #ifndef PM_BASE_MUTANT_H
 #define PM_BASE_MUTANT_H
@@ -54,7 +55,8 @@
       "what lies behind the length that the successor states is read as records")                                      \
     X(WITNESS_IGNORED, "unit.test_wal corrupt", "later headers that call a damaged record durable are not looked for") \
     X(CHAIN_NOT_COMPARED, "unit.test_wal corrupt", "the chain is not compared with the WATERMARK's")                   \
-    X(MARK_SKIPPED, "scenario.test_damage corrupt", "the WATERMARK is not written when a log falls idle or is closed") \
+    X(MARK_SKIPPED, "scenario.test_damage:test_every_byte_flipped corrupt",                                            \
+      "the WATERMARK is not written when a log falls idle or is closed")                                               \
     X(MARK_SAME_SLOT, "unit.test_wal power", "the WATERMARK always overwrites the same slot")                          \
     /* recovery */                                                                                                     \
     X(APPEND_AFTER_TORN_TAIL, "scenario.test_damage sim", "after a torn tail a writer goes on in the old file")        \
@@ -76,7 +78,8 @@
     X(SHOWN_UNDECIDED, "crash sim", "a part of a batch is shown before the batch is decided")                          \
     X(VISIBLE_FIRST, "threads", "the visible LSN is raised before the record is applied")                              \
     X(REFUSED_SHOWN, "scenario.test_faults fault", "the parts of a refused batch are shown all the same")              \
-    X(STOP_FORGOTTEN, "scenario.test_orders scenario.test_faults fault hang", "writes go on after a log failed")       \
+    X(STOP_FORGOTTEN, "scenario.test_orders:test_stop_under_two scenario.test_faults fault hang",                      \
+      "writes go on after a log failed")                                                                               \
     X(REFUSED_KEEPS_CREDIT, "scenario.test_faults fault hang", "a refused part does not give its mailbox slot back")   \
     X(CREDITS_KEPT, "model hang", "a batch that found one mailbox full keeps its slots in the others")                 \
     X(ROOM_NOT_TOLD, "model hang", "who waits for room in a mailbox is not woken")                                     \
@@ -126,7 +129,8 @@
     X(SEGMENT_NAMES_NOT_SYNCED, "unit.test_segment", "the names of a new segment are not synced")                      \
     X(LIVE_NOT_SYNCED, "unit.test_segment", "a new live-<g> is written, not synced")                                   \
     X(LIVE_UPTO_IGNORED, "unit.test_segment", "a live-<g> holds ends that replay will bring again")                    \
-    X(BLOCK_CRC_SKIPPED, "unit.test_segment corrupt", "a block of a segment is used without its checksum")             \
+    X(BLOCK_CRC_SKIPPED, "unit.test_segment:test_flipped_bytes corrupt",                                               \
+      "a block of a segment is used without its checksum")                                                             \
     X(BLOOM_FORGETS, "unit.test_segment", "the bloom filter of a segment misses some ids")                             \
     /* views */                                                                                                        \
     X(READERS_NOT_WAITED_FOR, "sim model", "what readers hold is freed while they are inside")                         \
@@ -150,7 +154,7 @@
     X(DAMAGE_NOT_AVOIDED, "scenario.test_machine", "a segment found damaged by a merge is chosen again and again")     \
     X(MERGED_WITHOUT_ENDS, "scenario.test_lives sim", "compaction does not write down which of its rows have ended")   \
     /* looking for damage, and what is left */                                                                         \
-    X(SCRUB_BELIEVED, "unit.test_segment", "a block that the scrub found damaged still counts as checked")             \
+    X(SCRUB_BELIEVED, "unit.test_segment:test_reread", "a block that the scrub found damaged still counts as checked") \
     X(SALVAGE_OLDEST, "scenario.test_salvage", "salvage takes the oldest version of an id")                            \
     X(SALVAGE_ENDS_IGNORED, "scenario.test_salvage", "salvage copies rows that were deleted")                          \
     X(SALVAGE_IN_SILENCE, "scenario.test_salvage", "salvage does not tell of rows whose vectors are lost")             \
@@ -178,7 +182,7 @@
     X(SCAN_NOT_HELD, "scenario.test_scan", "a scan does not hold the memtables and segments that it goes through")     \
     X(SCAN_TIME_MOVES, "scenario.test_scan", "a scan takes the time by which rows have expired anew at each call")     \
     /* stopping */                                                                                                     \
-    X(UNDURABLE_WAITS, "scenario.test_orders",                                                                         \
+    X(UNDURABLE_WAITS, "scenario.test_orders:test_stop_under_two",                                                     \
       "of a stopped log only the first record says that it never will be durable")                                     \
     /* types of vectors */                                                                                             \
     X(RECORD_TYPE_IGNORED, "scenario.test_dtype", "replay takes a record of another type than its collection's")       \
@@ -186,15 +190,19 @@
     /* codes */                                                                                                        \
     X(DERIVED_CRC_SKIPPED, "scenario.test_codes", "the codes of a segment are used without their checksums")           \
     X(DERIVED_OF_ANY_SEGMENT, "scenario.test_codes", "codes count as a segment's that are of other rows")              \
-    X(CODES_NOT_JUDGED, "scenario.test_codes", "codes propose rows, and nobody asks whether the reader sees them")     \
+    X(CODES_NOT_JUDGED, "scenario.test_codes:rows_that_went_are_not_shown",                                            \
+      "codes propose rows, and nobody asks whether the reader sees them")                                              \
     /* graphs */                                                                                                       \
     X(GRAPH_NODES_FOR_ROWS, "scenario.test_graph unit.test_graph", "a walk proposes numbers of nodes, not of rows")    \
-    X(GRAPH_ORDER_TRUSTED, "unit.test_graph", "a graph may have two nodes of one row")                                 \
-    X(GRAPH_NOT_JUDGED, "scenario.test_graph", "a walk proposes rows, and nobody asks whether the reader sees them")   \
-    X(GRAPH_FEWER, "scenario.test_graph", "a walk that came to fewer than k rows is left at that")                     \
-    X(GRAPH_TWICE, "scenario.test_graph", "each run that comes into a segment walks its graph")                        \
+    X(GRAPH_ORDER_TRUSTED, "unit.test_graph:an_order_has_each_row_once", "a graph may have two nodes of one row")      \
+    X(GRAPH_NOT_JUDGED, "scenario.test_graph:rows_that_went_are_not_shown",                                            \
+      "a walk proposes rows, and nobody asks whether the reader sees them")                                            \
+    X(GRAPH_FEWER, "scenario.test_graph:few_rows_left_are_found",                                                      \
+      "a walk that came to fewer than k rows is left at that")                                                         \
+    X(GRAPH_TWICE, "scenario.test_graph:graphs_are_shared_out", "each run that comes into a segment walks its graph")  \
     X(GRAPH_VARIANT_IGNORED, "scenario.test_graph", "a graph is opened as variant 0, whatever its file says")          \
-    X(MERGED_WITHOUT_DERIVED, "scenario.test_graph", "searches of merged rows wait for codes and a graph")             \
+    X(MERGED_WITHOUT_DERIVED, "scenario.test_graph:merged_rows_keep_their_graph",                                      \
+      "searches of merged rows wait for codes and a graph")                                                            \
     X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
     X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
     /* filters */                                                                                                      \
@@ -209,17 +217,21 @@
     X(SCAN_MATCH_STALE, "scenario.test_where", "a scan takes the bits of one piece of rows for the next")              \
     X(FILTER_FEWER, "scenario.test_filter_search",                                                                     \
       "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")                     \
-    X(OPEN_NOT_JUDGED, "scenario.test_filter_search", "rows that columns cannot decide are taken for no match")        \
-    X(COLUMNS_SEE_ALL, "scenario.test_filter_search", "what columns say of a row counts, whoever ended it")            \
+    X(OPEN_NOT_JUDGED, "scenario.test_filter_search:with_columns",                                                     \
+      "rows that columns cannot decide are taken for no match")                                                        \
+    X(COLUMNS_SEE_ALL, "scenario.test_filter_search:with_columns",                                                     \
+      "what columns say of a row counts, whoever ended it")                                                            \
     X(CLUSTER_FORGOTTEN, "scenario.test_cluster", "rows of one value are not brought together in a segment")           \
     X(CLUSTER_NOT_CARRIED, "scenario.test_cluster sim",                                                                \
       "ends that are stored while rows are written in another order go to where the rows would have been")             \
     /* formats */                                                                                                      \
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
     /* exact search by codes */                                                                                        \
-    X(SURE_MARGIN, "unit.test_quant", "a code is taken to be wrong by three quarters of what it may be wrong by")      \
-    X(LIMIT_MET_TWICE, "unit.test_flat", "distances that threads share are counted again when their hits are merged")  \
-    X(LIMIT_DENORMAL, "unit.test_flat",                                                                                \
+    X(SURE_MARGIN, "unit.test_quant:the_worst_rounding_is_allowed_for",                                                \
+      "a code is taken to be wrong by three quarters of what it may be wrong by")                                      \
+    X(LIMIT_MET_TWICE, "unit.test_flat:answers_equal_a_naive_sort",                                                    \
+      "distances that threads share are counted again when their hits are merged")                                     \
+    X(LIMIT_DENORMAL, "unit.test_flat:small_bounds_are_never_too_small",                                               \
       "a distance that threads share may be too small for who takes denormals for zero")                               \
     X(SURE_ROWS_NOT_COUNTED, "scenario.test_codes",                                                                    \
       "an exact search counts the rows that it compared, not those it answers for")

@@ -2,7 +2,8 @@
 /*
  * Plants one bug after the other (src/base/mutant.h) and requires that a test catches it: tests that let a bug pass
  * prove nothing. A test here is a twin of a program of tests/, named <directory>.<program>, linked with the engine that
- * has the bugs in it. First every twin runs without a bug and must succeed (--quick: but those that take long).
+ * has the bugs in it; the table may name one test of a program that takes long. First every twin runs without a bug and
+ * must succeed (--quick: but those that take long).
  *
  * Caught is what ends with anything but 0, says that it FAILED, or hangs where the table says that this is a symptom.
  */
@@ -65,9 +66,11 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
-/* A word of the table is a directory, or a program in it. */
+/* A word of the table is a directory, or a program in it, or a program and one of its tests, <program>:<test>. */
 static bool word_means(const char *word, size_t length, const char *program)
 {
+    const char *test = memchr(word, ':', length);
+    if (test != NULL) length = (size_t)(test - word);
     if (length == 7 && strncmp(word, "threads", 7) == 0) return strncmp(program, "model.", 6) == 0;
     return strncmp(word, program, length) == 0 && (program[length] == '.' || program[length] == '\0');
 }
@@ -152,7 +155,18 @@ static bool is_soak(const char *program)
     return strstr(program, ".soak_") != NULL;
 }
 
-static void run_program(const struct run *r, const char *program, const char *mutant, double seconds)
+/* The test that is to catch it is all that runs. */
+static void choose_test(const struct mutant *m, const char *program)
+{
+    const char *word = strstr(m->kinds, program), *test = word != NULL ? word + strlen(program) : "";
+    char name[NAME_SIZE];
+    if (*test != ':') return;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(test + 1, " "), test + 1);
+    setenv("POMAI_MUTANT_TEST", name, 1);
+}
+
+/* mutant NULL: without one. */
+static void run_program(const struct run *r, const char *program, const struct mutant *mutant, double seconds)
 {
     char path[T_PATH_MAX], for_seconds[32], seed[32];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -160,7 +174,8 @@ static void run_program(const struct run *r, const char *program, const char *mu
     (void)personality(ADDR_NO_RANDOMIZE); /* upsets the sanitizers of older compilers on newer kernels */
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
-    setenv("POMAI_MUTANT", mutant, 1);
+    setenv("POMAI_MUTANT", mutant != NULL ? mutant->name : "", 1);
+    if (mutant != NULL) choose_test(mutant, program);
     setenv("TMPDIR", r->dir, 1);
     setenv("TSAN_OPTIONS", "halt_on_error=1", 0);
     dup2(r->out, 1);
@@ -179,7 +194,7 @@ static void run_program(const struct run *r, const char *program, const char *mu
     _exit(127);
 }
 
-static void start(struct run *r, const char *program, const char *mutant, double seconds)
+static void start(struct run *r, const char *program, const struct mutant *mutant, double seconds)
 {
     char path[T_PATH_MAX];
     memset(r, 0, sizeof *r);
@@ -276,7 +291,7 @@ static bool is_slow(const char *program)
 {
     static const char slow[] =
         "scenario.test_build scenario.test_codes scenario.test_damage scenario.test_filter_search "
-        "scenario.test_graph scenario.test_machine unit.test_quant unit.test_segment";
+        "scenario.test_graph scenario.test_machine unit.test_flat unit.test_graph unit.test_quant unit.test_segment";
     return has_word(slow, program);
 }
 
@@ -303,7 +318,7 @@ static bool all_are_sound(void)
                 takes[next++] = SLOW_SECONDS;
             if (!busy[j] && next < program_count) {
                 of[j] = next++;
-                start(&run[j], programs[of[j]], "", seconds);
+                start(&run[j], programs[of[j]], NULL, seconds);
                 run[j].limit = 120; /* the tests that know no --seconds are not hurried */
                 busy[j] = true;
                 under_way++;
@@ -333,7 +348,7 @@ static unsigned cases, failures, waiting;
 static void start_try(struct worker *w)
 {
     const char *program = catcher(w->mutant, w->tried);
-    start(&w->run, program, w->mutant->name, options.args.seconds);
+    start(&w->run, program, w->mutant, options.args.seconds);
     w->run.hang_counts = has_word(w->mutant->kinds, "hang");
     if (is_soak(program)) return;
     /* knows no --seconds */
