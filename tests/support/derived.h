@@ -18,6 +18,7 @@
 #include "core/engine/engine.h"
 #include "storage/derived/derived.h"
 #include "storage/format.h"
+#include "support/one_in.h"
 
 enum { DIM = 24, ROWS = 6000, QUERIES = 40, K = 10 };
 #define RECALL 0.9f
@@ -400,7 +401,7 @@ static inline void flipped_bytes_are_found_when_they_are_used(void **state)
         memcpy(&section, good.bytes + PM_DERIVED_HEADER + s * sizeof section, sizeof section);
         if (section.length == 0) continue;
         const uint64_t offsets[] = {0, section.length / 2, section.length - 1};
-        for (int i = 0; i < 3; i++) {
+        for (int i = T_ONE_IN > 1 ? 2 : 0; i < 3; i++) {
             struct file f = load(path);
             f.bytes[section.offset + offsets[i]] ^= 64;
             store(path, f.bytes, f.size);

@@ -260,7 +260,7 @@ static void entries_are_distinct_and_the_same(void **unused)
 {
     (void)unused;
     begin();
-    for (size_t i = 0; i < 5 * KINDS; i++) {
+    for (size_t i = 0; i<5 * KINDS; i += share> 1 ? 4 : 1) {
         const uint64_t rows = 1 + below(i < KINDS ? 20 : 3000);
         const uint32_t count = (uint32_t)(1 + below(rows < 64 ? rows : 64));
         const graph_codes codes = {fill((enum kind)(i % KINDS), rows, 100, 128), rows, 128};
@@ -447,13 +447,13 @@ static void stops_and_missing_memory_are_reported(void **unused)
         uint64_t asked = 0, last;
         const graph_link_options options = {32, 256, 4, 1, levels[nlevels - 1], NULL};
         assert_int_equal(link_rows(&codes, options, 0, links, 0, &asked), POMAI_OK);
-        for (uint64_t at = 1; at <= asked; at++) {
+        for (uint64_t at = 1; at <= asked; at += share > 3 ? 5 : 1) {
             check(link_rows(&codes, options, 0, links, at, &last) == POMAI_EDEADLINE, "stop", "", 64, at);
             check(last == at, "asked again", "", 64, at);
         }
         check(link_rows(&codes, options, 3, links, asked / 4, NULL) == POMAI_EDEADLINE, "stop", "threads", 64, rows);
         pm_malloc_fails = fails;
-        for (fails_at = 1;; fails_at++) {
+        for (fails_at = 1;; fails_at += share > 3 ? 3 : 1) {
             allocations = 0;
             const pomai_status status = link_rows(&codes, options, 0, links, 0, NULL);
             if (allocations < fails_at) break;
