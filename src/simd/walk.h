@@ -54,6 +54,16 @@ typedef struct pm_walk_pool {
     uint32_t next; /* all before this one were walked from */
 } pm_walk_pool;
 
+/* Of a node that was not walked from. */
+static inline uint64_t pm_walk_key(float score, uint32_t node)
+{
+    union {
+        float score;
+        uint32_t bits;
+    } u = {.score = score};
+    return (uint64_t)u.bits << 32 | (uint64_t)node << 1;
+}
+
 static inline uint32_t pm_walk_node(uint64_t key)
 {
     return (uint32_t)key >> 1;

@@ -259,7 +259,7 @@ static void insert(pm_walk_pool *pool, const uint32_t *ids, const float *scores,
         }
         for (uint32_t rest = near; rest != 0; rest &= rest - 1) {
             const size_t one = i + (size_t)__builtin_ctz(rest);
-            insert_one(pool, walk_key(scores[one], ids[one]));
+            insert_one(pool, pm_walk_key(scores[one], ids[one]));
         }
     }
 }

@@ -35,15 +35,6 @@ INLINE float walk_finish_row(const pm_walk_rows *r, int32_t norm2, int32_t dot)
     return (float)(score > 0 ? score : 0);
 }
 
-INLINE uint64_t walk_key(float score, uint32_t id)
-{
-    union {
-        float score;
-        uint32_t bits;
-    } u = {.score = score};
-    return (uint64_t)u.bits << 32 | (uint64_t)id << 1;
-}
-
 /*
  * What follows is compiled for each level by its own file, as vectors of its own width: operations on single elements,
  * and sums in a fixed order, which have the same result in any width.

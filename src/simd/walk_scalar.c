@@ -67,7 +67,7 @@ size_t pm_walk_unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint3
 void pm_walk_insert(pm_walk_pool *pool, const uint32_t *ids, const float *score, size_t n, float limit)
 {
     for (size_t i = 0; i < n; i++) {
-        const uint64_t key = walk_key(score[i], ids[i]);
+        const uint64_t key = pm_walk_key(score[i], ids[i]);
         uint32_t at = 0, end = pool->size;
         if (!(score[i] < limit) || (end == pool->most && key > pool->key[end - 1])) continue;
         while (at < end) {

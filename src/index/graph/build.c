@@ -13,12 +13,12 @@ enum {
     ONE_LINE = 112,        /* dimensions of a line of nibbles beside two floats */
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
     WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
-    EXACT_MOST = 128,      /* up to which whole numbers are hot codes themselves */
+    EXACT_MOST = 128,      /* up to which whole numbers are codes themselves */
     FEW_LEADERS = 4,       /* to which a row goes while it is linked */
     MANY_LEADERS = 12,
     FEW_LINKS = 32,
     MANY_LINKS = 64,
-    EXACT_LINKS = 48, /* as good, where codes are exact */
+    EXACT_LINKS = 48, /* as good, where codes are exact, or turned from */
     FEW_SLACK = 256,  /* of 256 */
     MANY_SLACK = 282,
 };
@@ -191,8 +191,9 @@ static uint32_t nibble_lines(uint32_t dims)
 }
 
 /* One line of nibbles holds 112 dimensions. More are projected if that keeps most of the variance. Rows that vary in
- * many directions have neighbours in many, and need more links. Whole numbers are codes of themselves, which are exact;
- * of many dimensions warm ones. */
+ * many directions have neighbours in many, and need more links. Whole numbers are codes of themselves, which are exact:
+ * where they take two lines and one of nibbles tells most, this one is the hot code and they the warm one; of many
+ * dimensions there are warm codes. */
 static pomai_status choose_variant(pm_graph_builder *b)
 {
     const uint32_t padded = b->space.shape.padded;
@@ -213,10 +214,11 @@ static pomai_status choose_variant(pm_graph_builder *b)
         b->mean[d] -= 128;
     b->count = most;
     if (breadth > BROAD) b->variant += (exact ? EXACT_LINKS : MANY_LINKS) - (uint32_t)FEW_LINKS;
-    if (exact)
+    const bool project = most == ONE_LINE && kept[ONE_LINE - 1] >= WORTH_PROJECTING;
+    if (project)
+        b->variant |= nibble_lines(ONE_LINE) | GRAPH_PROJECTED | (exact ? GRAPH_EXACT | GRAPH_WARMED : 0);
+    else if (exact)
         b->variant |= b->space.shape.whole / GRAPH_LINE << 8 | GRAPH_EXACT;
-    else if (most == ONE_LINE && kept[ONE_LINE - 1] >= WORTH_PROJECTING)
-        b->variant |= nibble_lines(ONE_LINE) | GRAPH_PROJECTED;
     else
         b->variant |= nibble_lines(padded);
     return POMAI_OK;

@@ -56,7 +56,7 @@ static const uint32_t rerank_more[RERANKS] = {2, 2, 2, 2, 4, 8, 16, 32, 64};
 
 /* What a walk has found when one with less slack, or a smaller pool, would end. */
 typedef struct stop {
-    uint32_t scored, expanded;
+    uint32_t scored, by_rows, expanded;
     uint16_t found[RERANKS]; /* of the k nearest, by the number of rows to rank again */
 } stop;
 
@@ -244,15 +244,22 @@ typedef struct watch {
     calibration *c;
     uint32_t q, ks;                           /* ks: how many of them this query is for */
     uint32_t slack[GRAPH_KS], pool[GRAPH_KS]; /* the next stop of each kind */
-    uint64_t want[DEEPEST];                   /* keys of the true neighbours */
+    const pm_graph_query *query;
+    bool turned;
+    uint64_t want[DEEPEST]; /* keys of the true neighbours */
 } watch;
 
-/* As in a pool (simd/walk.h), of a node that was not walked from. */
-static uint64_t key_of(float score, uint32_t row)
+static void score_wanted(watch *w)
 {
-    uint32_t bits;
-    memcpy(&bits, &score, sizeof bits);
-    return (uint64_t)bits << 32 | (uint64_t)row << 1;
+    const calibration *c = w->c;
+    const uint32_t n = c->have[w->q];
+    uint32_t row[DEEPEST] = {0};
+    float score[DEEPEST + PM_WALK_ROOM];
+    for (uint32_t j = 0; j < n; j++)
+        row[j] = (uint32_t)c->nearest[(size_t)w->q * DEEPEST + j];
+    graph_scores(w->query, row, n, score);
+    for (uint32_t j = 0; j < n; j++)
+        w->want[j] = pm_walk_key(score[j], row[j]);
 }
 
 /* Where codes are exact there is one, and what the codes say is nearest is. */
@@ -293,7 +300,7 @@ static void note(const watch *w, const graph_step *step, size_t of_ks, size_t i)
         for (size_t r = 0; r < c->reranks; r++)
             met[r] += rank < rerank_of(c, k, r);
     }
-    *s = (stop){.scored = (uint32_t)step->scored, .expanded = (uint32_t)step->expanded};
+    *s = (stop){(uint32_t)step->scored, (uint32_t)step->by_rows, (uint32_t)step->expanded, {0}};
     for (size_t r = 0; r < c->reranks; r++)
         s->found[r] = (uint16_t)(met[r] + (c->told[w->q * GRAPH_KS + of_ks] ? k - have : 0));
 }
@@ -353,6 +360,8 @@ static float see(void *context, const graph_step *step)
     const calibration *c = w->c;
     const pm_walk_pool *pool = step->pool;
     const bool over = pool->next == pool->size || step->scored >= MOST_SCORED;
+    if (step->turned && !w->turned) score_wanted(w);
+    w->turned = step->turned;
     const float next = over ? INFINITY : pm_walk_score(pool->key[pool->next]);
     float farthest = -1;
     for (size_t i = 0; i < w->ks; i++) {
@@ -394,17 +403,12 @@ static void walk_piece(void *argument, uint32_t piece)
     }
     const unsigned fp = pm_simd_fp_enter(); /* the thread is any */
     for (uint32_t q = first; q < end; q++) {
-        watch w = {.c = c, .q = q, .ks = ks_of(q)};
-        uint32_t row[DEEPEST];
-        float score[DEEPEST + PM_WALK_ROOM];
+        const uint32_t of_ks = ks_of(q);
         const uint8_t *code = c->code + (size_t)q * c->b->space.shape.whole;
         pm_graph_query *query =
-            graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, ks[w.ks - 1], &effort);
-        for (uint32_t j = 0; j < c->have[q]; j++)
-            row[j] = (uint32_t)c->nearest[(size_t)q * DEEPEST + j];
-        graph_hot_scores(query, row, c->have[q], score);
-        for (uint32_t j = 0; j < c->have[q]; j++)
-            w.want[j] = key_of(score[j], row[j]);
+            graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, ks[of_ks - 1], &effort);
+        watch w = {.c = c, .q = q, .ks = of_ks, .query = query};
+        score_wanted(&w);
         graph_walk_watched(query, &(graph_watch){&w, see, instead_of});
         end_watch(&w);
     }
@@ -416,7 +420,7 @@ static void walk_piece(void *argument, uint32_t piece)
 
 /* Sums over the queries for a k that have walked, of walks with a pool and a slack. */
 typedef struct sums {
-    uint64_t queries, scored, expanded, found[RERANKS], squares[RERANKS];
+    uint64_t queries, scored, by_rows, expanded, found[RERANKS], squares[RERANKS];
 } sums;
 
 static void add_up(const calibration *c, size_t of_ks, size_t pool, size_t slack, sums *out)
@@ -428,6 +432,7 @@ static void add_up(const calibration *c, size_t of_ks, size_t pool, size_t slack
         if (full->expanded < s->expanded) s = full;
         out->queries++;
         out->scored += s->scored;
+        out->by_rows += s->by_rows;
         out->expanded += s->expanded;
         for (size_t r = 0; r < c->reranks; r++) {
             out->found[r] += s->found[r];
@@ -441,8 +446,9 @@ static double cost_of(const calibration *c, const sums *s, uint32_t pool, uint32
 {
     const graph_shape *shape = &c->b->space.shape;
     const double line = shape->warm_bytes > 0 ? 3.0 * shape->warm_bytes / GRAPH_LINE : 0.2 * shape->dim;
-    const double codes = 8 + 5.0 * shape->hot_bytes / GRAPH_LINE, n = (double)s->queries;
-    return (double)s->scored / n * codes + (double)s->expanded / n * 40 + rerank * (10 + line) + pool * 10.0;
+    const double code = 8 + 5.0 * shape->hot_bytes / GRAPH_LINE, row = 8 + 5.0 * shape->whole / GRAPH_LINE;
+    const double codes = (double)(s->scored - s->by_rows) * code + (double)s->by_rows * row, n = (double)s->queries;
+    return (codes + (double)s->expanded * 40) / n + rerank * (10 + line) + pool * 10.0;
 }
 
 /* Mean recall, and the lower end of its interval. */

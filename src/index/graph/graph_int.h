@@ -32,7 +32,7 @@
 #define GRAPH_NIBBLES   (1u << 16) /* hot codes are nibbles, else bytes */
 #define GRAPH_PROJECTED (1u << 17) /* hot codes are of fewer dimensions */
 #define GRAPH_WARMED    (1u << 18) /* a second code, of all dimensions, in bytes */
-#define GRAPH_EXACT     (1u << 19) /* hot codes are the rows, which are whole numbers */
+#define GRAPH_EXACT     (1u << 19) /* hot codes are the rows, which are whole numbers; if WARMED, warm codes are */
 
 /* Section 0: this, then `padded` floats (centre), `padded` floats (mean), and where the hot codes are projected three
  * times `hot` floats (see graph_space) and, from the next line on, hot x whole signed bytes. */
@@ -73,7 +73,9 @@ typedef struct graph_shape {
     uint32_t whole;                 /* padded, rounded up to whole lines: bytes of a row's code */
     uint32_t degree, hot;           /* hot: dimensions of a hot code */
     uint32_t hot_bytes, warm_bytes; /* of a code; warm_bytes 0: there are none */
-    bool nibbles, projected, exact;
+    bool nibbles, projected;
+    bool exact; /* hot codes are the rows */
+    bool turns; /* warm codes are: a walk among rows that hot codes do not tell apart turns to them */
     uint64_t model_bytes;
 } graph_shape;
 /* false: no such graph */
@@ -119,12 +121,13 @@ typedef struct graph_noise {
     float shift, each;
 } graph_noise;
 
-/* A query against hot, or warm, codes: `bytes` has room for 2 x hot_bytes, or warm_bytes. */
-void graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
-                     pm_walk_codes *out);
+/* A query against hot, or warm, codes: `bytes` has room for 2 x hot_bytes, or warm_bytes. Of hot codes, returns the
+ * distance for which a row that is the same as the query is taken: what a projection leaves out of both. */
+float graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
+                      pm_walk_codes *out);
 void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,
                       pm_walk_codes *out, graph_noise *noise);
-/* The same against hot codes that are the rows: `bytes` has room for 2 x whole. Of a query that is whole numbers from 0
+/* The same against codes that are the rows: `bytes` has room for 2 x whole. Of a query that is whole numbers from 0
  * to 255, or of one that becomes a little another. */
 void graph_whole_query(const graph_shape *shape, const uint8_t *code, const uint8_t *rows, int8_t *bytes,
                        pm_walk_rows *out);
@@ -141,8 +144,9 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
  * says how far nodes may be that are kept, and a number below 0 to end it. */
 typedef struct graph_step {
     const pm_walk_pool *pool;
-    uint64_t scored, expanded;
-    float noise; /* distances below do not stop it */
+    uint64_t scored, by_rows, expanded; /* by_rows: of those that were scored */
+    float noise;                        /* distances below do not stop it */
+    bool turned;                        /* scores are by rows, from now on */
 } graph_step;
 typedef struct graph_watch {
     void *context;
@@ -150,8 +154,8 @@ typedef struct graph_watch {
     uint32_t (*instead)(void *context, uint32_t node); /* a row for the one that is left out, or UINT32_MAX */
 } graph_watch;
 void graph_walk_watched(pm_graph_query *query, const graph_watch *watch);
-/* What rows score by their hot codes; `score` has room for PM_WALK_ROOM more. */
-void graph_hot_scores(const pm_graph_query *query, const uint32_t *row, size_t n, float *score);
+/* What rows score in the walk as it is now; `score` has room for PM_WALK_ROOM more. */
+void graph_scores(const pm_graph_query *query, const uint32_t *row, size_t n, float *score);
 
 /*
  * The `count` directions in which `rows` codes (of `whole` bytes) vary most, from their covariance, and their mean:

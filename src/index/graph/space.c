@@ -31,17 +31,20 @@ bool graph_shape_of(graph_shape *shape, uint32_t dim, pomai_metric metric, uint3
     shape->whole = (uint32_t)pm_align_up(shape->padded, GRAPH_LINE);
     shape->nibbles = (variant & GRAPH_NIBBLES) != 0;
     shape->projected = (variant & GRAPH_PROJECTED) != 0;
-    shape->exact = (variant & GRAPH_EXACT) != 0;
+    shape->exact = (variant >> 16) == GRAPH_EXACT >> 16;
+    shape->turns = (variant & ~(0xffff | GRAPH_PROJECTED)) == (GRAPH_EXACT | GRAPH_NIBBLES | GRAPH_WARMED);
     shape->hot_bytes = lines * GRAPH_LINE;
-    if (shape->exact && (variant >> 16 != GRAPH_EXACT >> 16 || metric != POMAI_METRIC_L2 ||
-                         shape->hot_bytes != shape->whole || shape->whole > PM_WALK_ROW))
+    if ((variant & GRAPH_EXACT) != 0 &&
+        ((!shape->exact && !shape->turns) || metric != POMAI_METRIC_L2 || shape->whole > PM_WALK_ROW))
         return false;
+    if (shape->exact && shape->hot_bytes != shape->whole) return false;
     const uint32_t least = shape->exact ? 0 : GRAPH_FLOATS;
     const uint32_t room = (shape->hot_bytes - least) * (shape->nibbles ? 2 : 1) / 16 * 16;
     if (shape->projected != (room < shape->padded)) return false;
     shape->hot = shape->projected ? room : shape->padded;
     if ((variant & GRAPH_WARMED) != 0)
-        shape->warm_bytes = (uint32_t)pm_align_up(shape->padded + GRAPH_FLOATS, GRAPH_LINE);
+        shape->warm_bytes =
+            shape->turns ? shape->whole : (uint32_t)pm_align_up(shape->padded + GRAPH_FLOATS, GRAPH_LINE);
     shape->model_bytes = pm_align_up(sizeof(graph_model) + 2 * shape->padded * sizeof(float), GRAPH_LINE);
     if (shape->projected) shape->model_bytes = graph_plane_at(shape) + shape->hot * (uint64_t)shape->whole;
     return true;
@@ -299,6 +302,10 @@ void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch
 void graph_warm_code(const graph_space *space, const uint8_t *code, uint8_t *warm)
 {
     int32_t norm2 = 0;
+    if (space->shape.turns) {
+        memcpy(warm, code, space->shape.whole);
+        return;
+    }
     for (uint32_t d = 0; d < space->shape.padded; d++) {
         const int32_t x = (int32_t)code[d] - 128;
         norm2 += x * x;
@@ -358,21 +365,23 @@ static float project(const graph_space *space, const float *x, float *u)
     return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
-void graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
-                     pm_walk_codes *out)
+float graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
+                      pm_walk_codes *out)
 {
     const graph_shape *shape = &space->shape;
-    float *x = scratch;
+    float *x = scratch, rest = 0;
     int8_t *small = (int8_t *)scratch + graph_scratch_bytes(shape) - shape->whole;
     const float norm2 = space->simd->walk->centre(units, space->mean, shape->padded, x);
     *out = (pm_walk_codes){.codes = codes, .base = norm2};
     if (shape->projected) {
         float *u = x + shape->whole;
         const float inside = project(space, x, u);
-        out->base = inside + space->rest * (norm2 > inside ? norm2 - inside : 0);
+        rest = space->rest * (norm2 > inside ? norm2 - inside : 0);
+        out->base = inside + rest;
         x = u;
     }
     hot_bytes_of(space, x, small, bytes, out);
+    return 2 * rest;
 }
 
 void graph_whole_query(const graph_shape *shape, const uint8_t *code, const uint8_t *rows, int8_t *bytes,

@@ -69,7 +69,7 @@ bool pm_graph_is_sound(const pm_graph *graph)
     return model.revision == GRAPH_REVISION && model.dim == graph->dim && model.padded == shape.padded &&
            model.rows == graph->rows && model.metric == (uint32_t)graph->metric && model.variant == graph->variant &&
            model.flags == 0 && in_range(model.step, 0, INFINITY) &&
-           (model.step > 0 || graph->metric == POMAI_METRIC_L2) && !(shape.exact && model.step > 0) &&
+           (model.step > 0 || graph->metric == POMAI_METRIC_L2) && !((shape.exact || shape.turns) && model.step > 0) &&
            entries_are_sound(graph, &shape) && table_is_sound(&table) && order_is_sound(graph);
 }
 

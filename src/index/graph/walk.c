@@ -18,7 +18,9 @@ enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32,
 /* On squared distances, and how often what a warm code is wrong by is allowed for. */
 #define WARM_MARGIN 1.02f
 #define WARM_NOISES 3.0f
+#define ROWS_MARGIN 1.000001f /* for what single floats are rounded by */
 #define HOT_NOISE   0.2f /* by the root of the dimensions: of the squared length, what a nibble of each is wrong by */
+#define TURN_NOISES 2.0f /* beyond a row that is the same, a walk among few so near turns to the rows */
 
 struct pm_graph_query {
     const pm_simd_walk *kernels;
@@ -26,16 +28,18 @@ struct pm_graph_query {
     const uint32_t *links, *entries, *order, *place;
     const uint8_t *entry_codes;
     uint32_t k, rerank;
-    float reach; /* squared: (1 + slack)^2 */
-    float noise; /* distances that hot codes do not tell from none */
+    float reach;   /* squared: (1 + slack)^2 */
+    float noise;   /* distances that hot codes do not tell from none */
+    float turn_at; /* that of few by which a walk turns to the rows */
     pm_walk_codes hot, warm;
-    pm_walk_rows rows; /* where hot codes are these */
+    pm_walk_rows rows; /* where hot, or warm, codes are these */
+    bool by_rows;      /* they are what is scored */
     graph_noise warm_noise;
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     pm_walk_seen seen;
-    uint64_t scored, expanded;
+    uint64_t scored, rows_scored, expanded;
     uint32_t met;                /* pm_graph_met */
-    uint32_t *ids, *kept;        /* room for MOST_AT_ONCE and PM_WALK_ROOM each */
+    uint32_t *ids, *kept;        /* room for MOST_AT_ONCE, GRAPH_FEW and PM_WALK_ROOM each */
     float *score;                /* of ids */
     uint32_t *result, *distance; /* distance: of the result, in whole numbers */
     bool whole;                  /* rows and query are whole numbers of a byte: whole_of */
@@ -67,18 +71,29 @@ static size_t take(size_t *at, size_t bytes)
     return from;
 }
 
+/* Where in a query's bytes are the elements for rows, after those for hot codes, and what whole_of says, after both. */
+static size_t elements_at(const graph_shape *shape)
+{
+    return shape->exact ? 0 : 2 * (size_t)shape->hot_bytes;
+}
+
+static size_t whole_at(const graph_shape *shape)
+{
+    return elements_at(shape) + (shape->exact || shape->turns ? 2 * (size_t)shape->whole : 0);
+}
+
 static layout layout_of(const graph_shape *shape, const pm_graph_effort *effort)
 {
     layout l;
     size_t at = 0;
     (void)take(&at, sizeof(pm_graph_query));
-    l.bytes = take(&at, 2 * (size_t)shape->hot_bytes + (shape->exact ? shape->whole : shape->warm_bytes));
+    l.bytes = take(&at, whole_at(shape) + (shape->exact ? shape->whole : shape->warm_bytes));
     l.pool = take(&at, (effort->pool + 16) * sizeof(uint64_t));
     l.found = take(&at, (effort->pool + 16) * sizeof(uint64_t));
     l.seen = take(&at, seen_slots(effort->pool) * sizeof(uint32_t));
-    l.ids = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(uint32_t));
-    l.kept = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(uint32_t));
-    l.score = take(&at, (MOST_AT_ONCE + PM_WALK_ROOM) * sizeof(float));
+    l.ids = take(&at, (MOST_AT_ONCE + GRAPH_FEW + PM_WALK_ROOM) * sizeof(uint32_t));
+    l.kept = take(&at, (MOST_AT_ONCE + GRAPH_FEW + PM_WALK_ROOM) * sizeof(uint32_t));
+    l.score = take(&at, (MOST_AT_ONCE + GRAPH_FEW + PM_WALK_ROOM) * sizeof(float));
     l.result = take(&at, effort->pool * sizeof(uint32_t));
     l.distance = take(&at, effort->pool * sizeof(uint32_t));
     l.scratch = take(&at, graph_scratch_bytes(shape));
@@ -147,7 +162,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
 /* The query's whole numbers, of `whole` bytes, or signed ones for warm codes. */
 static uint8_t *whole_of(const pm_graph_query *q)
 {
-    return (uint8_t *)q->bytes + 2 * (size_t)q->shape.hot_bytes;
+    return (uint8_t *)q->bytes + whole_at(&q->shape);
 }
 
 /* false: it is not whole numbers of a byte. */
@@ -161,16 +176,17 @@ static bool keep_whole(const pm_graph_query *q, const float *vector)
 /* From q->units, or what whole_of says. */
 static void code_query(pm_graph_query *q, const graph_space *space, const pm_graph *graph)
 {
-    if (q->shape.exact && q->whole) {
-        graph_whole_query(&q->shape, whole_of(q), graph->section[GRAPH_HOT], q->bytes, &q->rows);
-        return;
-    }
-    if (q->shape.exact) {
-        graph_wide_query(&q->shape, q->units, graph->section[GRAPH_HOT], q->bytes, &q->rows);
-        return;
-    }
-    graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
+    const uint8_t *rows = graph->section[q->shape.exact ? GRAPH_HOT : GRAPH_WARM];
+    int8_t *bytes = q->bytes + elements_at(&q->shape);
+    q->by_rows = q->shape.exact;
+    if (q->whole && (q->shape.exact || q->shape.turns))
+        graph_whole_query(&q->shape, whole_of(q), rows, bytes, &q->rows);
+    else if (q->shape.exact || q->shape.turns)
+        graph_wide_query(&q->shape, q->units, rows, bytes, &q->rows);
+    if (q->shape.exact) return;
+    const float same = graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
     q->noise = q->hot.base * HOT_NOISE / sqrtf((float)q->shape.hot);
+    q->turn_at = same + TURN_NOISES * q->noise;
 }
 
 pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const pm_simd *simd, const float *vector,
@@ -188,7 +204,7 @@ pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const p
         graph_query_to_units(&space, vector, q->units);
     }
     code_query(q, &space, graph);
-    if (q->whole)
+    if (q->whole || q->shape.turns)
         q->warm = (pm_walk_codes){.codes = graph->section[GRAPH_WARM], .stride = q->shape.warm_bytes};
     else if (q->shape.warm_bytes > 0)
         graph_warm_query(&space, q->units, graph->section[GRAPH_WARM], (int8_t *)whole_of(q), q->scratch, &q->warm,
@@ -203,7 +219,7 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
     graph_space space;
     pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
     q->seen.left_out = row;
-    q->whole = space.shape.exact; /* and stays false for warm codes, which are not asked for */
+    q->whole = space.shape.exact || space.shape.turns; /* and false for warm codes, which are not asked for */
     if (q->whole) memcpy(whole_of(q), code, space.shape.whole);
     const float zero = graph_is_raw(&space) ? 0 : 128;
     for (uint32_t d = 0; d < space.shape.padded; d++)
@@ -216,10 +232,17 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
 
 static void score(const pm_graph_query *q, const uint32_t *ids, size_t n, float *out)
 {
-    if (q->shape.exact)
+    if (q->by_rows)
         q->kernels->score_rows(&q->rows, ids, n, out);
     else
         q->kernels->score(&q->hot, ids, n, out);
+}
+
+static void score_more(pm_graph_query *q, const uint32_t *ids, size_t n)
+{
+    score(q, ids, n, q->score);
+    q->scored += n;
+    if (q->by_rows) q->rows_scored += n;
 }
 
 /* The same of entries, whose codes lie together. */
@@ -261,6 +284,89 @@ static void admit(pm_graph_query *q, const pm_graph_asks *asks, size_t n, float 
     q->kernels->insert(&q->found, q->kept, q->score, kept, limit);
 }
 
+static inline void ask_for_code(const pm_graph_query *q, uint32_t node)
+{
+    const size_t stride = q->by_rows ? q->rows.stride : q->hot.stride;
+    const uint8_t *code = (q->by_rows ? q->rows.rows : q->hot.codes) + node * stride;
+    for (size_t i = 0; i < stride; i += GRAPH_LINE)
+        __builtin_prefetch(code + i);
+}
+
+/* Scoring alone keeps too few lines under way. */
+static void ask_for_codes(const pm_graph_query *q, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ask_for_code(q, q->ids[i]);
+}
+
+/* By Shell: most keys are about where they belong, and no two are the same. */
+static void sort_keys(uint64_t *key, size_t n)
+{
+    for (size_t gap = n / 2; gap > 0; gap /= 2)
+        for (size_t i = gap; i < n; i++) {
+            const uint64_t own = key[i];
+            size_t at = i;
+            for (; at >= gap && key[at - gap] > own; at -= gap)
+                key[at] = key[at - gap];
+            key[at] = own;
+        }
+}
+
+/* Scores again what is in a pool; which nodes were walked from stays. */
+static void score_again(pm_graph_query *q, pm_walk_pool *pool)
+{
+    uint32_t *ids = q->result; /* there is none yet */
+    for (uint32_t i = 0; i < pool->size; i++) {
+        ids[i] = pm_walk_node(pool->key[i]);
+        ask_for_code(q, ids[i]);
+    }
+    for (uint32_t at = 0; at < pool->size; at += MOST_AT_ONCE) {
+        const uint32_t n = pool->size - at < MOST_AT_ONCE ? pool->size - at : MOST_AT_ONCE;
+        score(q, ids + at, n, q->score);
+        for (uint32_t i = at; i < at + n; i++)
+            pool->key[i] = pm_walk_key(q->score[i - at], ids[i]) | (pool->key[i] & 1);
+    }
+    sort_keys(pool->key, pool->size);
+    memset(pool->key + pool->size, 0xff, (pool->most + 16 - pool->size) * sizeof *pool->key); /* what fell out */
+    pool->next = 0;
+    q->scored += pool->size;
+    q->rows_scored += pool->size;
+}
+
+/* Where hot codes no longer tell the nearest apart, the rows do. */
+static bool turn_to_rows(pm_graph_query *q)
+{
+    if (q->pool.size < GRAPH_FEW) return false;
+    const float few = pm_walk_score(q->pool.key[GRAPH_FEW - 1]);
+    if (!(few <= q->turn_at) || PM_MUTANT(WALK_NEVER_TURNS)) return false;
+    q->by_rows = true;
+    q->noise = 0;
+    score_again(q, &q->pool);
+    score_again(q, &q->found);
+    return true;
+}
+
+/* Behind n nodes the nearest of the pool, which may fall out as these are put into it. Returns the number of all. */
+static size_t with_nearest(const pm_graph_query *q, uint32_t *ids, size_t n)
+{
+    const size_t few = q->pool.size < GRAPH_FEW ? q->pool.size : GRAPH_FEW;
+    for (size_t i = 0; i < few; i++)
+        ids[n + i] = pm_walk_node(q->pool.key[i]);
+    return n + few;
+}
+
+/* Takes in n nodes in q->ids, which are scored. Where they make the walk turn, more of them may be near than the pool
+ * had room for, and fewer than few others. */
+static void take_in(pm_graph_query *q, const pm_graph_asks *asks, size_t n, float limit)
+{
+    const bool may_turn = q->shape.turns && !q->by_rows;
+    const size_t all = may_turn ? with_nearest(q, q->ids, n) : n;
+    admit(q, asks, n, limit);
+    if (!may_turn || !turn_to_rows(q)) return;
+    score_more(q, q->ids, all);
+    admit(q, asks, all, INFINITY);
+}
+
 /* At least the ENTERED nearest entries are not beyond. The least of each group, and of these the greatest. */
 static float entered_within(const float *score)
 {
@@ -288,7 +394,7 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
         q->ids[n++] = id;
     }
     q->scored += GRAPH_ENTRY;
-    admit(q, asks, n, INFINITY);
+    take_in(q, asks, n, INFINITY);
 }
 
 /* The nodes that `node` leads to and that were not seen, as far as is remembered. */
@@ -308,25 +414,10 @@ static void ask_for_links(const pm_graph_query *q, uint32_t node)
 /* Most of the nearest that are walked from are proposed; then all of their warm codes and their rows are asked for. */
 static void ask_for_proposal(const pm_graph_query *q, uint32_t node)
 {
-    const size_t stride = q->shape.warm_bytes;
+    const size_t stride = q->by_rows ? 0 : q->shape.warm_bytes; /* by rows they were read */
     for (size_t i = 0; i < stride; i += GRAPH_LINE)
         __builtin_prefetch(q->warm.codes + node * stride + i, 0, 2);
     __builtin_prefetch(q->order + node);
-}
-
-static inline void ask_for_code(const pm_graph_query *q, uint32_t node)
-{
-    const size_t stride = q->shape.hot_bytes;
-    const uint8_t *code = (q->shape.exact ? q->rows.rows : q->hot.codes) + node * stride;
-    for (size_t i = 0; i < stride; i += GRAPH_LINE)
-        __builtin_prefetch(code + i);
-}
-
-/* Scoring alone keeps too few lines under way. */
-static void ask_for_codes(const pm_graph_query *q, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        ask_for_code(q, q->ids[i]);
 }
 
 static void walk(pm_graph_query *q, const pm_graph_asks *asks)
@@ -348,10 +439,9 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         const size_t n = neighbours(q, pm_walk_node(key));
         if (n == 0) continue;
         ask_for_codes(q, n);
-        score(q, q->ids, n, q->score);
-        q->scored += n;
+        score_more(q, q->ids, n);
         if (place < q->rerank) ask_for_proposal(q, pm_walk_node(key));
-        admit(q, asks, n, limit);
+        take_in(q, asks, n, limit);
     }
 }
 
@@ -379,7 +469,8 @@ void graph_walk_watched(pm_graph_query *q, const graph_watch *watch)
     for (;;) {
         while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
             pool->next++;
-        const float limit = watch->limit(watch->context, &(graph_step){pool, q->scored, q->expanded, q->noise});
+        const graph_step step = {pool, q->scored, q->rows_scored, q->expanded, q->noise, q->by_rows};
+        const float limit = watch->limit(watch->context, &step);
         if (limit < 0 || pool->next == pool->size) return;
         const uint64_t key = pool->key[pool->next];
         pool->key[pool->next++] |= 1;
@@ -387,15 +478,27 @@ void graph_walk_watched(pm_graph_query *q, const graph_watch *watch)
         const size_t n = fill_in(q, watch, pm_walk_node(key), neighbours(q, pm_walk_node(key)));
         if (n == 0) continue;
         ask_for_codes(q, n);
-        score(q, q->ids, n, q->score);
-        q->scored += n;
-        admit(q, &asks, n, limit);
+        score_more(q, q->ids, n);
+        take_in(q, &asks, n, limit);
     }
 }
 
-void graph_hot_scores(const pm_graph_query *q, const uint32_t *row, size_t n, float *out)
+void graph_scores(const pm_graph_query *q, const uint32_t *row, size_t n, float *out)
 {
     score(q, row, n, out);
+}
+
+/* What may be among the k nearest of a pool by warm codes. */
+static float limit_of_warm(const pm_graph_query *q, const pm_walk_pool *warm)
+{
+    if (warm->size < q->k) return INFINITY;
+    const float kth = pm_walk_score(warm->key[q->k - 1]);
+    if (q->shape.turns) { /* distances are those of a query that is off by half of what an element is worth, each */
+        const float off = (float)(q->rows.scale / 4) * sqrtf((float)q->shape.padded), far = sqrtf(kth) + 2 * off;
+        return far * far * ROWS_MARGIN;
+    }
+    const float each = 2 * q->warm_noise.each * sqrtf(kth + WARM_NOISES * q->warm_noise.shift);
+    return kth * WARM_MARGIN + WARM_NOISES * each;
 }
 
 /* Sorts the result by warm codes, and cuts off what cannot be among the k nearest. */
@@ -406,15 +509,13 @@ static size_t rescore(pm_graph_query *q, size_t n)
     empty_pool(warm, warm->key, warm->most);
     for (size_t at = 0; at < n; at += MOST_AT_ONCE) {
         const size_t some = n - at < MOST_AT_ONCE ? n - at : MOST_AT_ONCE;
-        q->kernels->score(&q->warm, q->result + at, some, q->score);
+        if (q->shape.turns)
+            q->kernels->score_rows(&q->rows, q->result + at, some, q->score);
+        else
+            q->kernels->score(&q->warm, q->result + at, some, q->score);
         q->kernels->insert(warm, q->result + at, q->score, some, INFINITY);
     }
-    float limit = INFINITY;
-    if (warm->size >= q->k) {
-        const float kth = pm_walk_score(warm->key[q->k - 1]);
-        const float each = 2 * q->warm_noise.each * sqrtf(kth + WARM_NOISES * q->warm_noise.shift);
-        limit = kth * WARM_MARGIN + WARM_NOISES * each;
-    }
+    const float limit = limit_of_warm(q, warm);
     for (; kept < warm->size && !(pm_walk_score(warm->key[kept]) > limit); kept++)
         q->result[kept] = pm_walk_node(warm->key[kept]);
     return kept;
@@ -433,7 +534,7 @@ static uint32_t count_met(const pm_graph_query *q)
 
 static void measure(pm_graph_query *q, const pm_walk_pool *from, size_t n)
 {
-    if (q->shape.exact) {
+    if (q->by_rows) {
         for (size_t i = 0; i < n; i++)
             q->distance[i] = (uint32_t)pm_walk_score(from->key[i]); /* of rows that exist: a whole number */
         return;
@@ -444,7 +545,7 @@ static void measure(pm_graph_query *q, const pm_walk_pool *from, size_t n)
 /* Of the nodes in a pool the nearest, ranked again. */
 static size_t propose(pm_graph_query *q, const pm_walk_pool *from, const uint32_t **rows)
 {
-    const bool all = q->whole && q->shape.exact && q->rerank > q->k; /* codes tell all: no other row is nearer */
+    const bool all = q->whole && q->by_rows && q->rerank > q->k; /* codes tell all: no other row is nearer */
     const uint32_t most = all ? q->k : q->rerank;
     size_t n = from->size < most ? from->size : most;
     for (size_t i = 0; i < n; i++)
@@ -497,16 +598,16 @@ size_t pm_graph_pick(pm_graph_query *q, const uint64_t *match, bool (*is_over)(v
     const unsigned fp = pm_simd_fp_enter();
     const uint64_t words = ((uint64_t)q->seen.rows + 63) / 64;
     uint64_t word = 0;
-    uint32_t *ids = q->ids, *ahead = q->kept; /* the codes of the ones are on their way while the others are scored */
-    size_t n = next_matches(q, match, words, &word, ids);
+    const pm_graph_asks all = {0};
+    size_t n = next_matches(q, match, words, &word, q->ids);
     for (uint32_t turn = 1; n > 0; turn++) {
-        const size_t after = next_matches(q, match, words, &word, ahead);
-        uint32_t *scored = ids;
-        score(q, ids, n, q->score);
-        q->kernels->insert(&q->pool, ids, q->score, n, INFINITY);
-        q->scored += n;
-        ids = ahead;
-        ahead = scored;
+        /* their codes are on their way while the others are scored */
+        const size_t after = next_matches(q, match, words, &word, q->kept);
+        uint32_t *own = q->ids;
+        score_more(q, own, n);
+        take_in(q, &all, n, INFINITY);
+        q->ids = q->kept;
+        q->kept = own;
         n = after;
         if (turn % ASK_EVERY == 0 && is_over != NULL && is_over(context)) break;
     }
