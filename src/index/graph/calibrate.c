@@ -71,6 +71,7 @@ typedef struct calibration {
     float *units;      /* room for two rows */
     uint64_t *nearest; /* queries x DEEPEST: distance << 32 | row */
     uint32_t *have;    /* of them */
+    bool *turned;      /* whether the walk of each query turned */
     int32_t *worst;    /* distance of the last, once there are all */
     /* a block of rows, and distances of PM_GRAPH_TILE queries to it for each group of them */
     uint8_t *panels;
@@ -411,6 +412,7 @@ static void walk_piece(void *argument, uint32_t piece)
         score_wanted(&w);
         graph_walk_watched(query, &(graph_watch){&w, see, instead_of});
         end_watch(&w);
+        c->turned[q] = w.turned;
     }
     pm_simd_fp_leave(fp);
     pm_free(memory);
@@ -418,10 +420,24 @@ static void walk_piece(void *argument, uint32_t piece)
 
 /* ---- judging ---- */
 
+typedef struct tally {
+    uint64_t queries, found[RERANKS], squares[RERANKS];
+} tally;
+
 /* Sums over the queries for a k that have walked, of walks with a pool and a slack. */
 typedef struct sums {
-    uint64_t queries, scored, by_rows, expanded, found[RERANKS], squares[RERANKS];
+    tally all, apart; /* apart: whose walks do not turn */
+    uint64_t scored, by_rows, expanded;
 } sums;
+
+static void count(tally *t, const stop *s, uint32_t reranks)
+{
+    t->queries++;
+    for (size_t r = 0; r < reranks; r++) {
+        t->found[r] += s->found[r];
+        t->squares[r] += (uint32_t)s->found[r] * s->found[r];
+    }
+}
 
 static void add_up(const calibration *c, size_t of_ks, size_t pool, size_t slack, sums *out)
 {
@@ -430,14 +446,11 @@ static void add_up(const calibration *c, size_t of_ks, size_t pool, size_t slack
         if (ks_of(q) <= of_ks) continue;
         const stop *s = stop_of(c, q, of_ks, slack), *full = stop_of(c, q, of_ks, SLACKS + pool);
         if (full->expanded < s->expanded) s = full;
-        out->queries++;
         out->scored += s->scored;
         out->by_rows += s->by_rows;
         out->expanded += s->expanded;
-        for (size_t r = 0; r < c->reranks; r++) {
-            out->found[r] += s->found[r];
-            out->squares[r] += (uint32_t)s->found[r] * s->found[r];
-        }
+        count(&out->all, s, c->reranks);
+        if (!c->turned[q]) count(&out->apart, s, c->reranks);
     }
 }
 
@@ -447,12 +460,12 @@ static double cost_of(const calibration *c, const sums *s, uint32_t pool, uint32
     const graph_shape *shape = &c->b->space.shape;
     const double line = shape->warm_bytes > 0 ? 3.0 * shape->warm_bytes / GRAPH_LINE : 0.2 * shape->dim;
     const double code = 8 + 5.0 * shape->hot_bytes / GRAPH_LINE, row = 8 + 5.0 * shape->whole / GRAPH_LINE;
-    const double codes = (double)(s->scored - s->by_rows) * code + (double)s->by_rows * row, n = (double)s->queries;
+    const double codes = (double)(s->scored - s->by_rows) * code + (double)s->by_rows * row, n = (double)s->all.queries;
     return (codes + (double)s->expanded * 40) / n + rerank * (10 + line) + pool * 10.0;
 }
 
 /* Mean recall, and the lower end of its interval. */
-static double recall_of(const sums *s, size_t r, uint32_t k, double *least)
+static double recall_of_tally(const tally *s, size_t r, uint32_t k, double *least)
 {
     const double n = (double)s->queries, mean = (double)s->found[r] / n / k;
     const double variance = (double)s->squares[r] / n / k / k - mean * mean;
@@ -460,6 +473,18 @@ static double recall_of(const sums *s, size_t r, uint32_t k, double *least)
     const double width = ONE_SIDED * sqrt((variance > 0 ? variance : 0) / n) + 0.5 / n;
     *least = mean > width ? mean - width : 0;
     return mean;
+}
+
+/* The same of the queries whose walks do not turn, if it is less and they are most: rows that repeat are found with
+ * little effort, and are not to make up for what others, which may be all that is ever asked for, do not find. */
+static double recall_of(const sums *s, size_t r, uint32_t k, double *least)
+{
+    double other;
+    const double mean = recall_of_tally(&s->all, r, k, least);
+    if (s->apart.queries <= s->all.queries / 2) return mean;
+    const double apart = recall_of_tally(&s->apart, r, k, &other);
+    *least = fmin(*least, other);
+    return fmin(mean, apart);
 }
 
 /* Looks what walks with a pool and a slack mean for the targets. */
@@ -522,7 +547,7 @@ static void choose_last(calibration *c, double budget)
             sums s;
             double unused;
             add_up(c, i, POOLS - 1, slack, &s);
-            scored[i][slack] = (double)s.scored / (double)s.queries;
+            scored[i][slack] = (double)s.scored / (double)s.all.queries;
             if (enough || recall_of(&s, c->reranks - 1, ks[i], &unused) <= ENOUGH) continue;
             enough = true;
             c->last[i] = least_of(most, slack + 1 + SPARE_SLACKS);
@@ -556,7 +581,7 @@ static pomai_status try_first(calibration *c, double budget)
         sums s;
         double unused;
         add_up(c, MIDDLE, POOLS - 1, last - 1, &s);
-        enough = enough || (double)s.scored > budget * (double)s.queries;
+        enough = enough || (double)s.scored > budget * (double)s.all.queries;
         add_up(c, MIDDLE, POOLS - 1, last - 1 - SPARE_SLACKS, &s);
         enough = enough || recall_of(&s, c->reranks - 1, ks[MIDDLE], &unused) > ENOUGH;
     }
@@ -583,13 +608,15 @@ static pomai_status calibrate(calibration *c, graph_table *table)
     c->units = pm_malloc_aligned(GRAPH_LINE, 2 * c->b->space.shape.padded * sizeof *c->units);
     c->nearest = pm_malloc((size_t)c->queries * DEEPEST * sizeof *c->nearest);
     c->have = pm_calloc(c->queries, sizeof *c->have);
+    c->turned = pm_calloc(c->queries, sizeof *c->turned);
     c->worst = pm_malloc(c->queries * sizeof *c->worst);
     c->panels =
         pm_malloc_aligned(GRAPH_LINE, pm_graph_panels(BLOCK) * pm_graph_panel_bytes(kernels, c->b->space.shape.whole));
     c->distance = pm_malloc_aligned(GRAPH_LINE, (size_t)groups * PM_GRAPH_TILE * BLOCK * sizeof *c->distance);
     c->stops = pm_malloc((size_t)c->queries * GRAPH_KS * STOPS * sizeof *c->stops);
-    if (c->row == NULL || c->code == NULL || c->told == NULL || c->units == NULL || c->nearest == NULL ||
-        c->have == NULL || c->worst == NULL || c->panels == NULL || c->distance == NULL || c->stops == NULL)
+    if (c->row == NULL || c->code == NULL || c->told == NULL || c->turned == NULL || c->units == NULL ||
+        c->nearest == NULL || c->have == NULL || c->worst == NULL || c->panels == NULL || c->distance == NULL ||
+        c->stops == NULL)
         return POMAI_ENOMEM;
     pomai_status status = choose_queries(c);
     if (status == POMAI_OK) status = find_neighbours(c);
@@ -612,6 +639,7 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
     pm_free(c.units);
     pm_free(c.nearest);
     pm_free(c.have);
+    pm_free(c.turned);
     pm_free(c.worst);
     pm_free(c.panels);
     pm_free(c.distance);
