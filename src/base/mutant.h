@@ -205,7 +205,8 @@
       "searches of merged rows wait for codes and a graph")                                                            \
     X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
     X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
-    X(WALK_NEVER_TURNS, "unit.test_graph", "a walk among rows that hot codes do not tell apart goes on by these")      \
+    X(WALK_NEVER_TURNS, "unit.test_graph:copies_are_found_as_promised",                                                \
+      "a walk among rows that hot codes do not tell apart goes on by these")                                           \
     /* filters */                                                                                                      \
     X(FILTER_NOT_JUDGED, "scenario.test_filter_search", "a walk proposes rows, and nobody asks whether they match")    \
     X(CONDITION_NOT_JUDGED, "scenario.test_where", "a write with a condition goes on whatever has become of the row")  \

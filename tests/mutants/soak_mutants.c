@@ -183,8 +183,7 @@ static void run_program(const struct run *r, const char *program, const struct m
     t_join(path, options.bin, program);
     snprintf(for_seconds, sizeof for_seconds, "%g", seconds);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)options.args.seed);
-    if (strcmp(program, "scenario.test_build") == 0 || strcmp(program, "unit.test_quant") == 0 ||
-        strcmp(program, "unit.test_graph") == 0)
+    if (strcmp(program, "scenario.test_build") == 0 || strcmp(program, "unit.test_quant") == 0)
         execl(path, path, "--share", "11", (char *)NULL); /* the others catch the same */
     else if (!is_soak(program))
         execl(path, path, (char *)NULL);

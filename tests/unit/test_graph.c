@@ -264,6 +264,7 @@ static void compare_walks(const world *w, uint32_t k, const pm_graph_effort *eff
         query_of(w, i, q);
         ask(w, levels[nlevels - 1], q, k, effort, NULL, a);
         check(distinct(w, a), "distinct rows", levels[nlevels - 1]->name, w->dim, w->rows);
+        check(a->n <= k || a->n <= a->expanded, "walked from", levels[nlevels - 1]->name, w->dim, w->rows);
         for (size_t l = 0; l + 1 < nlevels; l++) {
             ask(w, levels[l], q, k, effort, NULL, b);
             check(a->n == b->n && memcmp(a->row, b->row, a->n * sizeof *a->row) == 0, "walk", levels[l]->name, w->dim,

@@ -27,10 +27,10 @@ struct pm_graph_query {
     graph_shape shape;
     const uint32_t *links, *entries, *order, *place;
     const uint8_t *entry_codes;
-    uint32_t k, rerank;
-    float reach;   /* squared: (1 + slack)^2 */
-    float noise;   /* distances that hot codes do not tell from none */
-    float turn_at; /* that of few by which a walk turns to the rows */
+    uint32_t k, rerank; /* rerank: less once a walk has ended that proposes what it has walked from */
+    float reach;        /* squared: (1 + slack)^2 */
+    float noise;        /* distances that hot codes do not tell from none */
+    float turn_at;      /* that of few by which a walk turns to the rows */
     pm_walk_codes hot, warm;
     pm_walk_rows rows; /* where hot, or warm, codes are these */
     bool by_rows;      /* they are what is scored */
@@ -420,22 +420,23 @@ static void ask_for_proposal(const pm_graph_query *q, uint32_t node)
     __builtin_prefetch(q->order + node);
 }
 
-static void walk(pm_graph_query *q, const pm_graph_asks *asks)
+/* false: it was over before. */
+static bool walk(pm_graph_query *q, const pm_graph_asks *asks)
 {
     pm_walk_pool *pool = &q->pool;
     const pm_walk_pool *nearest = asks->counts == NULL ? pool : &q->found;
     for (;;) {
         while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
             pool->next++;
-        if (pool->next == pool->size) return;
+        if (pool->next == pool->size) return true;
         const float limit = limit_of(q, nearest);
         const uint64_t key = pool->key[pool->next];
-        if (pm_walk_score(key) > limit) return;
+        if (pm_walk_score(key) > limit) return true;
         const uint32_t place = pool->next++;
         pool->key[place] |= 1;
         for (uint32_t i = pool->next; i < pool->size && i < pool->next + LOOK_AHEAD; i++)
             ask_for_links(q, pm_walk_node(pool->key[i]));
-        if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return;
+        if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return false;
         const size_t n = neighbours(q, pm_walk_node(key));
         if (n == 0) continue;
         ask_for_codes(q, n);
@@ -443,6 +444,15 @@ static void walk(pm_graph_query *q, const pm_graph_asks *asks)
         if (place < q->rerank) ask_for_proposal(q, pm_walk_node(key));
         take_in(q, asks, n, limit);
     }
+}
+
+/* To its end. What it has not walked from is beyond its stop, and none of it was counted by calibration, either. */
+static void walk_all(pm_graph_query *q, const pm_graph_asks *asks)
+{
+    enter(q, asks);
+    if (!walk(q, asks) || asks->counts != NULL) return;
+    const uint32_t walked = q->pool.next > q->k ? q->pool.next : q->k;
+    if (walked < q->rerank) q->rerank = walked;
 }
 
 /* Where a node links to the row that is left out, it gets what it may have linked to if that were not there. */
@@ -568,8 +578,7 @@ static void to_rows(pm_graph_query *q, size_t n)
 size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_t **rows)
 {
     const unsigned fp = pm_simd_fp_enter();
-    enter(q, asks);
-    walk(q, asks);
+    walk_all(q, asks);
     q->met = asks->counts == NULL ? UINT32_MAX : count_met(q);
     const size_t n = propose(q, asks->counts == NULL ? &q->pool : &q->found, rows);
     to_rows(q, n);
