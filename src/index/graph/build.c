@@ -455,19 +455,20 @@ static pomai_status append_codes(pm_graph_builder *b, const pm_index_sink *sink,
 static pomai_status append_entries(pm_graph_builder *b, const pm_index_sink *sink, const graph_codes *codes)
 {
     const graph_shape *shape = &b->space.shape;
-    uint32_t entry[GRAPH_ENTRY];
-    uint8_t *hot = pm_malloc_aligned(GRAPH_LINE, GRAPH_ENTRY * shape->hot_bytes + graph_scratch_bytes(shape));
-    if (hot == NULL || graph_entries(codes, b->simd, b->source->seed, GRAPH_ENTRY, entry) != POMAI_OK) {
-        pm_free(hot);
-        return POMAI_ENOMEM;
-    }
-    for (uint32_t i = 0; i < GRAPH_ENTRY; i++)
-        graph_hot_code(&b->space, b->codes + (size_t)entry[i] * shape->whole, hot + GRAPH_ENTRY * shape->hot_bytes,
+    const uint32_t count = graph_entry_count(shape, b->source->rows);
+    uint32_t *entry = pm_malloc(count * sizeof *entry);
+    uint8_t *hot = pm_malloc_aligned(GRAPH_LINE, count * shape->hot_bytes + graph_scratch_bytes(shape));
+    pomai_status status = POMAI_ENOMEM;
+    if (entry != NULL && hot != NULL) status = graph_entries(codes, b->simd, b->source->seed, count, entry);
+    for (uint32_t i = 0; i < count && status == POMAI_OK; i++)
+        graph_hot_code(&b->space, b->codes + (size_t)entry[i] * shape->whole, hot + count * shape->hot_bytes,
                        hot + i * shape->hot_bytes);
-    const bool good = sink->append(sink->context, GRAPH_ENTRIES, entry, sizeof entry) &&
-                      sink->append(sink->context, GRAPH_ENTRIES, hot, GRAPH_ENTRY * shape->hot_bytes);
+    if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_ENTRIES, entry, count * sizeof *entry) ||
+                               !sink->append(sink->context, GRAPH_ENTRIES, hot, count * shape->hot_bytes)))
+        status = POMAI_EDEADLINE;
+    pm_free(entry);
     pm_free(hot);
-    return good ? POMAI_OK : POMAI_EDEADLINE;
+    return status;
 }
 
 uint32_t graph_fanout(const graph_shape *shape)

@@ -13,20 +13,23 @@
 #pragma STDC FP_CONTRACT OFF /* gcc takes -ffp-contract=off from the build */
 #endif
 
-#define GRAPH_MODEL    0
-#define GRAPH_LINKS    1
-#define GRAPH_HOT      2
-#define GRAPH_ENTRIES  3
-#define GRAPH_WARM     4
-#define GRAPH_ORDER    5
-#define GRAPH_PLACE    6
-#define GRAPH_TABLE    7
-#define GRAPH_REVISION 1u
-#define GRAPH_LINE     64u
-#define GRAPH_MAX_ROWS ((uint64_t)1 << 28)
-#define GRAPH_MAX_DIM  4096u
-#define GRAPH_ENTRY    64u /* entries */
-#define GRAPH_FLOATS   8u  /* bytes of the two floats at the end of a code */
+#define GRAPH_MODEL        0
+#define GRAPH_LINKS        1
+#define GRAPH_HOT          2
+#define GRAPH_ENTRIES      3
+#define GRAPH_WARM         4
+#define GRAPH_ORDER        5
+#define GRAPH_PLACE        6
+#define GRAPH_TABLE        7
+#define GRAPH_REVISION     1u
+#define GRAPH_LINE         64u
+#define GRAPH_MAX_ROWS     ((uint64_t)1 << 28)
+#define GRAPH_MAX_DIM      4096u
+#define GRAPH_FEW_ENTRIES  64u
+#define GRAPH_MOST_ENTRIES 512u
+#define GRAPH_ENTRY_BYTES  32768u /* of all hot codes of entries, unless there are only few */
+#define GRAPH_ENTRY_ROWS   256u   /* for each entry, likewise */
+#define GRAPH_FLOATS       8u     /* bytes of the two floats at the end of a code */
 
 /* A variant: degree in bits 0 to 7, lines of a hot code in bits 8 to 15, then flags. */
 #define GRAPH_NIBBLES   (1u << 16) /* hot codes are nibbles, else bytes */
@@ -78,6 +81,16 @@ typedef struct graph_shape {
     bool turns; /* warm codes are: a walk among rows that hot codes do not tell apart turns to them */
     uint64_t model_bytes;
 } graph_shape;
+/* Entries: 64, or as many times twice as there are rows for, and as are looked at in little time. */
+static inline uint32_t graph_entry_count(const graph_shape *shape, uint64_t rows)
+{
+    uint32_t count = GRAPH_FEW_ENTRIES;
+    while (count < GRAPH_MOST_ENTRIES && 2 * (uint64_t)count * shape->hot_bytes <= GRAPH_ENTRY_BYTES &&
+           2 * (uint64_t)count * GRAPH_ENTRY_ROWS <= rows)
+        count *= 2;
+    return count;
+}
+
 /* false: no such graph */
 bool graph_shape_of(graph_shape *shape, uint32_t dim, pomai_metric metric, uint32_t variant);
 

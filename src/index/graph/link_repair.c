@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define SAMPLE  65536 /* rows whose mean is taken */
-#define SPREAD  64    /* rows looked at for each entry */
+#define SPREAD  16    /* rows looked at for each entry */
+#define LOOKED  4096  /* at least, for all */
 #define LOOK    1024  /* rows that a near one is looked for among */
 #define PASSES  8
 #define BETWEEN 4096 /* rows between two questions whether to go on */
@@ -108,10 +109,15 @@ static size_t draw(const uint64_t *key, const uint8_t *used, size_t n, uint64_t 
     }
 }
 
+static uint64_t looked_at(uint64_t rows, uint32_t count)
+{
+    return pm_min_u64(rows, pm_max_u64(LOOKED, (uint64_t)count * SPREAD));
+}
+
 static void spread_entries(gauge *g, uint64_t seed, uint32_t count, uint32_t *row, uint64_t *key, uint64_t *other,
                            uint8_t *used, uint32_t *out)
 {
-    const uint64_t rows = g->codes->rows, n = pm_min_u64(rows, (uint64_t)count * SPREAD);
+    const uint64_t rows = g->codes->rows, n = looked_at(rows, count);
     for (uint64_t i = 0; i < n; i++) {
         const uint64_t from = rows * i / n, to = rows * (i + 1) / n;
         row[i] = (uint32_t)(from + pm_mix64(seed ^ pm_mix64(i)) % (to - from));
@@ -131,7 +137,7 @@ static void spread_entries(gauge *g, uint64_t seed, uint32_t count, uint32_t *ro
 
 pomai_status graph_entries(const graph_codes *codes, const pm_simd *simd, uint64_t seed, uint32_t count, uint32_t *out)
 {
-    const uint64_t n = pm_min_u64(codes->rows, (uint64_t)count * SPREAD);
+    const uint64_t n = looked_at(codes->rows, count);
     if (count == 0) return POMAI_OK;
     if (!graph_middle(codes, simd->graph, out)) return POMAI_ENOMEM;
     if (count == 1) return POMAI_OK;

@@ -54,11 +54,12 @@ bool pm_graph_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint32_t
                       uint64_t length[PM_GRAPH_SECTIONS])
 {
     graph_shape shape;
-    if (rows <= GRAPH_ENTRY || rows > GRAPH_MAX_ROWS || !graph_shape_of(&shape, dim, metric, variant)) return false;
+    if (rows <= GRAPH_FEW_ENTRIES || rows > GRAPH_MAX_ROWS || !graph_shape_of(&shape, dim, metric, variant))
+        return false;
     length[GRAPH_MODEL] = shape.model_bytes;
     length[GRAPH_LINKS] = rows * shape.degree * sizeof(uint32_t);
     length[GRAPH_HOT] = rows * shape.hot_bytes;
-    length[GRAPH_ENTRIES] = GRAPH_ENTRY * (sizeof(uint32_t) + (uint64_t)shape.hot_bytes);
+    length[GRAPH_ENTRIES] = graph_entry_count(&shape, rows) * (sizeof(uint32_t) + (uint64_t)shape.hot_bytes);
     length[GRAPH_WARM] = rows * shape.warm_bytes;
     length[GRAPH_ORDER] = rows * sizeof(uint32_t);
     length[GRAPH_PLACE] = rows * sizeof(uint32_t);

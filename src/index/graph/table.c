@@ -33,8 +33,9 @@ static bool table_is_sound(const graph_table *table)
 static bool entries_are_sound(const pm_graph *graph, const graph_shape *shape)
 {
     const uint32_t *entry = (const uint32_t *)(const void *)graph->section[GRAPH_ENTRIES];
-    const uint8_t *code = graph->section[GRAPH_ENTRIES] + GRAPH_ENTRY * sizeof *entry;
-    for (size_t i = 0; i < GRAPH_ENTRY; i++, code += shape->hot_bytes)
+    const uint32_t count = graph_entry_count(shape, graph->rows);
+    const uint8_t *code = graph->section[GRAPH_ENTRIES] + count * sizeof *entry;
+    for (size_t i = 0; i < count; i++, code += shape->hot_bytes)
         if (entry[i] >= graph->rows ||
             memcmp(code, graph->section[GRAPH_HOT] + (uint64_t)entry[i] * shape->hot_bytes, shape->hot_bytes) != 0)
             return false;

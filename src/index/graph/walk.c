@@ -27,6 +27,7 @@ struct pm_graph_query {
     graph_shape shape;
     const uint32_t *links, *entries, *order, *place;
     const uint8_t *entry_codes;
+    uint32_t entry_count;
     uint32_t k, rerank; /* rerank: less once a walk has ended that proposes what it has walked from */
     float reach;        /* squared: (1 + slack)^2 */
     float noise;        /* distances that hot codes do not tell from none */
@@ -48,8 +49,8 @@ struct pm_graph_query {
     void *scratch;
 };
 
-enum { MOST_AT_ONCE = 128, ENTERED = 8 }; /* links of a node, or entries */
-static_assert(GRAPH_ENTRY <= MOST_AT_ONCE, "entries are scored at once");
+enum { MOST_AT_ONCE = 128, ENTERED = 8 }; /* links of a node, or entries; ENTERED: entries that are begun at */
+static_assert(GRAPH_FEW_ENTRIES <= MOST_AT_ONCE && GRAPH_FEW_ENTRIES % ENTERED == 0, "so many are scored at once");
 
 static uint32_t seen_slots(uint32_t pool)
 {
@@ -137,7 +138,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .entries = (const uint32_t *)(const void *)graph->section[GRAPH_ENTRIES],
                           .order = (const uint32_t *)(const void *)graph->section[GRAPH_ORDER],
                           .place = (const uint32_t *)(const void *)graph->section[GRAPH_PLACE],
-                          .entry_codes = graph->section[GRAPH_ENTRIES] + GRAPH_ENTRY * sizeof(uint32_t),
+                          .entry_count = graph_entry_count(&space->shape, graph->rows),
                           .k = k,
                           .rerank = effort->rerank,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
@@ -153,6 +154,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .units = (float *)(void *)(base + l.units),
                           .bytes = (int8_t *)base + l.bytes,
                           .scratch = base + l.scratch};
+    q->entry_codes = graph->section[GRAPH_ENTRIES] + q->entry_count * sizeof *q->entries;
     empty_pool(&q->pool, (uint64_t *)(void *)(base + l.pool), effort->pool);
     empty_pool(&q->found, (uint64_t *)(void *)(base + l.found), effort->pool);
     memset(q->seen.slot, 0xff, ((size_t)q->seen.mask + 1) * sizeof *q->seen.slot);
@@ -246,17 +248,19 @@ static void score_more(pm_graph_query *q, const uint32_t *ids, size_t n)
 }
 
 /* The same of entries, whose codes lie together. */
-static void score_entries(const pm_graph_query *q)
+static void score_entries(const pm_graph_query *q, float *out)
 {
     pm_walk_codes codes = q->hot;
     pm_walk_rows rows = q->rows;
     codes.codes = rows.rows = q->entry_codes;
-    for (uint32_t i = 0; i < GRAPH_ENTRY; i++)
-        q->ids[i] = i;
-    if (q->shape.exact)
-        q->kernels->score_rows(&rows, q->ids, GRAPH_ENTRY, q->score);
-    else
-        q->kernels->score(&codes, q->ids, GRAPH_ENTRY, q->score);
+    for (uint32_t first = 0; first < q->entry_count; first += GRAPH_FEW_ENTRIES) {
+        for (uint32_t i = 0; i < GRAPH_FEW_ENTRIES; i++)
+            q->ids[i] = first + i;
+        if (q->shape.exact)
+            q->kernels->score_rows(&rows, q->ids, GRAPH_FEW_ENTRIES, out + first);
+        else
+            q->kernels->score(&codes, q->ids, GRAPH_FEW_ENTRIES, out + first);
+    }
 }
 
 /* Nodes beyond are neither walked from nor kept. The nearest of few is not where its code says, but nearer. */
@@ -367,34 +371,39 @@ static void take_in(pm_graph_query *q, const pm_graph_asks *asks, size_t n, floa
     admit(q, asks, all, INFINITY);
 }
 
-/* At least the ENTERED nearest entries are not beyond. The least of each group, and of these the greatest. */
-static float entered_within(const float *score)
+/* At least ENTERED entries are not beyond, the nearest among them. The least of each group, and of these the greatest.
+ */
+static float entered_within(const float *score, uint32_t n)
 {
     float least[ENTERED], most = 0;
     memcpy(least, score, sizeof least);
-    for (uint32_t i = ENTERED; i < GRAPH_ENTRY; i++)
-        least[i % ENTERED] = score[i] < least[i % ENTERED] ? score[i] : least[i % ENTERED];
-    for (uint32_t i = 0; i < ENTERED; i++)
-        most = least[i] > most ? least[i] : most;
+    for (uint32_t i = ENTERED; i < n; i += ENTERED)
+        for (uint32_t j = 0; j < ENTERED; j++)
+            least[j] = score[i + j] < least[j] ? score[i + j] : least[j];
+    for (uint32_t j = 0; j < ENTERED; j++)
+        most = least[j] > most ? least[j] : most;
     return most;
 }
 
 /* The others would soon fall out of the pool. */
 static void enter(pm_graph_query *q, const pm_graph_asks *asks)
 {
+    float scores[GRAPH_MOST_ENTRIES + PM_WALK_ROOM] = {0};
     size_t n = 0;
-    score_entries(q);
-    const float limit = entered_within(q->score);
-    for (uint32_t i = 0; i < GRAPH_ENTRY; i++) {
+    score_entries(q, scores);
+    q->scored += q->entry_count;
+    const float limit = entered_within(scores, q->entry_count);
+    for (uint32_t i = 0; i < q->entry_count; i++) {
         const uint32_t id = q->entries[i];
-        if (q->score[i] > limit) continue;
-        if (id >= q->seen.rows || id == q->seen.left_out) continue;
+        if (scores[i] > limit || id >= q->seen.rows || id == q->seen.left_out) continue;
         q->seen.slot[id & q->seen.mask] = id;
-        q->score[n] = q->score[i];
+        q->score[n] = scores[i];
         q->ids[n++] = id;
+        if (n < MOST_AT_ONCE) continue;
+        take_in(q, asks, n, INFINITY);
+        n = 0;
     }
-    q->scored += GRAPH_ENTRY;
-    take_in(q, asks, n, INFINITY);
+    if (n > 0) take_in(q, asks, n, INFINITY);
 }
 
 /* The nodes that `node` leads to and that were not seen, as far as is remembered. */
