@@ -25,7 +25,7 @@ enum {
     FOR_ALL = 5,   /* one query in so many is for the highest k, too */
     DEEPEST = 100, /* neighbours */
     BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
-    SCORED = 28,   /* codes, by rows: the budget of all walks */
+    SCORED = 36,   /* codes, by rows: the budget of all walks */
     LEAST_SCORED = 1 << 21,
     MOST_SCORED = 1 << 15, /* in a walk */
     FIRST_WALKS = 32,      /* to see how far others go */
@@ -591,7 +591,9 @@ static pomai_status try_first(calibration *c, double budget)
 
 static pomai_status walk_all(calibration *c, graph_table *table)
 {
-    const double budget = (double)pm_max_u64(c->b->source->rows * SCORED, LEAST_SCORED) / c->queries;
+    /* entries are in a row, and take next to no time */
+    const double budget = (double)pm_max_u64(c->b->source->rows * SCORED, LEAST_SCORED) / c->queries +
+                          graph_entry_count(&c->b->space.shape, c->b->source->rows);
     pomai_status status = try_first(c, budget);
     for (size_t i = 0; status == POMAI_OK && i < GRAPH_KS; i++)
         fill_row(c, i, &table->row[i]);
