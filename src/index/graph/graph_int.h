@@ -28,7 +28,7 @@
 #define GRAPH_FEW_ENTRIES  64u
 #define GRAPH_MOST_ENTRIES 512u
 #define GRAPH_ENTRY_BYTES  32768u /* of all hot codes of entries, unless there are only few */
-#define GRAPH_ENTRY_ROWS   256u   /* for each entry, likewise */
+#define GRAPH_ENTRY_ROWS   512u   /* for each entry, likewise */
 #define GRAPH_FLOATS       8u     /* bytes of the two floats at the end of a code */
 
 /* A variant: degree in bits 0 to 7, lines of a hot code in bits 8 to 15, then flags. */
