@@ -260,7 +260,8 @@ static void entries_are_distinct_and_the_same(void **unused)
 {
     (void)unused;
     begin();
-    for (size_t i = 0; i<5 * KINDS; i += share> 1 ? 4 : 1) {
+    for (size_t i = 0; i < 5 * KINDS; i++) {
+        if (share > 3 && i % 4 != 0) continue; /* sanitizers */
         const uint64_t rows = 1 + below(i < KINDS ? 20 : 3000);
         const uint32_t count = (uint32_t)(1 + below(rows < 64 ? rows : 64));
         const graph_codes codes = {fill((enum kind)(i % KINDS), rows, 100, 128), rows, 128};

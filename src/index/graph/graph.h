@@ -50,8 +50,8 @@ typedef struct pm_graph_work {
 
 typedef struct pm_graph_builder pm_graph_builder;
 
-/* Reads all rows once and chooses the variant. POMAI_EDEADLINE: stopped by read or go_on; POMAI_ENOMEM. `source` and
- * `work` must outlive the builder. */
+/* Reads all rows once, and chooses the variant and the order of nodes. POMAI_EDEADLINE: stopped by read or go_on;
+ * POMAI_ENOMEM. `source` and `work` must outlive the builder. */
 pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_graph_work *work,
                             pm_graph_builder **out, uint32_t *variant);
 /* Links the rows and writes all sections but the last. */
