@@ -205,6 +205,8 @@
       "searches of merged rows wait for codes and a graph")                                                            \
     X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
     X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
+    X(ENTRIES_NOT_TURNED, "unit.test_graph:alike_entries_have_their_own_distances",                                    \
+      "entries that come after a walk has turned keep what hot codes say")                                             \
     X(WALK_NEVER_TURNS, "unit.test_graph:copies_are_found_as_promised",                                                \
       "a walk among rows that hot codes do not tell apart goes on by these")                                           \
     /* filters */                                                                                                      \

@@ -817,6 +817,44 @@ static void copies_are_found_as_promised(void **unused)
 }
 
 /* Rows at no distance do not end a walk that is to fill its pool. */
+/* More entries are alike than are put into a pool at once, and the first of them make the walk turn to the rows. */
+static void alike_entries_have_their_own_distances(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 1 << 17, DIM = 128, OFF = 4, POOL = 1000 };
+    begin();
+    if (share > 1) return; /* many rows; no other case has as many entries */
+    world w = new_world(EQUAL, ROWS, DIM, POMAI_METRIC_L2, 0);
+    for (size_t d = 0; d < DIM; d++) {
+        const float two[] = {(float)below(200), (float)below(200)};
+        for (size_t i = 0; i < ROWS; i++)
+            w.x[i * DIM + d] = two[i % 2];
+    }
+    assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+    check((w.graph.variant & (GRAPH_EXACT | GRAPH_NIBBLES)) == (GRAPH_EXACT | GRAPH_NIBBLES), "turns", "", DIM, ROWS);
+    const pm_graph_effort effort = {.pool = POOL, .slack = INFINITY, .rerank = POOL};
+    void *memory = allocate(pm_graph_query_size(&w.graph, &effort));
+    for (size_t i = 0; i < 2; i++) {
+        const pm_graph_asks none = {0};
+        const uint32_t *rows;
+        float q[DIM];
+        memcpy(q, w.x + i * DIM, sizeof q);
+        for (size_t d = 0; d < OFF; d++)
+            q[d] += 1;
+        pm_graph_query *query = pm_graph_query_init(memory, &w.graph, levels[nlevels - 1], q, 300, &effort);
+        const size_t n = pm_graph_walk(query, &none, &rows);
+        const uint32_t *distance = pm_graph_distances(query);
+        assert_true(n >= 300 && distance != NULL);
+        for (size_t r = 0; r < n; r++) {
+            const double exact = pm_exact_l2(q, w.x + (size_t)rows[r] * DIM, DIM);
+            check((double)distance[r] == exact, "distance", "", DIM, r);
+        }
+    }
+    free(memory);
+    drop(&w);
+    end("alike_entries_have_their_own_distances");
+}
+
 static void equal_rows_fill_a_pool(void **unused)
 {
     (void)unused;
@@ -1008,6 +1046,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(walks_ask_and_obey),
         cmocka_unit_test(rows_of_a_set_are_picked_at_every_level),
         cmocka_unit_test(copies_are_found_as_promised),
+        cmocka_unit_test(alike_entries_have_their_own_distances),
         cmocka_unit_test(equal_rows_fill_a_pool),
         cmocka_unit_test(stops_and_missing_memory_are_reported),
         cmocka_unit_test(forged_graphs_lead_nowhere),

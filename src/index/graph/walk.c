@@ -385,6 +385,13 @@ static float entered_within(const float *score, uint32_t n)
     return most;
 }
 
+/* Those in q->ids, which hot codes have scored; others may have made the walk turn. */
+static void take_entries(pm_graph_query *q, const pm_graph_asks *asks, size_t n)
+{
+    if (q->by_rows && !q->shape.exact && !PM_MUTANT(ENTRIES_NOT_TURNED)) score_more(q, q->ids, n);
+    take_in(q, asks, n, INFINITY);
+}
+
 /* The others would soon fall out of the pool. */
 static void enter(pm_graph_query *q, const pm_graph_asks *asks)
 {
@@ -400,10 +407,10 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
         q->score[n] = scores[i];
         q->ids[n++] = id;
         if (n < MOST_AT_ONCE) continue;
-        take_in(q, asks, n, INFINITY);
+        take_entries(q, asks, n);
         n = 0;
     }
-    if (n > 0) take_in(q, asks, n, INFINITY);
+    if (n > 0) take_entries(q, asks, n);
 }
 
 /* The nodes that `node` leads to and that were not seen, as far as is remembered. */
