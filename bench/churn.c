@@ -24,9 +24,13 @@ struct sample {
     uint32_t pass;
 };
 
+enum { EFFORTS = 3 };
+static const uint32_t efforts[EFFORTS] = {32, 64, 128};
+
 /* What searches with --recall find, and go through. */
 struct searched {
     double recall;
+    double same_effort[EFFORTS]; /* with each ef */
     struct recall_ways ways;
 };
 
@@ -133,6 +137,8 @@ static struct searched search(pomai_collection *collection, const char *what)
     if (recall == 0) return s;
     s.ways = recall_ways(collection, truth.vectors, recall);
     s.recall = recall_measure(&truth, collection, recall, NULL);
+    for (int i = 0; i < EFFORTS; i++)
+        s.same_effort[i] = recall_measure_ef(&truth, collection, efforts[i]);
     printf("  %-28s recall %.4f; rows in %.0f graphs %.0f, by codes %.0f, by vectors %.0f\n", what, s.recall,
            s.ways.graphs, s.ways.graph, s.ways.codes, s.ways.vectors + s.ways.memory);
     fflush(stdout);
@@ -312,6 +318,13 @@ static void report_searched(const struct ends *churned, const struct ends *fresh
                 ", \"asked\": %g, \"churned\": %.5f, \"fresh\": %.5f, \"queries\": %zu, \"segments\": %.0f, "
                 "\"rows_not_in_graph\": %.0f",
                 recall, c->recall, f->recall, truth.queries, c->ways.segments, recall_not_in_graph(&c->ways));
+    for (int i = 0; i < EFFORTS; i++) {
+        const double churned_ef = c->same_effort[i], fresh_ef = f->same_effort[i];
+        printf("  %-28s %+.4f: %.4f, a fresh load %.4f, with ef %u\n", "churn.recall_difference_ef",
+               churned_ef - fresh_ef, churned_ef, fresh_ef, efforts[i]);
+        load_figure("churn.recall_difference_ef", load_one(churned_ef - fresh_ef), "recall",
+                    ", \"ef\": %u, \"churned\": %.5f, \"fresh\": %.5f", efforts[i], churned_ef, fresh_ef);
+    }
     load_figure("churn.recall_behind", load_one(churned->behind_found.recall), "recall", "%s", "");
     report_rates();
 }

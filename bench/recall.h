@@ -99,18 +99,16 @@ static inline double recall_of(const pomai_result *result, double tenth)
 }
 
 /* One pass over all queries, one at a time. *expected (may be NULL): the mean that the answers promise. */
-static inline double recall_measure(const struct recall_truth *t, pomai_collection *collection, double recall,
-                                    double *expected)
+static inline double recall_measure_with(const struct recall_truth *t, pomai_collection *collection,
+                                         const pomai_search_options *options, double *expected)
 {
-    const pomai_search_options options = recall_options(recall);
     pomai_error err;
     pomai_result *result;
     pomai_verdict verdict;
     double found = 0, promised = 0;
     for (size_t q = 0; q < t->queries; q++) {
-        load_check(
-            pomai_search(collection, t->vectors + q * synth.dim, 1, synth.dim, RECALL_K, &options, &result, &err),
-            "search", &err);
+        load_check(pomai_search(collection, t->vectors + q * synth.dim, 1, synth.dim, RECALL_K, options, &result, &err),
+                   "search", &err);
         found += recall_of(result, t->tenth[q]);
         pomai_result_verdict(result, 0, &verdict);
         promised += verdict.expected_recall;
@@ -118,6 +116,21 @@ static inline double recall_measure(const struct recall_truth *t, pomai_collecti
     }
     if (expected != NULL) *expected = promised / (double)t->queries;
     return found / (double)t->queries;
+}
+
+static inline double recall_measure(const struct recall_truth *t, pomai_collection *collection, double recall,
+                                    double *expected)
+{
+    const pomai_search_options options = recall_options(recall);
+    return recall_measure_with(t, collection, &options, expected);
+}
+
+/* With the same effort in every graph, whatever recall it was calibrated to have. */
+static inline double recall_measure_ef(const struct recall_truth *t, pomai_collection *collection, uint32_t ef)
+{
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    options.ef = ef;
+    return recall_measure_with(t, collection, &options, NULL);
 }
 
 struct recall_rate {
