@@ -35,8 +35,17 @@ typedef struct pm_simd_graph {
      * n is. Reads to the next multiple of PM_GRAPH_PANEL. n < 2^32, 1 <= most <= PM_GRAPH_NEAREST.
      */
     size_t (*nearest)(const uint32_t *distance, size_t n, size_t most, uint64_t *out);
+
+    /*
+     * The `most` least keys of `lists` lists of `keep` each, in order and each once, and UINT64_MAX behind them; their
+     * number, which is less only if there are no more. Each list is in order, without repeats; one that has fewer is
+     * filled with UINT64_MAX. Room for most + 8 in `out`. 1 <= lists <= PM_GRAPH_LISTS; 1 <= keep, most <=
+     * PM_GRAPH_NEAREST.
+     */
+    size_t (*merge)(const uint64_t *keys, size_t lists, size_t keep, size_t most, uint64_t *out);
 } pm_simd_graph;
 #define PM_GRAPH_NEAREST 64
+#define PM_GRAPH_LISTS   12
 
 static inline size_t pm_graph_panel_bytes(const pm_simd_graph *kernels, size_t stride)
 {

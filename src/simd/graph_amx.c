@@ -129,6 +129,7 @@ const pm_simd_graph pm_simd_graph_amx = {
     .pack = pm_graph_pack_avx512vnni,
     .distances = distances,
     .nearest = pm_graph_nearest_avx512,
+    .merge = pm_graph_merge_avx512,
 };
 
 #endif

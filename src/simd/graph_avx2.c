@@ -111,6 +111,7 @@ const pm_simd_graph pm_simd_graph_avx2 = {
     .pack = pm_graph_pack_avx2,
     .distances = pm_graph_distances_avx2,
     .nearest = graph_nearest,
+    .merge = graph_merge,
 };
 
 #endif

@@ -119,12 +119,120 @@ size_t pm_graph_nearest_avx512(const uint32_t *distance, size_t n, size_t most, 
     return most;
 }
 
+/* ---- merging, by Batcher's bitonic networks ---- */
+
+INLINE void exchange(__m512i *a, __m512i *b)
+{
+    const __m512i least = _mm512_min_epu64(*a, *b);
+    *b = _mm512_max_epu64(*a, *b);
+    *a = least;
+}
+
+INLINE __m512i exchange_lanes(__m512i v, __m512i other, __mmask8 high)
+{
+    return _mm512_mask_max_epu64(_mm512_min_epu64(v, other), high, v, other);
+}
+
+/* 2 x m vectors, in two runs that are each in order, become one. */
+INLINE void merge_runs(__m512i *v, size_t m)
+{
+    const __m512i back = _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i other[8];
+    UNROLL
+    for (size_t i = 0; i < m; i++)
+        other[i] = _mm512_permutexvar_epi64(back, v[2 * m - 1 - i]);
+    UNROLL
+    for (size_t i = 0; i < m; i++) {
+        v[m + i] = _mm512_max_epu64(v[i], other[i]);
+        v[i] = _mm512_min_epu64(v[i], other[i]);
+    }
+    UNROLL
+    for (size_t by = m / 2; by > 0; by /= 2)
+        UNROLL
+    for (size_t i = 0; i < 2 * m; i++)
+        if ((i & by) == 0) exchange(&v[i], &v[i + by]);
+    UNROLL
+    for (size_t i = 0; i < 2 * m; i++) {
+        v[i] = exchange_lanes(v[i], _mm512_shuffle_i64x2(v[i], v[i], 0x4e), 0xf0);
+        v[i] = exchange_lanes(v[i], _mm512_permutex_epi64(v[i], 0x4e), 0xcc);
+        v[i] = exchange_lanes(v[i], _mm512_shuffle_epi32(v[i], (_MM_PERM_ENUM)0x4e), 0xaa);
+    }
+}
+
+/* Those of sorted vectors that are not as the one before, at most so many. */
+INLINE size_t put_unlike(const __m512i *v, size_t vectors, size_t most, uint64_t *out)
+{
+    const __m512i none = _mm512_set1_epi64(-1);
+    __m512i before = none;
+    size_t n = 0;
+    UNROLL
+    for (size_t i = 0; i < vectors; i++) {
+        const __m512i last = _mm512_alignr_epi64(v[i], before, 7);
+        const __mmask8 mask = _mm512_cmpneq_epu64_mask(v[i], last) & _mm512_cmpneq_epu64_mask(v[i], none);
+        if (n >= most) break;
+        _mm512_storeu_si512(out + n, _mm512_maskz_compress_epi64(mask, v[i]));
+        n += (size_t)__builtin_popcount(mask);
+        before = v[i];
+    }
+    n = n < most ? n : most;
+    out[n] = UINT64_MAX;
+    return n;
+}
+
+/* Lists of up to eight. */
+static size_t merge_short(const uint64_t *keys, size_t lists, size_t keep, size_t most, uint64_t *out)
+{
+    const __m512i none = _mm512_set1_epi64(-1);
+    const __mmask8 mask = (__mmask8)((1u << keep) - 1);
+    __m512i v[16];
+    UNROLL
+    for (size_t i = 0; i < PM_GRAPH_LISTS; i++)
+        v[i] = i < lists ? _mm512_mask_loadu_epi64(none, mask, keys + i * keep) : none;
+    UNROLL
+    for (size_t i = PM_GRAPH_LISTS; i < 16; i++)
+        v[i] = none;
+    UNROLL
+    for (size_t i = 0; i < 12; i += 2)
+        merge_runs(v + i, 1);
+    UNROLL
+    for (size_t i = 0; i < 12; i += 4)
+        merge_runs(v + i, 2);
+    merge_runs(v, 4);
+    merge_runs(v, 8);
+    return put_unlike(v, 12, most, out);
+}
+
+/* Up to four, of up to sixteen. */
+static size_t merge_long(const uint64_t *keys, size_t lists, size_t keep, size_t most, uint64_t *out)
+{
+    const __m512i none = _mm512_set1_epi64(-1);
+    const __mmask8 mask = (__mmask8)((1u << (keep - 8)) - 1);
+    __m512i v[8];
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        v[2 * i] = i < lists ? _mm512_loadu_si512(keys + i * keep) : none;
+        v[2 * i + 1] = i < lists ? _mm512_mask_loadu_epi64(none, mask, keys + i * keep + 8) : none;
+    }
+    merge_runs(v, 2);
+    merge_runs(v + 4, 2);
+    merge_runs(v, 4);
+    return put_unlike(v, 8, most, out);
+}
+
+size_t pm_graph_merge_avx512(const uint64_t *keys, size_t lists, size_t keep, size_t most, uint64_t *out)
+{
+    if (keep <= 8) return merge_short(keys, lists, keep, most, out);
+    if (keep <= 16 && lists <= 4) return merge_long(keys, lists, keep, most, out);
+    return graph_merge(keys, lists, keep, most, out);
+}
+
 const pm_simd_graph pm_simd_graph_avx512 = {
     .name = "avx512",
     .element = 2,
     .pack = pm_graph_pack_avx2,
     .distances = pm_graph_distances_avx2,
     .nearest = pm_graph_nearest_avx512,
+    .merge = pm_graph_merge_avx512,
 };
 
 #endif

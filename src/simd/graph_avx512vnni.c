@@ -140,6 +140,7 @@ const pm_simd_graph pm_simd_graph_avx512vnni = {
     .pack = pm_graph_pack_avx512vnni,
     .distances = pm_graph_distances_avx512vnni,
     .nearest = pm_graph_nearest_avx512,
+    .merge = pm_graph_merge_avx512,
 };
 
 #endif

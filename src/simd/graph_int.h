@@ -15,6 +15,7 @@ void pm_graph_distances_avx2(const uint8_t *const *rows, size_t n, size_t stride
                              uint32_t *out, size_t apart);
 /* graph_avx512.c */
 size_t pm_graph_nearest_avx512(const uint32_t *distance, size_t n, size_t most, uint64_t *out);
+size_t pm_graph_merge_avx512(const uint64_t *keys, size_t lists, size_t keep, size_t most, uint64_t *out);
 /* graph_avx512vnni.c; its panels are also those of amx */
 void pm_graph_pack_avx512vnni(const uint8_t *const *rows, size_t n, size_t stride, uint8_t *panels);
 uint32_t pm_graph_term_avx512vnni(const uint8_t *row, size_t stride); /* sum a^2 - 256 sum a */
@@ -76,6 +77,39 @@ GRAPH_EACH size_t graph_nearest(const uint32_t *distance, size_t n, size_t most,
         if (kept == most) bound = (uint32_t)(out[most - 1] >> 32);
     }
     return kept;
+}
+
+/* Two lists in order, ended by UINT64_MAX, into one without repeats, which is ended so, too. */
+GRAPH_EACH size_t graph_merge_two(const uint64_t *a, const uint64_t *b, size_t most, uint64_t *out)
+{
+    size_t n = 0;
+    while (n < most) {
+        const uint64_t x = *a, y = *b, least = x < y ? x : y;
+        if (least == UINT64_MAX) break;
+        out[n++] = least;
+        a += x == least;
+        b += y == least;
+    }
+    out[n] = UINT64_MAX;
+    return n;
+}
+
+GRAPH_EACH size_t graph_merge(const uint64_t *keys, size_t lists, size_t keep, size_t most, uint64_t *out)
+{
+    const uint64_t end = UINT64_MAX;
+    uint64_t run[2][PM_GRAPH_LISTS][PM_GRAPH_NEAREST + 1];
+    unsigned side = 0;
+    for (size_t l = 0; l < lists; l++) {
+        memcpy(run[0][l], keys + l * keep, keep * sizeof *keys);
+        run[0][l][keep] = UINT64_MAX;
+    }
+    for (; lists > 1; lists = (lists + 1) / 2, side ^= 1)
+        for (size_t l = 0; l < lists; l += 2)
+            if (l + 1 < lists)
+                (void)graph_merge_two(run[side][l], run[side][l + 1], most, run[side ^ 1][l / 2]);
+            else
+                memcpy(run[side ^ 1][l / 2], run[side][l], sizeof run[0][l]);
+    return graph_merge_two(run[side][0], &end, most, out);
 }
 
 #endif

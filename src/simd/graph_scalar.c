@@ -37,4 +37,5 @@ const pm_simd_graph pm_simd_graph_scalar = {
     .pack = pack,
     .distances = distances,
     .nearest = graph_nearest,
+    .merge = graph_merge,
 };

@@ -117,6 +117,13 @@ typedef struct pm_simd_walk {
     /* x as the bytes that it is. false: not all are whole numbers from 0 to 255, or one is -0. */
     bool (*to_whole)(const float *x, size_t n, uint8_t *bytes);
 
+    /* y = x c: `rows` rows of x and y, n x n of c, row-major. Products are added one after another: the same bits at
+     * every level. n a multiple of 16; no two overlap. */
+    void (*times)(const double *x, const double *c, size_t rows, size_t n, double *y);
+
+    /* Takes out of x what it has of `axis`, a vector of length 1. n a multiple of 16. */
+    void (*less_along)(double *x, const double *axis, size_t n);
+
     /* out[i] = sum of a[d] * rows[i * stride + d], exact; stride a multiple of 64, the sums below 2^31 */
     void (*products)(const uint8_t *a, const int8_t *rows, size_t stride, size_t n, int32_t *out);
 

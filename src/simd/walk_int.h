@@ -39,9 +39,11 @@ INLINE float walk_finish_row(const pm_walk_rows *r, int32_t norm2, int32_t dot)
  * What follows is compiled for each level by its own file, as vectors of its own width: operations on single elements,
  * and sums in a fixed order, which have the same result in any width.
  */
-#define WALK_EACH   static __attribute__((unused))
-#define WALK_COMMON .centre = walk_centre, .to_bytes = walk_to_bytes, .to_whole = walk_to_whole
-#define WALK_LANES  16
+#define WALK_EACH static __attribute__((unused))
+#define WALK_COMMON                                                                                                    \
+    .centre = walk_centre, .to_bytes = walk_to_bytes, .to_whole = walk_to_whole, .times = walk_times,                  \
+    .less_along = walk_less_along
+#define WALK_LANES 16
 
 typedef int32_t walk_bits __attribute__((vector_size(4 * WALK_LANES), aligned(4), may_alias));
 
@@ -109,6 +111,34 @@ WALK_EACH bool walk_to_whole(const float *x, size_t n, uint8_t *bytes)
         bytes[d] = (uint8_t)whole;
     }
     return others == 0;
+}
+
+WALK_EACH void walk_times(const double *restrict x, const double *restrict c, size_t rows, size_t n, double *restrict y)
+{
+    memset(y, 0, rows * n * sizeof *y);
+    for (size_t block = 0; block < n; block += 16) /* these rows of c stay in the cache */
+        for (size_t i = 0; i < rows; i++)
+            for (size_t d = block; d < block + 16; d += 4) {
+                const double *factor = x + i * n + d, *from = c + d * n;
+                const double a = factor[0], b = factor[1], p = factor[2], q = factor[3];
+                double *restrict to = y + i * n;
+                for (size_t e = 0; e < n; e++)
+                    to[e] = (((to[e] + a * from[e]) + b * from[n + e]) + p * from[2 * n + e]) + q * from[3 * n + e];
+            }
+}
+
+WALK_EACH void walk_less_along(double *restrict x, const double *restrict axis, size_t n)
+{
+    double dot[WALK_LANES] = {0};
+    for (size_t d = 0; d < n; d += WALK_LANES)
+        for (size_t i = 0; i < WALK_LANES; i++)
+            dot[i] += x[d + i] * axis[d + i];
+    for (size_t half = WALK_LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            dot[i] += dot[i + half];
+    const double along = dot[0];
+    for (size_t d = 0; d < n; d++)
+        x[d] -= along * axis[d];
 }
 
 #endif

@@ -27,7 +27,7 @@
 #include "support/no_memory.h"
 
 #define DIGEST                                                                                                         \
-    0x50d46b6cb01c3a3fu /* of models and codes; changes with the format, or with the variants that are chosen */
+    0x8f874bfe9053361bu /* of models and codes; changes with the format, the variants that are chosen, or roundings */
 
 /* ---- rows ---- */
 

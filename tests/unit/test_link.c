@@ -216,6 +216,52 @@ static void the_nearest_are_chosen_at_every_level(void **unused)
     end("the_nearest_are_chosen_at_every_level");
 }
 
+/* Sorted lists without repeats, of keys that several may have, each filled with UINT64_MAX. */
+static uint64_t *fill_lists(size_t lists, size_t keep, size_t range)
+{
+    uint64_t *keys = allocate(lists * keep * sizeof *keys);
+    for (size_t l = 0; l < lists; l++) {
+        uint64_t *list = keys + l * keep;
+        size_t n = below(4) == 0 ? below(keep + 1) : keep, kept = 0;
+        for (size_t i = 0; i < n; i++)
+            list[i] = (uint64_t)below(range) << 32 | below(4);
+        qsort(list, n, sizeof *list, by_key);
+        for (size_t i = 0; i < n; i++)
+            if (kept == 0 || list[kept - 1] != list[i]) list[kept++] = list[i];
+        for (; kept < keep; kept++)
+            list[kept] = UINT64_MAX;
+    }
+    return keys;
+}
+
+static void lists_are_merged_at_every_level(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 4000; i++) {
+        static const size_t ranges[] = {1, 5, 40, 1000, 0x7fffffff};
+        const size_t lists = 1 + below(PM_GRAPH_LISTS), most = 1 + below(PM_GRAPH_NEAREST), range = ranges[below(5)];
+        const size_t keep = i % 3 == 0 ? 8 : 1 + below(i % 3 == 1 ? 16 : PM_GRAPH_NEAREST);
+        if (left_out()) continue;
+        uint64_t *keys = fill_lists(lists, keep, range), *sorted = allocate((lists * keep + 1) * sizeof *sorted);
+        size_t n = 0;
+        memcpy(sorted, keys, lists * keep * sizeof *sorted);
+        qsort(sorted, lists * keep, sizeof *sorted, by_key);
+        for (size_t j = 0; j < lists * keep; j++)
+            if (sorted[j] != UINT64_MAX && (n == 0 || sorted[n - 1] != sorted[j])) sorted[n++] = sorted[j];
+        n = n < most ? n : most;
+        for (size_t l = 0; l < nlevels; l++) {
+            uint64_t *out = allocate((most + 8) * sizeof *out);
+            const size_t found = levels[l]->graph->merge(keys, lists, keep, most, out);
+            check(found == n && memcmp(out, sorted, n * sizeof *out) == 0 && out[n] == UINT64_MAX, "merge",
+                  levels[l]->name, lists * 100 + keep, most);
+            free(out);
+        }
+        free(keys), free(sorted);
+    }
+    end("lists_are_merged_at_every_level");
+}
+
 /* ---- links ---- */
 
 static const struct {
@@ -480,6 +526,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distances_are_right_at_every_level),
         cmocka_unit_test(the_nearest_are_chosen_at_every_level),
+        cmocka_unit_test(lists_are_merged_at_every_level),
         cmocka_unit_test(links_are_the_same_on_any_machine),
         cmocka_unit_test(many_rows_are_linked_like_few),
         cmocka_unit_test(links_are_what_they_always_were),

@@ -386,6 +386,53 @@ static void differences_are_the_same_at_every_level(void **unused)
     end("differences_are_the_same_at_every_level");
 }
 
+static bool about(double a, double b, double size)
+{
+    return fabs(a - b) <= 1e-12 * size;
+}
+
+static void matrices_are_the_same_at_every_level(void **unused)
+{
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < 60; i++) {
+        const size_t n = 16 * (1 + below(12)), rows = below(6);
+        if (left_out()) continue;
+        double *x = allocate((rows + 1) * n * sizeof *x), *c = allocate(n * n * sizeof *c);
+        double *first = allocate((rows + 1) * n * sizeof *first), *y = allocate((rows + 1) * n * sizeof *y);
+        for (size_t d = 0; d < (rows + 1) * n; d++)
+            x[d] = (double)uniform() - 0.5;
+        for (size_t d = 0; d < n * n; d++)
+            c[d] = (double)uniform() * 100;
+        for (size_t l = 0; l < nlevels; l++) {
+            const char *name = levels[l]->walk->name;
+            y[rows * n] = 42;
+            levels[l]->walk->times(x, c, rows, n, y);
+            check(y[rows * n] == 42, "times", name, rows, n);
+            memcpy(y + rows * n, x + rows * n, n * sizeof *y);
+            if (rows > 0) levels[l]->walk->less_along(y + rows * n, x, n);
+            if (l == 0) memcpy(first, y, (rows + 1) * n * sizeof *y);
+            check(memcmp(first, y, (rows + 1) * n * sizeof *y) == 0, "the same bits", name, rows, n);
+        }
+        bool right = true;
+        double along = 0;
+        for (size_t r = 0; r < rows; r++)
+            for (size_t e = 0; e < n; e++) {
+                double sum = 0;
+                for (size_t d = 0; d < n; d++)
+                    sum += x[r * n + d] * c[d * n + e];
+                right = right && about(sum, first[r * n + e], 100 * (double)n);
+            }
+        for (size_t d = 0; d < n; d++)
+            along += x[rows * n + d] * x[d];
+        for (size_t d = 0; d < n && rows > 0; d++)
+            right = right && about(x[rows * n + d] - along * x[d], first[rows * n + d], (double)n);
+        check(right, "times, less_along", levels[0]->walk->name, rows, n);
+        free(x), free(c), free(first), free(y);
+    }
+    end("matrices_are_the_same_at_every_level");
+}
+
 /* Largest element, the others near to it or far below. */
 static void fill_floats(float *x, size_t n, size_t kind)
 {
@@ -555,6 +602,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(pools_are_sorted_at_every_level),
         cmocka_unit_test(nodes_are_seen_once_at_every_level),
         cmocka_unit_test(differences_are_the_same_at_every_level),
+        cmocka_unit_test(matrices_are_the_same_at_every_level),
         cmocka_unit_test(bytes_of_queries_are_the_same_at_every_level),
         cmocka_unit_test(products_are_right_at_every_level),
         cmocka_unit_test(whole_numbers_are_kept_at_every_level),

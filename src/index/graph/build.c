@@ -8,7 +8,7 @@
 
 #include "graph_build.h"
 
-enum { SAMPLE = 4096, READ_BYTES = 1 << 20, PIECE_ROWS = 512 };
+enum { SAMPLE = 4096, READ_BYTES = 1 << 22, READ_PIECES = 16, PIECE_ROWS = 512 };
 enum {
     ONE_LINE = 112,        /* dimensions of a line of nibbles beside two floats */
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
@@ -161,26 +161,50 @@ static bool choose_step(pm_graph_builder *b, uint64_t samples)
     return true;
 }
 
+/* A batch of rows that has been read. */
+typedef struct batch {
+    const pm_graph_builder *b;
+    uint64_t first;
+    uint32_t rows, each; /* each: of a piece */
+    bool raw;
+    _Atomic bool other, failed; /* a row is not of bytes; no memory */
+} batch;
+
+static void code_batch(void *argument, uint32_t piece)
+{
+    batch *to = argument;
+    const pm_graph_builder *b = to->b;
+    const uint32_t dim = b->source->dim, whole = b->space.shape.whole;
+    const uint32_t from = piece * to->each, end = (uint32_t)pm_min_u64(to->rows, (uint64_t)from + to->each);
+    float *units = to->raw ? NULL : pm_malloc_aligned(GRAPH_LINE, (b->space.shape.padded + 16) * sizeof *units);
+    const unsigned fp = pm_simd_fp_enter();
+    if (!to->raw && units == NULL) atomic_store(&to->failed, true);
+    for (uint32_t i = from; i < end && (to->raw || units != NULL); i++) {
+        uint8_t *code = b->codes + (to->first + i) * whole;
+        const float *x = b->rows + (size_t)i * dim;
+        if (!to->raw)
+            graph_to_code(&b->space, x, units, code);
+        else if (!b->simd->quant->integers(x, dim, code))
+            atomic_store(&to->other, true);
+    }
+    pm_simd_fp_leave(fp);
+    pm_free(units);
+}
+
 /* *raw becomes false, and the codes are worth nothing, if not all rows are bytes. */
-static bool code_rows(pm_graph_builder *b, bool *raw)
+static pomai_status code_rows(pm_graph_builder *b, bool *raw)
 {
     const pm_index_source *source = b->source;
-    const uint32_t dim = source->dim, whole = b->space.shape.whole;
-    for (uint64_t row = 0; row < source->rows; row += b->batch) {
-        const uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
-        if (!builder_go_on(b) || !source->read(source->context, row, n, b->rows)) return false;
-        for (uint32_t i = 0; i < n; i++) {
-            uint8_t *code = b->codes + (row + i) * whole;
-            const float *x = b->rows + (size_t)i * dim;
-            if (!*raw) {
-                graph_to_code(&b->space, x, b->units, code);
-            } else if (!b->simd->quant->integers(x, dim, code)) {
-                *raw = false;
-                return true;
-            }
-        }
+    batch at = {.b = b, .each = b->batch / READ_PIECES + 1, .raw = *raw};
+    for (; at.first < source->rows; at.first += b->batch) {
+        at.rows = (uint32_t)pm_min_u64(b->batch, source->rows - at.first);
+        if (!builder_go_on(b) || !source->read(source->context, at.first, at.rows, b->rows)) return POMAI_EDEADLINE;
+        builder_run(b->work, code_batch, &at, (at.rows + at.each - 1) / at.each);
+        if (atomic_load(&at.failed)) return POMAI_ENOMEM;
+        if (atomic_load(&at.other)) *raw = false;
+        if (atomic_load(&at.other)) break;
     }
-    return true;
+    return POMAI_OK;
 }
 
 /* ---- what codes a walk looks at ---- */
@@ -306,7 +330,7 @@ static bool take_memory(pm_graph_builder *b)
     const size_t row = source->dim * sizeof(float);
     uint64_t codes;
     if (pm_mul_overflows(source->rows, shape->whole, &codes) || codes > SIZE_MAX / 2) return false;
-    b->batch = row >= READ_BYTES ? 1 : (uint32_t)(READ_BYTES / row);
+    b->batch = row >= READ_BYTES ? 1 : (uint32_t)pm_min_u64(READ_BYTES / row, source->rows);
     b->rows = pm_malloc_aligned(GRAPH_LINE, b->batch * row);
     b->units = pm_malloc_aligned(GRAPH_LINE, (shape->padded + 16) * sizeof *b->units);
     b->code = pm_malloc_aligned(GRAPH_LINE, shape->whole);
@@ -326,16 +350,17 @@ static pomai_status begin(pm_graph_builder *b)
     b->space.centre = b->centre;
     graph_space_window(&b->space);
     if (!look_at_sample(b, samples, &raw)) return POMAI_EDEADLINE;
+    pomai_status status = POMAI_OK;
     if (raw) {
         b->space.step = 0;
         memset(b->codes, 0, (size_t)b->source->rows * b->space.shape.whole);
-        if (!code_rows(b, &raw)) return POMAI_EDEADLINE;
+        status = code_rows(b, &raw);
     }
-    if (!raw) {
+    if (status == POMAI_OK && !raw) {
         bool not_raw = false;
-        if (!choose_step(b, samples) || !code_rows(b, &not_raw)) return POMAI_EDEADLINE;
+        status = choose_step(b, samples) ? code_rows(b, &not_raw) : POMAI_EDEADLINE;
     }
-    pomai_status status = choose_variant(b);
+    if (status == POMAI_OK) status = choose_variant(b);
 #ifdef POMAI_TEST_HOOKS
     if (pm_graph_forced_variant != 0) b->variant = pm_graph_forced_variant;
 #endif

@@ -8,66 +8,108 @@
 #include <string.h>
 
 #include "graph_int.h"
+#include "simd/graph.h"
 
-enum { ROUNDS = 4, SAMPLE = 4096 };
+/* EVERY: in double precision, the largest of directions may grow so often beside the least before they are parted. */
+enum { ROUNDS = 4, EVERY = 2, SAMPLE = 4096, PART = 2048 };
+
+/* What the covariance is computed from: a part of the sample, a row for each dimension. */
+typedef struct part {
+    size_t stride;
+    uint8_t *turned, *panels; /* n rows */
+    uint32_t *distance;       /* of PM_GRAPH_TILE dimensions to all */
+    double *square;           /* sum of each dimension's */
+} part;
+
+/* Some rows of the sample, and the sums of their dimensions. */
+static void turn(const uint8_t *codes, uint64_t rows, const graph_shape *shape, size_t taken, size_t first, part *p,
+                 double *sum)
+{
+    const uint32_t n = shape->padded;
+    const size_t here = pm_min_u64(taken - first, PART);
+    memset(p->turned, 0, n * p->stride);
+    for (size_t i = 0; i < here; i += GRAPH_LINE)
+        for (uint32_t d = 0; d < n; d++)
+            for (size_t j = i; j < here && j < i + GRAPH_LINE; j++)
+                p->turned[d * p->stride + j] = codes[(size_t)(rows * (first + j) / taken) * shape->whole + d];
+    for (uint32_t d = 0; d < n; d++) {
+        uint32_t all = 0, squares = 0; /* 2^11 bytes fit */
+        for (size_t i = 0; i < here; i++) {
+            const uint32_t x = p->turned[d * p->stride + i];
+            all += x;
+            squares += x * x;
+        }
+        sum[d] += (double)all;
+        p->square[d] = (double)squares;
+    }
+}
+
+/* Adds sums of products of dimensions, those with none behind the first: from distances, which kernels compute best. */
+static void add_products(const pm_simd_graph *kernels, const part *p, uint32_t n, double *to)
+{
+    const size_t bytes = pm_graph_panel_bytes(kernels, p->stride), apart = pm_align_up(n, PM_GRAPH_PANEL);
+    const uint8_t *row[PM_GRAPH_TILE];
+    for (uint32_t d = 0; d < n; d += PM_GRAPH_PANEL) {
+        for (uint32_t i = 0; i < PM_GRAPH_PANEL; i++)
+            row[i] = p->turned + (d + i) * p->stride;
+        kernels->pack(row, PM_GRAPH_PANEL, p->stride, p->panels + d / PM_GRAPH_PANEL * bytes);
+    }
+    for (uint32_t first = 0; first < n; first += PM_GRAPH_TILE) {
+        const uint32_t here = (uint32_t)pm_min_u64(n - first, PM_GRAPH_TILE);
+        for (uint32_t i = 0; i < here; i++)
+            row[i] = p->turned + (first + i) * p->stride;
+        kernels->distances(row, here, p->stride, p->panels, first + here, p->distance, apart);
+        for (uint32_t a = first; a < first + here; a++)
+            for (uint32_t b = 0; b <= a; b++) /* |a - b|^2 = a^2 + b^2 - 2ab, all whole numbers */
+                to[(size_t)a * n + b] +=
+                    (p->square[a] + p->square[b] - (double)p->distance[(a - first) * apart + b]) / 2;
+    }
+}
 
 /* Row-major n x n, of the sample's codes. */
 static bool covariance(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd, double *to,
                        float *mean)
 {
     const uint32_t n = shape->padded;
-    const size_t taken = rows < SAMPLE ? (size_t)rows : SAMPLE, stride = pm_align_up(taken, GRAPH_LINE);
-    uint8_t *turned = pm_malloc_aligned(GRAPH_LINE, 2 * (size_t)n * stride);
-    int32_t *sums = pm_malloc(n * sizeof *sums);
-    double *average = pm_malloc(n * sizeof *average);
-    const bool good = turned != NULL && sums != NULL && average != NULL;
+    const size_t taken = rows < SAMPLE ? (size_t)rows : SAMPLE, most = taken < PART ? taken : PART;
+    part p = {.stride = pm_align_up(most, GRAPH_LINE)};
+    p.turned = pm_malloc_aligned(GRAPH_LINE, n * p.stride);
+    p.panels = pm_malloc_aligned(GRAPH_LINE, pm_graph_panels(n) * pm_graph_panel_bytes(simd->graph, p.stride));
+    p.distance = pm_malloc_aligned(GRAPH_LINE, PM_GRAPH_TILE * pm_align_up(n, PM_GRAPH_PANEL) * sizeof *p.distance);
+    p.square = pm_malloc(n * sizeof *p.square);
+    double *average = pm_calloc(n, sizeof *average);
+    const bool good = p.turned != NULL && p.panels != NULL && p.distance != NULL && p.square != NULL && average != NULL;
     if (good) {
-        int8_t *less = (int8_t *)turned + (size_t)n * stride; /* less 128, and 0 behind the last */
-        memset(turned, 0, 2 * (size_t)n * stride);
-        for (size_t i = 0; i < taken; i++) {
-            const uint8_t *row = codes + (size_t)(rows * i / taken) * shape->whole;
-            for (uint32_t d = 0; d < n; d++) {
-                turned[d * stride + i] = row[d];
-                less[d * stride + i] = (int8_t)((int32_t)row[d] - 128);
-            }
-        }
-        for (uint32_t d = 0; d < n; d++) {
-            uint64_t sum = 0;
-            for (size_t i = 0; i < taken; i++)
-                sum += turned[d * stride + i];
-            average[d] = (double)sum / (double)taken;
-            mean[d] = (float)average[d];
+        memset(to, 0, (size_t)n * n * sizeof *to);
+        for (size_t first = 0; first < taken; first += PART) {
+            turn(codes, rows, shape, taken, first, &p, average);
+            add_products(simd->graph, &p, n, to);
         }
         for (uint32_t a = 0; a < n; a++) {
-            simd->walk->products(turned + a * stride, less, stride, a + 1, sums);
+            average[a] /= (double)taken;
+            mean[a] = (float)average[a];
             for (uint32_t b = 0; b <= a; b++) {
-                const double both = (double)sums[b] / (double)taken + 128 * average[a];
+                const double both = to[(size_t)a * n + b] / (double)taken;
                 to[(size_t)a * n + b] = to[(size_t)b * n + a] = both - average[a] * average[b];
             }
         }
     }
-    pm_free(turned);
-    pm_free(sums);
+    pm_free(p.turned);
+    pm_free(p.panels);
+    pm_free(p.distance);
+    pm_free(p.square);
     pm_free(average);
     return good;
 }
 
 /* Makes the rows of x orthonormal, each against those before it; twice, as once leaves rounding. */
-static void orthonormal(double *x, uint32_t count, uint32_t n)
+static void orthonormal(const pm_simd *simd, double *x, uint32_t count, uint32_t n)
 {
     for (uint32_t i = 0; i < count; i++) {
         double *row = x + (size_t)i * n;
         for (int twice = 0; twice < 2; twice++)
-            for (uint32_t j = 0; j < i; j++) {
-                const double *other = x + (size_t)j * n;
-                double dot[4] = {0};
-                for (uint32_t d = 0; d < n; d += 4)
-                    for (uint32_t e = 0; e < 4; e++)
-                        dot[e] += row[d + e] * other[d + e];
-                const double both = (dot[0] + dot[1]) + (dot[2] + dot[3]);
-                for (uint32_t d = 0; d < n; d++)
-                    row[d] -= both * other[d];
-            }
+            for (uint32_t j = 0; j < i; j++)
+                simd->walk->less_along(row, x + (size_t)j * n, n);
         double norm2 = 0;
         for (uint32_t d = 0; d < n; d++)
             norm2 += row[d] * row[d];
@@ -76,21 +118,6 @@ static void orthonormal(double *x, uint32_t count, uint32_t n)
         for (uint32_t d = 0; d < n; d++)
             row[d] *= inverse;
     }
-}
-
-/* y = x C, rows of x by the symmetric C. */
-static void multiply(const double *x, const double *c, uint32_t count, uint32_t n, double *y)
-{
-    memset(y, 0, (size_t)count * n * sizeof *y);
-    for (uint32_t block = 0; block < n; block += 16) /* these rows of C stay in the cache */
-        for (uint32_t i = 0; i < count; i++)
-            for (uint32_t d = block; d < block + 16; d++) {
-                const double factor = x[(size_t)i * n + d];
-                const double *from = c + (size_t)d * n;
-                double *to = y + (size_t)i * n;
-                for (uint32_t e = 0; e < n; e++)
-                    to[e] += factor * from[e];
-            }
 }
 
 bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
@@ -111,11 +138,11 @@ bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *sh
         for (size_t i = 0; i < (size_t)count * n; i++)
             x[i] = (double)(int64_t)(pm_mix64(i + 1) >> 32) / 0x1p31 - 1;
         for (int round = 0; round < ROUNDS && count > 0; round++) {
-            multiply(x, c, count, n, y);
+            simd->walk->times(x, c, count, n, y);
             memcpy(x, y, (size_t)count * n * sizeof *x);
-            orthonormal(x, count, n);
+            if (round % EVERY == EVERY - 1) orthonormal(simd, x, count, n);
         }
-        multiply(x, c, count, n, y);
+        if (count > 0) simd->walk->times(x, c, count, n, y);
         for (uint32_t i = 0; i < count; i++) {
             for (uint32_t d = 0; d < n; d++)
                 sum += x[(size_t)i * n + d] * y[(size_t)i * n + d];

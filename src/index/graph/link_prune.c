@@ -94,24 +94,12 @@ static size_t choose(const graph_linker *l, const pruner *p, uint64_t *key, size
 
 /* ---- out ---- */
 
+_Static_assert(GRAPH_MOST_FANOUT <= PM_GRAPH_LISTS && GRAPH_CANDIDATES <= PM_GRAPH_NEAREST, "kernels merge as many");
+
 /* The best of what a row met, without repeats; `list` has ROOM. */
 static size_t gather(const graph_linker *l, const uint64_t *keys, uint64_t *list)
 {
-    uint64_t run[2][GRAPH_MOST_FANOUT][GRAPH_CANDIDATES + 1];
-    size_t runs = l->slots;
-    for (size_t s = 0; s < runs; s++) {
-        memcpy(run[0][s], keys + s * l->keep, l->keep * sizeof **run[0]);
-        run[0][s][l->keep] = GRAPH_NO_KEY;
-    }
-    unsigned side = 0;
-    for (; runs > 1; runs = (runs + 1) / 2, side ^= 1)
-        for (size_t s = 0; s < runs; s += 2)
-            if (s + 1 < runs)
-                (void)merge(run[side][s], run[side][s + 1], run[side ^ 1][s / 2], l->candidates);
-            else
-                memcpy(run[side ^ 1][s / 2], run[side][s], sizeof run[0][s]);
-    const uint64_t end = GRAPH_NO_KEY;
-    return merge(run[side][0], &end, list, l->candidates);
+    return l->kernels->merge(keys, l->slots, l->keep, l->candidates, list);
 }
 
 /* Keys that pruning leaves of a row, at most. */

@@ -10,6 +10,7 @@
 #define LOOK    1024  /* rows that a near one is looked for among */
 #define PASSES  8
 #define BETWEEN 4096 /* rows between two questions whether to go on */
+#define AHEAD   4    /* rows whose links are asked for before they are followed */
 
 /* Distances to one row, of some. */
 typedef struct gauge {
@@ -93,19 +94,21 @@ bool graph_middle(const graph_codes *codes, const pm_simd_graph *kernels, uint32
 }
 
 /* A row at random, in proportion to how far it is from those chosen (k-means++: Arthur, Vassilvitskii, 2007). */
-static size_t draw(const uint64_t *key, const uint8_t *used, size_t n, uint64_t hash)
+static size_t draw(const uint32_t *least, const uint8_t *used, size_t n, uint64_t hash)
 {
     uint64_t sum = 0;
-    size_t unused = n;
-    for (size_t i = n; i-- > 0;) {
-        sum += key[i] >> 32;
-        if (!used[i]) unused = i;
+    for (size_t i = 0; i < n; i++)
+        sum += least[i];
+    if (sum == 0) { /* all are as near as can be */
+        size_t unused = 0;
+        while (unused < n && used[unused])
+            unused++;
+        return unused;
     }
-    if (sum == 0) return unused;
     uint64_t at = hash % sum;
     for (size_t i = 0;; i++) {
-        if (at < key[i] >> 32) return i;
-        at -= key[i] >> 32;
+        if (at < least[i]) return i;
+        at -= least[i];
     }
 }
 
@@ -114,24 +117,45 @@ static uint64_t looked_at(uint64_t rows, uint32_t count)
     return pm_min_u64(rows, pm_max_u64(LOOKED, (uint64_t)count * SPREAD));
 }
 
-static void spread_entries(gauge *g, uint64_t seed, uint32_t count, uint32_t *row, uint64_t *key, uint64_t *other,
-                           uint8_t *used, uint32_t *out)
+/* Among rows that are laid out, so that all are compared with each entry at once. */
+typedef struct field {
+    uint32_t *row;
+    uint8_t *panels;
+    uint32_t *distance, *least; /* to the last entry, and to the nearest of all */
+    uint8_t *used;
+} field;
+
+static void lay_out(const graph_codes *codes, const pm_simd_graph *kernels, uint64_t seed, uint64_t n, field *f)
 {
-    const uint64_t rows = g->codes->rows, n = looked_at(rows, count);
+    const size_t bytes = pm_graph_panel_bytes(kernels, codes->stride);
+    const uint8_t *code[PM_GRAPH_PANEL];
     for (uint64_t i = 0; i < n; i++) {
-        const uint64_t from = rows * i / n, to = rows * (i + 1) / n;
-        row[i] = (uint32_t)(from + pm_mix64(seed ^ pm_mix64(i)) % (to - from));
-        key[i] = GRAPH_NO_KEY;
-        used[i] = row[i] == out[0];
+        const uint64_t from = codes->rows * i / n, to = codes->rows * (i + 1) / n;
+        f->row[i] = (uint32_t)(from + pm_mix64(seed ^ pm_mix64(i)) % (to - from));
+        f->least[i] = UINT32_MAX;
     }
+    for (uint64_t i = 0; i < n; i += PM_GRAPH_PANEL) {
+        const size_t here = (size_t)pm_min_u64(n - i, PM_GRAPH_PANEL);
+        for (size_t r = 0; r < here; r++)
+            code[r] = graph_code(codes, f->row[i + r]);
+        kernels->pack(code, here, codes->stride, f->panels + i / PM_GRAPH_PANEL * bytes);
+    }
+}
+
+static void spread_entries(const graph_codes *codes, const pm_simd_graph *kernels, uint64_t seed, uint64_t n,
+                           uint32_t count, field *f, uint32_t *out)
+{
+    lay_out(codes, kernels, seed, n, f);
+    for (uint64_t i = 0; i < n; i++)
+        f->used[i] = f->row[i] == out[0];
     for (uint32_t c = 1; c < count; c++) {
-        aim(g, graph_code(g->codes, out[c - 1]));
-        measure(g, row, (size_t)n, other);
+        const uint8_t *last = graph_code(codes, out[c - 1]);
+        kernels->distances(&last, 1, codes->stride, f->panels, (size_t)n, f->distance, graph_round16((size_t)n));
         for (uint64_t i = 0; i < n; i++)
-            key[i] = used[i] ? 0 : pm_min_u64(key[i], other[i]);
-        const size_t next = draw(key, used, (size_t)n, pm_mix64(seed + c));
-        out[c] = row[next];
-        used[next] = 1;
+            f->least[i] = f->distance[i] < f->least[i] ? f->distance[i] : f->least[i];
+        const size_t next = draw(f->least, f->used, (size_t)n, pm_mix64(seed + c));
+        out[c] = f->row[next];
+        f->used[next] = 1;
     }
 }
 
@@ -141,14 +165,17 @@ pomai_status graph_entries(const graph_codes *codes, const pm_simd *simd, uint64
     if (count == 0) return POMAI_OK;
     if (!graph_middle(codes, simd->graph, out)) return POMAI_ENOMEM;
     if (count == 1) return POMAI_OK;
-    uint32_t *row = pm_malloc(n * sizeof *row);
-    uint64_t *key = pm_malloc(2 * n * sizeof *key);
-    uint8_t *used = pm_malloc(n);
-    gauge g;
-    const bool good = take_gauge(codes, simd->graph, &g) && row != NULL && key != NULL && used != NULL;
-    if (good) spread_entries(&g, seed, count, row, key, key + n, used, out);
-    drop_gauge(&g);
-    pm_free(row), pm_free(key), pm_free(used);
+    const size_t wide = graph_round16((size_t)n);
+    uint64_t bytes;
+    field f = {.row = pm_malloc(n * sizeof *f.row),
+               .distance = pm_malloc_aligned(64, wide * sizeof *f.distance),
+               .least = pm_malloc(n * sizeof *f.least),
+               .used = pm_malloc(n)};
+    if (!pm_mul_overflows(pm_graph_panels((size_t)n), pm_graph_panel_bytes(simd->graph, codes->stride), &bytes))
+        f.panels = pm_malloc_aligned(64, (size_t)bytes);
+    const bool good = f.row != NULL && f.panels != NULL && f.distance != NULL && f.least != NULL && f.used != NULL;
+    if (good) spread_entries(codes, simd->graph, seed, n, count, &f, out);
+    pm_free(f.row), pm_free(f.panels), pm_free(f.distance), pm_free(f.least), pm_free(f.used);
     return good ? POMAI_OK : POMAI_ENOMEM;
 }
 
@@ -188,6 +215,9 @@ static bool spread(tree *t)
     while (t->head < t->reached) {
         if (t->head % BETWEEN == 0 && !graph_go_on(t->l)) return false;
         const uint32_t row = t->queue[t->head++], *links = links_of(t, row);
+        if (t->head + AHEAD < t->reached)
+            for (size_t i = 0; i < t->l->options->degree; i += 64 / sizeof *links)
+                __builtin_prefetch(links_of(t, t->queue[t->head + AHEAD]) + i);
         for (size_t i = 0; i < t->l->options->degree && links[i] != GRAPH_NONE; i++)
             if (t->parent[links[i]] == GRAPH_NONE) reach(t, links[i], row);
     }

@@ -17,8 +17,10 @@ enum {
     FEW = 64,                /* rows that are not divided */
     PIVOTS = PM_GRAPH_PANEL, /* among which rows are divided, at most */
     LEVELS = 12,             /* at most, whatever the rows are */
-    ASK_EVERY = 1024,        /* rows */
+    DIVIDED = 1 << 14,       /* rows of a piece; a multiple of PM_GRAPH_TILE */
     MOVES = 1 << 14,         /* of a row between two questions */
+    AHEAD = 16,              /* moves; what then is needed is asked for */
+    ASK_BYTES = 256,         /* of a code */
 };
 
 typedef struct range {
@@ -55,56 +57,77 @@ static void chain(const uint32_t *distance, uint32_t count, uint8_t *position)
     }
 }
 
-/* Which group each row of the range goes to, and how many do. false: stopped. */
-static bool divide(ordering *o, range r, uint32_t count, uint8_t *panels, uint32_t *size)
+/* Rows that a range is divided among, laid out, and where the group of each comes among the others. */
+typedef struct pivots {
+    ordering *o;
+    range r;
+    uint32_t count;
+    uint8_t *panels;
+    uint8_t position[PIVOTS];
+} pivots;
+
+static void choose_pivots(pivots *p)
 {
+    const ordering *o = p->o;
     const pm_simd_graph *kernels = o->b->simd->graph;
     const size_t stride = o->b->space.shape.whole;
+    _Alignas(GRAPH_LINE) uint32_t distance[PIVOTS * PIVOTS];
+    const uint8_t *code[PIVOTS] = {NULL};
+    for (uint32_t i = 0; i < p->count; i++) {
+        const uint64_t n = p->r.to - p->r.from, from = n * i / p->count, to = n * (i + 1) / p->count;
+        const uint64_t key = pm_mix64(o->b->source->seed ^ pm_mix64((uint64_t)p->r.from * PIVOTS + i));
+        code[i] = code_of(o, p->r.from + (uint32_t)(from + key % (to - from)));
+    }
+    kernels->pack(code, p->count, stride, p->panels);
+    kernels->distances(code, p->count, stride, p->panels, p->count, distance, PIVOTS);
+    chain(distance, p->count, p->position);
+}
+
+/* Which group each of some rows of the range goes to. */
+static void divide(void *argument, uint32_t piece)
+{
+    const pivots *p = argument;
+    ordering *o = p->o;
+    const pm_simd_graph *kernels = o->b->simd->graph;
+    const size_t stride = o->b->space.shape.whole;
+    const uint32_t end = (uint32_t)pm_min_u64(p->r.to, p->r.from + (uint64_t)(piece + 1) * DIVIDED);
     _Alignas(GRAPH_LINE) uint32_t distance[PM_GRAPH_TILE * PIVOTS];
     const uint8_t *code[PM_GRAPH_TILE] = {NULL};
-    uint8_t position[PIVOTS] = {0};
-    for (uint32_t i = 0; i < count; i++) {
-        const uint64_t n = r.to - r.from, from = n * i / count, to = n * (i + 1) / count;
-        const uint64_t key = pm_mix64(o->b->source->seed ^ pm_mix64((uint64_t)r.from * PIVOTS + i));
-        code[i] = code_of(o, r.from + (uint32_t)(from + key % (to - from)));
-    }
-    kernels->pack(code, count, stride, panels);
-    kernels->distances(code, count, stride, panels, count, distance, PIVOTS);
-    chain(distance, count, position);
-    memset(size, 0, PIVOTS * sizeof *size);
-    for (uint32_t at = r.from; at < r.to; at += PM_GRAPH_TILE) {
-        const uint32_t n = r.to - at < PM_GRAPH_TILE ? r.to - at : PM_GRAPH_TILE;
-        if ((at - r.from) % ASK_EVERY == 0 && !builder_go_on(o->b)) return false;
+    if (atomic_load_explicit(&o->status, memory_order_relaxed) != POMAI_OK) return;
+    if (!builder_go_on(o->b)) atomic_store(&o->status, POMAI_EDEADLINE);
+    for (uint32_t at = p->r.from + piece * DIVIDED; at < end; at += PM_GRAPH_TILE) {
+        const uint32_t n = end - at < PM_GRAPH_TILE ? end - at : PM_GRAPH_TILE;
         for (uint32_t i = 0; i < n; i++)
             code[i] = code_of(o, at + i);
-        kernels->distances(code, n, stride, panels, count, distance, PIVOTS);
+        kernels->distances(code, n, stride, p->panels, p->count, distance, PIVOTS);
         for (uint32_t i = 0; i < n; i++) {
             const uint32_t *to = distance + (size_t)i * PIVOTS;
             uint32_t best = 0;
-            for (uint32_t j = 1; j < count; j++)
+            for (uint32_t j = 1; j < p->count; j++)
                 best = to[j] < to[best] ? j : best;
-            o->group[at + i] = position[best];
-            size[position[best]]++;
+            o->group[at + i] = p->position[best];
         }
     }
-    return true;
 }
 
 /* The rows of a range by group, otherwise as they were, and the groups that are to be divided. */
-static void cut_piece(void *argument, uint32_t piece)
+static void cut_range(ordering *o, range r, const pm_graph_work *work, range *next)
 {
-    ordering *o = argument;
-    const range r = o->cut[piece];
-    const uint32_t n = r.to - r.from, wanted = (n + FEW - 1) / FEW, count = wanted < PIVOTS ? wanted : PIVOTS;
-    const pm_simd_graph *kernels = o->b->simd->graph;
-    uint32_t size[PIVOTS], end[PIVOTS];
-    range *next = o->next + (size_t)piece * PIVOTS;
-    if (atomic_load_explicit(&o->status, memory_order_relaxed) != POMAI_OK) return;
-    uint8_t *panels = pm_malloc_aligned(GRAPH_LINE, pm_graph_panel_bytes(kernels, o->b->space.shape.whole));
-    const bool good = panels != NULL && divide(o, r, count, panels, size);
-    if (!good) atomic_store(&o->status, panels == NULL ? POMAI_ENOMEM : POMAI_EDEADLINE);
-    pm_free(panels);
-    if (!good) return;
+    const uint32_t n = r.to - r.from, wanted = (n + FEW - 1) / FEW;
+    const size_t bytes = pm_graph_panel_bytes(o->b->simd->graph, o->b->space.shape.whole);
+    pivots p = {
+        .o = o, .r = r, .count = wanted < PIVOTS ? wanted : PIVOTS, .panels = pm_malloc_aligned(GRAPH_LINE, bytes)};
+    uint32_t size[PIVOTS] = {0}, end[PIVOTS];
+    if (p.panels == NULL) {
+        atomic_store(&o->status, POMAI_ENOMEM);
+        return;
+    }
+    choose_pivots(&p);
+    builder_run(work, divide, &p, (n + DIVIDED - 1) / DIVIDED);
+    pm_free(p.panels);
+    if (atomic_load(&o->status) != POMAI_OK) return;
+    for (uint32_t i = r.from; i < r.to; i++)
+        size[o->group[i]]++;
     for (uint32_t g = 0, at = r.from; g < PIVOTS; g++) {
         const bool more = size[g] > FEW && size[g] < n;
         next[g] = more ? (range){at, at + size[g]} : (range){0, 0};
@@ -116,6 +139,13 @@ static void cut_piece(void *argument, uint32_t piece)
     memcpy(o->order + r.from, o->spare + r.from, n * sizeof *o->order);
 }
 
+static void cut_piece(void *argument, uint32_t piece)
+{
+    ordering *o = argument;
+    if (atomic_load_explicit(&o->status, memory_order_relaxed) != POMAI_OK) return;
+    cut_range(o, o->cut[piece], NULL, o->next + (size_t)piece * PIVOTS);
+}
+
 static pomai_status cut_all(ordering *o, range *cut, range *next)
 {
     const uint32_t rows = (uint32_t)o->b->source->rows;
@@ -125,7 +155,10 @@ static pomai_status cut_all(ordering *o, range *cut, range *next)
         uint32_t kept = 0;
         o->cut = cut;
         o->next = next;
-        builder_run(o->b->work, cut_piece, o, pieces);
+        if (pieces == 1)
+            cut_range(o, cut[0], o->b->work, next); /* the first: all threads divide its rows */
+        else
+            builder_run(o->b->work, cut_piece, o, pieces);
         if (atomic_load(&o->status) != POMAI_OK) break;
         for (size_t i = 0; i < (size_t)pieces * PIVOTS; i++)
             if (next[i].from < next[i].to) cut[kept++] = next[i];
@@ -138,15 +171,21 @@ static pomai_status cut_all(ordering *o, range *cut, range *next)
 static pomai_status move_codes(pm_graph_builder *b)
 {
     const uint64_t rows = b->source->rows;
-    const size_t size = b->space.shape.whole;
+    const size_t size = b->space.shape.whole, asked = size < ASK_BYTES ? size : ASK_BYTES;
     uint32_t moves = 0;
     memset(b->place, 0xff, rows * sizeof *b->place);
     for (uint64_t first = 0; first < rows; first++) {
         if (b->place[b->order[first]] != UINT32_MAX) continue;
         uint64_t to = first;
+        uint32_t soon = (uint32_t)first;
         memcpy(b->code, b->codes + first * size, size);
+        for (int i = 0; i < AHEAD; i++)
+            soon = b->order[soon];
         for (;;) {
             const uint32_t from = b->order[to];
+            soon = b->order[soon];
+            for (size_t d = 0; d < asked; d += GRAPH_LINE)
+                __builtin_prefetch(b->codes + soon * size + d);
             b->place[from] = (uint32_t)to;
             if (++moves % MOVES == 0 && !builder_go_on(b)) return POMAI_EDEADLINE;
             if (from == first) break;

@@ -214,18 +214,76 @@ typedef struct fit {
     float scale, product, square; /* sums of x * c and c * c, c the whole numbers less their middle */
 } fit;
 
+/* Sums are of eight parts, always in the same order: so one addition need not wait for another. Vectors of gcc and
+ * clang, as compilers make none of what is bounded. Dimensions are a multiple of 16. */
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t four_int __attribute__((vector_size(16)));
+enum { PARTS = 8 };
+
+static four four_at(const float *x)
+{
+    four v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static four all_four(float x)
+{
+    return (four){x, x, x, x};
+}
+
+static float sum_of(four a, four b)
+{
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((b[0] + b[1]) + (b[2] + b[3]));
+}
+
+static float squares_of(const float *x, uint32_t n)
+{
+    four square[2] = {{0}};
+    for (uint32_t d = 0; d < n; d += PARTS)
+        for (uint32_t i = 0; i < 2; i++)
+            square[i] += four_at(x + d + 4 * i) * four_at(x + d + 4 * i);
+    return sum_of(square[0], square[1]);
+}
+
+/* The nearest whole numbers, at least 0 and at most `most`. */
+static four whole_of(four x, four most)
+{
+    const four at = (x + ROUND) - ROUND;
+    const four_int positive = (four_int)at & (at > 0), beyond = (four)positive > most;
+    return (four)((positive & ~beyond) | ((four_int)most & beyond));
+}
+
 /* How x is met by whole numbers 0 to most times scale, around the middle. */
 static fit fit_of(const float *x, uint32_t n, float scale, float middle, float most)
 {
-    fit f = {.scale = scale};
-    const float inverse = 1 / scale;
-    for (uint32_t d = 0; d < n; d++) {
-        const float at = (x[d] * inverse + middle + ROUND) - ROUND;
-        const float c = (at < 0 ? 0 : at > most ? most : at) - middle;
-        f.product += x[d] * c;
-        f.square += c * c;
-    }
-    return f;
+    const four inverse = all_four(1 / scale), half = all_four(middle), limit = all_four(most);
+    four product[2] = {{0}}, square[2] = {{0}};
+    for (uint32_t d = 0; d < n; d += PARTS)
+        for (uint32_t i = 0; i < 2; i++) {
+            const four v = four_at(x + d + 4 * i), c = whole_of(v * inverse + half, limit) - half;
+            product[i] += v * c;
+            square[i] += c * c;
+        }
+    return (fit){scale, sum_of(product[0], product[1]), sum_of(square[0], square[1])};
+}
+
+/* The largest of x, without a sign; *norm2: the sum of squares. */
+static float largest_of(const float *x, uint32_t n, float *norm2)
+{
+    four most[2] = {{0}}, square[2] = {{0}};
+    for (uint32_t d = 0; d < n; d += PARTS)
+        for (uint32_t i = 0; i < 2; i++) {
+            const four v = four_at(x + d + 4 * i), size = (four)((four_int)v & 0x7fffffff);
+            const four_int larger = size > most[i];
+            most[i] = (four)(((four_int)size & larger) | ((four_int)most[i] & ~larger));
+            square[i] += v * v;
+        }
+    float largest = 0;
+    for (uint32_t i = 0; i < PARTS; i++)
+        largest = fmaxf(largest, most[i / 4][i % 4]);
+    *norm2 = sum_of(square[0], square[1]);
+    return largest;
 }
 
 /* x as nibbles or bytes with a scale of its own; `outside` is added to its squared length. */
@@ -235,12 +293,8 @@ static void encode(const graph_space *space, const float *x, float outside, uint
     const graph_shape *shape = &space->shape;
     const float most = shape->nibbles ? 15 : 255, middle = most / 2;
     const uint32_t half = shape->hot_bytes - GRAPH_FLOATS;
-    float largest = 0, norm2 = 0;
-    for (uint32_t d = 0; d < shape->hot; d++) {
-        const float size = fabsf(x[d]);
-        largest = size > largest ? size : largest;
-        norm2 += x[d] * x[d];
-    }
+    float norm2;
+    const float largest = largest_of(x, shape->hot, &norm2);
     memset(hot, 0, shape->hot_bytes);
     if (!(largest > 1e-30f)) { /* a scale has an inverse */
         put_floats(hot + shape->hot_bytes, outside, 0);
@@ -252,14 +306,16 @@ static void encode(const graph_space *space, const float *x, float outside, uint
         /* the largest cosine */
         if (i == 0 || f.product * f.product * best.square > best.product * best.product * f.square) best = f;
     }
-    const float inverse = 1 / best.scale;
-    for (uint32_t d = 0; d < shape->hot; d++) {
-        const float at = (x[d] * inverse + middle + ROUND) - ROUND;
-        const uint32_t c = at < 0 ? 0 : at > most ? (uint32_t)most : (uint32_t)at;
-        if (d < half) /* the first dimensions in low nibbles, the others in high ones */
-            hot[d] = (uint8_t)c;
-        else
-            hot[d - half] |= (uint8_t)(c << 4);
+    const four inverse = all_four(1 / best.scale);
+    for (uint32_t d = 0; d < half && d < shape->hot; d += 4) {
+        const four low = four_at(x + d) * inverse + all_four(middle);
+        four_int c = __builtin_convertvector(whole_of(low, all_four(most)), four_int);
+        if (half + d < shape->hot) { /* the first dimensions in low nibbles, the others in high ones */
+            const four high = four_at(x + half + d) * inverse + all_four(middle);
+            c |= __builtin_convertvector(whole_of(high, all_four(most)), four_int) << 4;
+        }
+        for (uint32_t i = 0; i < 4; i++)
+            hot[d + i] = (uint8_t)c[i];
     }
     put_floats(hot + shape->hot_bytes, norm2 + outside, best.product > 0 ? -2 * norm2 / best.product : 0);
 }
@@ -268,12 +324,9 @@ static void encode(const graph_space *space, const float *x, float outside, uint
 static float centred(const graph_space *space, const uint8_t *code, float *out)
 {
     const float zero = graph_is_raw(space) ? 0 : 128;
-    float norm2 = 0;
-    for (uint32_t d = 0; d < space->shape.padded; d++) {
+    for (uint32_t d = 0; d < space->shape.padded; d++)
         out[d] = (float)code[d] - zero - space->mean[d];
-        norm2 += out[d] * out[d];
-    }
-    return norm2;
+    return squares_of(out, space->shape.padded);
 }
 
 void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch, uint8_t *hot)
@@ -291,12 +344,10 @@ void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch
     }
     float *u = x + shape->whole;
     int32_t *sums = (int32_t *)(void *)(u + shape->hot);
-    float inside = 0;
     space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
-    for (uint32_t h = 0; h < shape->hot; h++) {
+    for (uint32_t h = 0; h < shape->hot; h++)
         u[h] = ((float)sums[h] - space->offset[h]) * space->length[h];
-        inside += u[h] * u[h];
-    }
+    const float inside = squares_of(u, shape->hot);
     encode(space, u, space->rest * (norm2 > inside ? norm2 - inside : 0), hot);
 }
 
@@ -351,19 +402,14 @@ static float project(const graph_space *space, const float *x, float *u)
     int32_t *sums = (int32_t *)(void *)(u + shape->hot);
     uint8_t *code = (uint8_t *)(sums + shape->hot);
     int32_t unused;
-    float part[8] = {0}; /* of the sum, so that one addition need not wait for another; h is a multiple of 16 */
     memset(code, 0, shape->whole);
     const float worth = space->simd->walk->to_bytes(x, shape->padded, 127, (int8_t *)code, &unused);
     for (uint32_t d = 0; d < shape->padded; d++)
         code[d] ^= 0x80; /* 128 more */
     space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
-    for (uint32_t h = 0; h < shape->hot; h += 8) {
-        for (uint32_t i = 0; i < 8; i++) {
-            u[h + i] = ((float)sums[h + i] - 128 * space->sum[h + i]) * (space->length[h + i] * worth);
-            part[i] += u[h + i] * u[h + i];
-        }
-    }
-    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+    for (uint32_t h = 0; h < shape->hot; h++)
+        u[h] = ((float)sums[h] - 128 * space->sum[h]) * (space->length[h] * worth);
+    return squares_of(u, shape->hot);
 }
 
 float graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
