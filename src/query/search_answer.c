@@ -88,11 +88,13 @@ static pomai_bytes keep_bytes(uint8_t **to, const void *from, size_t size)
 static void copy_hit(const search_grid *g, pomai_result *r, size_t at, const pm_flat_hit *hit, uint8_t **bytes)
 {
     const size_t dim = g->search->dim;
+    pm_flat_id id;
+    search_id_of(hit->owner, hit->row, &id);
     r->distances[at] = hit->distance;
     if (r->u64_ids != NULL)
-        r->u64_ids[at] = hit->id.u64;
+        r->u64_ids[at] = id.u64;
     else
-        r->string_ids[at] = keep_bytes(bytes, hit->id.bytes, hit->id.size);
+        r->string_ids[at] = keep_bytes(bytes, id.bytes, id.size);
     if (r->documents != NULL) {
         pomai_bytes document = document_of(hit);
         r->documents[at] = keep_bytes(bytes, document.data, document.size);
@@ -143,7 +145,11 @@ static pomai_status finish_queries(const search_grid *g, answer *answers, size_t
             *hits += a->n;
             for (size_t h = 0; h < a->n; h++) {
                 const pm_flat_hit *hit = &a->hit[h];
-                *bytes += hit->id.size;
+                if (g->search->id_kind != POMAI_ID_U64) {
+                    pm_flat_id id;
+                    search_id_of(hit->owner, hit->row, &id);
+                    *bytes += id.size;
+                }
                 if ((g->search->include & POMAI_INCLUDE_DOCUMENTS) == 0) continue;
                 if (!pm_where_chunk(hit->owner)) {
                     pm_segment *segment = (pm_segment *)(uintptr_t)hit->owner;

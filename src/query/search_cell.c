@@ -17,7 +17,7 @@ enum {
     AT_ONCE = 1 << 16, /* bytes */
 };
 
-static void id_of(const void *owner, uint32_t row, pm_flat_id *id)
+void search_id_of(const void *owner, uint32_t row, pm_flat_id *id)
 {
     pm_id found;
     if (pm_where_chunk(owner))
@@ -497,7 +497,7 @@ void search_work(void *context, uint32_t piece)
         const float *vector = s.vectors + (size_t)i * search->dim;
         c->proposed[i] = 0;
         s.heaps[i] =
-            pm_flat_query_init(search_heap(g, c, i), g->simd, search->metric, vector, search->dim, g->k, id_of);
+            pm_flat_query_init(search_heap(g, c, i), g->simd, search->metric, vector, search->dim, g->k, search_id_of);
         const size_t query = (size_t)group * g->group_queries + i;
         if (g->limits != NULL) pm_flat_share(s.heaps[i], (pm_flat_limit *)(void *)(g->limits + query * g->limit_size));
     }

@@ -131,6 +131,8 @@ static inline double search_counted(const search_source *from, uint64_t rows)
 
 /* The deadline has passed, or the caller wants no answer any more. context: the grid */
 bool search_is_over(const void *context);
+/* Of a row of a segment whose ids are checked, or of a chunk. */
+void search_id_of(const void *owner, uint32_t row, pm_flat_id *id);
 /* For the pool: one cell. */
 void search_work(void *context, uint32_t piece);
 

@@ -47,22 +47,30 @@ static int compare_ids(const pm_flat_id *a, const pm_flat_id *b)
     return c != 0 ? c : (a->size > b->size) - (a->size < b->size);
 }
 
+static int is_after_by_id(pm_flat_id_fn id_of, const pm_flat_hit *a, const pm_flat_hit *b)
+{
+    pm_flat_id x, y;
+    id_of(a->owner, a->row, &x);
+    id_of(b->owner, b->row, &y);
+    return compare_ids(&x, &y) > 0;
+}
+
 /* Whether a comes after b in the answer. */
-static int is_after(const pm_flat_hit *a, const pm_flat_hit *b)
+static inline int is_after(pm_flat_id_fn id_of, const pm_flat_hit *a, const pm_flat_hit *b)
 {
     if (a->distance != b->distance) return a->distance > b->distance;
-    return compare_ids(&a->id, &b->id) > 0;
+    return is_after_by_id(id_of, a, b);
 }
 
 /* ---- heap ---- */
 
 /* Puts hit into the hole at the top of heap[0..n). */
-static void sink(pm_flat_hit *heap, size_t n, const pm_flat_hit *hit)
+static void sink(pm_flat_id_fn id_of, pm_flat_hit *heap, size_t n, const pm_flat_hit *hit)
 {
     size_t hole = 0, child;
     while ((child = 2 * hole + 1) < n) {
-        if (child + 1 < n && is_after(&heap[child + 1], &heap[child])) child++;
-        if (!is_after(&heap[child], hit)) break;
+        if (child + 1 < n && is_after(id_of, &heap[child + 1], &heap[child])) child++;
+        if (!is_after(id_of, &heap[child], hit)) break;
         heap[hole] = heap[child];
         hole = child;
     }
@@ -70,10 +78,10 @@ static void sink(pm_flat_hit *heap, size_t n, const pm_flat_hit *hit)
 }
 
 /* Puts hit at the end of heap[0..n), which grows to n + 1. */
-static void rise(pm_flat_hit *heap, size_t n, const pm_flat_hit *hit)
+static void rise(pm_flat_id_fn id_of, pm_flat_hit *heap, size_t n, const pm_flat_hit *hit)
 {
     size_t hole = n;
-    while (hole > 0 && is_after(hit, &heap[(hole - 1) / 2])) {
+    while (hole > 0 && is_after(id_of, hit, &heap[(hole - 1) / 2])) {
         heap[hole] = heap[(hole - 1) / 2];
         hole = (hole - 1) / 2;
     }
@@ -81,27 +89,29 @@ static void rise(pm_flat_hit *heap, size_t n, const pm_flat_hit *hit)
 }
 
 /* A heap, farthest on top, becomes the hits in order. */
-static void unheap(pm_flat_hit *heap, size_t n)
+static void unheap(pm_flat_id_fn id_of, pm_flat_hit *heap, size_t n)
 {
     for (; n > 1; n--) {
         const pm_flat_hit last = heap[n - 1];
         heap[n - 1] = heap[0];
-        sink(heap, n - 1, &last);
+        sink(id_of, heap, n - 1, &last);
     }
 }
 
 /* ---- many hits, in no order until they are needed ---- */
 
 /* Hoare's partition: none of the first, whose number is returned, is after one of the others; n > FEW_HITS. */
-static size_t split_hits(pm_flat_hit *hit, size_t n)
+static size_t split_hits(pm_flat_id_fn id_of, pm_flat_hit *hit, size_t n)
 {
     const pm_flat_hit *a = &hit[0], *b = &hit[n / 2], *c = &hit[n - 1];
-    const pm_flat_hit *low = is_after(a, b) ? b : a, *high = low == a ? b : a;
-    const pm_flat_hit pivot = is_after(low, c) ? *low : is_after(high, c) ? *c : *high; /* the middle one of three */
+    const pm_flat_hit *low = is_after(id_of, a, b) ? b : a, *high = low == a ? b : a;
+    const pm_flat_hit pivot = is_after(id_of, low, c)    ? *low
+                              : is_after(id_of, high, c) ? *c
+                                                         : *high; /* the middle one of three */
     for (size_t i = 0, j = n - 1;; i++, j--) {
-        while (is_after(&pivot, &hit[i]))
+        while (is_after(id_of, &pivot, &hit[i]))
             i++;
-        while (is_after(&hit[j], &pivot))
+        while (is_after(id_of, &hit[j], &pivot))
             j--;
         if (i >= j) return j + 1;
         const pm_flat_hit swapped = hit[i];
@@ -116,27 +126,27 @@ static unsigned splits_for(size_t n)
     return 2 * (64 - (unsigned)__builtin_clzll(n | 1));
 }
 
-static void sort_hits(pm_flat_hit *hit, size_t n, unsigned splits)
+static void sort_hits(pm_flat_id_fn id_of, pm_flat_hit *hit, size_t n, unsigned splits)
 {
     while (n > FEW_HITS && splits-- > 0) {
-        const size_t first = split_hits(hit, n);
-        sort_hits(hit, first, splits);
+        const size_t first = split_hits(id_of, hit, n);
+        sort_hits(id_of, hit, first, splits);
         hit += first;
         n -= first;
     }
     for (size_t i = 0; i < n; i++) {
         const pm_flat_hit own = hit[i];
-        rise(hit, i, &own);
+        rise(id_of, hit, i, &own);
     }
-    unheap(hit, n);
+    unheap(id_of, hit, n);
 }
 
 /* The `first` nearest of n come first, in no order. */
-static void select_hits(pm_flat_hit *hit, size_t n, size_t first)
+static void select_hits(pm_flat_id_fn id_of, pm_flat_hit *hit, size_t n, size_t first)
 {
     unsigned splits = splits_for(n);
     while (n > FEW_HITS && first > 0 && first < n && splits-- > 0) {
-        const size_t low = split_hits(hit, n);
+        const size_t low = split_hits(id_of, hit, n);
         if (low <= first) {
             hit += low;
             first -= low;
@@ -145,13 +155,13 @@ static void select_hits(pm_flat_hit *hit, size_t n, size_t first)
             n = low;
         }
     }
-    if (first > 0 && first < n) sort_hits(hit, n, 0);
+    if (first > 0 && first < n) sort_hits(id_of, hit, n, 0);
 }
 
 /* Leaves the k best, of k or more. */
 static void settle(pm_flat_query *q)
 {
-    select_hits(q->heap, q->n, q->k);
+    select_hits(q->id_of, q->heap, q->n, q->k);
     q->n = q->k;
     q->kth = -(double)INFINITY;
     for (size_t i = 0; i < q->k; i++)
@@ -167,9 +177,9 @@ static void keep_hit(pm_flat_query *q, const pm_flat_hit *hit)
         return;
     }
     if (q->n < q->k)
-        rise(q->heap, q->n++, hit);
-    else if (q->n > 0 && is_after(&q->heap[0], hit))
-        sink(q->heap, q->n, hit);
+        rise(q->id_of, q->heap, q->n++, hit);
+    else if (q->n > 0 && is_after(q->id_of, &q->heap[0], hit))
+        sink(q->id_of, q->heap, q->n, hit);
     if (q->n == q->k && q->n > 0) q->kth = q->heap[0].distance;
     if (q->limit != NULL) {
         pm_flat_limit_offer(q->limit, hit->distance);
@@ -223,12 +233,11 @@ static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size
     return norms > 0 ? 1 - dot / sqrt(norms) : 1;
 }
 
-/* Keeps a row if it is among the best. The id is asked for only then. */
+/* Keeps a row if it is among the best. */
 void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, uint32_t row)
 {
-    pm_flat_hit hit = {.distance = distance, .owner = owner, .row = row};
+    const pm_flat_hit hit = {.distance = distance, .owner = owner, .row = row};
     if ((q->n >= q->k || pm_flat_has_kth(q)) && !(hit.distance <= q->kth)) return;
-    q->id_of(hit.owner, hit.row, &hit.id);
     keep_hit(q, &hit);
 }
 
@@ -549,9 +558,9 @@ size_t pm_flat_finish(pm_flat_query *q, const pm_flat_hit **hits)
 {
     if (q->most > q->k) {
         if (q->n > q->k) settle(q);
-        sort_hits(q->heap, q->n, splits_for(q->n));
+        sort_hits(q->id_of, q->heap, q->n, splits_for(q->n));
     } else {
-        unheap(q->heap, q->n);
+        unheap(q->id_of, q->heap, q->n);
     }
     *hits = q->heap;
     return q->n;

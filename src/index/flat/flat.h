@@ -47,12 +47,12 @@ typedef struct pm_flat_id {
     uint32_t size;
 } pm_flat_id;
 
-/* Called for rows near enough to be kept; bytes must live as long as the query's hits are used. */
+/* Called for rows that are as far as each other; bytes must live as long as the query's hits are used. */
 typedef void (*pm_flat_id_fn)(const void *owner, uint32_t row, pm_flat_id *id);
 
+/* Ids lie elsewhere, and seldom decide: they are not kept. */
 typedef struct pm_flat_hit {
     double distance;
-    pm_flat_id id;
     const void *owner;
     uint32_t row;
 } pm_flat_hit;
@@ -64,7 +64,7 @@ size_t pm_flat_query_size(size_t k, size_t dim);
 
 /*
  * Makes a query in memory of pm_flat_query_size bytes, 64-byte aligned; the result is `memory`, and there is nothing to
- * release. The vector is copied. id_of is called from pm_flat_offer.
+ * release. The vector is copied. id_of is called from pm_flat_offer, pm_flat_merge and pm_flat_finish.
  */
 pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metric metric, const float *vector,
                                   size_t dim, size_t k, pm_flat_id_fn id_of);

@@ -194,19 +194,15 @@ static inline uint64_t pm_segment_expiry(const pm_segment *segment, uint64_t row
     return segment->expiries == NULL ? 0 : segment->expiries[row];
 }
 
-/* For rows from `first` on that are compared soon: the ids too, which decides among hits. gcc takes a call that only
- * prefetches for one without effect, and drops it. */
+/* For rows from `first` on that are compared soon. gcc takes a call that only prefetches for one without effect, and
+ * drops it. */
 __attribute__((always_inline)) static inline void pm_segment_fetch(const pm_segment *segment, uint64_t first,
                                                                    uint64_t n)
 {
     const uint8_t *vectors = segment->vector_bytes + first * segment->stride;
-    const uint8_t *ids =
-        segment->ids != NULL ? (const uint8_t *)(segment->ids + first) : (const uint8_t *)(segment->id_offsets + first);
     const uint64_t bytes = n == 1 && segment->stride > PM_SEG_FETCH ? PM_SEG_FETCH : n * segment->stride;
     for (uint64_t at = 0; at < bytes; at += 64)
         __builtin_prefetch(vectors + at, 0, 2);
-    for (uint64_t at = 0; at < n * 8; at += 64)
-        __builtin_prefetch(ids + at, 0, 2);
 }
 
 /* Of the collection's type. */
