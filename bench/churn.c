@@ -12,7 +12,8 @@
  * With --recall the rows are those of synth.h, each put with another vector; rows are deleted only after the last pass
  * (50%); and nothing is compacted: the background is given time for indexes, not asked for them. Then recall@10 of
  * searches with this recall, right behind the last write and quiet, and of the fresh load, whose true neighbours must
- * be the same; and queries a second of one thread of both, opened again, in turn, --rounds slices of --seconds.
+ * be the same; of both with the same ef; and queries a second of one thread of both, opened again, in turn, --rounds
+ * slices of --seconds.
  */
 #include "plot.h"
 #include "recall.h"

@@ -231,6 +231,8 @@
     /* formats */                                                                                                      \
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
     /* exact search by codes */                                                                                        \
+    X(LISTED_ROWS_LOST, "scenario.test_filter_search:listed_rows_are_compared_by_codes",                               \
+      "an exact search by codes looks at whole blocks of listed rows only")                                            \
     X(SURE_MARGIN, "unit.test_quant:the_worst_rounding_is_allowed_for",                                                \
       "a code is taken to be wrong by three quarters of what it may be wrong by")                                      \
     X(LIMIT_MET_TWICE, "unit.test_flat:answers_equal_a_naive_sort",                                                    \

@@ -67,9 +67,10 @@ static void add_way(pm_text *t, const search_grid *g, uint32_t i)
         add_effort(t, "graph", &from->effort);
     else
         pm_text_add(t, ", \"way\": \"%s\"",
-                    from->codes != NULL ? (g->sure ? "codes, then vectors" : "codes")
-                    : g->judged != NULL ? "vectors of matches"
-                                        : "vectors");
+                    from->listed != NULL  ? "codes, then vectors"
+                    : from->codes != NULL ? (g->sure ? "codes, then vectors" : "codes")
+                    : g->judged != NULL   ? "vectors of matches"
+                                          : "vectors");
 }
 
 static void add_source(pm_text *t, const search_grid *g, uint32_t i)

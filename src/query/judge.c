@@ -15,8 +15,6 @@ enum {
     PIECE_WORDS = 64, /* that one thread does at once: 4,096 rows or fewer */
     ASK_WORDS = 16,   /* after which it asks whether it is over, */
     ASK_DOCUMENTS = ASK_WORDS * 64,
-    RUN_FETCHED = 16,   /* of rows that follow each other: the kernels ask for the others */
-    FETCHED = 1 << 15,  /* bytes of vectors that are on their way before they are compared */
     ASK_SEEN = 1 << 16, /* or so many rows, where they are only asked whether the reader sees them */
 };
 
@@ -300,11 +298,7 @@ static pomai_status list_few(const pm_judge_how *how, pm_judged *from, pomai_err
         return POMAI_OK;
     }
     const pomai_status status = judge_few(how, from, open, count, err);
-    if (how->fetches) from->fetched = pm_min_u64(from->matches, FETCHED / from->segment->stride);
-    for (uint64_t i = 0, n; i < from->fetched; i += n) {
-        n = pm_judge_run(from->list, i, from->fetched);
-        pm_segment_fetch(from->segment, from->list[i], pm_min_u64(n, RUN_FETCHED));
-    }
+    if (how->list != NULL) how->list(how->context, from);
     return status;
 }
 

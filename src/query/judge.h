@@ -99,7 +99,9 @@ typedef struct pm_judge_how {
     pm_pool *pool;                        /* may be NULL */
     bool (*is_over)(const void *context); /* asked after every 1,024 rows */
     const void *context;
-    bool fetches; /* rows that are listed are compared soon */
+    /* Told of rows as soon as they are listed, so that what will be read of them is on its way; NULL: nothing is. May
+     * set `fetched`. */
+    void (*list)(const void *context, pm_judged *from);
 } pm_judge_how;
 
 /* The view is one whose `shown` is not NULL. Fails with POMAI_ECORRUPT or POMAI_ENOMEM. */

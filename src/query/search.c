@@ -19,8 +19,6 @@ enum {
     CODES_SHARE = 16,        /* rows that codes look at in the time of one vector, */
     SURE_SHARE = 3,          /* and where they must be sure */
     SURE_LEAST = 64,         /* rows for each of the k nearest, from which that pays */
-    SURE_DIM = 8192,         /* of more dimensions, a query in 16 bits is too coarse */
-    SURE_QUERIES = 4,        /* most for which that is faster than to compare all with each vector that is read */
     SPARE = 8,
 };
 
@@ -97,14 +95,17 @@ static bool at_once(const void *context)
     return true;
 }
 
+bool search_may_be_sure(pm_derived *codes)
+{
+    bool over;
+    return pm_query_derived_is_ready(codes, 0, 1, at_once, NULL, &over);
+}
+
 /* Whether codes may be used for sure. Who has a deadline checks a little of the file, and does without it until all is
  * checked: vectors are there at once. */
 static bool is_sure(const search_grid *g, pm_derived *codes)
 {
-    bool over;
-    if (codes == NULL) return false;
-    if (g->search->until_ns == PM_FOREVER) return true;
-    return pm_query_derived_is_ready(codes, 0, 1, at_once, NULL, &over);
+    return codes != NULL && (g->search->until_ns == PM_FOREVER || search_may_be_sure(codes));
 }
 
 /* All is asked for, of few queries: by codes, which are a quarter of the vectors or less, and leave few rows to be
@@ -113,7 +114,7 @@ static void choose_sure_way(search_grid *g, search_source *to)
 {
     const pm_search *search = g->search;
     const uint64_t rows = pm_segment_rows(to->segment);
-    if (to->list != NULL || search->dim > SURE_DIM || search->k >= rows / SURE_LEAST) return;
+    if (to->list != NULL || search->dim > SEARCH_SURE_DIM || search->k >= rows / SURE_LEAST) return;
     if (to->match != NULL && to->matches < rows / 2) return; /* the codes of all would be read */
     pm_derived *codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
     if (!is_sure(g, codes)) return;
@@ -153,7 +154,7 @@ static bool find_sources(search_grid *g, pm_pool *pool)
     if ((g->search->include & POMAI_INCLUDE_PLAN) != 0) g->judged_at = g->os->now_ns(g->os);
     for (uint32_t i = 0; i < g->sources && g->targeted; i++)
         if (g->source[i].segment != NULL && g->source[i].chunks > 0) choose_way(g, pool, &g->source[i]);
-    const bool few = !g->targeted && g->search->queries <= SURE_QUERIES && view->dtype == POMAI_DTYPE_FLOAT32;
+    const bool few = !g->targeted && g->search->queries <= SEARCH_SURE_QUERIES && view->dtype == POMAI_DTYPE_FLOAT32;
     for (uint32_t i = 0; i < g->sources && few; i++)
         if (g->source[i].segment != NULL && g->source[i].chunks > 0) choose_sure_way(g, &g->source[i]);
     return true;

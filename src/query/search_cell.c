@@ -139,8 +139,11 @@ static bool scan_list(scan *s, const search_source *from, uint64_t first, uint64
     return true;
 }
 
+static bool scan_listed(scan *s, const search_source *from, uint64_t first, uint64_t end);
+
 static bool scan_segment(scan *s, const search_source *from, uint64_t first, uint64_t end)
 {
+    if (from->listed != NULL) return scan_listed(s, from, first, end);
     if (from->list != NULL) return scan_list(s, from, first, end);
     if (from->match != NULL) return scan_matches(s, from, 0, first, end);
     pm_segment *segment = from->segment;
@@ -179,13 +182,12 @@ static bool see_matches(const search_source *from, uint64_t first, uint32_t n, u
     return all;
 }
 
-/* Offers rows to query i. false: damage. */
-static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, size_t n)
+/* Compares rows for query i. false: damage. */
+static bool compare_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, size_t n)
 {
     pomai_error error;
     pm_flat_tile tile;
     begin_tile(s, &tile);
-    if (!s->g->sure) s->c->proposed[i] += n; /* else codes count all rows that they look at */
     for (size_t at = 0; at < n; at++) {
         const uint32_t row = rows[at];
         if (pm_segment_check(segment, PM_SEG_ID | PM_SEG_VECTOR, row, 1, &error) != POMAI_OK)
@@ -198,6 +200,34 @@ static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t 
         tile.n = 0;
     }
     return true;
+}
+
+/* The same of what codes or a graph propose. */
+static bool offer_rows(scan *s, pm_segment *segment, uint32_t i, const uint32_t *rows, size_t n)
+{
+    if (!s->g->sure) s->c->proposed[i] += n; /* else codes count all rows that they look at */
+    return compare_rows(s, segment, i, rows, n);
+}
+
+/* Listed rows, by codes that leave none out that may be among the nearest. */
+static bool scan_listed(scan *s, const search_source *from, uint64_t first, uint64_t end)
+{
+    const search_grid *g = s->g;
+    pm_query_codes codes;
+    bool good = true;
+    if (!pm_query_codes_begin(&codes, from->listed, g->simd, s->vectors, s->queries, g->k, 1))
+        return scan_list(s, from, first, end);
+    for (uint32_t i = 0; i < s->queries && good; i++) {
+        const size_t found = pm_quant_scan_listed(codes.query[i], from->list + first, (uint32_t)(end - first),
+                                                  pm_flat_bound(s->heaps[i]), codes.candidates);
+        for (size_t j = 0; j < found; j++)
+            pm_segment_fetch(from->segment, codes.candidates[j], 1);
+        good = compare_rows(s, from->segment, i, codes.candidates, found);
+    }
+    pm_query_codes_end(&codes);
+    s->c->scanned += end - first;
+    s->c->cut = search_is_over(g);
+    return good && !s->c->cut;
 }
 
 static uint64_t count_bits(const uint64_t *bits, uint32_t n)

@@ -5,9 +5,63 @@
  */
 #include "query/search_int.h"
 
+enum {
+    RUN_FETCHED = 16,   /* of rows that follow each other: the kernels ask for the others */
+    FETCHED = 1 << 15,  /* bytes that are on their way before they are compared */
+    LISTED_AGAIN = 3,   /* times k rows that codes leave to be compared, about */
+    LISTED_LINES = 200, /* lines of memory that a query's own preparation takes as long as */
+};
+
+#ifdef POMAI_TEST_HOOKS
+int search_listed_forced;
+#endif
+
+static bool pays(const search_grid *g, const pm_segment *segment, uint64_t matches)
+{
+    const uint64_t vector = segment->stride / 64 + 1, code = pm_quant_lines((uint32_t)g->search->dim);
+#ifdef POMAI_TEST_HOOKS
+    if (search_listed_forced != 0) return search_listed_forced > 0;
+#endif
+    const uint64_t again = pm_min_u64(matches, (uint64_t)LISTED_AGAIN * g->search->k);
+    return matches * vector > matches * code + again * vector + LISTED_LINES;
+}
+
+/*
+ * Codes by which an exact search leaves out most rows of a list; NULL: their vectors are compared. A row of a list lies
+ * anywhere, so what counts is how many lines are read of it.
+ */
+static pm_derived *codes_of_listed(const search_grid *g, pm_segment *segment, uint64_t matches)
+{
+    const pm_search *search = g->search;
+    if (search->queries > SEARCH_SURE_QUERIES || g->view->dtype != POMAI_DTYPE_FLOAT32 || search->dim > SEARCH_SURE_DIM)
+        return NULL;
+    pm_derived *codes = pm_segment_derived(segment, PM_DERIVED_CODES);
+    return codes != NULL && pays(g, segment, matches) && search_may_be_sure(codes) ? codes : NULL;
+}
+
+/* Asks for what will be read of the first of these rows. */
+static void fetch_listed(const void *context, pm_judged *from)
+{
+    const search_grid *g = context;
+    const pm_derived *codes = codes_of_listed(g, from->segment, from->matches);
+    if (codes != NULL) {
+        pm_quant quant;
+        pm_query_derived_codes(codes, &quant);
+        const uint64_t most = FETCHED / 64 / pm_quant_lines(quant.dim);
+        for (uint64_t i = 0; i < from->matches && i < most; i++)
+            pm_quant_ask_for(&quant, from->list[i]);
+        return;
+    }
+    from->fetched = pm_min_u64(from->matches, FETCHED / from->segment->stride);
+    for (uint64_t i = 0, n; i < from->fetched; i += n) {
+        n = pm_judge_run(from->list, i, from->fetched);
+        pm_segment_fetch(from->segment, from->list[i], pm_min_u64(n, RUN_FETCHED));
+    }
+}
+
 bool search_judge(search_grid *g, pm_pool *pool)
 {
-    const pm_judge_how how = {g->view, g->search->filter, g->simd, pool, search_is_over, g, true};
+    const pm_judge_how how = {g->view, g->search->filter, g->simd, pool, search_is_over, g, fetch_listed};
     pomai_error error;
     const pomai_status status = pm_judge_all(&how, &g->judged, &error);
     if (status == POMAI_ENOMEM) return false;
@@ -19,6 +73,7 @@ bool search_judge(search_grid *g, pm_pool *pool)
         assert(to->table == from->table && to->segment == from->segment);
         to->match = from->match;
         to->list = from->list;
+        to->listed = from->list != NULL ? codes_of_listed(g, from->segment, from->matches) : NULL;
         to->fetched = from->fetched;
         to->match_at = from->match_at;
         to->rows = from->rows;

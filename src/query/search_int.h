@@ -21,6 +21,8 @@
 enum {
     SEARCH_GROUP = 1024,     /* most queries that share a pass over the rows */
     SEARCH_WALK_ROWS = 1024, /* rows that are compared in about the time of a walk: what a graph counts as in a run */
+    SEARCH_SURE_DIM = 8192,  /* of more dimensions, a query in 16 bits is too coarse for codes to be sure */
+    SEARCH_SURE_QUERIES = 4, /* most for which that is faster than to compare all with each vector that is read */
 };
 
 /* A memtable's chunks that the view shows, or a segment, which counts as one chunk. */
@@ -39,6 +41,7 @@ typedef struct search_source {
     bool picked;           /* walk, or after one that met too few */
     const uint32_t *list;  /* with a filter, of a segment: the few rows that the reader sees and that match; or */
     uint64_t fetched;      /* the first of these are on their way already */
+    pm_derived *listed;    /* codes that say which of them are compared; NULL: all are */
     const uint64_t *match; /* a bit for each row, set if it is such; both NULL: no filter */
     const uint64_t *match_at; /* of a memtable, where the words of each chunk begin */
     uint64_t rows, matches;   /* of all its rows, so many do */
@@ -131,6 +134,11 @@ static inline double search_counted(const search_source *from, uint64_t rows)
 
 /* The deadline has passed, or the caller wants no answer any more. context: the grid */
 bool search_is_over(const void *context);
+/* Whether codes may be used for sure by who does not wait for their check: a little of it is done. */
+bool search_may_be_sure(pm_derived *codes);
+#ifdef POMAI_TEST_HOOKS
+extern int search_listed_forced; /* by codes always, or (below 0) never */
+#endif
 /* Of a row of a segment whose ids are checked, or of a chunk. */
 void search_id_of(const void *owner, uint32_t row, pm_flat_id *id);
 /* For the pool: one cell. */

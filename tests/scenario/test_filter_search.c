@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "index/graph/graph.h"
-#include "query/judge.h"
+#include "query/search_int.h"
 #include "support/derived.h"
 #include "support/exact.h"
 #include "support/no_memory.h"
@@ -349,7 +349,9 @@ static void with_all(void **state)
     for (uint32_t i = 1; i < PM_DERIVED_KINDS; i++)
         pm_derive_least_rows[i] = 2048;
     kind = PM_DERIVED_GRAPH;
+    search_listed_forced = 1;
     go_through_lives(*state);
+    search_listed_forced = 0;
 }
 
 /* What a plan says, up to the next comma. */
@@ -378,6 +380,57 @@ static void check_columns(pomai_collection *coll, const char *what, bool *column
         assert_true(!*columns || (plan_says(r, "\"columns\": 3,") && !plan_says(r, "\"open_rows\": 0,")));
         pomai_result_free(r);
     }
+}
+
+/* Few matches are looked at by codes before their vectors: the answers are those of all vectors, and as exact. */
+static void listed_rows_are_compared_by_codes(void **state)
+{
+    const struct box *box = *state;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    pomai_bytes *documents = calloc(ROWS, sizeof *documents);
+    char(*text)[32] = calloc(ROWS, sizeof *text), filter[64];
+    for (uint32_t i = 1; i < PM_DERIVED_KINDS; i++)
+        pm_derive_least_rows[i] = i == PM_DERIVED_GRAPH ? UINT64_MAX : 2048;
+    draw_rows();
+    for (uint32_t i = 0; i < ROWS; i++) {
+        documents[i].size = (size_t)snprintf(text[i], sizeof text[i], "{\"of\": %u}", i * 7919 % ROWS);
+        documents[i].data = text[i];
+    }
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_with_documents(coll, 0, ROWS, NULL, documents);
+    build(db);
+    o.include = POMAI_INCLUDE_PLAN;
+    for (uint32_t i = 0; i < 100; i++) {
+        const uint64_t n = 1 + i % 5, k = 1 + i % 23;
+        const float *query = i % 2 == 0 ? queries + (size_t)(i % 30) * DIM : vectors + (size_t)(11 * i) * DIM;
+        snprintf(filter, sizeof filter, "{\"of\": {\"$gte\": %u, \"$lt\": %u}}", i * 50, i * 50 + 1 + i * 37 % 500);
+        pomai_result *r[2];
+        o.recall = i % 3 == 0 ? RECALL : 0;
+        for (int codes = 0; codes < 2; codes++) {
+            search_listed_forced = codes == 1 ? 1 : -1;
+            r[codes] = search_where(coll, filter, query, n, k, &o);
+            assert_int_equal(plan_says(r[codes], "\"way\": \"codes, then vectors\""), codes == 1 && n < 5);
+        }
+        for (uint64_t q = 0; q < n; q++) {
+            const size_t found = pomai_result_count(r[0], q);
+            pomai_verdict v;
+            pomai_result_verdict(r[1], q, &v);
+            assert_int_equal(v.completeness, POMAI_EXACT);
+            assert_int_equal(v.rows_scanned, 1 + i * 37 % 500);
+            assert_int_equal(pomai_result_count(r[1], q), found);
+            assert_memory_equal(pomai_result_ids(r[1], q), pomai_result_ids(r[0], q), found * sizeof(uint64_t));
+            assert_memory_equal(pomai_result_distances(r[1], q), pomai_result_distances(r[0], q),
+                                found * sizeof(double));
+        }
+        pomai_result_free(r[0]);
+        pomai_result_free(r[1]);
+    }
+    search_listed_forced = 0;
+    free(documents);
+    free(text);
+    pomai_collection_close(coll);
+    close_db(db);
 }
 
 /* Columns that were damaged, cut or are another segment's are passed over, and the answers stay what they are. */
@@ -827,6 +880,7 @@ int main(int argc, char **argv)
         BOXED(with_both),
         BOXED(with_columns),
         BOXED(with_all),
+        BOXED(listed_rows_are_compared_by_codes),
         BOXED(damaged_columns_are_passed_over),
         BOXED(far_matches_are_found),
         BOXED(a_filter_is_refused_by_its_path),

@@ -557,6 +557,30 @@ static size_t few(void)
     return share > 1 ? 7 : 1;
 }
 
+static int by_row(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* As collect, of rows that are listed, in any order; candidates in that of rows. */
+static size_t collect_listed(const world *w, pm_quant_query *query, const uint64_t *among, double bound,
+                             uint32_t *candidates)
+{
+    uint32_t *list = allocate(w->rows * sizeof *list), n = 0;
+    for (uint32_t row = 0; row < w->rows; row++) {
+        if (among != NULL && (among[row / 64] >> (row % 64) & 1) == 0) continue;
+        const size_t at = below(n + 1);
+        list[n] = list[at];
+        list[at] = row;
+        n++;
+    }
+    const size_t found = pm_quant_scan_listed(query, list, n, bound, candidates);
+    qsort(candidates, found, sizeof *candidates, by_row);
+    free(list);
+    return found;
+}
+
 /* With every effort no neighbour is lost, whatever overflows or underflows. */
 static void no_neighbour_is_lost_at_full_effort(void **unused)
 {
@@ -587,10 +611,13 @@ static void no_neighbour_is_lost_at_full_effort(void **unused)
                 among[j] = draw() & draw();
             bool some = q % 2 == 1;
             double kth = kth_of(&w, x, k, some ? among : NULL, d);
-            for (int sure = 0; sure < 2; sure++) {
-                pm_quant_query *query = sure == 1 ? pm_quant_query_init_sure(memory, &w.quant, level, x, k)
-                                                  : quant_query_make(memory, &w.quant, level, x, k, MOST_EFFORT);
-                size_t n = collect(&w, query, some ? among : NULL, q < 3 ? kth : (double)INFINITY, candidates), at = 0;
+            for (int sure = 0; sure < 3; sure++) { /* 2: listed */
+                pm_quant_query *query = sure > 0 ? pm_quant_query_init_sure(memory, &w.quant, level, x, k)
+                                                 : quant_query_make(memory, &w.quant, level, x, k, MOST_EFFORT);
+                const double bound = q < 3 ? kth : (double)INFINITY;
+                size_t n = sure < 2 ? collect(&w, query, some ? among : NULL, bound, candidates)
+                                    : collect_listed(&w, query, some ? among : NULL, bound, candidates);
+                size_t at = 0;
                 bool lost = false, wrong = false;
                 for (uint64_t row = 0; row < rows; row++) {
                     bool counts = !some || (among[row / 64] >> (row % 64) & 1) != 0;
@@ -599,7 +626,7 @@ static void no_neighbour_is_lost_at_full_effort(void **unused)
                     lost = lost || (counts && d[row] <= kth && !offered);
                     wrong = wrong || (offered && !counts);
                 }
-                check(!lost, sure == 1 ? "surely lost" : "lost", level->name, dim, rows * 100 + kind);
+                check(!lost, sure > 0 ? "surely lost" : "lost", level->name, dim, rows * 100 + kind);
                 check(!wrong, "not among", level->name, dim, rows);
             }
         }

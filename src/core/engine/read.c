@@ -189,7 +189,7 @@ pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_r
     pm_judgement *judged;
     const counting c = {db->os, until_ns, read->cancel};
     pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
-    const pm_judge_how how = {&view, filter, db->simd, db->pool, count_is_over, &c, false};
+    const pm_judge_how how = {&view, filter, db->simd, db->pool, count_is_over, &c, NULL};
     status = pm_judge_all(&how, &judged, err);
     pm_epoch_leave(&db->shared.epoch, hold);
     pm_filter_free(filter);

@@ -84,4 +84,12 @@ size_t pm_quant_scan(pm_quant_query *query, uint64_t first, uint32_t n, double b
 size_t pm_quant_scan_some(pm_quant_query *query, uint64_t first, uint32_t n, const uint64_t *among, double bound,
                           uint32_t *candidates);
 
+/* The same of a query for sure, for n rows that lie anywhere, each once, in any order; candidates in that order. */
+size_t pm_quant_scan_listed(pm_quant_query *query, const uint32_t *rows, uint32_t n, double bound,
+                            uint32_t *candidates);
+
+/* Lines of 64 bytes that this reads of a row of so many dimensions, and asking for them. */
+uint32_t pm_quant_lines(uint32_t dim);
+void pm_quant_ask_for(const pm_quant *quant, uint32_t row);
+
 #endif

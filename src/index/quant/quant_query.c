@@ -436,31 +436,57 @@ static void keep_row(pm_quant_query *q, quant_scan *scan, uint64_t row, float le
     push(q, upper + fabs(upper) * SURE_SLACK + slack / q->byte.unit);
 }
 
-/* Rows first .. first + n - 1, at most SURE_ROWS, from a multiple of 64 on. */
-static void look_at_all(pm_quant_query *q, quant_scan *scan, uint64_t first, size_t n, uint64_t among)
-{
+/* Of SURE_ROWS rows that are looked at together. */
+typedef struct looked {
     const uint8_t *code[SURE_ROWS];
     quant_factor factor[SURE_ROWS];
     int32_t product[SURE_ROWS];
     float least[SURE_ROWS];
     uint8_t near[SURE_ROWS];
-    for (size_t i = 0; i < SURE_ROWS; i++) {
-        const uint64_t row = first + (i < n ? i : n - 1);
-        code[i] = eight_of(q, row) + row % 8 * q->bytes.dim;
-    }
-    q->space.kernels->bytes_dot(&q->bytes, code, SURE_ROWS, product);
-    read_factors(q, first, n, factor);
+} looked;
+
+/* Those of n rows, `among` them, that may be near: rows[i], NULL: first + i. */
+static void keep_rows(pm_quant_query *q, quant_scan *scan, looked *l, const uint32_t *rows, uint64_t first, size_t n,
+                      uint64_t among)
+{
     float limit = sure_limit(q, scan);
-    bound_rows(q, product, factor, limit, least, near);
+    bound_rows(q, l->product, l->factor, limit, l->least, l->near);
     uint64_t eight;
     for (size_t i = 0; i < n; i += 8) {
-        memcpy(&eight, near + i, sizeof eight);
+        memcpy(&eight, l->near + i, sizeof eight);
         for (size_t j = i; eight != 0 && j < i + 8 && j < n; j++) {
-            if ((among >> j & 1) == 0 || (least[j] > limit && factor[j].mul != 0)) continue;
-            keep_row(q, scan, first + j, least[j], product[j], factor[j]);
+            if ((among >> j & 1) == 0 || (l->least[j] > limit && l->factor[j].mul != 0)) continue;
+            keep_row(q, scan, rows != NULL ? rows[j] : first + j, l->least[j], l->product[j], l->factor[j]);
             limit = sure_limit(q, scan);
         }
     }
+}
+
+/* Rows first .. first + n - 1, at most SURE_ROWS, from a multiple of 64 on. */
+static void look_at_all(pm_quant_query *q, quant_scan *scan, uint64_t first, size_t n, uint64_t among)
+{
+    looked l;
+    for (size_t i = 0; i < SURE_ROWS; i++) {
+        const uint64_t row = first + (i < n ? i : n - 1);
+        l.code[i] = eight_of(q, row) + row % 8 * q->bytes.dim;
+    }
+    q->space.kernels->bytes_dot(&q->bytes, l.code, SURE_ROWS, l.product);
+    read_factors(q, first, n, l.factor);
+    keep_rows(q, scan, &l, NULL, first, n, among);
+}
+
+/* At most SURE_ROWS rows that lie anywhere. */
+static void look_at_listed(pm_quant_query *q, quant_scan *scan, const uint32_t *rows, size_t n)
+{
+    looked l;
+    for (size_t i = 0; i < SURE_ROWS; i++) {
+        const uint32_t row = rows[i < n ? i : n - 1];
+        const uint8_t *eight = eight_of(q, row);
+        l.code[i] = eight + row % 8 * q->bytes.dim;
+        memcpy(&l.factor[i], eight + quant_factor_at(q->space.padded, row % 8), sizeof l.factor[i]);
+    }
+    q->space.kernels->bytes_dot(&q->bytes, l.code, SURE_ROWS, l.product);
+    keep_rows(q, scan, &l, rows, 0, n, UINT64_MAX);
 }
 
 static size_t scan_surely(pm_quant_query *q, quant_scan *scan, uint64_t first, uint32_t n, const uint64_t *among)
@@ -535,6 +561,41 @@ size_t pm_quant_scan_some(pm_quant_query *q, uint64_t first, uint32_t n, const u
 size_t pm_quant_scan(pm_quant_query *query, uint64_t first, uint32_t n, double bound, uint32_t *candidates)
 {
     return pm_quant_scan_some(query, first, n, NULL, bound, candidates);
+}
+
+size_t pm_quant_scan_listed(pm_quant_query *q, const uint32_t *rows, uint32_t n, double bound, uint32_t *candidates)
+{
+    quant_scan scan = {.bound = bound, .candidates = candidates};
+    assert(q->sure && n <= PM_QUANT_STEP);
+    if (q->everything) {
+        memcpy(candidates, rows, n * sizeof *rows);
+        return n;
+    }
+    const unsigned fp = pm_simd_fp_enter();
+    for (uint32_t i = 0; i < n && i < SURE_ROWS; i++)
+        pm_quant_ask_for(q->quant, rows[i]);
+    for (uint32_t i = 0; i < (PM_MUTANT(LISTED_ROWS_LOST) ? n / SURE_ROWS * SURE_ROWS : n); i += SURE_ROWS) {
+        for (uint32_t j = i + SURE_ROWS; j < n && j < i + 2 * SURE_ROWS; j++)
+            pm_quant_ask_for(q->quant, rows[j]);
+        look_at_listed(q, &scan, rows + i, (size_t)pm_min_u64(n - i, SURE_ROWS));
+    }
+    const size_t kept = keep_near(q, &scan, sure_limit(q, &scan));
+    pm_simd_fp_leave(fp);
+    return kept;
+}
+
+uint32_t pm_quant_lines(uint32_t dim)
+{
+    const uint32_t padded = quant_padded(dim);
+    return (uint32_t)(quant_code_bytes(padded) / QUANT_LINE) + quant_is_grouped(padded);
+}
+
+void pm_quant_ask_for(const pm_quant *quant, uint32_t row)
+{
+    const uint32_t padded = quant_padded(quant->dim);
+    const uint8_t *eight = quant->section[QUANT_BYTES] + row / 8 * quant_eight_bytes(padded);
+    ask_for(eight + row % 8 * quant_code_bytes(padded), eight + quant_factor_at(padded, row % 8),
+            quant_code_bytes(padded));
 }
 
 /* ---- for calibration ---- */
