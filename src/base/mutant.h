@@ -231,6 +231,8 @@
     /* formats */                                                                                                      \
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
     /* exact search by codes */                                                                                        \
+    X(FILTER_NOT_WIDER, "scenario.test_filter_search:far_matches_are_found_by_codes",                                  \
+      "codes look for rows that match with the effort of calibration")                                                 \
     X(LISTED_ROWS_LOST, "scenario.test_filter_search:listed_rows_are_compared_by_codes",                               \
       "an exact search by codes looks at whole blocks of listed rows only")                                            \
     X(SURE_MARGIN, "unit.test_quant:the_worst_rounding_is_allowed_for",                                                \

@@ -277,6 +277,8 @@ static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint6
     if (!ready ||
         !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k, search_codes_recall(g)))
         return scan_segment(s, from, first, end);
+    for (uint32_t i = 0; i < s->queries && from->match != NULL && !g->sure && !PM_MUTANT(FILTER_NOT_WIDER); i++)
+        pm_quant_widen(codes.query[i]);
     const bool more = scan_segment(s, from, first, begin) && offer_tile(s) && scan_steps(s, from, &codes, begin, end);
     s->c->approximate |= !g->sure;
     s->c->lost += (1 - (double)codes.expected) * search_counted(from, end - begin);

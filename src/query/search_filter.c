@@ -36,14 +36,34 @@ static pm_derived *codes_of_listed(const search_grid *g, pm_segment *segment, ui
     if (search->queries > SEARCH_SURE_QUERIES || g->view->dtype != POMAI_DTYPE_FLOAT32 || search->dim > SEARCH_SURE_DIM)
         return NULL;
     pm_derived *codes = pm_segment_derived(segment, PM_DERIVED_CODES);
-    return codes != NULL && pays(g, segment, matches) && search_may_be_sure(codes) ? codes : NULL;
+    return codes != NULL && pays(g, segment, matches) ? codes : NULL;
+}
+
+/* The same, if they were checked. */
+static pm_derived *sound_codes_of_listed(const search_grid *g, pm_segment *segment, uint64_t matches)
+{
+    pm_derived *codes = codes_of_listed(g, segment, matches);
+    const bool sound = codes != NULL && atomic_load_explicit(&codes->state, memory_order_acquire) == PM_DERIVED_SOUND;
+    return sound ? codes : NULL;
+}
+
+/* Checks a little of the codes of one segment, for searches to come. */
+static void check_some_codes(const search_grid *g)
+{
+    for (uint32_t i = 0; i < g->sources; i++) {
+        const search_source *from = &g->source[i];
+        pm_derived *codes = from->list == NULL ? NULL : codes_of_listed(g, from->segment, from->matches);
+        if (codes == NULL || atomic_load_explicit(&codes->state, memory_order_acquire) != PM_DERIVED_UNKNOWN) continue;
+        if (!search_is_over(g)) (void)search_may_be_sure(codes);
+        return;
+    }
 }
 
 /* Asks for what will be read of the first of these rows. */
 static void fetch_listed(const void *context, pm_judged *from)
 {
     const search_grid *g = context;
-    const pm_derived *codes = codes_of_listed(g, from->segment, from->matches);
+    const pm_derived *codes = sound_codes_of_listed(g, from->segment, from->matches);
     if (codes != NULL) {
         pm_quant quant;
         pm_query_derived_codes(codes, &quant);
@@ -73,7 +93,7 @@ bool search_judge(search_grid *g, pm_pool *pool)
         assert(to->table == from->table && to->segment == from->segment);
         to->match = from->match;
         to->list = from->list;
-        to->listed = from->list != NULL ? codes_of_listed(g, from->segment, from->matches) : NULL;
+        to->listed = from->list != NULL ? sound_codes_of_listed(g, from->segment, from->matches) : NULL;
         to->fetched = from->fetched;
         to->match_at = from->match_at;
         to->rows = from->rows;
@@ -81,6 +101,7 @@ bool search_judge(search_grid *g, pm_pool *pool)
         if (to->matches == 0) to->chunks = 0;
         if (to->matches == 0 || to->list != NULL) g->rows -= to->rows - to->matches;
     }
+    check_some_codes(g);
     return true;
 }
 

@@ -401,6 +401,9 @@ static void listed_rows_are_compared_by_codes(void **state)
     put_with_documents(coll, 0, ROWS, NULL, documents);
     build(db);
     o.include = POMAI_INCLUDE_PLAN;
+    search_listed_forced = 1;
+    for (uint32_t i = 0; i < 4; i++) /* each checks a little of the file */
+        pomai_result_free(search_where(coll, "{\"of\": 7}", queries, 1, K, &o));
     for (uint32_t i = 0; i < 100; i++) {
         const uint64_t n = 1 + i % 5, k = 1 + i % 23;
         const float *query = i % 2 == 0 ? queries + (size_t)(i % 30) * DIM : vectors + (size_t)(11 * i) * DIM;
@@ -427,6 +430,56 @@ static void listed_rows_are_compared_by_codes(void **state)
         pomai_result_free(r[1]);
     }
     search_listed_forced = 0;
+    free(documents);
+    free(text);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
+/* Rows in clusters that lie far apart, and queries from others than match: what codes are wrong by is then much beside
+ * what tells the matches apart. */
+static void far_matches_are_found_by_codes(void **state)
+{
+    enum { CLUSTERS = 6 };
+    const struct box *box = *state;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT, all = POMAI_SEARCH_OPTIONS_INIT;
+    pomai_bytes *documents = calloc(ROWS, sizeof *documents);
+    char(*text)[32] = calloc(ROWS, sizeof *text);
+    struct t_rng r = t_rng_from(seed);
+    static float centre[CLUSTERS][DIM];
+    size_t found = 0, wanted = 0;
+    for (uint32_t i = 1; i < PM_DERIVED_KINDS; i++)
+        pm_derive_least_rows[i] = i == PM_DERIVED_GRAPH ? UINT64_MAX : 2048;
+    draw_rows();
+    for (uint32_t c = 0; c < CLUSTERS; c++)
+        for (uint32_t d = 0; d < DIM; d++)
+            centre[c][d] = (t_unit_float(&r) - 0.5f) * 100;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        for (uint32_t d = 0; d < DIM; d++)
+            vectors[(size_t)i * DIM + d] = centre[i % CLUSTERS][d] + (t_unit_float(&r) - 0.5f) * 3;
+        documents[i].size = (size_t)snprintf(text[i], sizeof text[i], "{\"of\": %u}", i % CLUSTERS);
+        documents[i].data = text[i];
+    }
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put_with_documents(coll, 0, ROWS, NULL, documents);
+    build(db);
+    o.include = POMAI_INCLUDE_PLAN;
+    o.recall = RECALL;
+    for (uint32_t i = 0; i < 100; i++) {
+        const float *query = vectors + (size_t)(CLUSTERS * i + 1 + i % (CLUSTERS - 1)) * DIM;
+        pomai_result *some = search_where(coll, "{\"of\": 0}", query, 1, K, &o);
+        pomai_result *best = search_where(coll, "{\"of\": 0}", query, 1, K, &all);
+        const double *distance = pomai_result_distances(some, 0), *least = pomai_result_distances(best, 0);
+        assert_true(plan_says(some, "\"way\": \"codes\""));
+        assert_int_equal(pomai_result_count(some, 0), K);
+        for (size_t j = 0; j < K; j++)
+            found += distance[j] <= least[K - 1];
+        wanted += K;
+        pomai_result_free(some);
+        pomai_result_free(best);
+    }
+    if ((float)found < RECALL * (float)wanted) fail_msg("%zu of %zu", found, wanted);
     free(documents);
     free(text);
     pomai_collection_close(coll);
@@ -881,6 +934,7 @@ int main(int argc, char **argv)
         BOXED(with_columns),
         BOXED(with_all),
         BOXED(listed_rows_are_compared_by_codes),
+        BOXED(far_matches_are_found_by_codes),
         BOXED(damaged_columns_are_passed_over),
         BOXED(far_matches_are_found),
         BOXED(a_filter_is_refused_by_its_path),

@@ -61,6 +61,12 @@ pm_quant_query *pm_quant_query_init(void *memory, const pm_quant *quant, const p
                                     uint32_t k, float recall, float *expected);
 
 /*
+ * From now on with as much effort as calibration looks at. It found out what is enough where queries lie among the rows
+ * that count; those that a filter lets pass may lie far from the query, and codes then tell them apart less well.
+ */
+void pm_quant_widen(pm_quant_query *query);
+
+/*
  * The same, but no row is ever left out that may be among the k nearest: what bytes are wrong by at most is allowed
  * for, so an exact search need not read the vectors of other rows. A quarter of their bytes is read, or the rows
  * themselves where they are bytes. Never NULL.

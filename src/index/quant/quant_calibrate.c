@@ -30,7 +30,7 @@
 #define MOST_MEMORY   ((size_t)1 << 26)  /* of queries */
 #define ONE_SIDED     1.6448536269514722 /* 95% of a normal distribution are below */
 #define STEPS         48
-#define STEP          0.125 /* of effort */
+#define STEP          ((double)QUANT_MOST_EFFORT / STEPS)
 
 static const uint32_t ks[QUANT_KS] = {1, 10, 100};
 static const float targets[QUANT_TARGETS] = {0.8f, 0.9f, 0.95f, 0.98f, 0.99f, 0.995f, 0.998f, PM_QUANT_MOST_RECALL};

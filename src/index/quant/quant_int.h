@@ -64,6 +64,8 @@ static inline uint32_t quant_padded(uint32_t dim)
     return (dim + 15) / 16 * 16;
 }
 
+#define QUANT_MOST_EFFORT 6.0f /* that calibration looks at */
+
 static inline bool quant_is_grouped(uint32_t padded)
 {
     return padded % QUANT_LINE == 0;

@@ -255,6 +255,11 @@ pm_quant_query *pm_quant_query_init_sure(void *memory, const pm_quant *quant, co
     return make(memory, quant, simd, vector, k, 0, true);
 }
 
+void pm_quant_widen(pm_quant_query *q)
+{
+    q->bits.error = (float)(q->length * (double)QUANT_MOST_EFFORT);
+}
+
 /* ---- the query's own bound ---- */
 
 static void push(pm_quant_query *q, double upper)
