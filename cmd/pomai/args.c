@@ -67,6 +67,9 @@ static int parse_option(struct args *args, size_t count, char *const *words, siz
         if (*at + 1 >= count) return usage_error(args, "%s needs a value: %s", word, options[key].argument);
         value = words[++*at];
     }
+    /* who gives two means both, and the rows of one alone might be deleted */
+    if (key == OPT_WHERE && args->value[key] != NULL)
+        return usage_error(args, "--where is given twice; put the filters together: {\"$and\": [..., ...]}");
     args->value[key] = value;
     return EXIT_OK;
 }

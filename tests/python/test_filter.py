@@ -29,6 +29,22 @@ def db(tmp_path: Path) -> Iterator[pomai.Database]:
         yield opened
 
 
+def test_and_or_not_are_refused(db: pomai.Database) -> None:
+    for wrong in (lambda: F.eq("n", 1) and F.eq("n", 2), lambda: F.eq("n", 1) or F.eq("n", 2), lambda: not F.eq("n", 1)):
+        with pytest.raises(TypeError, match="neither true nor false"):
+            db.delete(filters=wrong())
+
+
+def test_chains_do_not_nest(db: pomai.Database) -> None:
+    any_, all_ = F.eq("n", 0), F.ne("n", -1)
+    for n in range(1, 200):
+        any_, all_ = any_ | F.eq("n", n), all_ & F.ne("n", n)
+    assert found(db, any_) == [0]
+    assert found(db, all_) == list(range(1, len(ROWS)))
+    assert str({"n": 1} | F.eq("n", 2) | F.eq("n", 3)) == '{"$or": [{"n": 1}, {"n": {"$eq": 2}}, {"n": {"$eq": 3}}]}'
+    assert found(db, {"n": {"$gte": 1}} & F.lt("n", 3)) == [0, 1]
+
+
 def found(db: pomai.Database, filters: Any) -> list[int]:
     return sorted(db.search([0.0, 0.0], k=100, filters=filters).ids.tolist())
 

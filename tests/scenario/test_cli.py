@@ -189,6 +189,7 @@ def case_usage_errors():
                   ["update", "x.db", "1", "--set", "{}", "--document", "{}"],
                   ["update", "x.db", "1", "--set", "{}", "--all"], ["delete", "x.db", "1", "--where", '{"a": 1}'],
                   ["delete", "x.db", "--where", " { } "], ["delete", "x.db", "--all", "--where", '{"a": 1}'],
+                  ["delete", "x.db", "--where", '{"a": 1}', "--where", '{"b": 1}'],
                   ["get", "x.db", "1", "--limit", "1"], ["get", "x.db", "--all", "--limit", "-1"],
                   ["create", "x.db", "--ttl", "7d"], ["drop", "x.db"], ["dump-wal"], ["collections"],
                   ["import", "x.db", "x.npy", "--no-such"], ["import", "x.db", "x.npy", "-Z"],

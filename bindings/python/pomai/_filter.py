@@ -26,10 +26,20 @@ class Filter:
         self._tree: Any = _tree(tree)
 
     def __and__(self, other: Part) -> Filter:
-        return FilterOp.AND(self, other)
+        return Filter({"$and": _parts(self, "$and") + _parts(other, "$and")})
 
     def __or__(self, other: Part) -> Filter:
-        return FilterOp.OR(self, other)
+        return Filter({"$or": _parts(self, "$or") + _parts(other, "$or")})
+
+    def __rand__(self, other: Part) -> Filter:
+        return Filter({"$and": _parts(other, "$and") + _parts(self, "$and")})
+
+    def __ror__(self, other: Part) -> Filter:
+        return Filter({"$or": _parts(other, "$or") + _parts(self, "$or")})
+
+    def __bool__(self) -> bool:
+        """`a and b` would be b alone."""
+        raise InvalidTypeError("a filter is neither true nor false; put filters together by &, | and ~, not and, or, not")
 
     def __invert__(self) -> Filter:
         return FilterOp.NOT(self)
@@ -57,6 +67,12 @@ def _tree(filters: Any) -> Any:
     if isinstance(filters, Mapping):
         return filters
     raise InvalidTypeError(f"a filter is of type {type(filters).__name__}; expected a dict or what FilterOp makes")
+
+
+def _parts(filters: Any, operator: str) -> list[Any]:
+    """So that a chain of `&` is one list, not lists in lists."""
+    tree = _tree(filters)
+    return list(tree[operator]) if isinstance(filters, Filter) and list(tree) == [operator] else [tree]
 
 
 def _where(path: str, operator: str, value: Any) -> Filter:
