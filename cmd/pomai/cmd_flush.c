@@ -108,7 +108,7 @@ const struct verb verb_index = {
 const struct verb verb_digest = {
     .name = "digest",
     .synopsis = "DB [options]",
-    .brief = "print two words that say what is in a database",
+    .brief = "print 32 hex digits that say what is in a database",
     .about = "Prints a sum over names of collections and ids, vectors, documents, commit stamps and expiry of all\n"
              "rows. It stays the same over any reopening, flush or compaction, and changes with any row. Opens the\n"
              "database read-only.",
