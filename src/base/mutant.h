@@ -89,7 +89,7 @@
     X(JOB_LEFT_ALONE, "model hang", "a helper leaves a job that nobody was told of")                                   \
     X(LEAVE_WAKES_NOBODY, "scenario.test_orders sim hang",                                                             \
       "a helper leaves the shard without looking what came meanwhile")                                                 \
-    X(BATCH_FREED_EARLY, "model", "a batch has one holder too few")                                                    \
+    X(BATCH_FREED_EARLY, "model hang", "a batch has one holder too few")                                               \
     /* memtable and collections */                                                                                     \
     X(OLD_VERSION_STAYS, "unit.test_memtable model", "an upsert does not end the version before")                      \
     X(ENDS_ONE_LATE, "unit.test_memtable model", "an upsert ends the version before one LSN too late")                 \
