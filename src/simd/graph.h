@@ -57,4 +57,19 @@ static inline size_t pm_graph_panels(size_t rows)
     return (rows + PM_GRAPH_PANEL - 1) / PM_GRAPH_PANEL;
 }
 
+/* Two lists in order, ended by UINT64_MAX, into one of at most `most` without repeats, which is ended so, too. */
+static inline size_t pm_graph_merge_two(const uint64_t *a, const uint64_t *b, size_t most, uint64_t *out)
+{
+    size_t n = 0;
+    while (n < most) {
+        const uint64_t x = *a, y = *b, least = x < y ? x : y;
+        if (least == UINT64_MAX) break;
+        out[n++] = least;
+        a += x == least;
+        b += y == least;
+    }
+    out[n] = UINT64_MAX;
+    return n;
+}
+
 #endif

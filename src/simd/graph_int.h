@@ -79,21 +79,6 @@ GRAPH_EACH size_t graph_nearest(const uint32_t *distance, size_t n, size_t most,
     return kept;
 }
 
-/* Two lists in order, ended by UINT64_MAX, into one without repeats, which is ended so, too. */
-GRAPH_EACH size_t graph_merge_two(const uint64_t *a, const uint64_t *b, size_t most, uint64_t *out)
-{
-    size_t n = 0;
-    while (n < most) {
-        const uint64_t x = *a, y = *b, least = x < y ? x : y;
-        if (least == UINT64_MAX) break;
-        out[n++] = least;
-        a += x == least;
-        b += y == least;
-    }
-    out[n] = UINT64_MAX;
-    return n;
-}
-
 GRAPH_EACH size_t graph_merge(const uint64_t *keys, size_t lists, size_t keep, size_t most, uint64_t *out)
 {
     const uint64_t end = UINT64_MAX;
@@ -106,10 +91,10 @@ GRAPH_EACH size_t graph_merge(const uint64_t *keys, size_t lists, size_t keep, s
     for (; lists > 1; lists = (lists + 1) / 2, side ^= 1)
         for (size_t l = 0; l < lists; l += 2)
             if (l + 1 < lists)
-                (void)graph_merge_two(run[side][l], run[side][l + 1], most, run[side ^ 1][l / 2]);
+                (void)pm_graph_merge_two(run[side][l], run[side][l + 1], most, run[side ^ 1][l / 2]);
             else
                 memcpy(run[side ^ 1][l / 2], run[side][l], sizeof run[0][l]);
-    return graph_merge_two(run[side][0], &end, most, out);
+    return pm_graph_merge_two(run[side][0], &end, most, out);
 }
 
 #endif

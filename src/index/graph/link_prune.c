@@ -38,21 +38,6 @@ static void drop_pruner(pruner *p)
     pm_free(p->panels), pm_free(p->distance);
 }
 
-/* Two sorted lists into one without repeats; at most `most`. The lists end by GRAPH_NO_KEY, which out gets, too. */
-static size_t merge(const uint64_t *a, const uint64_t *b, uint64_t *out, size_t most)
-{
-    size_t n = 0;
-    while (n < most) {
-        const uint64_t x = *a, y = *b, least = x < y ? x : y;
-        if (least == GRAPH_NO_KEY) break;
-        out[n++] = least;
-        a += x == least;
-        b += y == least;
-    }
-    out[n] = GRAPH_NO_KEY;
-    return n;
-}
-
 /*
  * Which of n sorted keys, of rows around one, are worth a link: a row is not if one that is worth it is by a factor
  * nearer to it than the one in the middle is. Keeps those, at most `most`, in order; their number.
@@ -186,14 +171,14 @@ static size_t join(const graph_linker *l, uint64_t row, const uint64_t *back, si
     uint64_t own[GRAPH_CANDIDATES + 1], some[SOURCE + 1], other[ROOM];
     memcpy(own, graph_keys_of(l, row), chosen(l) * sizeof *own);
     own[chosen(l)] = GRAPH_NO_KEY;
-    size_t n = merge(own, &end, list, MOST);
+    size_t n = pm_graph_merge_two(own, &end, MOST, list);
     for (size_t i = 0; i < backs; i += SOURCE) {
         const size_t here = backs - i < SOURCE ? backs - i : SOURCE;
         memcpy(some, back + i, here * sizeof *some);
         some[here] = GRAPH_NO_KEY;
         graph_sort_keys(some, here);
         memcpy(other, list, (n + 1) * sizeof *list);
-        n = merge(other, some, list, MOST);
+        n = pm_graph_merge_two(other, some, MOST, list);
     }
     return n;
 }
@@ -251,7 +236,7 @@ static void join_piece(void *linker, uint32_t piece)
         const size_t above = upper_keys(l, &p, row, &next, upper), most = l->options->degree - above;
         if (n > most) n = choose(l, &p, list, n, most);
         list[n] = GRAPH_NO_KEY;
-        if (above > 0) n = merge(list, upper, both, l->options->degree);
+        if (above > 0) n = pm_graph_merge_two(list, upper, l->options->degree, both);
         write_links(l, row, above > 0 ? both : list, n);
     }
     drop_pruner(&p);
