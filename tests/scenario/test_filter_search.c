@@ -382,23 +382,32 @@ static void check_columns(pomai_collection *coll, const char *what, bool *column
     }
 }
 
+/* Puts the first ROWS rows; document i is {"of": i * times % of}. */
+static void put_labelled(pomai_collection *coll, uint32_t times, uint32_t of)
+{
+    pomai_bytes *documents = calloc(ROWS, sizeof *documents);
+    char(*text)[32] = calloc(ROWS, sizeof *text);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        documents[i].size = (size_t)snprintf(text[i], sizeof text[i], "{\"of\": %u}", i * times % of);
+        documents[i].data = text[i];
+    }
+    put_with_documents(coll, 0, ROWS, NULL, documents);
+    free(documents);
+    free(text);
+}
+
 /* Few matches are looked at by codes before their vectors: the answers are those of all vectors, and as exact. */
 static void listed_rows_are_compared_by_codes(void **state)
 {
     const struct box *box = *state;
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
-    pomai_bytes *documents = calloc(ROWS, sizeof *documents);
-    char(*text)[32] = calloc(ROWS, sizeof *text), filter[64];
+    char filter[64];
     for (uint32_t i = 1; i < PM_DERIVED_KINDS; i++)
         pm_derive_least_rows[i] = i == PM_DERIVED_GRAPH ? UINT64_MAX : 2048;
     draw_rows();
-    for (uint32_t i = 0; i < ROWS; i++) {
-        documents[i].size = (size_t)snprintf(text[i], sizeof text[i], "{\"of\": %u}", i * 7919 % ROWS);
-        documents[i].data = text[i];
-    }
     pomai_db *db = open_db(box, NULL);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
-    put_with_documents(coll, 0, ROWS, NULL, documents);
+    put_labelled(coll, 7919, ROWS);
     build(db);
     o.include = POMAI_INCLUDE_PLAN;
     search_listed_forced = 1;
@@ -430,8 +439,6 @@ static void listed_rows_are_compared_by_codes(void **state)
         pomai_result_free(r[1]);
     }
     search_listed_forced = 0;
-    free(documents);
-    free(text);
     pomai_collection_close(coll);
     close_db(db);
 }
@@ -443,8 +450,6 @@ static void far_matches_are_found_by_codes(void **state)
     enum { CLUSTERS = 6 };
     const struct box *box = *state;
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT, all = POMAI_SEARCH_OPTIONS_INIT;
-    pomai_bytes *documents = calloc(ROWS, sizeof *documents);
-    char(*text)[32] = calloc(ROWS, sizeof *text);
     struct t_rng r = t_rng_from(seed);
     static float centre[CLUSTERS][DIM];
     size_t found = 0, wanted = 0;
@@ -454,15 +459,12 @@ static void far_matches_are_found_by_codes(void **state)
     for (uint32_t c = 0; c < CLUSTERS; c++)
         for (uint32_t d = 0; d < DIM; d++)
             centre[c][d] = (t_unit_float(&r) - 0.5f) * 100;
-    for (uint32_t i = 0; i < ROWS; i++) {
+    for (uint32_t i = 0; i < ROWS; i++)
         for (uint32_t d = 0; d < DIM; d++)
             vectors[(size_t)i * DIM + d] = centre[i % CLUSTERS][d] + (t_unit_float(&r) - 0.5f) * 3;
-        documents[i].size = (size_t)snprintf(text[i], sizeof text[i], "{\"of\": %u}", i % CLUSTERS);
-        documents[i].data = text[i];
-    }
     pomai_db *db = open_db(box, NULL);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
-    put_with_documents(coll, 0, ROWS, NULL, documents);
+    put_labelled(coll, 1, CLUSTERS);
     build(db);
     o.include = POMAI_INCLUDE_PLAN;
     o.recall = RECALL;
@@ -480,8 +482,6 @@ static void far_matches_are_found_by_codes(void **state)
         pomai_result_free(best);
     }
     if ((float)found < RECALL * (float)wanted) fail_msg("%zu of %zu", found, wanted);
-    free(documents);
-    free(text);
     pomai_collection_close(coll);
     close_db(db);
 }
