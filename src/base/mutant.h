@@ -233,6 +233,8 @@
     /* exact search by codes */                                                                                        \
     X(FILTER_NOT_WIDER, "scenario.test_filter_search:far_matches_are_found_by_codes",                                  \
       "codes look for rows that match with the effort of calibration")                                                 \
+    X(FAR_MATCHES_MISSED, "scenario.test_filter_search:far_matches_are_found_in_graphs",                               \
+      "who is far from all that match has no more rows ranked again than who is among them")                           \
     X(LISTED_ROWS_LOST, "scenario.test_filter_search:listed_rows_are_compared_by_codes",                               \
       "an exact search by codes looks at whole blocks of listed rows only")                                            \
     X(SURE_MARGIN, "unit.test_quant:the_worst_rounding_is_allowed_for",                                                \

@@ -68,7 +68,7 @@ static void add_way(pm_text *t, const search_grid *g, uint32_t i)
     else
         pm_text_add(t, ", \"way\": \"%s\"",
                     from->listed != NULL  ? "codes, then vectors"
-                    : from->codes != NULL ? (g->sure ? "codes, then vectors" : "codes")
+                    : from->codes != NULL ? (g->sure || search_is_sparse(g, from) ? "codes, then vectors" : "codes")
                     : g->judged != NULL   ? "vectors of matches"
                                           : "vectors");
 }

@@ -115,7 +115,7 @@ static void choose_sure_way(search_grid *g, search_source *to)
     const pm_search *search = g->search;
     const uint64_t rows = pm_segment_rows(to->segment);
     if (to->list != NULL || search->dim > SEARCH_SURE_DIM || search->k >= rows / SURE_LEAST) return;
-    if (to->match != NULL && to->matches < rows / 2) return; /* the codes of all would be read */
+    if (to->match != NULL && !search_codes_pay(g, to->segment, to->matches)) return;
     pm_derived *codes = pm_segment_derived(to->segment, PM_DERIVED_CODES);
     if (!is_sure(g, codes)) return;
     to->codes = codes;

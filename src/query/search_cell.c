@@ -6,15 +6,17 @@
  * before.
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/mutant.h"
 #include "query/search_int.h"
 
 enum {
-    CHECK_ROWS = 1024, /* rows of a segment whose checksums are asked about at once */
-    FIRST_STEP = 256,  /* rows that codes are asked about before there is a bound */
-    LOOK_AHEAD = 8,    /* listed rows that are on their way */
-    AT_ONCE = 1 << 16, /* bytes */
+    CHECK_ROWS = 1024,  /* rows of a segment whose checksums are asked about at once */
+    FIRST_STEP = 256,   /* rows that codes are asked about before there is a bound */
+    LOOK_AHEAD = 8,     /* listed rows that are on their way */
+    SPARSE_STEP = 1024, /* matches whose codes are looked at in a list */
+    AT_ONCE = 1 << 16,  /* bytes */
 };
 
 void search_id_of(const void *owner, uint32_t row, pm_flat_id *id)
@@ -230,6 +232,32 @@ static bool scan_listed(scan *s, const search_source *from, uint64_t first, uint
     return good && !s->c->cut;
 }
 
+/* The same of matches that are few among the others, from a multiple of 64 on. */
+static bool scan_sparse(scan *s, const search_source *from, const pm_query_codes *codes, uint64_t row, uint64_t end)
+{
+    uint32_t rows[SPARSE_STEP];
+    while (row < end) {
+        uint32_t n = 0;
+        for (; row < end && n + 64 <= SPARSE_STEP; row += 64) {
+            uint64_t bits = from->match[row / 64];
+            if (end - row < 64) bits &= ((uint64_t)1 << (end - row)) - 1;
+            for (; bits != 0; bits &= bits - 1)
+                rows[n++] = (uint32_t)row + (uint32_t)__builtin_ctzll(bits);
+        }
+        for (uint32_t i = 0; i < s->queries; i++) {
+            const size_t found =
+                pm_quant_scan_listed(codes->query[i], rows, n, pm_flat_bound(s->heaps[i]), codes->candidates);
+            for (size_t j = 0; j < found; j++)
+                pm_segment_fetch(from->segment, codes->candidates[j], 1);
+            if (!compare_rows(s, from->segment, i, codes->candidates, found)) return false;
+        }
+        s->c->scanned += n;
+        s->c->cut = search_is_over(s->g);
+        if (s->c->cut) return false;
+    }
+    return true;
+}
+
 static uint64_t count_bits(const uint64_t *bits, uint32_t n)
 {
     uint64_t count = 0;
@@ -273,14 +301,16 @@ static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint6
     pm_query_codes codes;
     const uint64_t begin = pm_min_u64(end, pm_align_up(first, 64));
     const bool ready = pm_query_derived_is_ready(from->codes, s->run, g->runs, search_is_over, g, &s->c->cut);
+    const bool sparse = search_is_sparse(g, from);
+    const float recall = sparse ? 1 : search_codes_recall(g);
     if (s->c->cut) return false;
-    if (!ready ||
-        !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k, search_codes_recall(g)))
+    if (!ready || !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k, recall))
         return scan_segment(s, from, first, end);
-    for (uint32_t i = 0; i < s->queries && from->match != NULL && !g->sure && !PM_MUTANT(FILTER_NOT_WIDER); i++)
+    for (uint32_t i = 0; i < s->queries && from->match != NULL && recall < 1 && !PM_MUTANT(FILTER_NOT_WIDER); i++)
         pm_quant_widen(codes.query[i]);
-    const bool more = scan_segment(s, from, first, begin) && offer_tile(s) && scan_steps(s, from, &codes, begin, end);
-    s->c->approximate |= !g->sure;
+    bool more = scan_segment(s, from, first, begin) && offer_tile(s);
+    if (more) more = sparse ? scan_sparse(s, from, &codes, begin, end) : scan_steps(s, from, &codes, begin, end);
+    s->c->approximate |= recall < 1;
     s->c->lost += (1 - (double)codes.expected) * search_counted(from, end - begin);
     pm_query_codes_end(&codes);
     return more;
@@ -308,7 +338,8 @@ typedef struct walk {
     const search_source *from;
     uint32_t unseen; /* rows that were asked about and do not count */
     const uint32_t *distances;
-    uint32_t met; /* with a filter: pm_graph_met */
+    size_t near;
+    uint32_t met; /* with a filter: pm_graph_met; near: pm_graph_near */
     bool damaged;
     pomai_error error;
 } walk;
@@ -353,6 +384,7 @@ static size_t walk_with(walk *w, void *memory, const float *vector, const pm_gra
     const size_t found = pm_graph_walk(query, &asks, rows);
     w->met = pm_graph_met(query);
     w->distances = pm_graph_distances(query);
+    w->near = pm_graph_near(query);
     return found;
 }
 
@@ -415,13 +447,57 @@ static bool is_enough(const walk *w, size_t found)
     return from->match != NULL ? w->met >= from->effort.pool - from->spare : w->unseen <= from->spare;
 }
 
+/* Query i among the rows that match, without these, surely or with all the effort that codes have. */
+static bool scan_others(scan *s, const search_source *from, uint32_t i, const uint32_t *without, size_t n, double *lost)
+{
+    search_source others = *from;
+    const size_t words = (size_t)(pm_segment_rows(from->segment) + 63) / 64;
+    uint64_t *match = pm_malloc(words * sizeof *match);
+    if (match == NULL) {
+        s->c->failed = true;
+        return false;
+    }
+    memcpy(match, from->match, words * sizeof *match);
+    for (size_t j = 0; j < n; j++)
+        match[without[j] / 64] &= ~((uint64_t)1 << without[j] % 64);
+    others.match = match;
+    others.matches -= n;
+    const bool more = scan_alone(s, &others, i, lost);
+    pm_free(match);
+    return more;
+}
+
+/*
+ * What a look at hot codes found, to query i. Calibration has seen queries that are among rows. One that is far from
+ * all that match has them at about one distance, and hot codes may not tell them apart: then more of the nearest are
+ * among the farther half of what was found than may be missed, and there are more where nothing was looked for. false:
+ * damage, or it is over.
+ */
+static bool offer_halves(scan *s, walk *w, uint32_t i, const uint32_t *rows, size_t near, size_t n, double *lost)
+{
+    const search_grid *g = s->g;
+    const search_source *from = w->from;
+    const float recall = g->search->recall > 0 ? g->search->recall : from->effort.expected;
+    const double missed = (1 - (double)recall) * g->k + (from->picked ? 0 : 1);
+    const uint32_t *distances = w->distances;
+    if (PM_MUTANT(FAR_MATCHES_MISSED)) n = near;
+    bool good = offer_found(s, w, i, rows, near);
+    const uint64_t before = pm_flat_nearer(s->heaps[i]);
+    if (distances != NULL) w->distances = distances + near;
+    good = good && offer_found(s, w, i, rows + near, n - near);
+    const double farther = (double)(pm_flat_nearer(s->heaps[i]) - before);
+    if (!good || !(farther > missed)) return good;
+    s->c->again++;
+    return scan_others(s, from, i, rows, n, lost);
+}
+
 static bool ends_pick(void *context)
 {
     return search_is_over(context);
 }
 
 /* Query i among the rows that match, by their codes in the graph. false: damage, or it is over. */
-static bool pick_query(scan *s, walk *w, uint32_t i)
+static bool pick_query(scan *s, walk *w, uint32_t i, double *lost)
 {
     search_grid *g = s->g;
     const search_source *from = w->from;
@@ -432,21 +508,21 @@ static bool pick_query(scan *s, walk *w, uint32_t i)
     const size_t found = pm_graph_pick(query, from->match, endless ? NULL : ends_pick, g, &rows);
     w->distances = pm_graph_distances(query);
     s->c->cut = search_is_over(g);
-    return offer_found(s, w, i, rows, found) && !s->c->cut;
+    return offer_halves(s, w, i, rows, s->c->cut ? found : pm_graph_near(query), found, lost) && !s->c->cut;
 }
 
 static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
 {
     const search_grid *g = s->g;
     const uint32_t *rows;
-    if (w->from->picked) return pick_query(s, w, i);
+    if (w->from->picked) return pick_query(s, w, i, lost);
     size_t found = walk_with(w, s->walk, s->vectors + (size_t)i * g->search->dim, &w->from->effort, &rows);
     bool good = true;
     s->c->cut = search_is_over(g);
     if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || is_enough(w, found))
-        return offer_found(s, w, i, rows, found) && !s->c->cut;
+        return offer_halves(s, w, i, rows, s->c->cut ? found : w->near, found, lost) && !s->c->cut;
     s->c->again++;
-    if (w->from->match != NULL) return pick_query(s, w, i);
+    if (w->from->match != NULL) return pick_query(s, w, i, lost);
     if (w->unseen > w->from->spare) {
         good = walk_wider(s, w, i, &found);
         s->c->cut = search_is_over(g);

@@ -16,7 +16,7 @@ enum {
 int search_listed_forced;
 #endif
 
-static bool pays(const search_grid *g, const pm_segment *segment, uint64_t matches)
+bool search_codes_pay(const search_grid *g, const pm_segment *segment, uint64_t matches)
 {
     const uint64_t vector = segment->stride / 64 + 1, code = pm_quant_lines((uint32_t)g->search->dim);
 #ifdef POMAI_TEST_HOOKS
@@ -36,7 +36,7 @@ static pm_derived *codes_of_listed(const search_grid *g, pm_segment *segment, ui
     if (search->queries > SEARCH_SURE_QUERIES || g->view->dtype != POMAI_DTYPE_FLOAT32 || search->dim > SEARCH_SURE_DIM)
         return NULL;
     pm_derived *codes = pm_segment_derived(segment, PM_DERIVED_CODES);
-    return codes != NULL && pays(g, segment, matches) ? codes : NULL;
+    return codes != NULL && search_codes_pay(g, segment, matches) ? codes : NULL;
 }
 
 /* The same, if they were checked. */
@@ -115,10 +115,10 @@ bool search_judge(search_grid *g, pm_pool *pool)
 #define PICKED_NS(lines) (3 + 4.0 * (lines))
 #define WALKED_NS(lines) (4 + 4.0 * (lines))
 enum {
-    A_NODE = 24,   /* codes that a walk looks at for each node of its pool */
-    PICK_MORE = 2, /* rows that are ranked again are so many times those of a walk: far from the query, where matches
-                      are few, codes tell less */
-    PICK_LEAST = 64,
+    A_NODE = 24,     /* codes that a walk looks at for each node of its pool */
+    PICK_LEAST = 32, /* rows that are ranked again: far from the query, where matches are few, codes tell less */
+    SPARSE = 6,      /* matches are one of so many rows or fewer; then their bytes cost less than the bits of all, */
+    SPARSE_SURE = 2, /* or than the bytes of all */
 };
 
 bool search_is_few(const search_source *from, uint32_t k)
@@ -141,15 +141,30 @@ static bool make_room(search_source *from)
     return true;
 }
 
+bool search_is_sparse(const search_grid *g, const search_source *from)
+{
+    if (from->match == NULL || g->view->dtype != POMAI_DTYPE_FLOAT32 || g->search->dim > SEARCH_SURE_DIM) return false;
+    return from->matches < from->rows / (g->sure ? SPARSE_SURE : SPARSE);
+}
+
+/* By that again, so that a query tells that codes do not reach far enough for it (search_cell.c); if there is room. */
+static void reach_farther(pm_graph_effort *effort, uint32_t near)
+{
+    effort->near = (uint32_t)pm_min_u64(near, effort->pool);
+    effort->rerank = (uint32_t)pm_min_u64(2 * (uint64_t)near, effort->pool);
+}
+
 void search_plan_matches(search_source *from)
 {
     const double lines = (double)pm_graph_hot_lines(&from->graph), kept = from->effort.pool;
     const double m = (double)from->matches, rows = (double)from->rows;
     const double walk = kept * rows / m * A_NODE * WALKED_NS(lines);
-    const uint64_t rerank = pm_max_u64((uint64_t)PICK_MORE * from->effort.rerank, PICK_LEAST);
-    const double again = (double)rerank * VECTOR_NS(from->segment->stride);
+    const uint32_t near = (uint32_t)pm_max_u64((uint64_t)from->effort.rerank * 3 / 2, PICK_LEAST);
     from->pick = from->effort;
-    from->pick.rerank = from->pick.pool = (uint32_t)pm_min_u64(rerank, PM_GRAPH_MOST_POOL);
+    from->pick.pool = (uint32_t)pm_min_u64(2 * (uint64_t)near, PM_GRAPH_MOST_POOL);
+    reach_farther(&from->pick, near);
+    const double again = (double)from->pick.near * VECTOR_NS(from->segment->stride);
     from->picked = m * PICKED_NS(lines) + again < walk || !make_room(from);
+    if (!from->picked) reach_farther(&from->effort, from->effort.rerank);
     if (m * VECTOR_NS(from->segment->stride) < m * PICKED_NS(lines) + again && from->picked) from->walked = false;
 }

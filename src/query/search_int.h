@@ -152,6 +152,11 @@ bool search_is_damaged(search_grid *g, const pomai_error *error);
 bool search_judge(search_grid *g, pm_pool *pool);
 /* Whether so few rows of a source match that they are all compared. */
 bool search_is_few(const search_source *from, uint32_t k);
+/* Whether an exact search looks at the codes of so many listed rows before their vectors. */
+bool search_codes_pay(const search_grid *g, const pm_segment *segment, uint64_t matches);
+/* Whether matches are so few among the rows that the codes of a list of them are read, and not those of blocks of rows:
+ * then codes are sure. */
+bool search_is_sparse(const search_grid *g, const search_source *from);
 /* For a segment that can be walked with an effort that is known: whether it is, and with which pool, or its matching
  * rows are picked by their codes. */
 void search_plan_matches(search_source *from);

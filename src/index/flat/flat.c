@@ -238,6 +238,7 @@ void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, u
 {
     const pm_flat_hit hit = {.distance = distance, .owner = owner, .row = row};
     if ((q->n >= q->k || pm_flat_has_kth(q)) && !(hit.distance <= q->kth)) return;
+    q->nearer += hit.distance < q->kth;
     keep_hit(q, &hit);
 }
 
@@ -545,6 +546,11 @@ double pm_flat_bound(const pm_flat_query *q)
 {
     const double kth = q->limit != NULL ? pm_flat_limit_kth(q->limit) : q->kth;
     return kth < q->kth ? kth : q->kth;
+}
+
+uint64_t pm_flat_nearer(const pm_flat_query *query)
+{
+    return query->nearer;
 }
 
 void pm_flat_merge(pm_flat_query *into, const pm_flat_query *from)

@@ -95,6 +95,8 @@ void pm_flat_group_offer(pm_flat_group *group, const pm_flat_tile *tile);
 /* The distance of the k-th nearest so far, of all that share a limit: nothing farther can be in the answer. INFINITY
  * while there are fewer. */
 double pm_flat_bound(const pm_flat_query *query);
+/* Rows offered so far that were nearer than that at the time. */
+uint64_t pm_flat_nearer(const pm_flat_query *query);
 
 /*
  * Threads that look at different rows for one query leave out sooner what cannot be in the answer if they share the k

@@ -71,6 +71,7 @@ typedef struct pm_graph_effort {
     uint32_t pool;   /* nodes kept (ef): 1 to PM_GRAPH_MOST_POOL */
     float slack;     /* nodes farther than 1 + slack times the k-th nearest are not walked from; INFINITY: all are */
     uint32_t rerank; /* rows proposed, k to pool */
+    uint32_t near;   /* of these, from k on: pm_graph_near; 0: all */
     float expected;  /* the recall that calibration saw */
 } pm_graph_effort;
 #define PM_GRAPH_MOST_POOL 4096
@@ -114,6 +115,10 @@ size_t pm_graph_pick(pm_graph_query *query, const uint64_t *match, bool (*is_ove
  * has bytes of all dimensions.
  */
 const uint32_t *pm_graph_distances(const pm_graph_query *query);
+/* Of the rows found, in order, so many lay among the effort's `near` nearest as hot codes tell. If the nearest of all
+ * are among the others as well, hot codes hardly tell them apart, and some may lie farther than what was proposed;
+ * where none can, all are near. */
+size_t pm_graph_near(const pm_graph_query *query);
 /* Of a walk by `counts`, how many of the nodes that its pool was left with count; UINT32_MAX if it ended before it had
  * walked from all of a full pool, so that a larger one would not have led it further. */
 uint32_t pm_graph_met(const pm_graph_query *query);

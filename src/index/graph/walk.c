@@ -29,6 +29,7 @@ struct pm_graph_query {
     const uint8_t *entry_codes;
     uint32_t entry_count;
     uint32_t k, rerank; /* rerank: less once a walk has ended that proposes what it has walked from */
+    size_t near;        /* of the rerank, then of the result */
     float reach;        /* squared: (1 + slack)^2 */
     float noise;        /* distances that hot codes do not tell from none */
     float turn_at;      /* that of few by which a walk turns to the rows */
@@ -141,6 +142,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .entry_count = graph_entry_count(&space->shape, graph->rows),
                           .k = k,
                           .rerank = effort->rerank,
+                          .near = effort->near,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
                           .seen = {.slot = (uint32_t *)(void *)(base + l.seen),
                                    .mask = seen_slots(effort->pool) - 1,
@@ -527,23 +529,40 @@ static float limit_of_warm(const pm_graph_query *q, const pm_walk_pool *warm)
     return kth * WARM_MARGIN + WARM_NOISES * each;
 }
 
-/* Sorts the result by warm codes, and cuts off what cannot be among the k nearest. */
-static size_t rescore(pm_graph_query *q, size_t n)
+static void score_warm(const pm_graph_query *q, const uint32_t *ids, size_t n, float *out)
+{
+    if (q->shape.turns)
+        q->kernels->score_rows(&q->rows, ids, n, out);
+    else
+        q->kernels->score(&q->warm, ids, n, out);
+}
+
+/* Sorts the result by warm codes, and cuts off what cannot be among the k nearest: beyond *limit. */
+static size_t rescore(pm_graph_query *q, size_t n, float *limit)
 {
     pm_walk_pool *warm = &q->found; /* the walk is over */
     size_t kept = 0;
     empty_pool(warm, warm->key, warm->most);
     for (size_t at = 0; at < n; at += MOST_AT_ONCE) {
         const size_t some = n - at < MOST_AT_ONCE ? n - at : MOST_AT_ONCE;
-        if (q->shape.turns)
-            q->kernels->score_rows(&q->rows, q->result + at, some, q->score);
-        else
-            q->kernels->score(&q->warm, q->result + at, some, q->score);
+        score_warm(q, q->result + at, some, q->score);
         q->kernels->insert(warm, q->result + at, q->score, some, INFINITY);
     }
-    const float limit = limit_of_warm(q, warm);
-    for (; kept < warm->size && !(pm_walk_score(warm->key[kept]) > limit); kept++)
+    *limit = limit_of_warm(q, warm);
+    for (; kept < warm->size && !(pm_walk_score(warm->key[kept]) > *limit); kept++)
         q->result[kept] = pm_walk_node(warm->key[kept]);
+    return kept;
+}
+
+/* Cuts off the same of the result from place `first` on, and puts the rest behind the `kept` that are before it. */
+static size_t rescore_rest(pm_graph_query *q, size_t kept, size_t first, size_t n, float limit)
+{
+    for (size_t at = first; at < n; at += MOST_AT_ONCE) {
+        const size_t some = n - at < MOST_AT_ONCE ? n - at : MOST_AT_ONCE;
+        score_warm(q, q->result + at, some, q->score);
+        for (size_t i = 0; i < some; i++)
+            if (!(q->score[i] > limit)) q->result[kept++] = q->result[at + i];
+    }
     return kept;
 }
 
@@ -577,10 +596,15 @@ static size_t propose(pm_graph_query *q, const pm_walk_pool *from, const uint32_
     for (size_t i = 0; i < n; i++)
         q->result[i] = pm_walk_node(from->key[i]);
     *rows = q->result;
-    if (q->whole)
+    if (q->near == 0 || q->near > n || n < q->rerank) q->near = n; /* what there was is proposed */
+    if (q->whole) {
         measure(q, from, n);
-    else if (q->shape.warm_bytes > 0)
-        n = rescore(q, n);
+    } else if (q->shape.warm_bytes > 0) {
+        float limit;
+        const size_t first = q->near;
+        q->near = rescore(q, first, &limit);
+        n = rescore_rest(q, q->near, first, n, limit);
+    }
     return n;
 }
 
@@ -645,6 +669,11 @@ size_t pm_graph_pick(pm_graph_query *q, const uint64_t *match, bool (*is_over)(v
 const uint32_t *pm_graph_distances(const pm_graph_query *query)
 {
     return query->whole ? query->distance : NULL;
+}
+
+size_t pm_graph_near(const pm_graph_query *query)
+{
+    return query->near;
 }
 
 uint32_t pm_graph_met(const pm_graph_query *query)
