@@ -233,6 +233,8 @@
     /* exact search by codes */                                                                                        \
     X(FILTER_NOT_WIDER, "scenario.test_filter_search:far_matches_are_found_by_codes",                                  \
       "codes look for rows that match with the effort of calibration")                                                 \
+    X(EFFORT_OF_ROWS, "scenario.test_codes:queries_unlike_all_rows_are_answered",                                      \
+      "codes look for what is near a query with the effort that was enough for rows")                                  \
     X(FAR_MATCHES_MISSED, "scenario.test_filter_search:far_matches_are_found_in_graphs",                               \
       "who is far from all that match has no more rows ranked again than who is among them")                           \
     X(LISTED_ROWS_LOST, "scenario.test_filter_search:listed_rows_are_compared_by_codes",                               \

@@ -14,6 +14,7 @@
  * ten to twenty-five rows cost to build, so that is a tenth of the build; only the LEAST_QUERIES of a small segment
  * cost more, some 10 ms.
  */
+#include "base/mutant.h"
 #include "index/flat/flat.h"
 #include "quant_int.h"
 
@@ -34,6 +35,10 @@
 
 static const uint32_t ks[QUANT_KS] = {1, 10, 100};
 static const float targets[QUANT_TARGETS] = {0.8f, 0.9f, 0.95f, 0.98f, 0.99f, 0.995f, 0.998f, PM_QUANT_MOST_RECALL};
+/* For a query unlike all rows, which has its neighbours at about the distance of the farthest of them, and whose rows
+ * codes are wrong about alike: so many deviations of a normal distribution let half as many be missed as each target.
+ */
+static const float least_efforts[QUANT_TARGETS] = {1.29f, 1.65f, 1.96f, 2.33f, 2.58f, 2.81f, 3.1f, 3.3f};
 
 /* Found neighbours for one k: in all, and their squares by query, for each effort. */
 typedef struct tally {
@@ -264,7 +269,9 @@ pm_quant_query *pm_quant_query_init(void *memory, const pm_quant *quant, const p
         if (!(entry->target >= recall)) continue;
         if (entry->effort < 0) return NULL;
         *expected = entry->recall;
-        return quant_query_make(memory, quant, simd, vector, k, entry->effort);
+        float effort = entry->effort;
+        if (effort < least_efforts[i] && !PM_MUTANT(EFFORT_OF_ROWS)) effort = least_efforts[i];
+        return quant_query_make(memory, quant, simd, vector, k, effort);
     }
     return NULL;
 }
