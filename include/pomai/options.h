@@ -64,12 +64,15 @@ typedef struct pomai_write_options {
     size_t struct_size;
     pomai_durability durability; /* DEFAULT: the database's */
     uint64_t deadline_us;        /* wait at most this long for room in full mailboxes; 0: not at all (POMAI_EBUSY);
-                                    UINT64_MAX, which _INIT sets: as long as it takes. Bounds admission only: once
-                                    admitted, a write ends when it is decided. */
+                                    UINT64_MAX, which _INIT sets: as long as it takes. Once admitted, a write ends
+                                    when it is decided. A delete or update by filter, if this is not 0: looks for rows
+                                    no longer (POMAI_EDEADLINE) */
+    const volatile int *cancel; /* of a delete or update by filter: any thread may make it non-zero, and it ends as at a
+                                   deadline; NULL: none does */
 } pomai_write_options;
 #define POMAI_WRITE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        sizeof(pomai_write_options), POMAI_DURABILITY_DEFAULT, UINT64_MAX                                              \
+        sizeof(pomai_write_options), POMAI_DURABILITY_DEFAULT, UINT64_MAX, NULL                                        \
     }
 
 /* What pomai_update does with a document. */
@@ -152,10 +155,13 @@ typedef struct pomai_scan_options {
     const char *filter; /* JSON, as docs/filter.md says: only rows come whose documents match; NULL: all. Borrowed for
                            the opening */
     size_t filter_size;
+    const volatile int *cancel; /* of a scan with a filter, until it is closed: any thread may make it non-zero, and
+                                   pomai_scan_next gives POMAI_EDEADLINE; NULL: none does */
 } pomai_scan_options;
 #define POMAI_SCAN_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
-        sizeof(pomai_scan_options), POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, NULL, POMAI_READ_LATEST, NULL, 0  \
+        sizeof(pomai_scan_options), POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, NULL, POMAI_READ_LATEST, NULL, 0, \
+            NULL                                                                                                       \
     }
 
 /* pomai_verify_path: called now and then with bytes done and in all; return non-zero to stop with POMAI_EDEADLINE. */

@@ -52,7 +52,7 @@ static uint64_t until(const pm_os *os, uint64_t wait_us)
 
 static pomai_status read_write_options(const pm_db *db, const pomai_write_options *o, pm_write *write, pomai_error *err)
 {
-    *write = (pm_write){POMAI_DURABILITY_DEFAULT, PM_FOREVER, true};
+    *write = (pm_write){POMAI_DURABILITY_DEFAULT, PM_FOREVER, true, NULL};
     if (o == NULL) return POMAI_OK;
     if (o->struct_size != sizeof *o)
         return pm_fail(err, POMAI_EINVAL,
@@ -62,6 +62,7 @@ static pomai_status read_write_options(const pm_db *db, const pomai_write_option
         return pm_fail(err, POMAI_EINVAL, "unknown durability %d", (int)o->durability);
     write->level = o->durability;
     write->until_ns = until(db->os, o->deadline_us);
+    write->cancel = o->cancel;
     return POMAI_OK;
 }
 
@@ -586,6 +587,7 @@ pomai_status pomai_scan_open(pomai_collection *collection, const pomai_scan_opti
         include = options->include;
         status = check_include(include, POMAI_INCLUDE_DOCUMENTS | POMAI_INCLUDE_VECTORS, err);
         if (status == POMAI_OK) status = read_mode(options->snapshot, options->mode, &read, err);
+        read.cancel = options->cancel;
         read.filter = options->filter;
         read.filter_size = options->filter_size;
     }

@@ -216,6 +216,7 @@
       "a condition is judged without the records that are not applied yet")                                            \
     X(CONDITION_ROW_SHIFTED, "scenario.test_where", "of a part from which rows were taken the wrong ones are kept")    \
     X(UPDATE_EXPIRY_LOST, "scenario.test_where", "an updated row forgets when it expires")                             \
+    X(TERMS_NOT_ENDED, "unit.test_filter:judging_can_be_ended", "nobody asks within a document whether it is over")    \
     X(WHERE_NOT_JUDGED_AGAIN, "scenario.test_where",                                                                   \
       "a row that was replaced is deleted or updated without a look at its new document")                              \
     X(SCAN_MATCH_STALE, "scenario.test_where", "a scan takes the bits of one piece of rows for the next")              \

@@ -91,8 +91,19 @@ const pm_filter_node *pm_filter_root(const pm_filter *filter);
 /* Bytes that pm_filter_matches wants, aligned for uint64_t; what is in them does not matter. */
 size_t pm_filter_scratch_size(const pm_filter *filter);
 
+/* Whether it is over is asked while documents are judged: after a few milliseconds, within one as well. */
+typedef struct pm_filter_asks {
+    bool (*is_over)(const void *context); /* NULL: it never is */
+    const void *context;
+    uint64_t work; /* since it was asked */
+    bool over;     /* it was, and what was judged then means nothing */
+} pm_filter_asks;
+
 /* Any bytes will do as a document; what is no JSON object has no keys. Reads it once, allocates nothing. */
 bool pm_filter_matches(const pm_filter *filter, void *scratch, const void *document, size_t size);
+/* The same, unless it is over. */
+bool pm_filter_matches_until(const pm_filter *filter, void *scratch, const void *document, size_t size,
+                             pm_filter_asks *asks);
 
 /* Adds the tree as the text of a filter in UTF-8, always the same for the same tree; control characters are escaped. */
 void pm_filter_print(const pm_filter *filter, pm_text *text);

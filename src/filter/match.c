@@ -6,9 +6,14 @@
  */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "filter/filter_int.h"
 
-enum { FEW_CHILDREN = 8, NO_SCALAR = -1 };
+enum {
+    FEW_CHILDREN = 8,
+    NO_SCALAR = -1,
+    ASK_WORK = 1 << 17, /* terms, or eights of bytes, until it is asked whether it is over */
+};
 
 struct item {
     const char *at, *end; /* its text; NULL: none was found */
@@ -284,18 +289,34 @@ static bool holds(const struct item *item, const pm_filter_node *node)
     }
 }
 
-/* As deep as the tree: the operators that are written and two ANDs of several keys and operators for each. */
-static bool evaluate(const pm_filter *filter, const struct slot *slots, const pm_filter_node *node)
+static bool is_over(pm_filter_asks *asks, uint64_t work)
 {
-    if (node->op == PM_FILTER_NOT) return !evaluate(filter, slots, node->children);
-    if (node->op != PM_FILTER_AND && node->op != PM_FILTER_OR) return holds(value_at(filter, slots, node->slot), node);
+    asks->work += work;
+    if (asks->over || asks->work < ASK_WORK || PM_MUTANT(TERMS_NOT_ENDED)) return asks->over;
+    asks->work = 0;
+    asks->over = asks->is_over != NULL && asks->is_over(asks->context);
+    return asks->over;
+}
+
+/* As deep as the tree: the operators that are written and two ANDs of several keys and operators for each. */
+static bool evaluate(const pm_filter *filter, const struct slot *slots, const pm_filter_node *node,
+                     pm_filter_asks *asks)
+{
+    if (node->op == PM_FILTER_NOT) return !evaluate(filter, slots, node->children, asks);
+    if (node->op != PM_FILTER_AND && node->op != PM_FILTER_OR) {
+        const struct item *item = value_at(filter, slots, node->slot);
+        const uint64_t reads =
+            node->op == PM_FILTER_CONTAINS && item != NULL ? (uint64_t)(item->end - item->at) / 8 : 0;
+        return !is_over(asks, 1 + reads) && holds(item, node);
+    }
     const bool decides = node->op == PM_FILTER_OR;
-    for (const pm_filter_node *child = node->children; child != NULL; child = child->next)
-        if (evaluate(filter, slots, child) == decides) return decides;
+    for (const pm_filter_node *child = node->children; child != NULL && !asks->over; child = child->next)
+        if (evaluate(filter, slots, child, asks) == decides) return decides;
     return !decides;
 }
 
-bool pm_filter_matches(const pm_filter *filter, void *scratch, const void *document, size_t size)
+bool pm_filter_matches_until(const pm_filter *filter, void *scratch, const void *document, size_t size,
+                             pm_filter_asks *asks)
 {
     struct slot *slots = scratch;
     const char *text = size > 0 ? document : "";
@@ -304,5 +325,11 @@ bool pm_filter_matches(const pm_filter *filter, void *scratch, const void *docum
     if (filter->want_count > 1 && !scan(filter, slots, text, text + size))
         for (uint32_t i = 0; i < filter->want_count; i++)
             slots[i].item.at = NULL;
-    return evaluate(filter, slots, filter->root);
+    return !is_over(asks, filter->want_count + size / 8) && evaluate(filter, slots, filter->root, asks);
+}
+
+bool pm_filter_matches(const pm_filter *filter, void *scratch, const void *document, size_t size)
+{
+    pm_filter_asks never = {0};
+    return pm_filter_matches_until(filter, scratch, document, size, &never);
 }

@@ -50,18 +50,29 @@ void pm_judge_end(pm_judge *with)
     with->scratch = NULL;
 }
 
+pomai_status pm_judge_is_over(pomai_error *err)
+{
+    return pm_fail(err, POMAI_EDEADLINE, "not all rows were looked at before the deadline, or the call's end");
+}
+
 bool pm_judge_matches(const pm_judge *with, pomai_bytes document)
 {
-    return document.size == 0 || with->filter == NULL
-               ? with->none
-               : pm_filter_matches(with->filter, with->scratch, document.data, document.size);
+    if (document.size == 0 || with->filter == NULL) return with->none;
+    return with->asks == NULL
+               ? pm_filter_matches(with->filter, with->scratch, document.data, document.size)
+               : pm_filter_matches_until(with->filter, with->scratch, document.data, document.size, with->asks);
+}
+
+static bool is_told(const pm_judge *with)
+{
+    return with->asks != NULL && with->asks->over;
 }
 
 uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t visible, uint64_t first)
 {
     const uint32_t begin = (uint32_t)first, end = (uint32_t)pm_min_u64(chunk->rows, first + 64);
     uint64_t bits = 0;
-    for (uint32_t row = begin; row < end; row++)
+    for (uint32_t row = begin; row < end && !is_told(with); row++)
         if (pm_chunk_row_visible(chunk, row, visible, with->view->now) &&
             pm_judge_matches(with, pm_chunk_document(chunk, row)))
             bits |= (uint64_t)1 << (row - begin);
@@ -76,7 +87,7 @@ static pomai_status judge_documents(const pm_judge *with, pm_segment *segment, u
     if (among == 0 || segment->document_offsets == NULL) return POMAI_OK;
     const uint32_t low = (uint32_t)__builtin_ctzll(among), high = 63 - (uint32_t)__builtin_clzll(among);
     pomai_status status = pm_segment_check(segment, PM_SEG_DOCUMENT, first + low, high - low + 1, err);
-    for (; status == POMAI_OK && among != 0; among &= among - 1)
+    for (; status == POMAI_OK && among != 0 && !is_told(with); among &= among - 1)
         if (pm_judge_matches(with, pm_segment_document(segment, first + (uint32_t)__builtin_ctzll(among))))
             *bits |= among & (0 - among);
     return status;
@@ -272,12 +283,15 @@ static pomai_status judge_few(const pm_judge_how *how, pm_judged *from, const bo
         from->matches = count;
         return POMAI_OK;
     }
+    pm_filter_asks asks = {how->is_over, how->context, 0, false};
     if (!pm_judge_begin(&with, how->view, how->filter))
         return pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
+    with.asks = &asks;
     const pomai_status status = judge_listed(&with, from, all, open, count, err);
     pm_judge_end(&with);
     /* There may be many segments. */
-    return status == POMAI_OK && from->by.documents > 0 && how->is_over(how->context) ? POMAI_EDEADLINE : status;
+    const bool over = asks.over || (from->by.documents > 0 && how->is_over(how->context));
+    return status == POMAI_OK && over ? POMAI_EDEADLINE : status;
 }
 
 /* Whether it has few rows that can match: then they are judged at once. */
@@ -370,6 +384,13 @@ static bool is_over(judging *j)
     return atomic_load(&j->over) || atomic_load(&j->failed);
 }
 
+/* For who judges a row: the judging is over with it. */
+static bool ends_judging(const void *context)
+{
+    judging *const *j = context;
+    return is_over(*j);
+}
+
 static void fail(judging *j, const pomai_error *error)
 {
     if (!atomic_exchange(&j->told, true)) j->error = *error;
@@ -456,6 +477,7 @@ static void judge_pieces(void *context, uint32_t thread)
 {
     judging *j = context;
     pm_judge with = {.scratch = NULL};
+    pm_filter_asks asks = {ends_judging, &j, 0, false};
     pomai_error error;
     (void)thread;
     for (uint64_t piece; (piece = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->pieces;) {
@@ -465,6 +487,7 @@ static void judge_pieces(void *context, uint32_t thread)
             fail(j, &error);
             break;
         }
+        with.asks = &asks;
         pm_judged *from = source_of(j->to, piece);
         if (from->plan != NULL) {
             judge_whole(j, &with, from);

@@ -20,13 +20,16 @@ typedef struct pm_judge {
     const pm_filter *filter; /* NULL: all rows match */
     const pm_simd *simd;     /* of columns; NULL: only documents are judged */
     void *scratch;
-    bool none; /* what the filter says of a row without a document */
+    bool none;            /* what the filter says of a row without a document */
+    pm_filter_asks *asks; /* NULL: it is never over. Once it is, the other rows of a piece do not match */
 } pm_judge;
 
 /* view and filter are borrowed. false: no memory */
 bool pm_judge_begin(pm_judge *with, const pm_view *view, const pm_filter *filter);
 void pm_judge_end(pm_judge *with);
 
+/* POMAI_EDEADLINE, and why. */
+pomai_status pm_judge_is_over(pomai_error *err);
 bool pm_judge_matches(const pm_judge *with, pomai_bytes document);
 /* bits: one for each of the n rows of a segment from `first` on, a multiple of 64, that the reader sees and that match;
  * zero for what is beyond n in the last word. Fails with POMAI_ECORRUPT. */

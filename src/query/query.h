@@ -86,6 +86,8 @@ typedef struct pm_scan pm_scan;
 /* filter: borrowed until the scan is closed; NULL: all rows come. */
 pomai_status pm_scan_open(const pm_view *view, uint32_t dim, pomai_id_kind id_kind, uint32_t include,
                           const pm_filter *filter, const pm_simd *simd, pm_scan **out, pomai_error *err);
+/* With a filter: from now on it is asked whether to go on, and if not, pm_scan_next fails with POMAI_EDEADLINE. */
+void pm_scan_ask(pm_scan *scan, bool (*is_over)(const void *context), const void *context);
 /* Up to `most` rows; *out is NULL after the last. A failure leaves the scan where it was. With a filter in an epoch: it
  * uses derived files. */
 pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err);

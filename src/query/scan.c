@@ -32,8 +32,9 @@ struct pm_scan {
     pm_view view; /* without its lists: these are the sources */
     uint32_t dim, include;
     pomai_id_kind id_kind;
-    place at;         /* of the next row */
-    pm_judge judge;   /* filter NULL: all rows match */
+    place at;            /* of the next row */
+    pm_judge judge;      /* filter NULL: all rows match */
+    pm_filter_asks asks; /* of the judge */
     uint64_t *bits;   /* with a filter, of all rows of a segment, as its columns told, and behind them of open ones; */
     uint32_t bits_of; /* this source; UINT32_MAX: of none yet. It may have no columns: */
     bool bits_told;   /* then this is false */
@@ -150,10 +151,10 @@ static pomai_status add_segment(const pm_scan *scan, const source *from, place *
 
 /* ---- with a filter ---- */
 
-static bool never(const void *context)
+static bool is_over(const void *context)
 {
-    (void)context;
-    return false;
+    const pm_scan *scan = context;
+    return scan->asks.is_over != NULL && scan->asks.is_over(scan->asks.context);
 }
 
 /* All rows of a segment, if it has columns, when the scan comes to it; documents are left for later. */
@@ -165,8 +166,9 @@ static pomai_status judge_columns(pm_scan *scan, const source *from, uint32_t pl
     if (bits == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a bit of every row");
     scan->bits = bits;
     scan->bits_of = UINT32_MAX;
-    const pomai_status status = pm_judge_columns(&scan->judge, from->segment, never, NULL, bits, bits + words, err);
+    const pomai_status status = pm_judge_columns(&scan->judge, from->segment, is_over, scan, bits, bits + words, err);
     scan->bits_told = status == POMAI_OK;
+    if (status == POMAI_EDEADLINE) return pm_judge_is_over(err);
     if (status != POMAI_OK && status != POMAI_ENOTFOUND) return status;
     scan->bits_of = place_of;
     return POMAI_OK;
@@ -180,7 +182,8 @@ static pomai_status judge_window(pm_scan *scan, const source *from, const place 
     if (scan->any && PM_MUTANT(SCAN_MATCH_STALE)) return POMAI_OK;
     if (scan->any && last->source == window->source && last->chunk == window->chunk && last->row == window->row)
         return POMAI_OK;
-    scan->any = false;
+    scan->any = scan->asks.over = false;
+    if (is_over(scan)) return pm_judge_is_over(err);
     if (from->table == NULL) status = judge_columns(scan, from, window->source, err);
     if (status != POMAI_OK) {
         ;
@@ -196,6 +199,7 @@ static pomai_status judge_window(pm_scan *scan, const source *from, const place 
         for (uint64_t i = 0; i < n; i += 64)
             scan->match[i / 64] = pm_judge_chunk(&scan->judge, chunk, from->visible, window->row + i);
     }
+    if (status == POMAI_OK && scan->asks.over) status = pm_judge_is_over(err);
     scan->any = status == POMAI_OK;
     scan->judged = *window;
     return status;
@@ -283,6 +287,12 @@ pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_
     if (status == POMAI_OK) scan->at = at;
     pm_free(b.row);
     return status;
+}
+
+void pm_scan_ask(pm_scan *scan, bool (*ask)(const void *context), const void *context)
+{
+    scan->asks = (pm_filter_asks){.is_over = ask, .context = context};
+    scan->judge.asks = &scan->asks;
 }
 
 void pm_scan_set_now(pm_scan *scan, uint64_t now)

@@ -211,3 +211,18 @@ def test_a_document_is_what_json_says(db: pomai.Database) -> None:
     db.update(1, metadata={"a": [1, None, {"b": None}], "c": {"d": None, "e": 1}})
     row = json.loads(db.get(1).document)
     assert row["a"] == [1, None, {"b": None}] and row["c"] == {"e": 1}
+
+
+def test_filters_of_many_terms_end_at_deadlines(db: pomai.Database) -> None:
+    """Rows in memory take a millisecond each, far more than the deadline for all."""
+    db.add([[float(i), 0.0] for i in range(3000)], metadata=[{"n": i} for i in range(3000)])
+    many = {"$or": [{f"k{i}": i} for i in range(50_000)] + [{"n": {"$gte": 2999}}]}
+    for call in (
+        lambda: db.count(filters=many, deadline_ms=50),
+        lambda: db.delete(filters=many, deadline_ms=50),
+        lambda: db.update(filters=many, metadata={"done": 1}, deadline_ms=50),
+    ):
+        with pytest.raises(pomai.DeadlineError, match="rows"):
+            call()
+    assert db.search([0.0, 0.0], k=3, filters=many, deadline_ms=50).verdict.completeness == "cut"
+    assert db.count(filters={"n": 2999}) == 1 and db.count(filters={"done": 1}) == 0

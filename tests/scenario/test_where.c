@@ -1080,6 +1080,54 @@ static void a_count_is_cut(void **state)
     end_rows(db, coll);
 }
 
+/* A cancelled change by filter has changed nothing more; a scan is where it was. */
+static void changes_and_scans_are_cut(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    pomai_ack ack;
+    pomai_rows *rows;
+    pomai_scan *scan;
+    const pomai_bytes object = {"{}", 2};
+    for (int stored = 0; stored < 2; stored++) {
+        pomai_db *db;
+        static struct model m;
+        volatile int cancel = 1;
+        pomai_collection *coll = make_rows(box, &m, stored == 1, &db);
+        pomai_write_options o = POMAI_WRITE_OPTIONS_INIT;
+        pomai_scan_options s = POMAI_SCAN_OPTIONS_INIT;
+        static const char filter[] = "{\"n\": {\"$lt\": 10}}";
+        const uint64_t matching = count_of(coll, filter, NULL);
+        assert_true(matching > 0);
+        o.cancel = s.cancel = &cancel;
+        s.filter = filter;
+        s.filter_size = strlen(filter);
+        assert_refused(pomai_delete_where(coll, filter, strlen(filter), &o, &ack, &err), POMAI_EDEADLINE, "rows");
+        assert_int_equal(ack.rows, 0);
+        assert_refused(pomai_delete_where(coll, "{}", 2, &o, &ack, &err), POMAI_EDEADLINE, "rows");
+        assert_refused(pomai_update_where(coll, filter, strlen(filter), &object, POMAI_UPDATE_REPLACE, &o, &ack, &err),
+                       POMAI_EDEADLINE, "rows");
+        assert_int_equal(count_of(coll, filter, NULL), matching);
+        assert_ok(pomai_scan_open(coll, &s, &scan, &err));
+        for (int i = 0; i < 2; i++)
+            assert_refused(pomai_scan_next(scan, UINT64_MAX, &rows, &err), POMAI_EDEADLINE, "rows");
+        cancel = 0;
+        assert_ok(pomai_scan_next(scan, UINT64_MAX, &rows, &err));
+        assert_int_equal(pomai_rows_count(rows), matching);
+        pomai_rows_free(rows);
+        pomai_scan_close(scan);
+        o.deadline_us = 1;
+        const pomai_status status = pomai_delete_where(coll, filter, strlen(filter), &o, &ack, &err);
+        assert_true(status == POMAI_EDEADLINE || status == POMAI_OK); /* it may be in time */
+        assert_int_equal(count_of(coll, filter, NULL), matching - ack.rows);
+        o.deadline_us = 0; /* does not wait for room, and there is some */
+        assert_ok(pomai_delete_where(coll, filter, strlen(filter), &o, &ack, &err));
+        assert_int_equal(count_of(coll, filter, NULL), 0);
+        end_rows(db, coll);
+        t_remove(box->db);
+    }
+}
+
 /* Each allocation fails once: a call says so, and each row has been done or not. */
 static void no_memory(void **state)
 {
@@ -1140,6 +1188,7 @@ int main(int argc, char **argv)
         BOXED(refusals),
         BOXED(nothing_is_there),
         BOXED(a_count_is_cut),
+        BOXED(changes_and_scans_are_cut),
         BOXED(no_memory),
     };
     const struct CMUnitTest of_threads[] = {

@@ -349,6 +349,49 @@ static void a_hundred_thousand_keys(void **state)
     free(text);
 }
 
+static bool is_third(const void *context)
+{
+    unsigned *asked = *(unsigned *const *)context;
+    return ++*asked >= 3;
+}
+
+/* Who waits for many terms, or for strings that are searched, is heard before they are done. */
+static void judging_can_be_ended(void **state)
+{
+    enum { TERMS = 100000, LONG = 1 << 20, STRINGS = 100 };
+    (void)state;
+    unsigned asked = 0, *const counter = &asked;
+    char *text = malloc(TERMS * 48), *document = malloc(LONG), *p = text;
+    assert_true(text != NULL && document != NULL);
+    p += sprintf(p, "{\"$or\": [");
+    for (unsigned i = 0; i < TERMS; i++)
+        p += sprintf(p, "%s{\"k%u\": %u}", i > 0 ? "," : "", i, i);
+    sprintf(p, "]}");
+    memset(document, 'x', LONG);
+    memcpy(document, "{\"a\":\"", 6);
+    memcpy(document + LONG - 2, "\"}", 2);
+    for (int way = 0; way < 2; way++) {
+        pm_filter *filter = parsed(text);
+        void *scratch = malloc(pm_filter_scratch_size(filter));
+        pm_filter_asks asks = {.is_over = is_third, .context = &counter};
+        asked = 0;
+        for (unsigned i = 0; i < (way == 0 ? 3 : 1); i++)
+            assert_false(pm_filter_matches_until(filter, scratch, document, way == 0 ? 0 : LONG, &asks));
+        assert_int_equal(asked, 3);
+        assert_true(asks.over);
+        assert_false(pm_filter_matches_until(filter, scratch, document, LONG, &asks)); /* for good */
+        assert_int_equal(asked, 3);
+        free(scratch);
+        pm_filter_free(filter);
+        p = text + sprintf(text, "{\"$or\": [");
+        for (unsigned i = 0; i < STRINGS; i++)
+            p += sprintf(p, "%s{\"a\": {\"$contains\": \"y%u\"}}", i > 0 ? "," : "", i);
+        sprintf(p, "]}");
+    }
+    free(text);
+    free(document);
+}
+
 static void hostile_documents(void **state)
 {
     (void)state;
@@ -625,6 +668,7 @@ int main(void)
         cmocka_unit_test(cut_and_changed_filters),
         cmocka_unit_test(a_hundred_thousand_values),
         cmocka_unit_test(a_hundred_thousand_keys),
+        cmocka_unit_test(judging_can_be_ended),
         cmocka_unit_test(hostile_documents),
         cmocka_unit_test(deep_documents),
         cmocka_unit_test(only_json_has_keys),

@@ -65,6 +65,7 @@ static void where_run(pm_py_job *job)
         job->status = pomai_count(w->collection, &w->count, &w->rows, &job->err);
         return;
     }
+    w->scan.cancel = w->write.cancel = &job->cancel;
     job->status = w->op == GET ? find(w, &job->err) : change(w, &job->err);
     w->rows = w->ack.rows;
 }

@@ -28,10 +28,12 @@ typedef struct change {
     pm_db *db;
     pm_coll *coll;
     const pm_write *write;
-    uint8_t op;       /* PM_OP_ */
-    pm_judge judge;   /* filter NULL: all rows */
-    bool filtered;    /* judge is to be ended */
-    pm_merge *merged; /* MERGE, and one patch for all */
+    uint8_t op;          /* PM_OP_ */
+    pm_until until;      /* of a change by filter: looks for rows until then, */
+    pm_filter_asks asks; /* and judges them again */
+    pm_judge judge;      /* filter NULL: all rows */
+    bool filtered;       /* judge is to be ended */
+    pm_merge *merged;    /* MERGE, and one patch for all */
     bool merges;
     const pomai_bytes *documents;  /* of an update: one of each id, */
     pomai_bytes document;          /* or NULL, and this one */
@@ -218,8 +220,12 @@ static pomai_status gather(change *c, const work *w, uint32_t *from, piece *p, p
         id_of(w->ids, w->todo[*from], &id);
         const uint32_t shard = shard_of(c->db, &id);
         status = pm_view_find(&view, shard, &id, pm_id_hash(&id, c->db->shared.segment_seed), &at, err);
-        if (status == POMAI_OK && at.owner != NULL &&
-            (!c->filtered || PM_MUTANT(WHERE_NOT_JUDGED_AGAIN) || pm_judge_matches(&c->judge, pm_where_document(&at))))
+        const bool matches =
+            status == POMAI_OK && at.owner != NULL &&
+            (!c->filtered || PM_MUTANT(WHERE_NOT_JUDGED_AGAIN) || pm_judge_matches(&c->judge, pm_where_document(&at)));
+        if (c->asks.over)
+            status = pm_judge_is_over(err);
+        else if (matches)
             status = add_row(c, p, w->todo[*from], &id, shard, &at, &full, err);
         if (full) break;
         if (status == POMAI_OK) ++*from;
@@ -269,7 +275,7 @@ static pomai_status send_rows(change *c, piece *p, uint32_t first, uint32_t rows
     memset(p->slots + p->used, 0, slots * sizeof *p->slots);
     pm_batch_index_ids(&db->shared, b, p->slots + p->used, slots);
     p->used += slots;
-    const pm_write write = {c->write->level, c->write->until_ns, wait};
+    const pm_write write = {c->write->level, c->write->until_ns, wait, NULL};
     pomai_status status = pm_db_send(db, b, &write, err);
     if (status == POMAI_OK) *sent = b;
     return status;
@@ -416,13 +422,14 @@ static pomai_status change_matching(change *c, const pm_filter *filter, pomai_er
     pomai_status status = pm_scan_open(&view, c->coll->dim, c->coll->id_kind, 0, filter, c->db->simd, &scan, err);
     pm_epoch_leave(&c->db->shared.epoch, hold);
     if (status != POMAI_OK) return status;
+    pm_scan_ask(scan, pm_until_is_over, &c->until);
     do {
         hold = pm_epoch_enter(&c->db->shared.epoch);
         status = pm_scan_next(scan, SCAN_ROWS, &rows, err);
         pm_epoch_leave(&c->db->shared.epoch, hold);
         if (status != POMAI_OK || rows == NULL) break;
         const pomai_ids ids = {rows->count, rows->u64_ids, rows->string_ids};
-        status = change_ids(c, &ids, err);
+        status = pm_until_is_over(&c->until) ? pm_judge_is_over(err) : change_ids(c, &ids, err);
         pm_rows_free(rows);
     } while (status == POMAI_OK);
     pm_scan_close(scan);
@@ -437,6 +444,8 @@ static pomai_status begin(pomai_collection *handle, const pm_write *write, chang
     c->db = handle->db;
     c->write = write;
     c->ack.level = POMAI_DURABILITY_SYNC;
+    /* 0 says only that it does not wait for room */
+    c->until = (pm_until){c->db->os, write->until_ns == 0 ? PM_FOREVER : write->until_ns, write->cancel};
     pomai_status status = pm_check_writable(c->db, err);
     return status == POMAI_OK ? pm_handle_coll(handle, &c->coll, err) : status;
 }
@@ -446,6 +455,8 @@ static pomai_status begin_filter(change *c, const pm_change_where *where, pm_fil
     pomai_status status = pm_parse_filter(where->filter, where->filter_size, filter, err);
     if (status != POMAI_OK || *filter == NULL) return status;
     c->filtered = pm_judge_begin(&c->judge, NULL, *filter);
+    c->asks = (pm_filter_asks){.is_over = pm_until_is_over, .context = &c->until};
+    c->judge.asks = &c->asks;
     return c->filtered ? POMAI_OK : pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
 }
 

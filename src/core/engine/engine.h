@@ -38,8 +38,17 @@ struct pomai_snapshot {
     uint64_t visible[]; /* of each shard */
 };
 
+/* When a call is over that looks at rows. */
+typedef struct pm_until {
+    const pm_os *os;
+    uint64_t ns;
+    const volatile int *cancel; /* NULL: nobody cancels it */
+} pm_until;
+bool pm_until_is_over(const void *until);
+
 struct pomai_scan {
     pm_db *db;
+    pm_until until;
     const pm_coll *coll; /* NULL: `default`, which was not made yet */
     pm_filter *filter;   /* NULL: none */
     pm_scan *scan;       /* NULL: the same */
@@ -205,6 +214,7 @@ typedef struct pm_write {
     pomai_durability level;
     uint64_t until_ns;
     bool wait; /* the caller waits for the outcome next */
+    const volatile int *cancel;
 } pm_write;
 pomai_status pm_db_put(pomai_collection *handle, const pomai_batch *in, const pm_write *write, pm_batch **batch,
                        pomai_error *err);
@@ -239,7 +249,7 @@ pomai_status pm_db_update_where(pomai_collection *handle, const pm_change_where 
 typedef struct pm_read {
     const pomai_snapshot *snapshot;
     bool bounded;
-    const volatile int *cancel; /* of a search or count, as their options have it */
+    const volatile int *cancel; /* of a search, count or scan, as their options have it */
     float recall;               /* of a search, */
     uint32_t ef;                /* and this */
     const char *filter;         /* of a search, count or scan; NULL: none */

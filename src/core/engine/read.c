@@ -158,17 +158,11 @@ pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_
 
 /* ---- counting ---- */
 
-typedef struct counting {
-    const pm_os *os;
-    uint64_t until_ns;
-    const volatile int *cancel;
-} counting;
-
-static bool count_is_over(const void *context)
+bool pm_until_is_over(const void *until)
 {
-    const counting *c = context;
-    if (c->cancel != NULL && __atomic_load_n(c->cancel, __ATOMIC_RELAXED) != 0) return true;
-    return c->until_ns != PM_FOREVER && c->os->now_ns(c->os) >= c->until_ns;
+    const pm_until *u = until;
+    if (u->cancel != NULL && __atomic_load_n(u->cancel, __ATOMIC_RELAXED) != 0) return true;
+    return u->ns != PM_FOREVER && u->os->now_ns(u->os) >= u->ns;
 }
 
 pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_read *read, uint64_t *rows,
@@ -187,9 +181,9 @@ pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_r
     }
     pm_view view;
     pm_judgement *judged;
-    const counting c = {db->os, until_ns, read->cancel};
+    const pm_until until = {db->os, until_ns, read->cancel};
     pm_epoch_hold hold = pm_db_take_view(db, coll, read, &view);
-    const pm_judge_how how = {&view, filter, db->simd, db->pool, count_is_over, &c, NULL};
+    const pm_judge_how how = {&view, filter, db->simd, db->pool, pm_until_is_over, &until, NULL};
     status = pm_judge_all(&how, &judged, err);
     pm_epoch_leave(&db->shared.epoch, hold);
     pm_filter_free(filter);
@@ -265,6 +259,9 @@ pomai_status pm_db_scan(pomai_collection *handle, uint32_t include, const pm_rea
         status = pm_scan_open(&view, coll->dim, coll->id_kind, include, filter, db->simd, &scan->scan, err);
         pm_epoch_leave(&db->shared.epoch, hold);
     }
+    scan->until = (pm_until){db->os, PM_FOREVER, read->cancel};
+    if (read->cancel != NULL && status == POMAI_OK && coll != NULL)
+        pm_scan_ask(scan->scan, pm_until_is_over, &scan->until);
     if (status != POMAI_OK) {
         pm_filter_free(filter);
         pm_free(scan);

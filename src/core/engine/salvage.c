@@ -513,7 +513,7 @@ static pomai_status put_batch(rescue *r, pomai_error *err)
         batch.u64_ids = r->u64;
     batch.documents = r->document;
     batch.expiry_ns = r->expiry;
-    const pm_write write = {POMAI_DURABILITY_OS, PM_FOREVER, true};
+    const pm_write write = {POMAI_DURABILITY_OS, PM_FOREVER, true, NULL};
     pm_batch *sent = NULL;
     pomai_status status = pm_db_put(&handle, &batch, &write, &sent, err);
     if (status != POMAI_OK) return status;
