@@ -234,6 +234,8 @@
     /* exact search by codes */                                                                                        \
     X(FILTER_NOT_WIDER, "scenario.test_filter_search:far_matches_are_found_by_codes",                                  \
       "codes look for rows that match with the effort of calibration")                                                 \
+    X(NEVER_IN_DOUBT, "scenario.test_graph:queries_unlike_all_rows_are_answered",                                      \
+      "a walk for a query unlike all rows is taken to have found what it finds for others")                            \
     X(EFFORT_OF_ROWS, "scenario.test_codes:queries_unlike_all_rows_are_answered",                                      \
       "codes look for what is near a query with the effort that was enough for rows")                                  \
     X(FAR_MATCHES_MISSED, "scenario.test_filter_search:far_matches_are_found_in_graphs",                               \

@@ -338,6 +338,7 @@ typedef struct walk {
     const search_source *from;
     uint32_t unseen; /* rows that were asked about and do not count */
     const uint32_t *distances;
+    pm_graph_doubt doubt;
     size_t near;
     uint32_t met; /* with a filter: pm_graph_met; near: pm_graph_near */
     bool damaged;
@@ -385,6 +386,7 @@ static size_t walk_with(walk *w, void *memory, const float *vector, const pm_gra
     w->met = pm_graph_met(query);
     w->distances = pm_graph_distances(query);
     w->near = pm_graph_near(query);
+    w->doubt = pm_graph_doubts(query);
     return found;
 }
 
@@ -447,26 +449,6 @@ static bool is_enough(const walk *w, size_t found)
     return from->match != NULL ? w->met >= from->effort.pool - from->spare : w->unseen <= from->spare;
 }
 
-/* Query i among the rows that match, without these, surely or with all the effort that codes have. */
-static bool scan_others(scan *s, const search_source *from, uint32_t i, const uint32_t *without, size_t n, double *lost)
-{
-    search_source others = *from;
-    const size_t words = (size_t)(pm_segment_rows(from->segment) + 63) / 64;
-    uint64_t *match = pm_malloc(words * sizeof *match);
-    if (match == NULL) {
-        s->c->failed = true;
-        return false;
-    }
-    memcpy(match, from->match, words * sizeof *match);
-    for (size_t j = 0; j < n; j++)
-        match[without[j] / 64] &= ~((uint64_t)1 << without[j] % 64);
-    others.match = match;
-    others.matches -= n;
-    const bool more = scan_alone(s, &others, i, lost);
-    pm_free(match);
-    return more;
-}
-
 /*
  * What a look at hot codes found, to query i. Calibration has seen queries that are among rows. One that is far from
  * all that match has them at about one distance, and hot codes may not tell them apart: then more of the nearest are
@@ -482,13 +464,16 @@ static bool offer_halves(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
     const uint32_t *distances = w->distances;
     if (PM_MUTANT(FAR_MATCHES_MISSED)) n = near;
     bool good = offer_found(s, w, i, rows, near);
+    if (near == n) return good;
     const uint64_t before = pm_flat_nearer(s->heaps[i]);
     if (distances != NULL) w->distances = distances + near;
     good = good && offer_found(s, w, i, rows + near, n - near);
     const double farther = (double)(pm_flat_nearer(s->heaps[i]) - before);
     if (!good || !(farther > missed)) return good;
     s->c->again++;
-    return scan_others(s, from, i, rows, n, lost);
+    s->c->proposed[i] -= n; /* they are counted with the others, which are all that match or some of them */
+    pm_flat_expect_repeats(s->heaps[i]);
+    return scan_alone(s, from, i, lost);
 }
 
 static bool ends_pick(void *context)
@@ -511,6 +496,45 @@ static bool pick_query(scan *s, walk *w, uint32_t i, double *lost)
     return offer_halves(s, w, i, rows, s->c->cut ? found : pm_graph_near(query), found, lost) && !s->c->cut;
 }
 
+/* The next greater effort that may do where this one did not. */
+static bool reach_harder(const walk *w, pm_graph_effort *effort)
+{
+    static const float more[] = {0.99f, 0.995f, 0.999f};
+    const search_source *from = w->from;
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
+        if (pm_graph_look_up(&from->graph, w->g->search->k, more[i], effort) &&
+            effort->pool + from->spare > from->effort.pool) {
+            effort->pool = (uint32_t)pm_min_u64((uint64_t)effort->pool + from->spare, PM_GRAPH_MOST_POOL);
+            return true;
+        }
+    return false;
+}
+
+/*
+ * Query i is unlike those that calibration saw. It walks again with more effort, and *rows then are what that found; if
+ * it is in doubt still, codes have the effort for it. What is found without codes is what there is.
+ */
+static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, size_t found, double *lost)
+{
+    const search_source *from = w->from;
+    pm_graph_effort effort;
+    void *memory = NULL;
+    bool good = true;
+    s->c->again++;
+    if (reach_harder(w, &effort)) {
+        const size_t size = pm_graph_query_size(&from->graph, &effort);
+        memory = size > 0 ? pm_malloc_aligned(64, size) : NULL;
+        if (memory != NULL) found = walk_with(w, memory, s->vectors + (size_t)i * s->g->search->dim, &effort, &rows);
+        s->c->cut = search_is_over(s->g);
+    }
+    if (s->c->cut || w->damaged || (is_enough(w, found) && (w->doubt == PM_GRAPH_NO_DOUBT || from->codes == NULL)))
+        good = offer_found(s, w, i, rows, found);
+    else
+        good = scan_alone(s, from, i, lost);
+    pm_free(memory);
+    return good && !s->c->cut;
+}
+
 static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
 {
     const search_grid *g = s->g;
@@ -519,6 +543,9 @@ static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
     size_t found = walk_with(w, s->walk, s->vectors + (size_t)i * g->search->dim, &w->from->effort, &rows);
     bool good = true;
     s->c->cut = search_is_over(g);
+    if (w->doubt != PM_GRAPH_NO_DOUBT && w->from->match == NULL && !s->c->cut && is_enough(w, found) &&
+        !PM_MUTANT(NEVER_IN_DOUBT))
+        return settle_doubt(s, w, i, rows, found, lost);
     if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || is_enough(w, found))
         return offer_halves(s, w, i, rows, s->c->cut ? found : w->near, found, lost) && !s->c->cut;
     s->c->again++;

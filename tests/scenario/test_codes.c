@@ -75,40 +75,9 @@ static void many_queries_and_many_segments(void **state)
     close_db(db);
 }
 
-/* Rows in a few clusters, and queries far from all of them: what calibration saw says nothing about these. */
 static void queries_unlike_all_rows_are_answered(void **state)
 {
-    enum { CLUSTERS = 5, UNLIKE = 400 };
-    const struct box *box = *state;
-    struct t_rng r = t_rng_from(12);
-    float centre[CLUSTERS][DIM], query[DIM];
-    size_t found = 0;
-    draw_all();
-    for (uint32_t c = 0; c < CLUSTERS; c++)
-        for (uint32_t d = 0; d < DIM; d++)
-            centre[c][d] = (t_unit_float(&r) - 0.5f) * 100;
-    for (uint32_t i = 0; i < ROWS; i++)
-        for (uint32_t d = 0; d < DIM; d++)
-            vectors[(size_t)i * DIM + d] = centre[i % CLUSTERS][d] + (t_unit_float(&r) - 0.5f) * 3;
-    pomai_db *db = open_db(box, NULL);
-    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
-    put(coll, 0, ROWS, NULL);
-    build(db);
-    for (uint32_t i = 0; i < UNLIKE; i++) {
-        for (uint32_t d = 0; d < DIM; d++)
-            query[d] = (t_unit_float(&r) - 0.5f) * 1000;
-        pomai_result *best = search(coll, query, 1, K, 0, NULL), *some = search(coll, query, 1, K, RECALL, NULL);
-        pomai_verdict v;
-        pomai_result_verdict(some, 0, &v);
-        assert_int_equal(v.completeness, POMAI_APPROXIMATE);
-        found += common(some, 0, best, 0);
-        pomai_result_free(best);
-        pomai_result_free(some);
-    }
-    if ((float)found < RECALL * UNLIKE * K) fail_msg("%zu of %d", found, UNLIKE * K);
-    draw_all();
-    pomai_collection_close(coll);
-    close_db(db);
+    check_unlike(*state, 5);
 }
 
 /* ---- exact searches ---- */

@@ -477,6 +477,9 @@ static bool check_far(const struct box *box, uint32_t also, pomai_metric metric,
         pomai_result *best = search_where(coll, "{\"of\": 0}", query, 1, K, &all);
         const double *distance = pomai_result_distances(some, 0), *least = pomai_result_distances(best, 0);
         went += plan_says(some, way);
+        pomai_verdict v;
+        pomai_result_verdict(some, 0, &v);
+        assert_int_equal(v.rows_visible, (ROWS - 1) / clusters + 1);
         assert_int_equal(pomai_result_count(some, 0), K);
         for (size_t j = 0; j < K; j++) {
             found += distance[j] <= least[K - 1];
@@ -506,7 +509,7 @@ static void far_matches_are_found_in_graphs(void **state)
     const struct box *box = *state;
     bool went = T_ONE_IN > 1; /* then there is only one */
     for (uint32_t i = 0; i < 6 / T_ONE_IN + 1; i++) {
-        went |= check_far(box, PM_DERIVED_GRAPH, POMAI_METRIC_IP, 4 + i % 2, 0.8f, "\"way\": \"codes of matches\"");
+        went |= check_far(box, PM_DERIVED_GRAPH, POMAI_METRIC_IP, 4 + i % 4, 0.8f, "\"way\": \"codes of matches\"");
         t_remove(box->db);
     }
     assert_true(went);

@@ -537,6 +537,14 @@ static void a_build_ends_with_its_segment(void **state)
     }
 }
 
+/* A walk finds next to nothing for them: codes do. */
+static void queries_unlike_all_rows_are_answered(void **state)
+{
+    pm_derive_least_rows[PM_DERIVED_CODES] = PM_GRAPH_LEAST_ROWS;
+    check_unlike(*state, 0);
+    only_graphs();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +563,7 @@ int main(void)
         BOXED(rows_expire_in_graphs),
         BOXED(few_rows_left_are_found),
         BOXED(whole_numbers_have_exact_distances),
+        BOXED(queries_unlike_all_rows_are_answered),
     };
     const struct CMUnitTest of_threads[] = {
         BOXED(graphs_are_shared_out),

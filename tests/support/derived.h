@@ -213,6 +213,45 @@ static inline pomai_db *with_file(const struct box *box, pomai_metric metric)
     return db;
 }
 
+/* Rows in a few clusters far apart, or (0) in one, and queries far from all of them: what calibration saw says nothing
+ * about these. */
+static inline void check_unlike(const struct box *box, uint32_t clusters)
+{
+    enum { UNLIKE = 400 };
+    struct t_rng r = t_rng_from(12);
+    float centre[8][DIM] = {{0}}, query[DIM];
+    size_t found = 0;
+    assert_true(clusters <= 8);
+    draw_all();
+    for (uint32_t c = 0; c < clusters; c++)
+        for (uint32_t d = 0; d < DIM; d++)
+            centre[c][d] = (t_unit_float(&r) - 0.5f) * 100;
+    for (uint32_t i = 0; i < ROWS; i++)
+        for (uint32_t d = 0; d < DIM; d++) {
+            const float bell = t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r) - 2;
+            vectors[(size_t)i * DIM + d] = centre[clusters == 0 ? 0 : i % clusters][d] + bell;
+        }
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put(coll, 0, ROWS, NULL);
+    build(db);
+    for (uint32_t i = 0; i < UNLIKE; i++) {
+        for (uint32_t d = 0; d < DIM; d++)
+            query[d] = (t_unit_float(&r) - 0.5f) * 1000;
+        pomai_result *best = search(coll, query, 1, K, 0, NULL), *some = search(coll, query, 1, K, RECALL, NULL);
+        pomai_verdict v;
+        pomai_result_verdict(some, 0, &v);
+        assert_int_equal(v.completeness, POMAI_APPROXIMATE);
+        found += common(some, 0, best, 0);
+        pomai_result_free(best);
+        pomai_result_free(some);
+    }
+    if ((float)found < RECALL * UNLIKE * K) fail_msg("%zu of %d", found, UNLIKE * K);
+    draw_all();
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 /* ---- files ---- */
 
 static inline void path_of(const struct box *box, const char *coll, char path[T_PATH_MAX])

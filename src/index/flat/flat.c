@@ -233,11 +233,19 @@ static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size
     return norms > 0 ? 1 - dot / sqrt(norms) : 1;
 }
 
+static bool is_kept(const pm_flat_query *q, const pm_flat_hit *hit)
+{
+    for (size_t i = 0; i < q->n; i++)
+        if (q->heap[i].row == hit->row && q->heap[i].owner == hit->owner) return true;
+    return false;
+}
+
 /* Keeps a row if it is among the best. */
 void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, uint32_t row)
 {
     const pm_flat_hit hit = {.distance = distance, .owner = owner, .row = row};
     if ((q->n >= q->k || pm_flat_has_kth(q)) && !(hit.distance <= q->kth)) return;
+    if (q->repeats && is_kept(q, &hit)) return;
     q->nearer += hit.distance < q->kth;
     keep_hit(q, &hit);
 }
@@ -546,6 +554,11 @@ double pm_flat_bound(const pm_flat_query *q)
 {
     const double kth = q->limit != NULL ? pm_flat_limit_kth(q->limit) : q->kth;
     return kth < q->kth ? kth : q->kth;
+}
+
+void pm_flat_expect_repeats(pm_flat_query *query)
+{
+    query->repeats = true;
 }
 
 uint64_t pm_flat_nearer(const pm_flat_query *query)

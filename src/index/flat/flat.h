@@ -95,6 +95,9 @@ void pm_flat_group_offer(pm_flat_group *group, const pm_flat_tile *tile);
 /* The distance of the k-th nearest so far, of all that share a limit: nothing farther can be in the answer. INFINITY
  * while there are fewer. */
 double pm_flat_bound(const pm_flat_query *query);
+/* From now on rows may be offered again: they are not taken twice. For an answer or two, as each is sought among the k.
+ */
+void pm_flat_expect_repeats(pm_flat_query *query);
 /* Rows offered so far that were nearer than that at the time. */
 uint64_t pm_flat_nearer(const pm_flat_query *query);
 

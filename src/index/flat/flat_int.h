@@ -30,6 +30,7 @@ struct pm_flat_query {
     double rel, abs;      /* of the kernels at this dim */
     size_t k, n;          /* n hits so far */
     uint64_t nearer;      /* pm_flat_nearer */
+    bool repeats;         /* pm_flat_expect_repeats */
     double kth;           /* farther is nothing; INFINITY until there are k, here or of all that share the limit */
     pm_flat_limit *limit; /* NULL: none */
     pm_flat_hit *heap;    /* of the k best, farthest on top; */

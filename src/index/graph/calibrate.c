@@ -14,6 +14,7 @@
  */
 #include <math.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph_build.h"
@@ -34,6 +35,7 @@ enum {
     SPARE_SLACKS = 3, /* beyond what was enough for a few */
     WALKS = 8,        /* of a piece */
     SPREAD = 7919,    /* a prime above the number of queries */
+    FEW_FAR = 1000,   /* one in so many queries is taken to be far from all rows */
 };
 #define TOLD      0.25               /* of a squared distance: as much as codes may be wrong by */
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
@@ -508,11 +510,31 @@ static void judge(const calibration *c, size_t of_ks, size_t pool, size_t slack,
     }
 }
 
-static void fill_row(const calibration *c, size_t of_ks, graph_row *row)
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The distance of the neighbour that a walk's stop is by, which one query in a thousand, or none, had farther. */
+static float far_of(calibration *c, size_t of_ks)
+{
+    const uint32_t place = ks[of_ks] < GRAPH_FEW ? GRAPH_FEW : ks[of_ks];
+    float *distance = (float *)(void *)c->distance; /* they have been looked at */
+    uint32_t n = 0;
+    for (uint32_t q = 0; q < c->queries; q++)
+        if (ks_of(q) > of_ks && c->have[q] >= place)
+            distance[n++] = (float)(uint32_t)(c->nearest[(size_t)q * DEEPEST + place - 1] >> 32);
+    qsort(distance, n, sizeof *distance, by_value);
+    return n == 0 ? 0 : distance[n - 1 - n / FEW_FAR];
+}
+
+static void fill_row(calibration *c, size_t of_ks, graph_row *row)
 {
     double cost[GRAPH_TARGETS] = {0};
     *row = (graph_row){.k = ks[of_ks],
                        .queries = of_ks + 1 < GRAPH_KS ? c->queries : (c->queries + FOR_ALL - 1) / FOR_ALL};
+    row->far = far_of(c, of_ks);
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         row->entry[t].target = targets[t];
     for (size_t pool = 0; pool < POOLS && pools[pool] <= c->b->source->rows; pool++)

@@ -73,6 +73,7 @@ typedef struct pm_graph_effort {
     uint32_t rerank; /* rows proposed, k to pool */
     uint32_t near;   /* of these, from k on: pm_graph_near; 0: all */
     float expected;  /* the recall that calibration saw */
+    float far;       /* farther off were all rows from hardly any of its queries; 0: not known */
 } pm_graph_effort;
 #define PM_GRAPH_MOST_POOL 4096
 
@@ -115,6 +116,11 @@ size_t pm_graph_pick(pm_graph_query *query, const uint64_t *match, bool (*is_ove
  * has bytes of all dimensions.
  */
 const uint32_t *pm_graph_distances(const pm_graph_query *query);
+/* Of a walk that was not over before: whether calibration says nothing about such a query. FAR: it is farther from all
+ * rows than hardly any that calibration saw. CROWDED: a full pool was walked from, all of which lies about as far as
+ * the k-th nearest, so others do as well; a greater effort may do. */
+typedef enum pm_graph_doubt { PM_GRAPH_NO_DOUBT, PM_GRAPH_CROWDED, PM_GRAPH_FAR } pm_graph_doubt;
+pm_graph_doubt pm_graph_doubts(const pm_graph_query *query);
 /* Of the rows found, in order, so many lay among the effort's `near` nearest as hot codes tell. If the nearest of all
  * are among the others as well, hot codes hardly tell them apart, and some may lie farther than what was proposed;
  * where none can, all are near. */

@@ -59,7 +59,7 @@ typedef struct graph_entry {
 typedef struct graph_row {
     uint32_t k, queries;
     float best; /* recall of the highest effort */
-    uint32_t zero;
+    float far; /* squared distance of the k-th nearest, or of the GRAPH_FEW-th, that few queries exceeded; 0: unknown */
     graph_entry entry[GRAPH_TARGETS];
 } graph_row;
 typedef struct graph_table {

@@ -22,7 +22,8 @@ static bool table_is_sound(const graph_table *table)
         for (size_t j = 0; j < GRAPH_TARGETS; j++) {
             const graph_entry *e = &row->entry[j];
             if (!in_range(e->target, 0, 1) || !in_range(e->recall, 0, 1) || !in_range(e->least, 0, 1)) return false;
-            if (!(e->slack >= 0) || e->pool > PM_GRAPH_MOST_POOL || e->rerank > e->pool) return false;
+            if (!(e->slack >= 0) || !(row->far >= 0) || e->pool > PM_GRAPH_MOST_POOL || e->rerank > e->pool)
+                return false;
             if (j > 0 && e->target <= row->entry[j - 1].target) return false;
         }
     }
@@ -89,7 +90,8 @@ bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_
     for (size_t j = 0; k > 0 && row != NULL && j < GRAPH_TARGETS; j++) {
         const graph_entry *e = &row->entry[j];
         if (e->target < recall || e->pool == 0) continue;
-        *effort = (pm_graph_effort){.pool = e->pool, .slack = e->slack, .rerank = e->rerank, .expected = e->recall};
+        *effort = (pm_graph_effort){
+            .pool = e->pool, .slack = e->slack, .rerank = e->rerank, .expected = e->recall, .far = row->far};
         return true;
     }
     return false;

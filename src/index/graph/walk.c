@@ -20,7 +20,10 @@ enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32,
 #define WARM_NOISES 3.0f
 #define ROWS_MARGIN 1.000001f /* for what single floats are rounded by */
 #define HOT_NOISE   0.2f /* by the root of the dimensions: of the squared length, what a nibble of each is wrong by */
-#define TURN_NOISES 2.0f /* beyond a row that is the same, a walk among few so near turns to the rows */
+#define FARTHER                                                                                                        \
+    1.05f /* than the squared distance that few queries of calibration exceeded: their kind is not doubted */
+#define CROWD       0.25f /* of the distance that a walk's slack leaves room for */
+#define TURN_NOISES 2.0f  /* beyond a row that is the same, a walk among few so near turns to the rows */
 
 struct pm_graph_query {
     const pm_simd_walk *kernels;
@@ -30,9 +33,11 @@ struct pm_graph_query {
     uint32_t entry_count;
     uint32_t k, rerank; /* rerank: less once a walk has ended that proposes what it has walked from */
     size_t near;        /* of the rerank, then of the result */
-    float reach;        /* squared: (1 + slack)^2 */
-    float noise;        /* distances that hot codes do not tell from none */
-    float turn_at;      /* that of few by which a walk turns to the rows */
+    float far;
+    pm_graph_doubt doubt;
+    float reach;   /* squared: (1 + slack)^2 */
+    float noise;   /* distances that hot codes do not tell from none */
+    float turn_at; /* that of few by which a walk turns to the rows */
     pm_walk_codes hot, warm;
     pm_walk_rows rows; /* where hot, or warm, codes are these */
     bool by_rows;      /* they are what is scored */
@@ -143,6 +148,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .k = k,
                           .rerank = effort->rerank,
                           .near = effort->near,
+                          .far = effort->far > 0 ? effort->far : INFINITY,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
                           .seen = {.slot = (uint32_t *)(void *)(base + l.seen),
                                    .mask = seen_slots(effort->pool) - 1,
@@ -415,6 +421,19 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
     if (n > 0) take_entries(q, asks, n);
 }
 
+/* Of a walk that is at its end. */
+static pm_graph_doubt doubt_of(const pm_graph_query *q, const pm_walk_pool *nearest)
+{
+    const pm_walk_pool *pool = &q->pool;
+    const uint32_t k = q->k < GRAPH_FEW ? GRAPH_FEW : q->k;
+    if (nearest->size < k) return PM_GRAPH_NO_DOUBT;
+    const float kth = pm_walk_score(nearest->key[k - 1]);
+    if (kth > q->far * FARTHER) return PM_GRAPH_FAR;
+    const bool exhausted = pool->size == pool->most && pool->next == pool->size && q->reach < INFINITY;
+    const float last = pm_walk_score(pool->key[pool->size - 1]);
+    return exhausted && last < kth * (1 + CROWD * (q->reach - 1)) ? PM_GRAPH_CROWDED : PM_GRAPH_NO_DOUBT;
+}
+
 /* The nodes that `node` leads to and that were not seen, as far as is remembered. */
 static size_t neighbours(pm_graph_query *q, uint32_t node)
 {
@@ -620,6 +639,7 @@ size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_
     const unsigned fp = pm_simd_fp_enter();
     walk_all(q, asks);
     q->met = asks->counts == NULL ? UINT32_MAX : count_met(q);
+    q->doubt = doubt_of(q, asks->counts == NULL ? &q->pool : &q->found);
     const size_t n = propose(q, asks->counts == NULL ? &q->pool : &q->found, rows);
     to_rows(q, n);
     pm_simd_fp_leave(fp);
@@ -669,6 +689,11 @@ size_t pm_graph_pick(pm_graph_query *q, const uint64_t *match, bool (*is_over)(v
 const uint32_t *pm_graph_distances(const pm_graph_query *query)
 {
     return query->whole ? query->distance : NULL;
+}
+
+pm_graph_doubt pm_graph_doubts(const pm_graph_query *query)
+{
+    return query->doubt;
 }
 
 size_t pm_graph_near(const pm_graph_query *query)

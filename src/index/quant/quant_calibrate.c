@@ -36,9 +36,10 @@
 static const uint32_t ks[QUANT_KS] = {1, 10, 100};
 static const float targets[QUANT_TARGETS] = {0.8f, 0.9f, 0.95f, 0.98f, 0.99f, 0.995f, 0.998f, PM_QUANT_MOST_RECALL};
 /* For a query unlike all rows, which has its neighbours at about the distance of the farthest of them, and whose rows
- * codes are wrong about alike: so many deviations of a normal distribution let half as many be missed as each target.
+ * codes are wrong about alike: so many deviations of a normal distribution let a quarter as many be missed as each
+ * target.
  */
-static const float least_efforts[QUANT_TARGETS] = {1.29f, 1.65f, 1.96f, 2.33f, 2.58f, 2.81f, 3.1f, 3.3f};
+static const float least_efforts[QUANT_TARGETS] = {1.65f, 1.96f, 2.25f, 2.58f, 2.81f, 3.03f, 3.3f, 3.5f};
 
 /* Found neighbours for one k: in all, and their squares by query, for each effort. */
 typedef struct tally {
