@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pomai
+from pomai import FilterOp as F
 
 pa = pytest.importorskip("pyarrow")
 
@@ -150,6 +151,90 @@ NOW = datetime.datetime(2024, 2, 29, 1, 2, 3, 4000)
 def test_any_column(db: pomai.Database, column: Any, wanted: list[Any]) -> None:
     assert back(db, 3, {"x": column, "y": [1, 2, 3]}) == [text_of({"x": w, "y": i + 1}) for i, w in enumerate(wanted)]
     assert back(db, 3, Odd(x=column)) == [text_of({"x": w}) for w in wanted]
+
+
+def moments(unit: str) -> Any:
+    """Times that the unit has, and one that is missing."""
+    return np.array(["1969-12-31T23:59:59", "2024-02-29T01:02:03", "NaT"], f"M8[{unit}]")
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"])
+def test_times_of_numpy_are_as_those_of_python(db: pomai.Database, unit: str) -> None:
+    times = moments(unit)
+    plain = [None if t is None else t.isoformat() for t in times.astype("M8[D]" if unit in "YMWD" else "M8[us]").tolist()]
+    wanted = [text_of({"t": t}) for t in plain]
+    everywhere = [
+        {"t": times}, {"t": times.astype(times.dtype.newbyteorder())}, {"t": list(times)}, {"t": times.astype(object)},
+        {"t": np.repeat(times, 2)[::2]}, {"t": np.ma.masked_array(times)}, [{"t": t} for t in times],
+    ]  # fmt: skip
+    if unit == "ns":
+        everywhere.pop(3)  # NumPy makes plain numbers of these
+    for columns in everywhere:
+        assert back(db, 3, columns) == wanted
+    assert back(db, 1, {"t": times.reshape(1, 3)}) == [text_of({"t": plain})]
+    assert back(db, 1, [{"t": {"u": times[:2]}}]) == [text_of({"t": {"u": plain[:2]}})]
+    masked = np.ma.masked_array(times, [True, False, False])
+    assert back(db, 3, {"t": masked}) == [text_of({"t": None})] + wanted[1:]
+    db.delete(filters={})
+    db.add(np.ones((3, 2)), metadata={"t": times})
+    assert db.count(filters={"t": times[1]}) == db.count(filters=F.in_("t", times[1:2])) == 1
+    assert db.count(filters={"t": {"$in": times}}) == db.count(filters=F.in_("t", list(times))) == 3
+    assert db.count(filters=F.gt("t", times[0])) == db.count(filters={"t": {"$lte": times[0]}}) == 1
+    assert db.count(filters={"t": times[2]}) == db.count(filters={"t": None}) == 1
+    assert db.update(filters={"t": times[1]}, metadata={"t": times[0]}) == 1 and db.count(filters={"t": times[0]}) == 2
+
+
+def test_times_of_python_in_filters(db: pomai.Database) -> None:
+    db.add(np.ones((3, 2)), metadata={"t": [NOW, NOW.date(), NOW.time()]})
+    for value in (NOW, NOW.date(), NOW.time()):
+        assert db.count(filters={"t": value}) == db.count(filters=F.eq("t", value)) == 1
+    assert db.count(filters=F.eq("t", np.datetime64(NOW, "ns"))) == db.count(filters=F.gte("t", NOW)) == 1
+
+
+@pytest.mark.parametrize(("time", "wanted"), [
+    (np.datetime64(1, "ns"), "1970-01-01T00:00:00.000000001"), (np.datetime64(-1, "ns"), "1969-12-31T23:59:59.999999999"),
+    (np.datetime64(-1000, "ns"), "1969-12-31T23:59:59.999999"), (np.datetime64(4 * 10**12, "ps"), "1970-01-01T00:00:04"),
+    (np.datetime64(1020, "ps"), "1970-01-01T00:00:00.000000001020"), (np.datetime64(10**9, "as"), "1970-01-01T00:00:00.000000001"),
+    (np.datetime64(3, "25s"), "1970-01-01T00:01:15"), (np.datetime64(3, "25ns"), "1970-01-01T00:00:00.000000075"),
+    (np.datetime64("NaT"), None), (np.datetime64("NaT", "ns"), None), (np.datetime64("0001-01-01", "D"), "0001-01-01"),
+    (np.datetime64("9999-12-31T23:59:59", "s"), "9999-12-31T23:59:59"),
+    (np.zeros(1, [("a", "M8[ns]"), ("b", "i4")])[0], ["1970-01-01T00:00:00", 0]),
+])  # fmt: skip
+def test_one_time_of_numpy(db: pomai.Database, time: Any, wanted: Any) -> None:
+    assert back(db, 1, [{"t": time}]) == back(db, 1, {"t": [time]}) == back(db, 1, {"t": np.array([time])}) == [text_of({"t": wanted})]
+
+
+@pytest.mark.parametrize(("value", "error", "words"), [
+    (np.timedelta64(1, "ns"), TypeError, r"timedelta64\[ns\] is a span of time.*give a number"),
+    (np.timedelta64(1, "s"), TypeError, r"timedelta64\[s\] is a span of time"),
+    (np.timedelta64("NaT", "D"), TypeError, r"timedelta64\[D\] is a span of time"),
+    (datetime.timedelta(1), TypeError, "timedelta"),
+    (np.datetime64(-1, "Y") - 1970, ValueError, "not of the years 1 to 9999"),
+    (np.datetime64("12000-01-01", "s"), ValueError, "not of the years 1 to 9999"),
+    (np.datetime64(2**62, "s"), ValueError, "not of the years 1 to 9999"),
+    (np.datetime64(2**62, "25s"), ValueError, "not of the years 1 to 9999"),
+])  # fmt: skip
+def test_times_without_a_text(db: pomai.Database, value: Any, error: type[Exception], words: str) -> None:
+    for columns in ({"n": [1], "took": [value]}, {"took": np.array([value])}, [{"n": 1, "took": value}]):
+        with pytest.raises(error, match=f"'took'.*{words}") as caught:
+            back(db, 1, columns)
+        assert isinstance(caught.value, pomai.InvalidError)
+    for filters, path in (
+        ({"took": value}, r"took: "), (F.gt("n", 1) & F.gt("took", value), r"\$and\[1\]\.took\.\$gt: "),
+        ({"took": {"$in": [1, value]}}, r"took\.\$in\[1\]: "),
+    ):  # fmt: skip
+        with pytest.raises(error, match=f"filters: {path}.*{words}"):
+            db.count(filters=filters)
+    with pytest.raises(error, match=words):
+        db.count(filters=F.in_("took", np.array([value])))
+    assert len(db) == 0
+
+
+def test_times_of_pandas(db: pomai.Database) -> None:
+    pandas = pytest.importorskip("pandas")
+    times = pandas.Series(pandas.to_datetime(["2024-02-29T01:02:03.000000004", None]))
+    wanted = [text_of({"t": "2024-02-29T01:02:03.000000004"}), text_of({"t": None})]
+    assert back(db, 2, {"t": times}) == back(db, 2, {"t": list(times)}) == back(db, 2, {"t": times.to_numpy()}) == wanted
 
 
 def test_rows_of_an_arrow_table(db: pomai.Database) -> None:

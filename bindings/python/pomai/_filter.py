@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._errors import InvalidError, InvalidTypeError
+from ._times import plain_array, plain_time
 
-Scalar: TypeAlias = str | int | float | bool | None
+if TYPE_CHECKING:
+    import numpy as np
+
+Scalar: TypeAlias = str | int | float | bool | datetime.date | datetime.time | None  # times: as metadata has them
+Ordered: TypeAlias = float | str | datetime.date | datetime.time
 
 
 class Filter:
@@ -84,7 +90,7 @@ def _where(path: str, operator: str, value: Any) -> Filter:
 def _values(values: Any) -> list[Any]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise InvalidTypeError(f"the values of a filter are of type {type(values).__name__}; expected a list")
-    return values.tolist() if hasattr(values, "tolist") else list(values)
+    return plain_array(values) if hasattr(values, "tolist") else list(values)
 
 
 class FilterOp:
@@ -114,42 +120,42 @@ class FilterOp:
         return Filter({"$not": _tree(filter)})
 
     @staticmethod
-    def eq(path: str, value: Scalar) -> Filter:
+    def eq(path: str, value: Scalar | np.datetime64) -> Filter:
         """The value is of the same type, and equal."""
         return _where(path, "$eq", value)
 
     @staticmethod
-    def ne(path: str, value: Scalar) -> Filter:
+    def ne(path: str, value: Scalar | np.datetime64) -> Filter:
         """Exactly what eq does not match: rows without the key, too."""
         return _where(path, "$ne", value)
 
     @staticmethod
-    def gt(path: str, value: float | str) -> Filter:
+    def gt(path: str, value: Ordered | np.datetime64) -> Filter:
         """A number, or a string, that is greater."""
         return _where(path, "$gt", value)
 
     @staticmethod
-    def gte(path: str, value: float | str) -> Filter:
+    def gte(path: str, value: Ordered | np.datetime64) -> Filter:
         """A number, or a string, that is greater or equal."""
         return _where(path, "$gte", value)
 
     @staticmethod
-    def lt(path: str, value: float | str) -> Filter:
+    def lt(path: str, value: Ordered | np.datetime64) -> Filter:
         """A number, or a string, that is less."""
         return _where(path, "$lt", value)
 
     @staticmethod
-    def lte(path: str, value: float | str) -> Filter:
+    def lte(path: str, value: Ordered | np.datetime64) -> Filter:
         """A number, or a string, that is less or equal."""
         return _where(path, "$lte", value)
 
     @staticmethod
-    def in_(path: str, values: Iterable[Scalar]) -> Filter:
+    def in_(path: str, values: Iterable[Scalar | np.datetime64]) -> Filter:
         """The value is equal to one of these."""
         return _where(path, "$in", _values(values))
 
     @staticmethod
-    def nin(path: str, values: Iterable[Scalar]) -> Filter:
+    def nin(path: str, values: Iterable[Scalar | np.datetime64]) -> Filter:
         """Exactly what in_ does not match: rows without the key, too."""
         return _where(path, "$nin", _values(values))
 
@@ -159,7 +165,7 @@ class FilterOp:
         return _where(path, "$exists", there)
 
     @staticmethod
-    def contains(path: str, value: Scalar) -> Filter:
+    def contains(path: str, value: Scalar | np.datetime64) -> Filter:
         """An array with an element that is equal; or a string with this one inside."""
         return _where(path, "$contains", value)
 
@@ -173,15 +179,18 @@ class FilterOp:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: filters in dicts, scalars and arrays of NumPy."""
+    """What JSON has no word for: filters in dicts, times, scalars and arrays of NumPy."""
     if isinstance(value, Filter):
         return value._tree
     if isinstance(value, Mapping):
         return dict(value)
-    for name in ("tolist", "item"):
-        if hasattr(value, name):
-            return getattr(value, name)()
-    raise InvalidTypeError(f"filters: a value of type {type(value).__name__} is none of JSON's")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return plain_time(value)
+    if hasattr(value, "tolist"):
+        return plain_array(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise InvalidTypeError(f"a value of type {type(value).__name__} is none of JSON's")
 
 
 def _check_keys(tree: Any, depth: int = 0) -> None:
@@ -201,21 +210,38 @@ def _check_keys(tree: Any, depth: int = 0) -> None:
                 _check_keys(value, depth + 1)
 
 
+def _at_fault(tree: Any) -> str:
+    """The path to the value that has no text: the encoder does not say."""
+    if isinstance(tree, Filter):
+        tree = tree._tree
+    members = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, (list, tuple)) else ()
+    for key, value in members:
+        try:
+            json.dumps(value, default=_plain)
+        except InvalidError:
+            inner = _at_fault(value)
+            here = f"[{key}]" if isinstance(key, int) else str(key)
+            return here + (inner if inner[:1] in ("", "[") else f".{inner}")
+        except (ValueError, TypeError, RecursionError):
+            break
+    return ""
+
+
 def encode(filters: Any) -> bytes:
     """The text of a filter. Numbers are as they are written: whole ones of any size, others by repr()."""
+    tree = filters if isinstance(filters, str) else _tree(filters)
+    _check_keys(tree)
     try:
-        if isinstance(filters, str):
-            return filters.encode()
-        tree = _tree(filters)
-        _check_keys(tree)
+        if isinstance(tree, str):
+            return tree.encode()
         return json.dumps(
             tree if isinstance(tree, dict) else dict(tree), default=_plain, ensure_ascii=False, allow_nan=False,
             separators=(",", ":"),
         ).encode()
     except UnicodeEncodeError as error:
         raise InvalidError(f"filters has a string that is not Unicode: {error}") from None
-    except (InvalidError, InvalidTypeError):
-        raise
+    except InvalidError as error:
+        raise type(error)(f"filters: {_at_fault(tree)}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"filters cannot be written as JSON; there is no NaN, no Infinity: {error}") from None
     except TypeError as error:

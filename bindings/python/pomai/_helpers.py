@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ._errors import InvalidError, InvalidTypeError, UnsupportedError
 from ._filter import Filter as Filter
 from ._filter import encode as encode_filters
+from ._times import plain_array, plain_time
 
 loads = json.loads
 
@@ -108,12 +109,23 @@ def assigned_ids(runs: Sequence[tuple[int, int]], single: bool) -> Any:
 
 def _plain(value: Any) -> Any:
     """What JSON has no word for: scalars and arrays of NumPy, times."""
-    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
-        return value.isoformat()
-    for name in ("tolist", "item"):
-        if hasattr(value, name):
-            return getattr(value, name)()
-    raise InvalidTypeError(f"metadata: a value of type {type(value).__name__} cannot be stored; expected what JSON has")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return plain_time(value)
+    if hasattr(value, "tolist"):
+        return plain_array(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise InvalidTypeError(f"a value of type {type(value).__name__} cannot be stored; expected what JSON has")
+
+
+def _at_fault(row: Mapping[str, Any]) -> str:
+    """The key whose value has no text: the encoder does not say."""
+    for key, value in row.items():
+        try:
+            _TEXT(value).encode()
+        except (ValueError, TypeError, RecursionError):
+            return f"[{key!r}]"
+    return ""
 
 
 def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
@@ -128,12 +140,10 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
         return _TEXT(row if isinstance(row, dict) else dict(row)).encode()
     except UnicodeEncodeError as error:
         raise InvalidError(f"metadata[{i}] has a string that is not Unicode: {error}") from None
-    except InvalidError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InvalidError(f"metadata[{i}] cannot be stored as JSON: {error}") from None
     except TypeError as error:
-        raise InvalidTypeError(f"metadata[{i}] cannot be stored as JSON: {error}") from None
+        raise InvalidTypeError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
 
 
 _TEXT = json.JSONEncoder(default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -145,7 +155,10 @@ def column_values(key: str, column: Any, rows: int) -> list[Any]:
         raise InvalidTypeError(
             f"metadata[{key!r}] is of type {type(column).__name__}; expected a column of {rows} values"
         )
-    values = column.tolist() if hasattr(column, "tolist") else list(column)
+    try:
+        values = plain_array(column) if hasattr(column, "tolist") else list(column)
+    except (InvalidError, InvalidTypeError) as error:
+        raise type(error)(f"metadata[{key!r}] cannot be stored as JSON: {error}") from None
     if not isinstance(values, list):
         raise InvalidTypeError(f"metadata[{key!r}] has no dimension; expected a column of {rows} values")
     return values
