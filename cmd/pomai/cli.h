@@ -196,6 +196,22 @@ void print_stamp(uint64_t stamp_ns);
 /* Any JSON as indented text; arrays of flat objects as tables. False if it is no JSON. */
 bool print_readable(const char *json);
 
+/* ---- JSON as it is written (written.c) ---- */
+
+/* A part of a JSON text. */
+struct written {
+    const char *data;
+    size_t size;
+};
+struct json_error_t;
+/* Parses; numbers that jansson cannot hold are 0, but for those of a row (of a .jsonl) that are no document's. */
+struct json_t *written_load(struct written json, bool row, size_t flags, struct json_error_t *error);
+/* The next member of an object that was parsed, whose rest this is; false behind the last. The key has its quotes. */
+bool written_member(struct written *rest, struct written *key, struct written *value);
+bool written_is(struct written key, const char *name);
+/* Appends JSON that was parsed, without the blanks between its words. */
+void text_add_written(struct text *text, struct written json);
+
 /* ---- the database (open.c) ---- */
 
 /* Opens args->positional[0]. Read-only, and never making a database, unless `write`. */

@@ -77,13 +77,15 @@ static void add_hex(struct text *line, const char *key, pomai_bytes bytes)
     add_words(line, "\"");
 }
 
-/* Whether an import that parses this object and writes it again keeps these bytes. */
+/* Whether an import of this object, which leaves out blanks, keeps these bytes. */
 static bool reads_back(pomai_bytes document)
 {
-    json_t *value = json_loadb(document.data, document.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    const struct written json = {document.data, document.size};
+    json_error_t error;
+    json_t *value = written_load(json, false, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     struct text text = {0};
     bool same = json_is_object(value);
-    if (same) text_add_json(&text, value);
+    if (same) text_add_written(&text, json);
     same = same && text.size == document.size && memcmp(text.data, document.data, text.size) == 0;
     text_free(&text);
     json_decref(value);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .jsonl: an object a line: {"id": 7 or "a", "vector": [...], ...}. The document stored with the row is "metadata" if
- * that is there, otherwise the object of all other keys. For what JSON cannot say otherwise there are, as `pomai
- * export` writes them, "id_u64", "id_hex", "document_text", "document_hex" and "expiry_ns".
+ * that is there, otherwise the object of all other keys, as it is written but for blanks. For what JSON cannot say
+ * otherwise there are, as `pomai export` writes them, "id_u64", "id_hex", "document_text", "document_hex" and
+ * "expiry_ns".
  */
 #include "read.h"
 
@@ -125,10 +126,36 @@ static int add_raw_document(struct chunk *chunk, size_t row, const json_t *objec
     return 0;
 }
 
-static int add_document(struct chunk *chunk, size_t row, json_t *object, const char *where)
+static const char *const taken[] = {"id", "id_u64", "id_hex", "vector", "expiry_ns"};
+enum { TAKEN = sizeof taken / sizeof taken[0] };
+
+static bool is_taken(struct written key)
 {
-    static const char *const taken[] = {"id", "id_u64", "id_hex", "vector", "expiry_ns"};
-    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+    for (size_t i = 0; i < TAKEN; i++)
+        if (written_is(key, taken[i])) return true;
+    return false;
+}
+
+/* As it is written, so that no number loses a digit. */
+static void add_written(struct text *text, struct written line, bool metadata)
+{
+    struct written key, value;
+    const size_t begin = text->size;
+    while (written_member(&line, &key, &value)) {
+        if (metadata ? !written_is(key, "metadata") : is_taken(key)) continue;
+        if (!metadata) {
+            text_add(text, text->size == begin ? "{" : ",", 1);
+            text_add_written(text, key);
+            text_add(text, ":", 1);
+        }
+        text_add_written(text, value);
+    }
+    if (!metadata) text_add(text, "}", 1);
+}
+
+static int add_document(struct chunk *chunk, size_t row, json_t *object, struct written line, const char *where)
+{
+    for (size_t i = 0; i < TAKEN; i++)
         json_object_del(object, taken[i]);
     if (json_object_get(object, "document_text") || json_object_get(object, "document_hex"))
         return add_raw_document(chunk, row, object, where);
@@ -140,13 +167,13 @@ static int add_document(struct chunk *chunk, size_t row, json_t *object, const c
     json_t *document = metadata ? metadata : object;
     if (json_is_null(document) || (!metadata && json_object_size(object) == 0)) return 0;
     size_t at = chunk->text.size;
-    text_add_json(&chunk->text, document);
+    add_written(&chunk->text, line, metadata != NULL);
     chunk->document_at[row] = (struct span){at, chunk->text.size - at};
     chunk->has_documents = true;
     return 0;
 }
 
-static int add_row(struct reader *reader, struct chunk *chunk, json_t *object, const char *where)
+static int add_row(struct reader *reader, struct chunk *chunk, json_t *object, struct written line, const char *where)
 {
     const json_t *vector = json_object_get(object, "vector");
     if (!vector) return refuse(where, "has no \"vector\", an array of numbers");
@@ -171,7 +198,7 @@ static int add_row(struct reader *reader, struct chunk *chunk, json_t *object, c
     if (parse_vector(vector, where, to) != 0 || add_id(reader, chunk, row, object, where) != 0 ||
         add_expiry(chunk, row, json_object_get(object, "expiry_ns"), where) != 0)
         return -1;
-    return add_document(chunk, row, object, where);
+    return add_document(chunk, row, object, line, where);
 }
 
 static bool is_blank(struct text *line)
@@ -226,10 +253,11 @@ static int jsonl_next(struct reader *reader, struct chunk *chunk)
         size -= 3;
     }
     json_error_t error;
-    json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    const struct written line = {text, size};
+    json_t *object = written_load(line, true, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!object) return refuse_json(reader, where, text, size, &error);
     int status = json_is_object(object)
-                     ? add_row(reader, chunk, object, where)
+                     ? add_row(reader, chunk, object, line, where)
                      : refuse(where, "is no JSON object; a row is {\"vector\": [...], ...}, alone on "
                                      "its line (jq -c '.[]' FILE takes an array of them apart)");
     json_decref(object);

@@ -164,34 +164,39 @@ static void print_hex(const char *key, pomai_bytes bytes)
     text_free(&text);
 }
 
-static void print_value(const char *key, const json_t *value)
+static void print_member(const char *key, struct text *value)
 {
-    struct text text = {0};
-    text_add_json(&text, value);
     printf(",\"%s\":", key);
-    fwrite(text.data, 1, text.size, stdout);
-    text_free(&text);
+    fwrite(value->data, 1, value->size, stdout);
+    text_free(value);
 }
 
 void print_json_id(const char *key, pomai_bytes id)
 {
     json_t *value = json_stringn(id.data, id.size);
-    if (value)
-        print_value(key, value);
-    else
+    if (value) {
+        struct text text = {0};
+        text_add_json(&text, value);
+        print_member(key, &text);
+    } else {
         print_hex(key, id);
+    }
     json_decref(value);
 }
 
 void print_json_document(const char *key, pomai_bytes document)
 {
     if (!document.data) return;
-    json_t *value = json_loadb(document.data, document.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    if (!value) value = json_stringn(document.data, document.size);
-    if (value)
-        print_value(key, value);
-    else
-        print_hex(key, document);
+    const struct written json = {document.data, document.size};
+    json_error_t error;
+    json_t *value = written_load(json, false, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    if (value) {
+        struct text text = {0};
+        text_add_written(&text, json);
+        print_member(key, &text);
+    } else {
+        print_json_id(key, document);
+    }
     json_decref(value);
 }
 

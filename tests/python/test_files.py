@@ -145,6 +145,20 @@ def test_without_the_program(tmp_path):
     cli("salvage", db, "x", code=2, without=True)
 
 
+def test_digits_are_kept(tmp_path):
+    """The same documents with the program in C and without it."""
+    document = '{"big":123456789012345678901234567890,"pi":3.14159265358979323846264338327950288,"price":1.50,"s":"1.50"}'
+    lines = ['{"id": 1, "vector": [0.5, 1e0], "metadata": %s}' % document, '{"id": 2, "vector": [1.0, 2], %s' % document[1:],
+             '{"id": 3, "vector": [1, 2], "metadata": null}', '{"id": 4, "vector": [1, 2], "metadata": {"x": [1e0]}}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    for without in (True, False):
+        db = tmp_path / f"db{without}"
+        cli("import", db, tmp_path / "rows.jsonl", without=without)
+        documents = [row[1] for row in map(content(db).get, (1, 2, 3, 4))]
+        assert documents == [document, document, None, '{"x":[1e0]}']
+    assert content(tmp_path / "dbTrue") == content(tmp_path / "dbFalse")
+
+
 @pytest.fixture
 def shop(tmp_path):
     path = tmp_path / "shop.db"

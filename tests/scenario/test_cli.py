@@ -831,6 +831,44 @@ def case_jsonl():
     same_rows("none.db", [first, first + 1], [[1, 2], [3, 4]])
 
 
+def case_jsonl_keeps_documents():
+    """As they are written, but for blanks: no number loses a digit."""
+    long = "3.14159265358979323846264338327950288"
+    documents = [
+        '{"n":9007199254740993,"big":123456789012345678901234567890,"pi":%s,"far":[1e999,-1E+400,1e-5000]}' % long,
+        '{"price":1.50,"e":1E5,"z":-0.0,"s":"\\u00fc \\"{}[],: 1e999\\"","\\u0061":{"b":[]," c":[{},[ ]]}}',
+        '{"\\u0069":12345678901234567890}', '{"a" : { "b" :\t[ 1.10 , "x y" , true ] } , "c":null }', "{}",
+        '{"id":7,"vector":[99999999999999999999],"metadata":1}',
+    ]
+    compact = [d if "\t" not in d else '{"a":{"b":[1.10,"x y",true]},"c":null}' for d in documents]
+    compact[1] = compact[1].replace("[ ]", "[]")
+    lines = ['{"vector": [1, %d], "id": %d, "metadata" : %s}\r\n' % (i, i, d) for i, d in enumerate(documents)]
+    lines += ['{ "i\\u0064" : %d, %s, "vector" : [2, %d]}\n' % (i + 10, documents[i][1:-1], i) for i in range(4)]
+    lines.append('{"x": 1e999, "id": 20, "vector": [1, 2], "expiry_ns": 9223372036854775807, "y": "]}"}')
+    compact += compact[:4] + ['{"x":1e999,"y":"]}"}']
+    write("x.jsonl", "".join(lines))
+    pomai("import", "x.db", "x.jsonl")
+    ids = [*range(6), *range(10, 14), 20]
+    got = pomai("get", "x.db", *ids, "--json").out.splitlines()
+    for i, (line, wanted) in enumerate(zip(got, compact, strict=True)):
+        expect(line.partition(',"document":')[2].startswith((wanted + "}", wanted + ",")), f"{line} has not {wanted}")
+    expect(pomai("count", "x.db", "--where", '{"pi": %s}' % long, "--json").json()[0]["rows"] == 2, "rounded")
+    exported = pomai("export", "x.db", "-o", "out.jsonl") and open("out.jsonl", encoding="utf-8").read()
+    expect(all(f'"metadata":{wanted}' in exported for wanted in compact) and "document_text" not in exported, exported)
+    pomai("import", "y.db", "out.jsonl")
+    again = pomai("get", "y.db", *ids, "--json").out.splitlines()
+    documents = [[line.partition('"document":')[2] for line in part] for part in (got, again)]
+    expect(documents[0] == documents[1], f"{documents}")
+    for name, line, says in (
+        ("id", '{"id": 1%s, "vector": [1, 2], "n": 1e999}' % ("0" * 20), "too big"),
+        ("vector", '{"vector": [1e999, 2], "n": 1e999}', "overflow"),
+        ("n", '{"vector": [1, 2], "n": [1e999, 01e999]}', "is no JSON at column 33"),
+        ("colon", '{"vector": [1, 2], "n": 1e999, "m" 1e999}', "is no JSON"),
+        ("twice", '{"vector": [1, 2], "n": 1e999, "n": 1}', "duplicate"),
+    ):
+        nothing_stored(f"{name}.db", write(f"{name}.jsonl", line), says=says)
+
+
 def case_jsonl_refusals():
     jsonl("good.jsonl", [{"id": 1, "vector": [1, 2, 3]}, {"id": 2, "vector": [4, 5, 6]}])
     pomai("import", "x.db", "good.jsonl")

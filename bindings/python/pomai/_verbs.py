@@ -12,6 +12,8 @@ import gzip
 import importlib
 import itertools
 import json
+import re
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -211,6 +213,17 @@ def _export(args: argparse.Namespace) -> None:
 _Rows = Iterator[dict[str, Any]]
 
 
+def _written(line: str, rest: dict[str, Any]) -> str | None:
+    """The document of a row, with the digits that it is written with: floats go through as marked strings."""
+    mark = f"<{secrets.token_hex(16)}>"
+    row = json.loads(line, parse_float=lambda digits: mark + digits)
+    document = row["metadata"] if "metadata" in row else {key: row[key] for key in rest}
+    if document is None:
+        return None
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return re.sub(f'"{mark}([^"]*)"', r"\1", text)
+
+
 def _lines(file: IO[str]) -> _Rows:
     for line in file:
         if line.strip():
@@ -221,7 +234,7 @@ def _lines(file: IO[str]) -> _Rows:
             if "document_hex" in row:
                 document = bytes.fromhex(row["document_hex"])
             elif "metadata" in row or rest:
-                document = json.dumps(row.get("metadata", rest), ensure_ascii=False, separators=(",", ":"))
+                document = _written(line, rest)
             yield {"id": int(row["id_u64"]) if "id_u64" in row else row.get("id"), "vector": row["vector"],
                    "document": document, "expiry": int(row.get("expiry_ns", 0))}
 
