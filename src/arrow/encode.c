@@ -79,10 +79,15 @@ static bool no_memory(encoder *e)
 /* Nested lists may have the same items over and over: a text is not to be much larger than what a put takes. */
 static bool too_big(encoder *e)
 {
+    const bool alone = e->limit - e->first >= POMAI_MAX_BATCH_BYTES; /* and so no matter what else is in the batch */
     e->status =
-        pm_fail(e->err, POMAI_ETOOBIG,
-                "the documents of the rows up to %lld are too large: a batch has at most %u bytes (64 MiB); split it",
-                (long long)e->row, POMAI_MAX_BATCH_BYTES);
+        alone ? pm_fail(e->err, POMAI_ETOOBIG,
+                        "the document of row %lld has more than %u bytes (64 MiB), which no row may: shorten it",
+                        (long long)e->row, POMAI_MAX_BATCH_BYTES)
+              : pm_fail(e->err, POMAI_ETOOBIG,
+                        "the documents of the rows up to %lld are too large: a batch has at most %u bytes (64 MiB); "
+                        "split it",
+                        (long long)e->row, POMAI_MAX_BATCH_BYTES);
     return false;
 }
 

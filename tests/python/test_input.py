@@ -686,6 +686,20 @@ def test_expiry_is_taken(db: pomai.Database) -> None:
     assert db.get([1, 2]).found == [False, True] and db.get(2).expiry is None
 
 
+@pytest.mark.parametrize("given", [
+    {"documents": [None, "x" * (2**26 - 8)]}, {"documents": [None, "x" * 2**27]}, {"metadata": [None, {"x": "x" * 2**26}]},
+    {"metadata": {"x": ["", "x" * 2**26]}},
+])  # fmt: skip
+def test_one_row_too_large(db: pomai.Database, given: Any) -> None:
+    """Splitting a call is no way out for a row, nor for a filter."""
+    with pytest.raises(pomai.TooBigError, match="shorten") as caught:
+        db.add(np.ones((2, DIM)), **given)
+    assert "split" not in str(caught.value) + caught.value.hint
+    with pytest.raises(pomai.TooBigError) as caught:
+        db.count(filters={"n": {"$in": list(range(300_000))}})
+    assert "split" not in str(caught.value) + caught.value.hint
+
+
 def test_a_batch_that_is_split(db: pomai.Database) -> None:
     """More than the engine takes at once: pieces, and the exception says how far it came."""
     rows = np.broadcast_to(np.float32(1), (300, 65536))

@@ -327,6 +327,7 @@ static void rows_of_columns(void **state)
     const size_t all = strlen(wanted[0]) + strlen(wanted[2]);
     pomai_error err = {0};
     assert_int_equal(pm_documents_from_arrow(&t.schema, &t.array, all - 1, &documents, &err), POMAI_ETOOBIG);
+    assert_non_null(strstr(err.message, "split it"));
     assert_int_equal(pm_documents_from_arrow(&t.schema, &t.array, all, &documents, &err), POMAI_OK);
     pm_free(documents);
 }
@@ -434,6 +435,7 @@ static void what_would_never_end(void **state)
     table_make(&t, 1);
     table_add(&t, &level[0]);
     assert_int_equal(pm_documents_from_arrow(&t.schema, &t.array, UINT64_MAX, &documents, &err), POMAI_ETOOBIG);
+    assert_non_null(strstr(err.message, "the document of row 0 has more than 67108864 bytes"));
     assert_int_equal(pm_documents_from_arrow(&t.schema, &t.array, 1000, &documents, &err), POMAI_ETOOBIG);
     schemas[LEVELS - 1][0] = &t.schema; /* a schema that is its own child */
     assert_int_equal(pm_documents_from_arrow(&t.schema, NULL, UINT64_MAX, &documents, &err), POMAI_EINVAL);

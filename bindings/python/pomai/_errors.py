@@ -100,7 +100,8 @@ class DuplicateIdError(InvalidError):
 class TooBigError(InvalidError):
     """Over a size limit."""
 
-    status, name, hint = 9, "POMAI_ETOOBIG", "split the call"
+    status, name = 9, "POMAI_ETOOBIG"
+    hint = "the message names the limit; rows, ids and queries that are too many go in several calls"
 
 
 class BusyError(Error):

@@ -42,8 +42,18 @@ static pomai_status check_string_ids(const pomai_bytes *ids, uint64_t count, pom
     return POMAI_OK;
 }
 
-static pomai_status check_size(uint64_t rows, uint64_t bytes, pomai_error *err)
+/* What splitting cannot help is said otherwise. `documents`: one a row, or NULL. */
+static pomai_status check_size(uint64_t rows, uint64_t bytes, const pomai_bytes *documents, pomai_error *err)
 {
+    for (uint64_t i = 0; bytes > POMAI_MAX_BATCH_BYTES && documents != NULL && i < rows; i++)
+        if (documents[i].size > POMAI_MAX_BATCH_BYTES)
+            return pm_fail(err, POMAI_ETOOBIG,
+                           "the document of row %llu has %zu bytes, at most %u (64 MiB): shorten it",
+                           (unsigned long long)i, documents[i].size, POMAI_MAX_BATCH_BYTES);
+    if (bytes > POMAI_MAX_BATCH_BYTES && rows == 1)
+        return pm_fail(err, POMAI_ETOOBIG,
+                       "the row has %llu bytes of id, vector and document, at most %u (64 MiB): shorten its document",
+                       (unsigned long long)bytes, POMAI_MAX_BATCH_BYTES);
     if (bytes > POMAI_MAX_BATCH_BYTES)
         return pm_fail(err, POMAI_ETOOBIG,
                        "the batch has %llu bytes of ids, vectors and documents, at most %u (64 MiB): split it",
@@ -76,7 +86,7 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
                        (int)in->dtype);
     uint64_t bytes;
     if (pm_mul_overflows(in->rows, in->dim * pm_dtype_size(dtype_of(in)), &bytes)) bytes = UINT64_MAX;
-    pomai_status status = check_size(in->rows, bytes, err);
+    pomai_status status = check_size(in->rows, bytes, NULL, err);
     if (status != POMAI_OK) return status;
     if (in->u64_ids != NULL) bytes += in->rows * sizeof(uint64_t);
     if (in->expiry_ns != NULL) bytes += in->rows * sizeof(uint64_t);
@@ -93,7 +103,7 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
                        (unsigned long long)in->rows, (long long)in->metadata->length);
     if (in->documents != NULL && !sum_bytes(in->documents, in->rows, &bytes))
         return pm_fail(err, POMAI_EINVAL, "a document has a size but no data");
-    return check_size(in->rows, bytes, err);
+    return check_size(in->rows, bytes, in->documents, err);
 }
 
 static pomai_status not_finite(size_t at, size_t dim, bool nan, pomai_error *err)
@@ -504,7 +514,7 @@ pomai_status pm_db_delete(pomai_collection *handle, const pomai_ids *ids, const 
     uint64_t bytes = 0;
     if (ids->string != NULL) (void)sum_bytes(ids->string, ids->count, &bytes);
     if (ids->u64 != NULL && pm_mul_overflows(ids->count, sizeof(uint64_t), &bytes)) bytes = UINT64_MAX;
-    status = check_size(ids->count, bytes, err);
+    status = check_size(ids->count, bytes, NULL, err);
     if (status != POMAI_OK || coll == NULL) return status; /* `default` was never made: none of them is there */
     pm_batch from = {.coll = coll,
                      .op = PM_OP_DELETE,
@@ -540,7 +550,7 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
     const pomai_dtype dtype = coll == NULL ? POMAI_DTYPE_FLOAT32 : coll->dtype;
     uint64_t bytes;
     if (pm_mul_overflows(rows, dim * pm_dtype_size(dtype), &bytes)) bytes = UINT64_MAX;
-    if (status == POMAI_OK) status = check_size(rows, bytes, err);
+    if (status == POMAI_OK) status = check_size(rows, bytes, NULL, err);
     if (status != POMAI_OK) return status;
     pomai_block *block = pm_calloc(1, sizeof *block);
     if (block != NULL) {
@@ -593,7 +603,7 @@ static pomai_status check_commit(pomai_block *block, const pomai_bytes *document
     uint64_t bytes = block->rows * block->dim * pm_dtype_size(block->dtype);
     if (status == POMAI_OK && documents != NULL && !sum_bytes(documents, block->rows, &bytes))
         status = pm_fail(err, POMAI_EINVAL, "a document has a size but no data");
-    if (status == POMAI_OK) status = check_size(block->rows, bytes, err);
+    if (status == POMAI_OK) status = check_size(block->rows, bytes, documents, err);
     if (status != POMAI_OK) return status;
     pm_coll l2 = {.dim = block->dim, .dtype = block->dtype, .metric = POMAI_METRIC_L2};
     status = check_vectors(block->db, &l2, block->vectors, block->rows, err);
