@@ -315,6 +315,20 @@ def test_update_takes_columns(db: pomai.Database) -> None:
     assert [row.metadata for row in db.get([1, 2, 3])] == [{"a": 5}, {"a": 1, "b": 1}, {"a": 6, "b": 7}]
 
 
+@pytest.mark.parametrize("given", [
+    {"metadata": [{"a": 1}]}, {"metadata": {"a": [1]}}, {"metadata": {"a": np.arange(3)}}, {"metadata": {"a\0": [1]}},
+    {"metadata": pa.table({"a": [1]})}, {"metadata": pa.table({"a": [1, 2, 3]})}, {"documents": ["{}"]}, {"documents": "{}"},
+])  # fmt: skip
+def test_an_update_has_no_vectors(db: pomai.Database, given: dict[str, Any]) -> None:
+    db.add(np.ones((2, 2)), ids=[1, 2])
+    with pytest.raises(pomai.InvalidError, match="2 ids"):
+        db.update([1, 2], **given)
+    with pytest.raises(pomai.InvalidError, match="2 dicts of metadata for 1 filter"):
+        db.update(filters={}, metadata=[{}, {}])
+    with pytest.raises(pomai.InvalidError, match="2 documents for 1 filter"):
+        db.update(filters={}, documents=["", ""])
+
+
 def test_nothing_is_kept(db: pomai.Database) -> None:
     array, column = np.arange(1000), pa.array([f"text {i}" for i in range(1000)])
     before = pa.total_allocated_bytes()

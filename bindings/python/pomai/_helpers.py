@@ -181,7 +181,7 @@ def items_of(metadata: Any) -> list[tuple[Any, Any]] | None:
     return list(metadata.items()) if isinstance(metadata, Mapping) else None
 
 
-def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None]:
+def encode_metadata(metadata: Any, rows: int, single: bool, each: str) -> list[bytes | None]:
     """One JSON object a row, from a dict of columns, a list of dicts, or for one vector its dict."""
     if isinstance(metadata, Mapping):
         if single:
@@ -190,7 +190,7 @@ def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None
         columns = {key: column_values(key, column, rows) for key, column in metadata.items()}
         for key, values in columns.items():
             if len(values) != rows:
-                raise InvalidError(f"metadata[{key!r}] has {len(values)} values for {rows} vectors")
+                raise InvalidError(f"metadata[{key!r}] has {len(values)} values for {rows} {each}")
         return [_encode({key: values[i] for key, values in columns.items()}, i) for i in range(rows)]
     if isinstance(metadata, (str, bytes)) or not isinstance(metadata, Iterable):
         raise InvalidTypeError(
@@ -201,7 +201,7 @@ def encode_metadata(metadata: Any, rows: int, single: bool) -> list[bytes | None
     except Exception as error:
         raise InvalidTypeError(f"metadata of type {type(metadata).__name__} cannot be read: {error}") from error
     if len(items) != rows:
-        raise InvalidError(f"there are {len(items)} dicts of metadata for {rows} vectors")
+        raise InvalidError(f"there are {len(items)} dicts of metadata for {rows} {each}")
     return [_encode(row, i) for i, row in enumerate(items)]
 
 

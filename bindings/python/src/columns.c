@@ -314,7 +314,7 @@ static int take_arrow(pm_py_state *state, column *c, PyObject *key, PyObject *ob
     return failed;
 }
 
-static int column_take(pm_py_state *state, PyObject *key, PyObject *object, PyObject *rows, column *c)
+static int column_take(pm_py_state *state, PyObject *key, PyObject *object, PyObject *rows, const char *each, column *c)
 {
     int failed = 1;
     c->values = Py_NewRef(object);
@@ -328,8 +328,8 @@ static int column_take(pm_py_state *state, PyObject *key, PyObject *object, PyOb
     if (failed != 0) return -1;
     const Py_ssize_t wanted = PyLong_AsSsize_t(rows);
     if (rows_of(c) == (uint64_t)wanted) return 0;
-    pm_py_refuse(state, POMAI_EINVAL, "metadata[%R] has %llu values for %zd vectors", key,
-                 (unsigned long long)rows_of(c), wanted);
+    pm_py_refuse(state, POMAI_EINVAL, "metadata[%R] has %llu values for %zd %s", key, (unsigned long long)rows_of(c),
+                 wanted, each);
     return -1;
 }
 
@@ -404,7 +404,7 @@ static int take_columns(pm_py_state *state, PyObject *items, PyObject *rows, pm_
         PyObject *pair = PyList_GetItem(items, i), *key = PyTuple_GetItem(pair, 0);
         const char *name = NULL;
         failed = key == NULL ? -1 : take_name(state, key, &name);
-        if (failed == 0) failed = column_take(state, key, PyTuple_GetItem(pair, 1), rows, &columns[i]);
+        if (failed == 0) failed = column_take(state, key, PyTuple_GetItem(pair, 1), rows, out->each, &columns[i]);
         columns[i].schema.name = name;
     }
     if (failed == 0) failed = encode_columns(state, columns, count, PyLong_AsUnsignedLongLong(rows), out);
@@ -436,8 +436,8 @@ static int take_table(pm_py_state *state, PyObject *table, uint64_t rows, pm_py_
     }
     pm_py_source_release(&source);
     if (failed == 0 && done != rows) {
-        pm_py_refuse(state, POMAI_EINVAL, "metadata is a table of %s rows than the %llu vectors",
-                     done < rows ? "fewer" : "more", (unsigned long long)rows);
+        pm_py_refuse(state, POMAI_EINVAL, "metadata is a table of %s rows than the %llu %s",
+                     done < rows ? "fewer" : "more", (unsigned long long)rows, out->each);
         failed = -1;
     }
     return failed;

@@ -130,11 +130,12 @@ typedef struct pm_py_documents {
     PyObject *keep;
     pomai_bytes **encoded; /* what some of `bytes` point into */
     size_t encodings;
+    const char *each; /* what has one each, as messages name it: "vectors" */
 } pm_py_documents;
 
 /* `documents` and `metadata` may be NULL or None; not both given. */
 int pm_py_documents_take(pm_py_state *state, PyObject *documents, PyObject *metadata, uint64_t rows, bool single,
-                         pm_py_documents *out);
+                         const char *each, pm_py_documents *out);
 void pm_py_documents_release(pm_py_documents *documents);
 
 /* ---- handles ---- */

@@ -44,7 +44,8 @@ static int take_items(pm_py_state *state, uint64_t rows, pm_py_documents *out)
     Py_ssize_t count = PyTuple_Size(out->keep);
     if (count < 0) return -1;
     if ((uint64_t)count != rows) {
-        pm_py_refuse(state, POMAI_EINVAL, "there are %zd documents for %llu vectors", count, (unsigned long long)rows);
+        pm_py_refuse(state, POMAI_EINVAL, "there are %zd documents for %llu %s", count, (unsigned long long)rows,
+                     out->each);
         return -1;
     }
     out->bytes = calloc((size_t)count + 1, sizeof *out->bytes);
@@ -57,21 +58,26 @@ static int take_items(pm_py_state *state, uint64_t rows, pm_py_documents *out)
     return 0;
 }
 
-static PyObject *gather(pm_py_state *state, PyObject *documents, PyObject *metadata, uint64_t rows, bool single)
+static PyObject *gather(pm_py_state *state, PyObject *documents, PyObject *metadata, uint64_t rows, bool single,
+                        const char *each)
 {
     if (documents == NULL) {
         PyObject *count = PyLong_FromUnsignedLongLong(rows);
         PyObject *flag = single ? Py_True : Py_False;
-        PyObject *list = count == NULL ? NULL : pm_py_help(state, "encode_metadata", metadata, count, flag, NULL);
+        PyObject *word = PyUnicode_FromString(each);
+        PyObject *list = count == NULL || word == NULL
+                             ? NULL
+                             : pm_py_help(state, "encode_metadata", metadata, count, flag, word, NULL);
         PyObject *made = list == NULL ? NULL : PySequence_Tuple(list);
         Py_XDECREF(count);
+        Py_XDECREF(word);
         Py_XDECREF(list);
         return made;
     }
     if (PyUnicode_Check(documents) || PyBytes_Check(documents)) {
         if (single) return PyTuple_Pack(1, documents);
-        return pm_py_refuse_type(state, "documents is one %R; expected a list with one for each of the %llu vectors",
-                                 Py_TYPE(documents), (unsigned long long)rows);
+        return pm_py_refuse_type(state, "documents is one %R; expected a list with one for each of the %llu %s",
+                                 Py_TYPE(documents), (unsigned long long)rows, each);
     }
     PyObject *items = PySequence_Tuple(documents);
     if (items != NULL) return items;
@@ -79,9 +85,9 @@ static PyObject *gather(pm_py_state *state, PyObject *documents, PyObject *metad
 }
 
 int pm_py_documents_take(pm_py_state *state, PyObject *documents, PyObject *metadata, uint64_t rows, bool single,
-                         pm_py_documents *out)
+                         const char *each, pm_py_documents *out)
 {
-    memset(out, 0, sizeof *out);
+    *out = (pm_py_documents){.each = each};
     if (documents == Py_None) documents = NULL;
     if (metadata == Py_None) metadata = NULL;
     if (documents == NULL && metadata == NULL) return 0;
@@ -95,7 +101,7 @@ int pm_py_documents_take(pm_py_state *state, PyObject *documents, PyObject *meta
         if (other < 0) pm_py_documents_release(out);
         if (other <= 0) return other;
     }
-    out->keep = gather(state, documents, metadata, rows, single);
+    out->keep = gather(state, documents, metadata, rows, single, each);
     if (out->keep != NULL && take_items(state, rows, out) == 0) return 0;
     pm_py_documents_release(out);
     return -1;

@@ -209,7 +209,7 @@ static int take_update(pm_py_state *state, PyObject *const *given, where_job *w)
         return -1;
     }
     return pm_py_documents_take(state, given[2], given[1], where ? 1 : w->ids.ids.count, where || w->ids.single,
-                                &w->documents);
+                                where ? "filter" : "ids", &w->documents);
 }
 
 PyObject *pm_py_update(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)

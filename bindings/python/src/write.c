@@ -95,7 +95,8 @@ static int take_input(const pm_py_collection *on, PyObject *const *given, pm_py_
             return -1;
         }
     }
-    if (pm_py_documents_take(state, given[2], given[3], in->vectors.rows, in->vectors.single, &in->documents) != 0)
+    if (pm_py_documents_take(state, given[2], given[3], in->vectors.rows, in->vectors.single, "vectors",
+                             &in->documents) != 0)
         return -1;
     return take_expiry(state, given[4], in);
 }
