@@ -8,6 +8,24 @@
 
 #define U(value) ((unsigned long long)(value))
 
+enum { MOST_FILTER = 2000 /* bytes of its text: a filter has up to 16 MiB */ };
+
+/* As a JSON string. What filters print is UTF-8, and control characters are escaped in it. */
+static void add_string(pm_text *t, const char *at, size_t size)
+{
+    const char *end = at + size;
+    pm_text_add(t, "\"");
+    while (at < end) {
+        const char *run = at;
+        while (run < end && *run != '"' && *run != '\\')
+            run++;
+        pm_text_add(t, "%.*s", (int)(run - at), at);
+        if (run < end) pm_text_add(t, "\\%c", *run++);
+        at = run;
+    }
+    pm_text_add(t, "\"");
+}
+
 /* Lines as an array of strings. */
 static void add_lines(pm_text *t, const pm_text *lines)
 {
@@ -17,7 +35,7 @@ static void add_lines(pm_text *t, const pm_text *lines)
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         if (stop == NULL) stop = end;
         pm_text_add(t, "%s", at == lines->data ? "" : ", ");
-        pm_text_add_json(t, at, (size_t)(stop - at));
+        add_string(t, at, (size_t)(stop - at));
         at = stop + 1;
     }
     pm_text_add(t, "]");
@@ -95,8 +113,15 @@ static void add_filter(pm_text *t, const pm_filter *filter)
 {
     pm_text text = {0};
     pm_filter_print(filter, &text);
+    if (!text.failed && text.size > MOST_FILTER) {
+        text.size = MOST_FILTER;
+        while (((uint8_t)text.data[text.size] & 0xc0) == 0x80) /* in the midst of a character */
+            text.size--;
+        text.data[text.size] = '\0';
+        pm_text_add(&text, "...");
+    }
     pm_text_add(t, "\"filter\": ");
-    pm_text_add_json(t, text.data == NULL ? "" : text.data, text.size);
+    add_string(t, text.data == NULL ? "" : text.data, text.size);
     pm_text_add(t, ", \"matches\": ");
     t->failed |= text.failed;
     pm_free(text.data);

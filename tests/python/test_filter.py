@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,30 @@ def test_columns_answer_as_documents_do(tmp_path: Path) -> None:
             result = db.search([7, 1], k=rows, filters=f, include=["plan"])
             assert result.ids.tolist() == ids and len(ids) == db.count(filters=f) == len(db.get(filters=f))
             assert result.plan["sources"][0]["judged_by"] == "columns" and result.plan["sources"][0]["terms"]
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_plan_is_short(tmp_path: Path, columns: bool) -> None:
+    """Whatever the filter: cut with a mark, and not within a character."""
+    with pomai.open(tmp_path / "plan.db") as db:
+        db.add([[i, 1.0] for i in range(2000)], metadata=[{"n": i, "s": "é€😀\x7f\"\\"} for i in range(2000)])
+        if columns:
+            db.build_indexes()
+        many = [F.in_("n", range(100_000)), F.OR(*(F.eq("n", i) for i in range(50_000))),
+                F.AND(*(F.OR(F.ne("n", i), F.gt("n", i)) for i in range(2000)))]
+        many += [F.in_("s", ["x" * i + "é€😀" * 1000]) for i in range(9)]
+        for f in many:
+            plan = db.search([0, 0], filters=f, include=["plan"]).plan
+            assert 1990 < len(plan["filter"].encode()) <= 2003 and plan["filter"].endswith("...")
+            assert len(json.dumps(plan)) < 20_000 and plan["filter"].isprintable()
+            terms = plan["sources"][0].get("terms")
+            assert (terms is not None) == columns
+            if terms and len(terms) > 1:
+                assert re.fullmatch(r"\.\.\. and \d+ more", terms[-1]) and sum(map(len, terms)) < 3000
+                assert int(terms[-1].split()[2]) + len(terms) - 1 > 2000
+        plan = db.search([0, 0], filters=F.eq("s", "é€😀\x7f\"\\"), include=["plan"]).plan
+        assert json.loads(plan["filter"]) == {"s": {"$eq": "é€😀\x7f\"\\"}} and plan["matches"] == 2000
+        assert not columns or "é€😀" in plan["sources"][0]["terms"][0]
 
 
 class Told(dict):  # type: ignore[type-arg]

@@ -108,7 +108,7 @@ void pm_columns_fetch(const pm_columns_plan *plan);
 bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count);
 
 /* Adds a line a leaf, indented like the tree: the leaf as pm_filter_print has it, cut short, what answers it (ranks,
- * postings, nothing), its rows, its undecided rows. */
+ * postings, nothing), its rows, its undecided rows. Behind some 2,000 bytes a last line says how many are left out. */
 void pm_columns_explain(const pm_columns_plan *plan, pm_text *text);
 
 #endif

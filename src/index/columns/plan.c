@@ -6,7 +6,7 @@
 
 #include "index/columns/columns_int.h"
 
-enum { ASK = 256, ASK_STRINGS = 1 << 12, MOST_LEAF = 240 };
+enum { ASK = 256, ASK_STRINGS = 1 << 12, MOST_LEAF = 240, MOST_LINES = 2000 };
 enum { OF_VALUES_LONG = 1u << RANK_LONG, OF_VALUES_ODD = 1u << RANK_ODD };
 
 static bool must_end(pm_columns_plan *plan)
@@ -364,10 +364,17 @@ static void add_leaf(const pm_filter_node *leaf, pm_text *text)
     pm_text_add(text, "...");
 }
 
-/* As deep as the tree. */
-static void explain(const pm_columns_plan *plan, const columns_node *node, unsigned depth, pm_text *text)
+/* As deep as the tree. Behind `end`, lines are only counted. */
+static void explain(const pm_columns_plan *plan, const columns_node *node, unsigned depth, size_t end, uint64_t *left,
+                    pm_text *text)
 {
     static const char *const names[] = {"and", "or", "not"};
+    *left += text->size >= end;
+    if (text->size >= end) {
+        for (uint32_t i = 0; i < node->child_count; i++)
+            explain(plan, node->children[i], depth + 1, end, left, text);
+        return;
+    }
     pm_text_add(text, "%*s", (int)depth * 2, "");
     if (node->filter->op > PM_FILTER_NOT) {
         add_leaf(node->filter, text);
@@ -380,10 +387,12 @@ static void explain(const pm_columns_plan *plan, const columns_node *node, unsig
     }
     pm_text_add(text, "%s: %" PRIu64 " to %" PRIu64 " rows\n", names[node->filter->op], node->least, node->most);
     for (uint32_t i = 0; i < node->child_count; i++)
-        explain(plan, node->children[i], depth + 1, text);
+        explain(plan, node->children[i], depth + 1, end, left, text);
 }
 
 void pm_columns_explain(const pm_columns_plan *plan, pm_text *text)
 {
-    explain(plan, plan->nodes, 0, text);
+    uint64_t left = 0;
+    explain(plan, plan->nodes, 0, text->size + MOST_LINES, &left, text);
+    if (left > 0) pm_text_add(text, "... and %" PRIu64 " more\n", left);
 }
