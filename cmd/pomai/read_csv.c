@@ -457,6 +457,21 @@ static size_t count_role(const struct csv *csv, enum role role, const char **fir
     return count;
 }
 
+/* Beside a column 'vector' numbers may stand in others, and a filter by number finds none of them. */
+static void tell_digits(struct reader *reader, const struct args *args)
+{
+    const struct csv *csv = reader->csv;
+    for (size_t i = 0, size; i < csv->column_count; i++) {
+        if (csv->columns[i].role != ROLE_TEXT || !is_decimal(field_text(reader, i, &size))) continue;
+        note(args,
+             "%s: '%.80s' has numbers, but is kept as text, as all columns of documents are: a filter finds \"7\" "
+             "there, "
+             "and not 7; a .jsonl keeps numbers",
+             reader->in.path, csv->columns[i].name);
+        return;
+    }
+}
+
 /* Where the ids of the rows come from, for a note; the first row is in the fields. */
 static const char *tell_ids(struct reader *reader, const struct args *args)
 {
@@ -495,6 +510,7 @@ static void tell_columns(struct reader *reader, const struct args *args, bool he
     if (texts > 0)
         snprintf(documents, sizeof documents, "documents from %zu ('%.80s'%s)", texts, text, texts > 1 ? ", ..." : "");
     note(args, "%s: vectors from %s, %s, %s", reader->in.path, vectors, ids, documents);
+    tell_digits(reader, args);
     if (opens > 0)
         note(args, "%s: '%.80s'%s no value in the first row; kept as text, and a number further down is refused",
              reader->in.path, open, opens > 1 ? " and others have" : " has");

@@ -831,6 +831,27 @@ def case_jsonl():
     same_rows("none.db", [first, first + 1], [[1, 2], [3, 4]])
 
 
+def case_csv_says_that_numbers_are_text():
+    write("x.csv", 'id,title,vector,price\n1,a,"[1, 2]",5\n2,b,"[1, 3]",17\n')
+    says = pomai("import", "x.db", "x.csv").err
+    expect("'price' has numbers, but is kept as text" in says and "'title' has" not in says, says)
+    found = [pomai("count", "x.db", "--where", f, "--json").json()[0]["rows"]
+             for f in ('{"price": {"$gt": 0}}', '{"price": "5"}', '{"price": {"$gt": "2"}}')]
+    expect(found == [0, 1, 1], f"{found}")
+    write("y.csv", "id,x,y,title\n1,1,2,a\n")
+    expect("kept as text" not in pomai("import", "y.db", "y.csv").err, "no column of numbers beside the vector")
+
+
+def case_empty_filters():
+    pomai("import", "x.db", jsonl("x.jsonl", [{"id": 1, "vector": [1, 2], "n": 1}]))
+    for words in (["get"], ["update", "--set", '{"n": 2}'], ["delete"]):
+        for empty in ("{}", " { } "):
+            refused(words[0], "x.db", *words[1:], "--where", empty, says="say --all", code=2)
+    expect(get("x.db", 1)[0]["document"] == {"n": 1}, "changed")
+    for verb in ("count", "export"):
+        pomai(verb, "x.db", "--where", "{}")
+
+
 def case_jsonl_keeps_documents():
     """As they are written, but for blanks: no number loses a digit."""
     long = "3.14159265358979323846264338327950288"
