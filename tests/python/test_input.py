@@ -687,7 +687,8 @@ def test_expiry_is_taken(db: pomai.Database) -> None:
 
 
 @pytest.mark.parametrize("given", [
-    {"documents": [None, "x" * (2**26 - 8)]}, {"documents": [None, "x" * 2**27]}, {"metadata": [None, {"x": "x" * 2**26}]},
+    {"documents": [None, "x" * (2**26 - 8)]}, {"documents": [None, "x" * 2**27]},
+    {"metadata": [None, {"x": "x" * 2**26}]},
     {"metadata": {"x": ["", "x" * 2**26]}},
 ])  # fmt: skip
 def test_one_row_too_large(db: pomai.Database, given: Any) -> None:
