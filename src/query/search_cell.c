@@ -19,6 +19,10 @@ enum {
     AT_ONCE = 1 << 16,  /* bytes */
 };
 
+#ifdef POMAI_TEST_HOOKS
+bool search_without_doubt;
+#endif
+
 void search_id_of(const void *owner, uint32_t row, pm_flat_id *id)
 {
     pm_id found;
@@ -339,6 +343,7 @@ typedef struct walk {
     uint32_t unseen; /* rows that were asked about and do not count */
     const uint32_t *distances;
     pm_graph_doubt doubt;
+    bool again; /* the query is counted as such */
     size_t near;
     uint32_t met; /* with a filter: pm_graph_met; near: pm_graph_near */
     bool damaged;
@@ -449,6 +454,12 @@ static bool is_enough(const walk *w, size_t found)
     return from->match != NULL ? w->met >= from->effort.pool - from->spare : w->unseen <= from->spare;
 }
 
+static void count_again(scan *s, walk *w)
+{
+    s->c->again += !w->again;
+    w->again = true;
+}
+
 /*
  * What a look at hot codes found, to query i. Calibration has seen queries that are among rows. One that is far from
  * all that match has them at about one distance, and hot codes may not tell them apart: then more of the nearest are
@@ -470,7 +481,7 @@ static bool offer_halves(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
     good = good && offer_found(s, w, i, rows + near, n - near);
     const double farther = (double)(pm_flat_nearer(s->heaps[i]) - before);
     if (!good || !(farther > missed)) return good;
-    s->c->again++;
+    count_again(s, w);
     s->c->proposed[i] -= n; /* they are counted with the others, which are all that match or some of them */
     pm_flat_expect_repeats(s->heaps[i]);
     return scan_alone(s, from, i, lost);
@@ -511,7 +522,8 @@ static bool reach_harder(const walk *w, pm_graph_effort *effort)
 }
 
 /*
- * Query i is unlike those that calibration saw. It walks again with more effort, and *rows then are what that found; if
+ * Query i is unlike those that calibration saw, or so is where its matches are: these are looked at by codes. Without a
+ * filter it walks again with more effort, and *rows then are what that found; if
  * it is in doubt still, codes have the effort for it. What is found without codes is what there is.
  */
 static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, size_t found, double *lost)
@@ -520,7 +532,8 @@ static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
     pm_graph_effort effort;
     void *memory = NULL;
     bool good = true;
-    s->c->again++;
+    count_again(s, w);
+    if (from->match != NULL) return from->codes == NULL ? pick_query(s, w, i, lost) : scan_alone(s, from, i, lost);
     if (reach_harder(w, &effort)) {
         const size_t size = pm_graph_query_size(&from->graph, &effort);
         memory = size > 0 ? pm_malloc_aligned(64, size) : NULL;
@@ -535,20 +548,27 @@ static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
     return good && !s->c->cut;
 }
 
+static bool is_doubted(const walk *w)
+{
+#ifdef POMAI_TEST_HOOKS
+    if (search_without_doubt) return false;
+#endif
+    return w->doubt != PM_GRAPH_NO_DOUBT && !PM_MUTANT(NEVER_IN_DOUBT);
+}
+
 static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
 {
     const search_grid *g = s->g;
     const uint32_t *rows;
+    w->again = false;
     if (w->from->picked) return pick_query(s, w, i, lost);
     size_t found = walk_with(w, s->walk, s->vectors + (size_t)i * g->search->dim, &w->from->effort, &rows);
     bool good = true;
     s->c->cut = search_is_over(g);
-    if (w->doubt != PM_GRAPH_NO_DOUBT && w->from->match == NULL && !s->c->cut && is_enough(w, found) &&
-        !PM_MUTANT(NEVER_IN_DOUBT))
-        return settle_doubt(s, w, i, rows, found, lost);
+    if (is_doubted(w) && !s->c->cut && is_enough(w, found)) return settle_doubt(s, w, i, rows, found, lost);
     if (s->c->cut || PM_MUTANT(GRAPH_FEWER) || is_enough(w, found))
         return offer_halves(s, w, i, rows, s->c->cut ? found : w->near, found, lost) && !s->c->cut;
-    s->c->again++;
+    count_again(s, w);
     if (w->from->match != NULL) return pick_query(s, w, i, lost);
     if (w->unseen > w->from->spare) {
         good = walk_wider(s, w, i, &found);

@@ -137,7 +137,8 @@ bool search_is_over(const void *context);
 /* Whether codes may be used for sure by who does not wait for their check: a little of it is done. */
 bool search_may_be_sure(pm_derived *codes);
 #ifdef POMAI_TEST_HOOKS
-extern int search_listed_forced; /* by codes always, or (below 0) never */
+extern int search_listed_forced;  /* by codes always, or (below 0) never */
+extern bool search_without_doubt; /* walks are never in doubt */
 #endif
 /* Of a row of a segment whose ids are checked, or of a chunk. */
 void search_id_of(const void *owner, uint32_t row, pm_flat_id *id);

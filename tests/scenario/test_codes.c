@@ -77,7 +77,7 @@ static void many_queries_and_many_segments(void **state)
 
 static void queries_unlike_all_rows_are_answered(void **state)
 {
-    check_unlike(*state, 5);
+    check_unlike(*state, 5, NULL);
 }
 
 /* ---- exact searches ---- */

@@ -214,8 +214,8 @@ static inline pomai_db *with_file(const struct box *box, pomai_metric metric)
 }
 
 /* Rows in a few clusters far apart, or (0) in one, and queries far from all of them: what calibration saw says nothing
- * about these. */
-static inline void check_unlike(const struct box *box, uint32_t clusters)
+ * about these. filter: that all rows match, or NULL. */
+static inline void check_unlike(const struct box *box, uint32_t clusters, const char *filter)
 {
     enum { UNLIKE = 400 };
     struct t_rng r = t_rng_from(12);
@@ -238,8 +238,14 @@ static inline void check_unlike(const struct box *box, uint32_t clusters)
     for (uint32_t i = 0; i < UNLIKE; i++) {
         for (uint32_t d = 0; d < DIM; d++)
             query[d] = (t_unit_float(&r) - 0.5f) * 1000;
-        pomai_result *best = search(coll, query, 1, K, 0, NULL), *some = search(coll, query, 1, K, RECALL, NULL);
+        pomai_result *best = search(coll, query, 1, K, 0, NULL), *some;
         pomai_verdict v;
+        pomai_error err;
+        pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+        o.recall = RECALL;
+        o.filter = filter;
+        o.filter_size = filter == NULL ? 0 : strlen(filter);
+        assert_ok(pomai_search(coll, query, 1, DIM, K, &o, &some, &err));
         pomai_result_verdict(some, 0, &v);
         assert_int_equal(v.completeness, POMAI_APPROXIMATE);
         found += common(some, 0, best, 0);

@@ -25,7 +25,8 @@ def plain_array(value: Any) -> Any:
     if numpy is None or not isinstance(value, (numpy.ndarray, numpy.generic)):
         return value.tolist()
     if value.dtype.names:
-        return list(value)  # rows, and then their fields, which are looked at in turn
+        rows = value if isinstance(value, numpy.generic) or value.ndim > 0 else value[()]
+        return list(rows)  # or fields, which are looked at in turn
     if value.dtype.kind == "m":
         raise InvalidTypeError(
             f"{value.dtype} is a span of time, for which JSON has no word; give a number, as of seconds: "
