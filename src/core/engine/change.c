@@ -223,6 +223,7 @@ static pomai_status gather(change *c, const work *w, uint32_t *from, piece *p, p
         const bool matches =
             status == POMAI_OK && at.owner != NULL &&
             (!c->filtered || PM_MUTANT(WHERE_NOT_JUDGED_AGAIN) || pm_judge_matches(&c->judge, pm_where_document(&at)));
+        if (c->asks.over && p->rows > 0) break; /* these are written first */
         if (c->asks.over)
             status = pm_judge_is_over(err);
         else if (matches)
