@@ -232,8 +232,8 @@
     /* formats */                                                                                                      \
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
     /* exact search by codes */                                                                                        \
-    X(FILTER_NOT_WIDER, "scenario.test_filter_search:far_matches_are_found_by_codes",                                  \
-      "codes look for rows that match with the effort of calibration")                                                 \
+    X(STOP_BY_OWN_K, "scenario.test_graph:any_k_gets_its_recall",                                                      \
+      "a walk for a k between those that were calibrated stops by its own k-th, with the slack of the next")           \
     X(NEVER_IN_DOUBT, "scenario.test_graph:queries_unlike_all_rows_are_answered",                                      \
       "a walk for a query unlike all rows is taken to have found what it finds for others")                            \
     X(EFFORT_OF_ROWS, "scenario.test_codes:queries_unlike_all_rows_are_answered",                                      \

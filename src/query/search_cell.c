@@ -310,7 +310,7 @@ static bool scan_codes(scan *s, const search_source *from, uint64_t first, uint6
     if (s->c->cut) return false;
     if (!ready || !pm_query_codes_begin(&codes, from->codes, g->simd, s->vectors, s->queries, g->k, recall))
         return scan_segment(s, from, first, end);
-    for (uint32_t i = 0; i < s->queries && from->match != NULL && recall < 1 && !PM_MUTANT(FILTER_NOT_WIDER); i++)
+    for (uint32_t i = 0; i < s->queries && from->match != NULL && recall < 1; i++)
         pm_quant_widen(codes.query[i]);
     bool more = scan_segment(s, from, first, begin) && offer_tile(s);
     if (more) more = sparse ? scan_sparse(s, from, &codes, begin, end) : scan_steps(s, from, &codes, begin, end);

@@ -537,6 +537,42 @@ static void a_build_ends_with_its_segment(void **state)
     }
 }
 
+/* Rows that lie as a bell, whatever the direction, and other queries of that kind. */
+static void any_k_gets_its_recall(void **state)
+{
+    enum { QUERIES_OF_K = 200 };
+    static const uint64_t some[] = {2, 9, 11, 15, 30, 60, 100};
+    const struct box *box = *state;
+    const float asked = 0.95f;
+    struct t_rng r = t_rng_from(13);
+    static float query[QUERIES_OF_K * DIM];
+    draw_all();
+    for (size_t i = 0; i < ROWS * DIM; i++)
+        vectors[i] = t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r);
+    for (size_t i = 0; i < QUERIES_OF_K * DIM; i++)
+        query[i] = t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r);
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put(coll, 0, ROWS, NULL);
+    build(db);
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        size_t found = 0;
+        for (size_t q = 0; q < QUERIES_OF_K; q++) {
+            pomai_result *best = search(coll, query + q * DIM, 1, some[i], 0, NULL);
+            pomai_result *near = search(coll, query + q * DIM, 1, some[i], asked, NULL);
+            found += common(near, 0, best, 0);
+            pomai_result_free(best);
+            pomai_result_free(near);
+        }
+        if ((double)found < (double)asked * QUERIES_OF_K * (double)some[i])
+            fail_msg("k %llu: %zu of %llu", (unsigned long long)some[i], found,
+                     (unsigned long long)some[i] * QUERIES_OF_K);
+    }
+    draw_all();
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 /* A walk finds next to nothing for them: codes do. */
 static void queries_unlike_all_rows_are_answered(void **state)
 {
@@ -565,6 +601,7 @@ int main(void)
         BOXED(rows_expire_in_graphs),
         BOXED(few_rows_left_are_found),
         BOXED(whole_numbers_have_exact_distances),
+        BOXED(any_k_gets_its_recall),
         BOXED(queries_unlike_all_rows_are_answered),
     };
     const struct CMUnitTest of_threads[] = {

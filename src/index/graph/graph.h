@@ -72,8 +72,9 @@ typedef struct pm_graph_effort {
     float slack;     /* nodes farther than 1 + slack times the k-th nearest are not walked from; INFINITY: all are */
     uint32_t rerank; /* rows proposed, k to pool */
     uint32_t near;   /* of these, from k on: pm_graph_near; 0: all */
-    float expected;  /* the recall that calibration saw */
-    float far;       /* farther off were all rows from hardly any of its queries; 0: not known */
+    uint32_t stop;  /* a walk's stop is by this one of the nearest, as it was calibrated, if it is more than the k-th */
+    float expected; /* the recall that calibration saw */
+    float far;      /* farther off were all rows from hardly any of its queries; 0: not known */
 } pm_graph_effort;
 #define PM_GRAPH_MOST_POOL 4096
 

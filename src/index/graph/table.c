@@ -90,8 +90,12 @@ bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_
     for (size_t j = 0; k > 0 && row != NULL && j < GRAPH_TARGETS; j++) {
         const graph_entry *e = &row->entry[j];
         if (e->target < recall || e->pool == 0) continue;
-        *effort = (pm_graph_effort){
-            .pool = e->pool, .slack = e->slack, .rerank = e->rerank, .expected = e->recall, .far = row->far};
+        *effort = (pm_graph_effort){.pool = e->pool,
+                                    .slack = e->slack,
+                                    .rerank = e->rerank,
+                                    .expected = e->recall,
+                                    .far = row->far,
+                                    .stop = PM_MUTANT(STOP_BY_OWN_K) ? 0 : row->k};
         return true;
     }
     return false;

@@ -33,6 +33,7 @@ struct pm_graph_query {
     uint32_t entry_count;
     uint32_t k, rerank; /* rerank: less once a walk has ended that proposes what it has walked from */
     size_t near;        /* of the rerank, then of the result */
+    uint32_t stop;      /* the limit is by this one of the nearest */
     float far;
     pm_graph_doubt doubt;
     float reach;   /* squared: (1 + slack)^2 */
@@ -131,6 +132,12 @@ static void empty_pool(pm_walk_pool *pool, uint64_t *keys, uint32_t most)
     memset(keys, 0xff, (most + 16) * sizeof *keys);
 }
 
+static uint32_t stop_of(uint32_t k, const pm_graph_effort *effort)
+{
+    const uint32_t most = k > effort->stop ? k : effort->stop;
+    return most < GRAPH_FEW ? GRAPH_FEW : most;
+}
+
 static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t k,
                                const pm_graph_effort *effort, graph_space *space)
 {
@@ -148,6 +155,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .k = k,
                           .rerank = effort->rerank,
                           .near = effort->near,
+                          .stop = stop_of(k, effort),
                           .far = effort->far > 0 ? effort->far : INFINITY,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
                           .seen = {.slot = (uint32_t *)(void *)(base + l.seen),
@@ -274,7 +282,7 @@ static void score_entries(const pm_graph_query *q, float *out)
 /* Nodes beyond are neither walked from nor kept. The nearest of few is not where its code says, but nearer. */
 static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
 {
-    const uint32_t k = q->k < GRAPH_FEW ? GRAPH_FEW : q->k;
+    const uint32_t k = q->stop;
     if (nearest->size < k || !(q->reach < INFINITY)) return INFINITY;
     const float limit = pm_walk_score(nearest->key[k - 1]) * q->reach;
     return limit > q->noise ? limit : q->noise;
@@ -425,7 +433,7 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
 static pm_graph_doubt doubt_of(const pm_graph_query *q, const pm_walk_pool *nearest)
 {
     const pm_walk_pool *pool = &q->pool;
-    const uint32_t k = q->k < GRAPH_FEW ? GRAPH_FEW : q->k;
+    const uint32_t k = q->stop;
     if (nearest->size < k) return PM_GRAPH_NO_DOUBT;
     const float kth = pm_walk_score(nearest->key[k - 1]);
     if (kth > q->far * FARTHER) return PM_GRAPH_FAR;
