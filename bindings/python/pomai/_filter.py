@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._errors import InvalidError, InvalidTypeError
-from ._times import plain_array, plain_time
+from ._times import plain_array, plain_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,13 +184,7 @@ def _plain(value: Any) -> Any:
         return value._tree
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, (datetime.date, datetime.time)):
-        return plain_time(value)
-    if hasattr(value, "tolist"):
-        return plain_array(value)
-    if hasattr(value, "item"):
-        return value.item()
-    raise InvalidTypeError(f"a value of type {type(value).__name__} is none of JSON's")
+    return plain_value(value, "is none of JSON's")
 
 
 def _check_keys(tree: Any, depth: int = 0) -> None:

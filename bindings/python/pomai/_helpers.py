@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ._errors import InvalidError, InvalidTypeError, UnsupportedError
 from ._filter import Filter as Filter
 from ._filter import encode as encode_filters
-from ._times import plain_array, plain_time
+from ._times import plain_array, plain_value
 
 loads = json.loads
 
@@ -109,13 +109,7 @@ def assigned_ids(runs: Sequence[tuple[int, int]], single: bool) -> Any:
 
 def _plain(value: Any) -> Any:
     """What JSON has no word for: scalars and arrays of NumPy, times."""
-    if isinstance(value, (datetime.date, datetime.time)):
-        return plain_time(value)
-    if hasattr(value, "tolist"):
-        return plain_array(value)
-    if hasattr(value, "item"):
-        return value.item()
-    raise InvalidTypeError(f"a value of type {type(value).__name__} cannot be stored; expected what JSON has")
+    return plain_value(value, "cannot be stored; expected what JSON has")
 
 
 def _at_fault(row: Mapping[str, Any]) -> str:

@@ -19,6 +19,17 @@ def plain_time(value: Any) -> str | None:
     return value.isoformat() if value == value else None
 
 
+def plain_value(value: Any, refusal: str) -> Any:
+    """Times, scalars and arrays of NumPy; what is none of these is refused."""
+    if isinstance(value, (datetime.date, datetime.time)):
+        return plain_time(value)
+    if hasattr(value, "tolist"):
+        return plain_array(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise InvalidTypeError(f"a value of type {type(value).__name__} {refusal}")
+
+
 def plain_array(value: Any) -> Any:
     """An array or a scalar of NumPy, or what else has `tolist`: as lists, with times as texts."""
     numpy = sys.modules.get("numpy")
