@@ -6,7 +6,6 @@
  * before.
  */
 #include <math.h>
-#include <string.h>
 
 #include "base/mutant.h"
 #include "query/search_int.h"
@@ -343,9 +342,9 @@ typedef struct walk {
     uint32_t unseen; /* rows that were asked about and do not count */
     const uint32_t *distances;
     pm_graph_doubt doubt;
-    bool again; /* the query is counted as such */
-    size_t near;
-    uint32_t met; /* with a filter: pm_graph_met; near: pm_graph_near */
+    bool again;   /* the query is counted as such */
+    size_t near;  /* pm_graph_near */
+    uint32_t met; /* with a filter: pm_graph_met */
     bool damaged;
     pomai_error error;
 } walk;
@@ -523,8 +522,8 @@ static bool reach_harder(const walk *w, pm_graph_effort *effort)
 
 /*
  * Query i is unlike those that calibration saw, or so is where its matches are: these are looked at by codes. Without a
- * filter it walks again with more effort, and *rows then are what that found; if
- * it is in doubt still, codes have the effort for it. What is found without codes is what there is.
+ * filter it walks again with more effort; if it is in doubt still, codes have the effort for it. What is found without
+ * codes is what there is.
  */
 static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, size_t found, double *lost)
 {

@@ -20,8 +20,8 @@ enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32,
 #define WARM_NOISES 3.0f
 #define ROWS_MARGIN 1.000001f /* for what single floats are rounded by */
 #define HOT_NOISE   0.2f /* by the root of the dimensions: of the squared length, what a nibble of each is wrong by */
-#define FARTHER                                                                                                        \
-    1.05f /* than the squared distance that few queries of calibration exceeded: their kind is not doubted */
+/* Times the squared distance that few queries of calibration exceeded. */
+#define FARTHER     1.05f
 #define CROWD       0.25f /* of the distance that a walk's slack leaves room for */
 #define TURN_NOISES 2.0f  /* beyond a row that is the same, a walk among few so near turns to the rows */
 
