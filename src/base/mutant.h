@@ -232,6 +232,8 @@
     /* formats */                                                                                                      \
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
     /* exact search by codes */                                                                                        \
+    X(COPIES_LEAD_IN, "scenario.test_graph:near_copies_promise_no_more",                                               \
+      "efforts are calibrated by rows whose near copies lead walks to them")                                           \
     X(STOP_BY_OWN_K, "scenario.test_graph:any_k_gets_its_recall",                                                      \
       "a walk for a k between those that were calibrated stops by its own k-th, with the slack of the next")           \
     X(NEVER_IN_DOUBT, "scenario.test_graph:queries_unlike_all_rows_are_answered",                                      \

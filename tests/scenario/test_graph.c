@@ -537,40 +537,60 @@ static void a_build_ends_with_its_segment(void **state)
     }
 }
 
-/* Rows that lie as a bell, whatever the direction, and other queries of that kind. */
-static void any_k_gets_its_recall(void **state)
+static void draw_bell(struct t_rng *r, float *out)
 {
-    enum { QUERIES_OF_K = 200 };
-    static const uint64_t some[] = {2, 9, 11, 15, 30, 60, 100};
-    const struct box *box = *state;
-    const float asked = 0.95f;
+    for (size_t d = 0; d < DIM; d++)
+        out[d] = t_unit_float(r) + t_unit_float(r) + t_unit_float(r) + t_unit_float(r);
+}
+
+/* Rows that lie as a bell, whatever the direction, so many nearly the same each, and other queries of that kind. */
+static void check_bell(const struct box *box, size_t copies, float asked, const uint64_t *ks, size_t n)
+{
+    enum { ASKED = 200 };
     struct t_rng r = t_rng_from(13);
-    static float query[QUERIES_OF_K * DIM];
+    static float query[ASKED * DIM];
     draw_all();
-    for (size_t i = 0; i < ROWS * DIM; i++)
-        vectors[i] = t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r);
-    for (size_t i = 0; i < QUERIES_OF_K * DIM; i++)
-        query[i] = t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r) + t_unit_float(&r);
+    for (size_t i = 0; i < ROWS; i++)
+        if (i % copies == 0)
+            draw_bell(&r, vectors + i * DIM);
+        else
+            for (size_t d = 0; d < DIM; d++)
+                vectors[i * DIM + d] = vectors[(i - i % copies) * DIM + d] + t_unit_float(&r) * 0.004f;
+    for (size_t i = 0; i < ASKED; i++)
+        draw_bell(&r, query + i * DIM);
     pomai_db *db = open_db(box, NULL);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
     put(coll, 0, ROWS, NULL);
     build(db);
-    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+    for (size_t i = 0; i < n; i++) {
         size_t found = 0;
-        for (size_t q = 0; q < QUERIES_OF_K; q++) {
-            pomai_result *best = search(coll, query + q * DIM, 1, some[i], 0, NULL);
-            pomai_result *near = search(coll, query + q * DIM, 1, some[i], asked, NULL);
+        for (size_t q = 0; q < ASKED; q++) {
+            pomai_result *best = search(coll, query + q * DIM, 1, ks[i], 0, NULL);
+            pomai_result *near = search(coll, query + q * DIM, 1, ks[i], asked, NULL);
             found += common(near, 0, best, 0);
             pomai_result_free(best);
             pomai_result_free(near);
         }
-        if ((double)found < (double)asked * QUERIES_OF_K * (double)some[i])
-            fail_msg("k %llu: %zu of %llu", (unsigned long long)some[i], found,
-                     (unsigned long long)some[i] * QUERIES_OF_K);
+        if ((double)found < (double)asked * ASKED * (double)ks[i])
+            fail_msg("%zu copies, k %llu: %zu of %llu", copies, (unsigned long long)ks[i], found,
+                     (unsigned long long)ks[i] * ASKED);
     }
     draw_all();
     pomai_collection_close(coll);
     close_db(db);
+}
+
+static void any_k_gets_its_recall(void **state)
+{
+    static const uint64_t some[] = {2, 9, 11, 15, 30, 60, 100};
+    check_bell(*state, 1, 0.95f, some, sizeof some / sizeof some[0]);
+}
+
+/* Rows as queries are led to by their copies, other queries are not. */
+static void near_copies_promise_no_more(void **state)
+{
+    static const uint64_t some[] = {1, 10, 20};
+    check_bell(*state, 4, 0.9f, some, sizeof some / sizeof some[0]);
 }
 
 /* A walk finds next to nothing for them: codes do. */
@@ -602,6 +622,7 @@ int main(void)
         BOXED(few_rows_left_are_found),
         BOXED(whole_numbers_have_exact_distances),
         BOXED(any_k_gets_its_recall),
+        BOXED(near_copies_promise_no_more),
         BOXED(queries_unlike_all_rows_are_answered),
     };
     const struct CMUnitTest of_threads[] = {

@@ -164,7 +164,8 @@ typedef struct graph_step {
 typedef struct graph_watch {
     void *context;
     float (*limit)(void *context, const graph_step *step);
-    uint32_t (*instead)(void *context, uint32_t node); /* a row for the one that is left out, or UINT32_MAX */
+    bool (*leaves_out)(void *context, uint32_t node);  /* a row besides the query's own; NULL: none */
+    uint32_t (*instead)(void *context, uint32_t node); /* a row for those that are left out, or UINT32_MAX */
 } graph_watch;
 void graph_walk_watched(pm_graph_query *query, const graph_watch *watch);
 /* What rows score in the walk as it is now; `score` has room for PM_WALK_ROOM more. */

@@ -408,8 +408,13 @@ static void take_entries(pm_graph_query *q, const pm_graph_asks *asks, size_t n)
     take_in(q, asks, n, INFINITY);
 }
 
+static bool leaves_out(const graph_watch *watch, uint32_t node)
+{
+    return watch != NULL && watch->leaves_out != NULL && watch->leaves_out(watch->context, node);
+}
+
 /* The others would soon fall out of the pool. */
-static void enter(pm_graph_query *q, const pm_graph_asks *asks)
+static void enter(pm_graph_query *q, const pm_graph_asks *asks, const graph_watch *watch)
 {
     float scores[GRAPH_MOST_ENTRIES + PM_WALK_ROOM] = {0};
     size_t n = 0;
@@ -418,7 +423,7 @@ static void enter(pm_graph_query *q, const pm_graph_asks *asks)
     const float limit = entered_within(scores, q->entry_count);
     for (uint32_t i = 0; i < q->entry_count; i++) {
         const uint32_t id = q->entries[i];
-        if (scores[i] > limit || id >= q->seen.rows || id == q->seen.left_out) continue;
+        if (scores[i] > limit || id >= q->seen.rows || id == q->seen.left_out || leaves_out(watch, id)) continue;
         q->seen.slot[id & q->seen.mask] = id;
         q->score[n] = scores[i];
         q->ids[n++] = id;
@@ -494,20 +499,30 @@ static bool walk(pm_graph_query *q, const pm_graph_asks *asks)
 /* To its end. What it has not walked from is beyond its stop, and none of it was counted by calibration, either. */
 static void walk_all(pm_graph_query *q, const pm_graph_asks *asks)
 {
-    enter(q, asks);
+    enter(q, asks, NULL);
     if (!walk(q, asks) || asks->counts != NULL) return;
     const uint32_t walked = q->pool.next > q->k ? q->pool.next : q->k;
     if (walked < q->rerank) q->rerank = walked;
 }
 
-/* Where a node links to the row that is left out, it gets what it may have linked to if that were not there. */
+/* Of n nodes those that are not left out. */
+static size_t without(const graph_watch *watch, uint32_t *ids, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!leaves_out(watch, ids[i])) ids[kept++] = ids[i];
+    return kept;
+}
+
+/* Where a node links to a row that is left out, it gets what it may have linked to if that were not there. */
 static size_t fill_in(pm_graph_query *q, const graph_watch *watch, uint32_t node, size_t n)
 {
     const uint32_t *link = q->links + (size_t)node * q->shape.degree;
     bool has = false;
-    for (uint32_t i = 0; i < q->shape.degree; i++)
-        has |= link[i] == q->seen.left_out;
+    for (uint32_t i = 0; i < q->shape.degree && link[i] < q->seen.rows && !has; i++)
+        has = link[i] == q->seen.left_out || leaves_out(watch, link[i]);
     if (!has) return n;
+    n = without(watch, q->ids, n);
     const uint32_t id = watch->instead(watch->context, node);
     uint32_t *slot = &q->seen.slot[id & q->seen.mask];
     if (id >= q->seen.rows || id == q->seen.left_out || *slot == id) return n;
@@ -520,7 +535,7 @@ void graph_walk_watched(pm_graph_query *q, const graph_watch *watch)
 {
     const pm_graph_asks asks = {0};
     pm_walk_pool *pool = &q->pool;
-    enter(q, &asks);
+    enter(q, &asks, watch);
     for (;;) {
         while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
             pool->next++;

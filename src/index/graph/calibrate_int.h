@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two parts of calibration share: calibrate_truth.c, which chooses queries and seeks their true neighbours,
+ * and calibrate.c, which walks and judges. */
+#ifndef PM_GRAPH_CALIBRATE_INT_H
+#define PM_GRAPH_CALIBRATE_INT_H
+
+#include "graph_build.h"
+
+#include <stdatomic.h>
+
+enum {
+    CALIBRATE_FOR_ALL = 5,   /* one query in so many is for the highest k, too */
+    CALIBRATE_DEEPEST = 100, /* neighbours */
+    CALIBRATE_LIST = 112,    /* of which there is room for more, if the nearest turn out to be copies */
+    CALIBRATE_BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
+};
+
+typedef struct stop stop;
+
+/*
+ * Queries are rows, each left out of its own answer. A row that has near copies is two: the `copied` one asks among all
+ * others, as who looks for what is there already does; the `fresh` one, right behind it, leaves out its copies as well,
+ * as who asks for something new has none.
+ */
+typedef struct calibration {
+    pm_graph_builder *b;
+    const pm_graph *graph;
+    uint32_t reranks; /* that are looked at */
+    uint32_t drawn;   /* rows; all arrays have room for twice as many queries */
+    uint32_t queries;
+    uint32_t *row;     /* of each query */
+    uint8_t *code;     /* of each query; IP: other than that of its row */
+    bool *deep;        /* queries for the highest k, too */
+    bool *copied;      /* queries behind which there is a fresh one */
+    int32_t *within;   /* rows that are left out: nearer to that of the query; 0: that one alone */
+    uint32_t *copies;  /* how many are, if they are the first in the list of the query before; else 0 */
+    bool *told;        /* queries x GRAPH_KS: whether codes tell its neighbours */
+    float *units;      /* room for two rows */
+    uint64_t *nearest; /* queries x CALIBRATE_LIST: distance << 32 | row */
+    uint32_t *have;    /* of them */
+    bool *turned;      /* whether the walk of each query turned */
+    int32_t *worst;    /* distance of the last, once there are all */
+    /* a block of rows, and distances of PM_GRAPH_TILE queries to it for each group of them */
+    uint8_t *panels;
+    uint32_t *distance;
+    uint32_t in_block;
+    /* walks */
+    stop *stops;             /* queries x GRAPH_KS x (SLACKS, then POOLS) */
+    uint32_t last[GRAPH_KS]; /* slacks that are looked at */
+    uint32_t first, end;     /* queries that walk; all before have */
+    _Atomic bool failed;
+} calibration;
+
+extern const uint32_t calibrate_ks[GRAPH_KS];
+
+/* Most queries are for all k but the highest, which takes more time than the others. */
+static inline uint32_t calibrate_ks_of(const calibration *c, uint32_t q)
+{
+    return c->deep[q] ? GRAPH_KS : GRAPH_KS - 1;
+}
+
+/* Chooses queries, c->drawn of them and fresh ones, and finds their neighbours. calibrate_end after it, in any case,
+ * lets go of what it has made. */
+pomai_status calibrate_truth(calibration *c);
+void calibrate_end(calibration *c);
+
+/* The squared distance of the codes of two rows. */
+int32_t calibrate_apart(const calibration *c, uint32_t a, uint32_t b);
+
+/* Whether a row is the query's own, or a near copy of it that the query leaves out. */
+bool calibrate_left_out(const calibration *c, uint32_t q, uint32_t row);
+
+#endif

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rows drawn from all over are the queries, each left out of its own answer. Their true neighbours are sought among all
+ * rows, by the codes that links are made of, which are right to a fraction of a percent; where the last of them is not
+ * as far as its code says (rows differ by less than codes tell, or were cut off), all count as missed.
+ *
+ * Copies of a row, or rows nearly the same, lead a walk from anywhere straight to it, as nothing leads to a query that
+ * no row is a copy of. So a row that has some is two queries, one of which leaves them out.
+ *
+ * What a near copy is: were rows spread evenly in D dimensions, the next one behind the nearest i would be r times as
+ * far as these with a chance of r^(-i D) (distances to the power of D are then those of a Poisson process). Where that
+ * is less than one in a thousand, those i are copies. D is what the distances of a sample of the rows grow with.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "calibrate_int.h"
+#include "simd/graph.h"
+
+enum {
+    SPREAD = 7919, /* a prime above the number of queries */
+    SUBS = 8,      /* buckets of an octave of squared distances */
+    BUCKETS = 1 + 31 * SUBS,
+    REACH = 400,     /* so many rows, or a few times as many, are counted by their distance */
+    LEAST_REACH = 1, /* rows of a sample */
+    SAMPLED = PM_GRAPH_NEAREST,
+    MOST_COPIES = 64, /* one row in so many */
+    SORTED = 64,      /* queries whose distances tell of dimensions */
+    APART = 4,        /* ranks of these distances that are compared, one so many times the other */
+};
+#define TOLD     0.25              /* of a squared distance: as much as codes may be wrong by */
+#define GAP      (1.3 * 1.3)       /* of squared distances: the least between copies and others */
+#define UNLIKELY 6.907755278982137 /* the logarithm of a thousand */
+
+const uint32_t calibrate_ks[GRAPH_KS] = {1, 10, 100};
+
+/* Which queries are compared with all rows, and what for. */
+typedef struct look {
+    calibration *c;
+    const uint32_t *query; /* their numbers, `count` of them */
+    uint32_t count;
+    bool by_rows;         /* their rows are compared, not they: the same but for inner products */
+    bool keeps;           /* neighbours */
+    uint32_t *near;       /* queries x BUCKETS: the number of rows at about a distance; or NULL */
+    const int32_t *reach; /* of each: up to which they are counted */
+    uint64_t block, blocks;
+} look;
+
+int32_t calibrate_apart(const calibration *c, uint32_t a, uint32_t b)
+{
+    const size_t stride = c->b->space.shape.whole;
+    const uint8_t *x = c->b->codes + a * stride, *y = c->b->codes + b * stride;
+    int32_t sum = 0;
+    for (size_t d = 0; d < stride; d++)
+        sum += ((int32_t)x[d] - y[d]) * ((int32_t)x[d] - y[d]);
+    return sum;
+}
+
+/* By eighths of octaves. */
+static uint32_t bucket_of(int32_t distance)
+{
+    if (distance <= 0) return 0;
+    const uint32_t d = (uint32_t)distance, octave = 31 - (uint32_t)__builtin_clz(d);
+    const uint32_t sub = octave >= 3 ? d >> (octave - 3) : d << (3 - octave);
+    return 1 + octave * SUBS + sub % SUBS;
+}
+
+/* The least distance that is in it; of the one behind the last the least that is not. */
+static double bucket_from(uint32_t bucket)
+{
+    if (bucket == 0) return 0;
+    return ldexp(1 + (double)((bucket - 1) % SUBS) / SUBS, (int)((bucket - 1) / SUBS));
+}
+
+bool calibrate_left_out(const calibration *c, uint32_t q, uint32_t row)
+{
+    if (row == c->row[q]) return true;
+    if (c->within[q] == 0) return false;
+    if (c->copies[q] == 0) return calibrate_apart(c, c->row[q], row) < c->within[q];
+    const uint64_t *before = c->nearest + (size_t)(q - 1) * CALIBRATE_LIST;
+    for (uint32_t i = 0; i < c->copies[q]; i++)
+        if ((uint32_t)before[i] == row) return true;
+    return false;
+}
+
+/* ---- a look at all rows ---- */
+
+/* The neighbours that are asked for, and some. */
+static uint32_t kept_of(const calibration *c, uint32_t q)
+{
+    return calibrate_ks[calibrate_ks_of(c, q) - 1] + CALIBRATE_LIST - CALIBRATE_DEEPEST;
+}
+
+static void keep(calibration *c, uint32_t q, uint64_t key)
+{
+    uint64_t *list = c->nearest + (size_t)q * CALIBRATE_LIST;
+    const uint32_t most = kept_of(c, q);
+    uint32_t at = c->have[q];
+    if (at == most && key >= list[at - 1]) return;
+    if (at < most) c->have[q] = ++at;
+    for (at--; at > 0 && list[at - 1] > key; at--)
+        list[at] = list[at - 1];
+    list[at] = key;
+    if (c->have[q] == most) c->worst[q] = (int32_t)(list[most - 1] >> 32);
+}
+
+/* Row j of a block, of which there are `blocks`: spread, so that near rows are seldom in the same one. */
+static uint64_t block_row(uint64_t block, uint64_t blocks, uint64_t j)
+{
+    return block + j * blocks;
+}
+
+/* Of a panel; distances are below 2^31, and what is beyond the last row may be anything. */
+static bool any_within(const int32_t *distance, int32_t most)
+{
+    int32_t any = 0;
+    for (size_t i = 0; i < PM_GRAPH_PANEL; i++)
+        any |= distance[i] <= most;
+    return any != 0;
+}
+
+static void see_row(const look *l, uint32_t q, uint64_t row, int32_t distance)
+{
+    calibration *c = l->c;
+    if (row == c->row[q]) return;
+    if (l->near != NULL && distance <= l->reach[q]) l->near[(size_t)q * BUCKETS + bucket_of(distance)]++;
+    if (!l->keeps || distance > c->worst[q]) return;
+    if (c->within[q] > 0 && calibrate_left_out(c, q, (uint32_t)row)) return;
+    keep(c, q, (uint64_t)(uint32_t)distance << 32 | row);
+}
+
+static void look_at_group(void *argument, uint32_t group)
+{
+    const look *l = argument;
+    calibration *c = l->c;
+    const size_t stride = c->b->space.shape.whole;
+    const uint32_t first = group * PM_GRAPH_TILE, n = (uint32_t)pm_min_u64(PM_GRAPH_TILE, l->count - first);
+    const uint8_t *code[PM_GRAPH_TILE] = {NULL};
+    uint32_t *distance = c->distance + (size_t)first * CALIBRATE_BLOCK;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t q = l->query[first + i];
+        code[i] = l->by_rows ? c->b->codes + c->row[q] * stride : c->code + q * stride;
+    }
+    c->b->simd->graph->distances(code, n, stride, c->panels, c->in_block, distance, CALIBRATE_BLOCK);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < c->in_block; j += PM_GRAPH_PANEL) {
+            const int32_t *at = (const int32_t *)(const void *)(distance + (size_t)i * CALIBRATE_BLOCK + j);
+            const uint32_t q = l->query[first + i], here = (uint32_t)pm_min_u64(c->in_block - j, PM_GRAPH_PANEL);
+            int32_t most = l->keeps ? c->worst[q] : -1;
+            if (l->near != NULL && l->reach[q] > most) most = l->reach[q];
+            if (!any_within(at, most)) continue; /* nearly all are too far */
+            for (uint32_t t = 0; t < here; t++)
+                if (at[t] <= most) see_row(l, q, block_row(l->block, l->blocks, j + t), at[t]);
+        }
+}
+
+static void look_at_block(look *l, uint64_t block)
+{
+    calibration *c = l->c;
+    const pm_graph_builder *b = c->b;
+    const uint8_t *code[CALIBRATE_BLOCK] = {NULL};
+    l->blocks = (b->source->rows + CALIBRATE_BLOCK - 1) / CALIBRATE_BLOCK;
+    l->block = block;
+    c->in_block = 0;
+    for (uint64_t j = 0; block_row(block, l->blocks, j) < b->source->rows; j++)
+        code[c->in_block++] = b->codes + block_row(block, l->blocks, j) * b->space.shape.whole;
+    b->simd->graph->pack(code, c->in_block, b->space.shape.whole, c->panels);
+    builder_run(b->work, look_at_group, l, (l->count + PM_GRAPH_TILE - 1) / PM_GRAPH_TILE);
+}
+
+static pomai_status look_at_all(look *l)
+{
+    l->blocks = 1;
+    for (uint64_t block = 0; block < l->blocks && l->count > 0; block++) {
+        if (!builder_go_on(l->c->b)) return POMAI_EDEADLINE;
+        look_at_block(l, block);
+    }
+    return POMAI_OK;
+}
+
+/* ---- near copies ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* In how many dimensions rows seem to be spread, by how distances in a sample grow from a rank to one APART times that;
+ * 0: no telling. sorted: SAMPLED of each of n queries. */
+static double dimensions_at(const uint64_t *sorted, uint32_t n, uint32_t rank)
+{
+    double d[SORTED];
+    uint32_t some = 0;
+    for (uint32_t q = 0; q < n; q++) {
+        const uint64_t *key = sorted + (size_t)q * SAMPLED;
+        const double near = (double)(key[rank - 1] >> 32), far = (double)(key[rank * APART - 1] >> 32);
+        if (near > 0 && far > near) d[some++] = 2 * log(APART) / log(far / near);
+    }
+    qsort(d, some, sizeof *d, by_value);
+    return some == 0 ? 0 : d[some / 2];
+}
+
+/* What a sample of the rows says: the number of dimensions, and of each query a distance within which there are about
+ * REACH rows. */
+static double see_sample(const calibration *c, int32_t *reach)
+{
+    uint64_t sorted[(SORTED + 1) * SAMPLED];
+    uint32_t n = 0;
+    const uint64_t place = pm_max_u64(REACH * (uint64_t)c->in_block / c->b->source->rows, LEAST_REACH);
+    for (uint32_t q = 0; q < c->drawn; q++) {
+        uint64_t *key = sorted + (size_t)n * SAMPLED;
+        const uint32_t *distance = c->distance + (size_t)q * CALIBRATE_BLOCK;
+        const size_t some = c->b->simd->graph->nearest(distance, c->in_block, SAMPLED, key);
+        reach[q] = (int32_t)(key[pm_min_u64(place, some - 1)] >> 32);
+        n += n < SORTED && some == SAMPLED;
+    }
+    /* groups of rows make it less */
+    return fmax(dimensions_at(sorted, n, SAMPLED / APART / APART), dimensions_at(sorted, n, SAMPLED / APART));
+}
+
+/* A distance that near copies are within, and no other row; 0: there are none. */
+static int32_t copies_within(const calibration *c, const uint32_t *near, int32_t reach, double dims)
+{
+    const uint32_t end = bucket_of(reach) + 1;
+    uint64_t rows = 0;
+    uint32_t last = 0; /* behind the last that is not empty */
+    int32_t within = 0;
+    for (uint32_t bucket = 0; bucket <= end && rows <= c->b->source->rows / MOST_COPIES; bucket++) {
+        const uint32_t here = bucket < end ? near[bucket] : 1; /* there may be rows beyond */
+        if (here == 0) continue;
+        const double apart = rows > 0 ? bucket_from(bucket) / bucket_from(last) : 0;
+        if (apart >= GAP && (double)rows * dims * log(apart) / 2 >= UNLIKELY) within = (int32_t)bucket_from(bucket);
+        rows += here;
+        last = bucket + 1;
+    }
+    return within;
+}
+
+/* Behind each query that has copies comes one that leaves them out. */
+static void add_fresh(calibration *c, const int32_t *within)
+{
+    const size_t stride = c->b->space.shape.whole;
+    uint32_t to = c->drawn;
+    for (uint32_t q = 0; q < c->drawn; q++)
+        to += within[q] > 0;
+    c->queries = to;
+    for (uint32_t q = c->drawn; q-- > 0;)
+        for (int fresh = within[q] > 0; fresh >= 0; fresh--) {
+            to--;
+            c->row[to] = c->row[q];
+            c->deep[to] = c->deep[q];
+            c->copied[to] = fresh == 0 && within[q] > 0;
+            c->within[to] = fresh ? within[q] : 0;
+            memmove(c->code + to * stride, c->code + q * stride, stride);
+            memmove(c->nearest + (size_t)to * CALIBRATE_LIST, c->nearest + (size_t)q * CALIBRATE_LIST,
+                    CALIBRATE_LIST * sizeof *c->nearest);
+            c->have[to] = c->have[q];
+            c->worst[to] = c->worst[q];
+        }
+}
+
+/* Takes copies out of the list of a fresh query. false: there may be neighbours that were not kept. */
+static bool take_out(calibration *c, uint32_t q)
+{
+    uint64_t *list = c->nearest + (size_t)q * CALIBRATE_LIST;
+    const uint32_t kept = c->have[q], k = calibrate_ks[calibrate_ks_of(c, q) - 1];
+    uint32_t copies = 0;
+    while (copies < kept && (int32_t)(list[copies] >> 32) < c->within[q])
+        copies++;
+    if (copies < kept) c->copies[q] = copies;
+    c->have[q] = 0;
+    c->worst[q] = INT32_MAX;
+    if (kept < copies + k) return false;
+    memmove(list, list + copies, k * sizeof *list);
+    c->have[q] = k;
+    return true;
+}
+
+/* Counts rows about each query, and finds its neighbours on the way unless it is other than its row. */
+static pomai_status see_copies(look *l, uint32_t *near, int32_t *reach, int32_t *within)
+{
+    calibration *c = l->c;
+    l->by_rows = true;
+    look_at_block(l, 0);
+    const double dims = see_sample(c, reach);
+    l->near = near;
+    l->reach = reach;
+    l->keeps = c->b->source->metric != POMAI_METRIC_IP;
+    const pomai_status status = look_at_all(l);
+    for (uint32_t q = 0; q < c->drawn; q++)
+        within[q] = copies_within(c, near + (size_t)q * BUCKETS, reach[q], dims);
+    return status;
+}
+
+/* Those that were not found yet. */
+static pomai_status find_rest(calibration *c, uint32_t *query)
+{
+    look l = {.c = c, .query = query, .keeps = true};
+    const bool all = c->b->source->metric == POMAI_METRIC_IP;
+    for (uint32_t q = 0; q < c->queries; q++)
+        if (all || (c->within[q] > 0 && !take_out(c, q))) query[l.count++] = q;
+    const pomai_status status = look_at_all(&l);
+    for (uint32_t q = 0; q < c->queries; q++)
+        c->have[q] = (uint32_t)pm_min_u64(c->have[q], calibrate_ks[calibrate_ks_of(c, q) - 1]);
+    return status;
+}
+
+static pomai_status find_neighbours(calibration *c)
+{
+    look l = {.c = c, .count = c->drawn};
+    uint32_t *query = pm_malloc(2 * (size_t)c->drawn * sizeof *query);
+    int32_t *reach = pm_malloc(c->drawn * sizeof *reach);
+    int32_t *within = pm_malloc(c->drawn * sizeof *within);
+    uint32_t *near = pm_calloc(c->drawn, BUCKETS * sizeof *near);
+    pomai_status status = POMAI_ENOMEM;
+    if (query != NULL && reach != NULL && within != NULL && near != NULL) {
+        for (uint32_t q = 0; q < c->drawn; q++)
+            query[q] = q;
+        l.query = query;
+        status = see_copies(&l, near, reach, within);
+        if (status == POMAI_OK && !PM_MUTANT(COPIES_LEAD_IN)) add_fresh(c, within);
+        if (status == POMAI_OK) status = find_rest(c, query);
+    }
+    pm_free(query);
+    pm_free(reach);
+    pm_free(within);
+    pm_free(near);
+    return status;
+}
+
+/* ---- queries ---- */
+
+/* The row of a node in units, as a row or as a query; b->rows is overwritten. */
+static bool read_units(const calibration *c, uint64_t node, bool as_query, float *out)
+{
+    const pm_graph_builder *b = c->b;
+    if (!b->source->read(b->source->context, b->order[node], 1, b->rows)) return false;
+    if (as_query)
+        graph_query_to_units(&b->space, b->rows, out);
+    else
+        graph_to_units(&b->space, b->rows, out);
+    return true;
+}
+
+/* Rows from all over; so are the first of them. */
+static pomai_status choose_queries(calibration *c)
+{
+    const pm_graph_builder *b = c->b;
+    const uint64_t rows = b->source->rows;
+    const size_t stride = b->space.shape.whole;
+    for (uint32_t q = 0; q < c->drawn; q++) {
+        const uint64_t part = (uint64_t)q * SPREAD % c->drawn;
+        const uint64_t from = rows * part / c->drawn, to = rows * (part + 1) / c->drawn;
+        c->worst[q] = INT32_MAX;
+        c->deep[q] = q % CALIBRATE_FOR_ALL == 0;
+        c->row[q] = (uint32_t)(from + pm_mix64((b->source->seed + 3) ^ pm_mix64(q)) % (to - from));
+        memcpy(c->code + q * stride, b->codes + c->row[q] * stride, stride);
+        if (b->source->metric != POMAI_METRIC_IP) continue;
+        if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
+        graph_units_to_code(&b->space, c->units, c->code + q * stride);
+    }
+    return POMAI_OK;
+}
+
+/* Whether the distance of two rows and that of their codes are about the same. */
+static bool agree(const float *a, const float *b, uint32_t n, double coded)
+{
+    double sum = 0;
+    for (uint32_t d = 0; d < n; d++) {
+        const double part = (double)a[d] - (double)b[d];
+        sum += part * part;
+    }
+    return fabs(sum - coded) <= TOLD * fmax(sum, coded);
+}
+
+static pomai_status see_what_codes_tell(calibration *c)
+{
+    const uint32_t n = c->b->space.shape.padded;
+    float *other = c->units + n;
+    for (uint32_t q = 0; q < c->queries; q++) {
+        if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
+        if (graph_is_raw(&c->b->space)) { /* codes are the rows */
+            for (size_t i = 0; i < calibrate_ks_of(c, q); i++)
+                c->told[q * GRAPH_KS + i] = c->have[q] > 0;
+            continue;
+        }
+        if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
+        for (size_t i = 0; i < calibrate_ks_of(c, q); i++) {
+            const uint32_t last = c->have[q] < calibrate_ks[i] ? c->have[q] : calibrate_ks[i];
+            if (last == 0) continue; /* no row but itself */
+            const uint64_t key = c->nearest[(size_t)q * CALIBRATE_LIST + last - 1];
+            if (!read_units(c, (uint32_t)key, false, other)) return POMAI_EDEADLINE;
+            c->told[q * GRAPH_KS + i] = agree(c->units, other, n, (double)(key >> 32));
+        }
+    }
+    return POMAI_OK;
+}
+
+pomai_status calibrate_truth(calibration *c)
+{
+    const pm_simd_graph *kernels = c->b->simd->graph;
+    const size_t most = 2 * (size_t)c->drawn, stride = c->b->space.shape.whole;
+    const size_t groups = (most + PM_GRAPH_TILE - 1) / PM_GRAPH_TILE;
+    c->queries = c->drawn;
+    c->row = pm_malloc(most * sizeof *c->row);
+    c->code = pm_malloc_aligned(GRAPH_LINE, most * stride);
+    c->deep = pm_calloc(most, sizeof *c->deep);
+    c->copied = pm_calloc(most, sizeof *c->copied);
+    c->within = pm_calloc(most, sizeof *c->within);
+    c->copies = pm_calloc(most, sizeof *c->copies);
+    c->told = pm_calloc(most, GRAPH_KS * sizeof *c->told);
+    c->units = pm_malloc_aligned(GRAPH_LINE, 2 * c->b->space.shape.padded * sizeof *c->units);
+    c->nearest = pm_malloc(most * CALIBRATE_LIST * sizeof *c->nearest);
+    c->have = pm_calloc(most, sizeof *c->have);
+    c->worst = pm_malloc(most * sizeof *c->worst);
+    c->panels = pm_malloc_aligned(GRAPH_LINE, pm_graph_panels(CALIBRATE_BLOCK) * pm_graph_panel_bytes(kernels, stride));
+    c->distance = pm_malloc_aligned(GRAPH_LINE, groups * PM_GRAPH_TILE * CALIBRATE_BLOCK * sizeof *c->distance);
+    if (c->row == NULL || c->code == NULL || c->deep == NULL || c->copied == NULL || c->within == NULL ||
+        c->copies == NULL || c->told == NULL || c->units == NULL || c->nearest == NULL || c->have == NULL ||
+        c->worst == NULL || c->panels == NULL || c->distance == NULL)
+        return POMAI_ENOMEM;
+    pomai_status status = choose_queries(c);
+    if (status == POMAI_OK) status = find_neighbours(c);
+    return status == POMAI_OK ? see_what_codes_tell(c) : status;
+}
+
+void calibrate_end(calibration *c)
+{
+    pm_free(c->row);
+    pm_free(c->code);
+    pm_free(c->deep);
+    pm_free(c->copied);
+    pm_free(c->within);
+    pm_free(c->copies);
+    pm_free(c->told);
+    pm_free(c->units);
+    pm_free(c->nearest);
+    pm_free(c->have);
+    pm_free(c->worst);
+    pm_free(c->panels);
+    pm_free(c->distance);
+}
