@@ -204,6 +204,8 @@
     X(MERGED_WITHOUT_DERIVED, "scenario.test_graph:merged_rows_keep_their_graph",                                      \
       "searches of merged rows wait for codes and a graph")                                                            \
     X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
+    X(VERDICT_ONLY_PROMISES, "scenario.test_watch",                                                                    \
+      "a verdict says what calibration promised when less was seen to be found")                                       \
     X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
     X(ENTRIES_NOT_TURNED, "unit.test_graph:alike_entries_have_their_own_distances",                                    \
       "entries that come after a walk has turned keep what hot codes say")                                             \

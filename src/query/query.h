@@ -21,6 +21,7 @@ typedef struct pm_search {
     uint64_t until_ns;          /* PM_FOREVER: no deadline */
     const volatile int *cancel; /* pomai_search_options */
     float recall;               /* 0 or 1: exact, */
+    float missing;              /* the verdict says that so many times what indexes say is missed; 0: once */
     uint32_t ef;                /* unless this is not 0 */
     const pm_filter *filter;    /* NULL: all rows count */
 } pm_search;

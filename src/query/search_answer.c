@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answer of a search: what the cells found, merged, sorted and copied out, with a verdict for each query. */
+#include <math.h>
 #include <string.h>
 
 #include "query/search_int.h"
@@ -14,11 +15,12 @@ static pomai_bytes document_of(const pm_flat_hit *hit)
  * now. */
 static void judge_target(const search_grid *g, const search_cell *c, uint64_t rows, pomai_verdict *v)
 {
+    const double times = g->search->missing > 1 ? (double)g->search->missing : 1;
     if (!c->approximate) return;
     v->rows_visible = pm_max_u64(rows, v->rows_scanned);
     if (c->cut) return;
     v->completeness = POMAI_APPROXIMATE;
-    v->expected_recall = 1 - c->lost / (double)(g->judged != NULL ? g->judged->matches : g->rows);
+    v->expected_recall = fmax(0, 1 - times * c->lost / (double)(g->judged != NULL ? g->judged->matches : g->rows));
 }
 
 static pomai_verdict judge(const pm_search *search, size_t found, uint64_t scanned, uint64_t rows, bool cut)

@@ -32,7 +32,8 @@ struct scene {
     bool unlike;    /* queries are not drawn as the rows are */
     uint64_t share; /* watch_share */
     struct t_rng rng;
-    double samples, looked_at, raised, recall, low, high, asked;
+    double samples, looked_at, raised, recall, low, high, asked, promised;
+    double first, least; /* expected_recall of the first search, and the least of all */
     char what[500];
 };
 
@@ -68,6 +69,7 @@ static bool read_stats(struct scene *s)
     s->low = figure(json, "low");
     s->high = figure(json, "high");
     s->asked = figure(json, "asked");
+    s->promised = figure(json, "promised");
     pomai_free(json);
     return true;
 }
@@ -76,11 +78,15 @@ static bool search_once(struct scene *s)
 {
     float query[DIM];
     pomai_result *result;
+    pomai_verdict verdict;
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     o.recall = ASKED;
     draw(&s->rng, query, 1, s->unlike);
     if (pomai_search(pomai_default(s->db), query, 1, DIM, K, &o, &result, &s->err) != POMAI_OK) return false;
     const bool good = pomai_result_count(result, 0) == K;
+    pomai_result_verdict(result, 0, &verdict);
+    if (s->first == 0) s->first = s->least = verdict.expected_recall;
+    if (verdict.expected_recall < s->least) s->least = verdict.expected_recall;
     pomai_result_free(result);
     return good;
 }
@@ -125,8 +131,8 @@ static void run_scene(struct scene *s)
     pm_sim_held held = pm_sim_what_is_held(s->sim);
     assert_int_equal(held.allocations + held.regions + held.descriptors + held.tasks, 0);
     pm_sim_free(s->sim);
-    printf("samples %g of %g, asked %g, recall %g (%g to %g), raised %g\n", s->samples, s->looked_at, s->asked,
-           s->recall, s->low, s->high, s->raised);
+    printf("samples %g of %g, asked %g, recall %g (%g to %g), raised %g, expected %g, at least %g\n", s->samples,
+           s->looked_at, s->asked, s->recall, s->low, s->high, s->raised, s->first, s->least);
 }
 
 static void test_like_the_rows(void **state)
@@ -137,6 +143,8 @@ static void test_like_the_rows(void **state)
     assert_true(s.looked_at > SEARCHES / 4 && s.looked_at <= SEARCHES);
     assert_true(s.samples > 0 && s.samples <= PM_WATCH_SAMPLES);
     assert_true(s.raised == 0 && s.recall >= (double)ASKED);
+    assert_true(s.first >= (double)ASKED && s.least >= (double)ASKED);
+    assert_true(s.promised >= (double)ASKED && s.promised <= 1);
     assert_true(s.asked > 0.9499 && s.asked < 0.9501);
     assert_true(s.low < s.recall && s.recall <= s.high && s.high <= 1 && s.low > 0.9);
 }
@@ -150,6 +158,7 @@ static void test_unlike_the_rows(void **state)
     run_scene(&s);
     search_without_doubt = false;
     assert_true(s.raised > 0);
+    assert_true(s.first >= (double)ASKED && s.least < s.first); /* from when it was seen that it is not so */
 }
 
 static void test_walks_tell_of_themselves(void **state)

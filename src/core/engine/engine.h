@@ -394,13 +394,15 @@ void pm_derive_ahead(pm_db *db, const pm_coll *coll, pm_segment *segment, uint32
 uint64_t pm_scrub_if_due(pm_db *db, uint64_t now);
 /* watch.c: the recall that searches get. What a search asks of graphs and codes instead of `recall`, */
 float pm_watch_asks(const pm_coll *coll, float recall);
+/* how many times what their verdict says is missed that should say, */
+float pm_watch_missing(const pm_coll *coll);
 /* and the search itself, in case one is wanted. */
 void pm_watch_offer(pm_coll *coll, const pm_read *read, const float *vectors, uint64_t queries, uint32_t k);
 /* Does one again, if it is time; when the next is due. */
 uint64_t pm_watch_if_due(pm_db *db, uint64_t now);
 typedef struct pm_watched {
     uint64_t samples, looked_at;
-    double asked, recall, low, high;
+    double asked, promised, recall, low, high;
     uint32_t raised;
 } pm_watched;
 /* false: no samples. */

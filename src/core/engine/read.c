@@ -115,6 +115,7 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                         .until_ns = until_ns,
                         .cancel = read->cancel,
                         .recall = coll == NULL ? read->recall : pm_watch_asks(coll, read->recall),
+                        .missing = coll == NULL || read->ef != 0 ? 0 : pm_watch_missing(coll),
                         .ef = read->ef,
                         .filter = filter};
     if (coll == NULL) {

@@ -122,8 +122,8 @@ static void add_watch(pm_text *t, pm_db *db, const pm_coll *coll)
     add_u64(t, "samples", w.samples);
     add_u64(t, "looked_at", w.looked_at);
     if (any)
-        pm_text_add(t, "\"asked\": %.4f, \"recall\": %.4f, \"low\": %.4f, \"high\": %.4f, ", w.asked, w.recall, w.low,
-                    w.high);
+        pm_text_add(t, "\"asked\": %.4f, \"promised\": %.4f, \"recall\": %.4f, \"low\": %.4f, \"high\": %.4f, ",
+                    w.asked, w.promised, w.recall, w.low, w.high);
     add_u64(t, "raised", w.raised);
     close_with(t, "}, ");
 }

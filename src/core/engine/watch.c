@@ -12,7 +12,8 @@
 
 #define MS ((uint64_t)1000 * 1000)
 enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 6, LEAST_SAMPLES = 64 };
-#define SIGMAS 1.96 /* of a 95% interval */
+#define SIGMAS        1.96  /* of a 95% interval */
+#define LEAST_MISSING 0.005 /* a promise to miss less is taken for this */
 
 enum { IDLE, WANTED, TAKING, TAKEN };
 
@@ -23,6 +24,11 @@ float pm_watch_asks(const pm_coll *coll, float recall)
     const uint32_t raised = atomic_load_explicit(&coll->watch.raised, memory_order_relaxed);
     if (raised == 0 || !(recall > 0 && recall < 1)) return recall;
     return 1 - ldexpf(1 - recall, -(int)raised);
+}
+
+float pm_watch_missing(const pm_coll *coll)
+{
+    return atomic_load_explicit(&coll->watch.missing, memory_order_relaxed);
 }
 
 void pm_watch_offer(pm_coll *coll, const pm_read *read, const float *vectors, uint64_t queries, uint32_t k)
@@ -44,16 +50,18 @@ void pm_watch_offer(pm_coll *coll, const pm_read *read, const float *vectors, ui
 /* Of the samples that are kept; false: there are none. */
 static bool sum_up(const pm_watch *w, pm_watched *to)
 {
-    double sum = 0, asked = 0, squares = 0;
+    double sum = 0, asked = 0, promised = 0, squares = 0;
     const uint64_t n = pm_min_u64(w->count, PM_WATCH_SAMPLES);
     *to = (pm_watched){.samples = n, .looked_at = w->all, .raised = atomic_load(&w->raised)};
     for (uint64_t i = 0; i < n; i++) {
         sum += (double)w->found[i];
         asked += (double)w->wanted[i];
+        promised += (double)w->promised[i];
     }
     if (n == 0) return false;
     to->recall = sum / (double)n;
     to->asked = asked / (double)n;
+    to->promised = promised / (double)n;
     for (uint64_t i = 0; i < n; i++)
         squares += ((double)w->found[i] - to->recall) * ((double)w->found[i] - to->recall);
     /* One more that found half: few samples that all found everything prove little. */
@@ -71,11 +79,13 @@ bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watched *to)
     return any;
 }
 
-/* Raises the effort, or lowers it. */
+/* Raises the effort, or lowers it; verdicts say no more than was seen to be so. */
 static void steer(pm_watch *w)
 {
     pm_watched now;
     if (!sum_up(w, &now) || now.samples < LEAST_SAMPLES) return;
+    const double times = (1 - now.high) / fmax(1 - now.promised, LEAST_MISSING);
+    if (!PM_MUTANT(VERDICT_ONLY_PROMISES)) atomic_store_explicit(&w->missing, (float)times, memory_order_relaxed);
     const double missing = 1 - now.asked;
     if (now.high < now.asked && now.raised < MOST_RAISED && !PM_MUTANT(WATCH_ONLY_LOOKS)) {
         now.raised++;
@@ -90,11 +100,12 @@ static void steer(pm_watch *w)
     w->count = 0;
 }
 
-static void note(pm_db *db, pm_watch *w, double found)
+static void note(pm_db *db, pm_watch *w, double promised, double found)
 {
     db->os->mutex_lock(db->os, &db->state);
     w->found[w->count % PM_WATCH_SAMPLES] = (float)found;
     w->wanted[w->count % PM_WATCH_SAMPLES] = w->asked;
+    w->promised[w->count % PM_WATCH_SAMPLES] = (float)promised;
     w->count++;
     w->all++;
     steer(w);
@@ -115,7 +126,7 @@ static double share_found(const pomai_result *exact, const pomai_result *other)
 }
 
 /* Both on one view. false: it was cut, or failed: nothing is learned. */
-static bool look_again(pm_db *db, const pm_coll *coll, double *found)
+static bool look_again(pm_db *db, const pm_coll *coll, double *promised, double *found)
 {
     const pm_watch *w = &coll->watch;
     pomai_result *exact = NULL, *other = NULL;
@@ -138,6 +149,7 @@ static bool look_again(pm_db *db, const pm_coll *coll, double *found)
     pm_epoch_leave(&db->shared.epoch, hold);
     good = good && exact->verdicts[0].completeness == POMAI_EXACT;
     if (good) *found = share_found(exact, other);
+    if (good) *promised = other->verdicts[0].expected_recall;
     pm_result_free(other);
     pm_result_free(exact);
     return good;
@@ -163,13 +175,13 @@ static pm_coll *find_taken(pm_db *db, uint32_t id)
 uint64_t pm_watch_if_due(pm_db *db, uint64_t now)
 {
     pm_maintenance *m = &db->maintenance;
-    double found;
+    double promised, found;
     if (db->watch_share == UINT64_MAX || pm_stopped(&db->shared)) return PM_FOREVER;
     if (now < m->watch_due) return m->watch_due;
     pm_coll *coll = find_taken(db, m->watched);
     if (coll == NULL) return m->watch_due = now + LOOK_MS * MS;
     m->watched = coll->id;
-    if (look_again(db, coll, &found)) note(db, &coll->watch, found);
+    if (look_again(db, coll, &promised, &found)) note(db, &coll->watch, promised, found);
     atomic_store(&coll->watch.state, IDLE);
     const uint64_t spent = db->os->now_ns(db->os) - now;
     return m->watch_due = now + pm_max_u64(spent * 1000 / db->watch_share, 1000);

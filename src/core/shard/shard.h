@@ -27,6 +27,7 @@ enum { PM_WATCH_SAMPLES = 256 };
 typedef struct pm_watch {
     _Atomic uint32_t state;  /* whose turn it is with the search below */
     _Atomic uint32_t raised; /* how often what searches may miss is halved */
+    _Atomic float missing;   /* times what calibration says is missed, at least 1, was seen to be; 0: as it says */
     float *vector;           /* NULL: none was wanted yet */
     uint32_t k;
     float asked;
@@ -34,7 +35,7 @@ typedef struct pm_watch {
     uint64_t count, all;
     uint32_t least; /* not below, as it was tried: */
     bool lowered;
-    float wanted[PM_WATCH_SAMPLES], found[PM_WATCH_SAMPLES];
+    float wanted[PM_WATCH_SAMPLES], promised[PM_WATCH_SAMPLES], found[PM_WATCH_SAMPLES];
 } pm_watch;
 
 /* A collection, as shards and readers see it. Lives until the database is closed. */
