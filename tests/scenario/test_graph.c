@@ -582,8 +582,8 @@ static void check_bell(const struct box *box, size_t copies, float asked, const 
 
 static void any_k_gets_its_recall(void **state)
 {
-    static const uint64_t some[] = {2, 9, 11, 15, 30, 60, 100};
-    check_bell(*state, 1, 0.95f, some, sizeof some / sizeof some[0]);
+    static const uint64_t some[] = {2, 9, 11, 21, 30, 51, 100};
+    check_bell(*state, 1, 0.98f, some, sizeof some / sizeof some[0]);
 }
 
 /* Rows as queries are led to by their copies, other queries are not. */

@@ -305,8 +305,7 @@ static void graphs_are_the_same_on_any_machine(void **unused)
                 check(w.length[s] == 0 || memcmp(copy[s], w.at[s], w.length[s]) == 0, "section", levels[l]->name, w.dim,
                       w.rows * 10 + s);
         }
-        static const uint32_t ks[] = {1, 10, 100};
-        const uint32_t k = ks[i % 3];
+        const uint32_t k = graph_ks[i % GRAPH_KS];
         pm_graph_effort effort;
         for (uint32_t ef = 1; ef < 1000; ef = ef * 7 + 3) {
             assert_true(pm_graph_of_pool(&w.graph, k, ef, &effort));
@@ -407,8 +406,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static const uint32_t ks[] = {1, 10, 100};
-enum { KS = 3, HELD_OUT = 100 };
+static const uint32_t ks[] = {1, 10, 20, 50, 100};
+enum { KS = GRAPH_KS, HELD_OUT = 100 };
 
 /* How many of the k nearest are not farther than the k-th of all. */
 static double found_of(const world *w, const float *q, const answer *a, uint32_t k, double kth)

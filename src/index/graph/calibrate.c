@@ -33,7 +33,7 @@ enum {
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
 #define ENOUGH    0.9999             /* recall beyond which no walk goes */
 
-#define ks calibrate_ks
+#define ks graph_ks
 enum { MIDDLE = 1 };
 static const float targets[GRAPH_TARGETS] = {0.8f, 0.85f, 0.9f, 0.93f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
@@ -377,7 +377,7 @@ static void fill_row(calibration *c, size_t of_ks, graph_row *row)
     double cost[GRAPH_TARGETS] = {0};
     *row = (graph_row){.k = ks[of_ks],
                        .queries =
-                           of_ks + 1 < GRAPH_KS ? c->drawn : (c->drawn + CALIBRATE_FOR_ALL - 1) / CALIBRATE_FOR_ALL};
+                           of_ks < CALIBRATE_LOWER ? c->drawn : (c->drawn + CALIBRATE_FOR_ALL - 1) / CALIBRATE_FOR_ALL};
     row->far = far_of(c, of_ks);
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         row->entry[t].target = targets[t];
@@ -404,7 +404,7 @@ static pomai_status walk_some(calibration *c, uint32_t first, uint32_t end)
 /* As the first queries tell: little farther than gains something, and no farther than there is time for. */
 static void choose_last(calibration *c, double budget)
 {
-    static const double weight[GRAPH_KS] = {1, 1, 0.5};
+    static const double weight[GRAPH_KS] = {1, 1, 0.85, 0.6, 0.5};
     double scored[GRAPH_KS][SLACKS];
     for (size_t i = 0; i < GRAPH_KS; i++) {
         const uint32_t most = c->last[i];
@@ -420,6 +420,7 @@ static void choose_last(calibration *c, double budget)
         }
     }
     c->last[0] = c->last[MIDDLE]; /* for k of 1 few queries tell little */
+    if (c->last[MIDDLE + 1] < c->last[MIDDLE]) c->last[MIDDLE + 1] = c->last[MIDDLE]; /* and for this there are few */
     for (;;) {
         size_t most = 0;
         double here[GRAPH_KS];
@@ -427,7 +428,7 @@ static void choose_last(calibration *c, double budget)
             here[i] = scored[i][c->last[i] - 1];
             if (here[i] * weight[i] > here[most] * weight[most]) most = i;
         }
-        const double nearly = fmax(here[0], here[1]), all = fmax(nearly, here[2]);
+        const double nearly = fmax(here[0], here[1]), all = fmax(nearly, fmax(here[2], fmax(here[3], here[4])));
         if ((nearly * (CALIBRATE_FOR_ALL - 1) + all) / CALIBRATE_FOR_ALL <= budget || c->last[most] == 1) return;
         c->last[most]--;
     }

@@ -9,7 +9,8 @@
 #include <stdatomic.h>
 
 enum {
-    CALIBRATE_FOR_ALL = 5,   /* one query in so many is for the highest k, too */
+    CALIBRATE_LOWER = 2,     /* so many k are of all queries, */
+    CALIBRATE_FOR_ALL = 5,   /* and one query in so many is for all k */
     CALIBRATE_DEEPEST = 100, /* neighbours */
     CALIBRATE_LIST = 112,    /* of which there is room for more, if the nearest turn out to be copies */
     CALIBRATE_BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
@@ -30,7 +31,7 @@ typedef struct calibration {
     uint32_t queries;
     uint32_t *row;     /* of each query */
     uint8_t *code;     /* of each query; IP: other than that of its row */
-    bool *deep;        /* queries for the highest k, too */
+    bool *deep;        /* queries for the higher k, too */
     bool *copied;      /* queries behind which there is a fresh one */
     int32_t *within;   /* rows that are left out: nearer to that of the query; 0: that one alone */
     uint32_t *copies;  /* how many are, if they are the first in the list of the query before; else 0 */
@@ -51,12 +52,15 @@ typedef struct calibration {
     _Atomic bool failed;
 } calibration;
 
-extern const uint32_t calibrate_ks[GRAPH_KS];
-
-/* Most queries are for all k but the highest, which takes more time than the others. */
+/* Most queries are for the lower k only, as the others take more time. */
 static inline uint32_t calibrate_ks_of(const calibration *c, uint32_t q)
 {
-    return c->deep[q] ? GRAPH_KS : GRAPH_KS - 1;
+    return c->deep[q] ? GRAPH_KS : CALIBRATE_LOWER;
+}
+
+static inline uint32_t calibrate_most(const calibration *c, uint32_t q)
+{
+    return graph_ks[calibrate_ks_of(c, q) - 1];
 }
 
 /* Chooses queries, c->drawn of them and fresh ones, and finds their neighbours. calibrate_end after it, in any case,

@@ -34,8 +34,6 @@ enum {
 #define GAP      (1.3 * 1.3)       /* of squared distances: the least between copies and others */
 #define UNLIKELY 6.907755278982137 /* the logarithm of a thousand */
 
-const uint32_t calibrate_ks[GRAPH_KS] = {1, 10, 100};
-
 /* Which queries are compared with all rows, and what for. */
 typedef struct look {
     calibration *c;
@@ -90,7 +88,7 @@ bool calibrate_left_out(const calibration *c, uint32_t q, uint32_t row)
 /* The neighbours that are asked for, and some. */
 static uint32_t kept_of(const calibration *c, uint32_t q)
 {
-    return calibrate_ks[calibrate_ks_of(c, q) - 1] + CALIBRATE_LIST - CALIBRATE_DEEPEST;
+    return calibrate_most(c, q) + CALIBRATE_LIST - CALIBRATE_DEEPEST;
 }
 
 static void keep(calibration *c, uint32_t q, uint64_t key)
@@ -266,7 +264,7 @@ static void add_fresh(calibration *c, const int32_t *within)
 static bool take_out(calibration *c, uint32_t q)
 {
     uint64_t *list = c->nearest + (size_t)q * CALIBRATE_LIST;
-    const uint32_t kept = c->have[q], k = calibrate_ks[calibrate_ks_of(c, q) - 1];
+    const uint32_t kept = c->have[q], k = calibrate_most(c, q);
     uint32_t copies = 0;
     while (copies < kept && (int32_t)(list[copies] >> 32) < c->within[q])
         copies++;
@@ -304,7 +302,7 @@ static pomai_status find_rest(calibration *c, uint32_t *query)
         if (all || (c->within[q] > 0 && !take_out(c, q))) query[l.count++] = q;
     const pomai_status status = look_at_all(&l);
     for (uint32_t q = 0; q < c->queries; q++)
-        c->have[q] = (uint32_t)pm_min_u64(c->have[q], calibrate_ks[calibrate_ks_of(c, q) - 1]);
+        c->have[q] = (uint32_t)pm_min_u64(c->have[q], calibrate_most(c, q));
     return status;
 }
 
@@ -389,7 +387,7 @@ static pomai_status see_what_codes_tell(calibration *c)
         }
         if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
         for (size_t i = 0; i < calibrate_ks_of(c, q); i++) {
-            const uint32_t last = c->have[q] < calibrate_ks[i] ? c->have[q] : calibrate_ks[i];
+            const uint32_t last = c->have[q] < graph_ks[i] ? c->have[q] : graph_ks[i];
             if (last == 0) continue; /* no row but itself */
             const uint64_t key = c->nearest[(size_t)q * CALIBRATE_LIST + last - 1];
             if (!read_units(c, (uint32_t)key, false, other)) return POMAI_EDEADLINE;

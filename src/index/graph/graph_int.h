@@ -51,7 +51,8 @@ typedef struct graph_model {
 static_assert(sizeof(graph_model) == 64 && offsetof(graph_model, metric) == 32, "section 0");
 
 #define GRAPH_TARGETS 10
-#define GRAPH_KS      3
+#define GRAPH_KS      5
+extern const uint32_t graph_ks[GRAPH_KS]; /* the k that are measured */
 typedef struct graph_entry {
     float target, slack, recall, least;
     uint32_t pool, rerank;
@@ -66,9 +67,8 @@ typedef struct graph_table {
     uint32_t revision;
     uint8_t zero[60];
     graph_row row[GRAPH_KS];
-    uint8_t end[16];
 } graph_table;
-static_assert(sizeof(graph_row) == 256 && sizeof(graph_table) == 848, "section 7");
+static_assert(sizeof(graph_row) == 256 && sizeof(graph_table) == 1344, "section 7");
 
 /* What follows from dim, metric and variant. */
 typedef struct graph_shape {

@@ -6,7 +6,7 @@
 #include "base/mutant.h"
 #include "graph_int.h"
 
-static const uint32_t ks[GRAPH_KS] = {1, 10, 100};
+const uint32_t graph_ks[GRAPH_KS] = {1, 10, 20, 50, 100};
 
 static bool in_range(float x, float least, float most)
 {
@@ -18,7 +18,7 @@ static bool table_is_sound(const graph_table *table)
     if (table->revision != GRAPH_REVISION) return false;
     for (size_t i = 0; i < GRAPH_KS; i++) {
         const graph_row *row = &table->row[i];
-        if (row->k != ks[i] || !in_range(row->best, 0, 1)) return false;
+        if (row->k != graph_ks[i] || !in_range(row->best, 0, 1)) return false;
         for (size_t j = 0; j < GRAPH_TARGETS; j++) {
             const graph_entry *e = &row->entry[j];
             if (!in_range(e->target, 0, 1) || !in_range(e->recall, 0, 1) || !in_range(e->least, 0, 1)) return false;
@@ -75,40 +75,48 @@ bool pm_graph_is_sound(const pm_graph *graph)
            entries_are_sound(graph, &shape) && table_is_sound(&table) && order_is_sound(graph);
 }
 
-/* The measured k that stands for this one: recall falls with k. NULL: it is more than any. */
-static const graph_row *row_of(const pm_graph *graph, uint32_t k)
+static const graph_row *rows_of(const pm_graph *graph)
 {
-    const graph_table *table = (const graph_table *)(const void *)graph->section[GRAPH_TABLE];
-    for (size_t i = 0; i < GRAPH_KS; i++)
-        if (k <= ks[i]) return &table->row[i];
-    return NULL;
+    return ((const graph_table *)(const void *)graph->section[GRAPH_TABLE])->row;
+}
+
+/* The measured k that stands for this one: recall falls with k. GRAPH_KS: it is more than any. */
+static size_t row_for(uint32_t k)
+{
+    size_t i = 0;
+    while (i < GRAPH_KS && k > graph_ks[i])
+        i++;
+    return i;
 }
 
 bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_effort *effort)
 {
-    const graph_row *row = row_of(graph, k);
-    for (size_t j = 0; k > 0 && row != NULL && j < GRAPH_TARGETS; j++) {
-        const graph_entry *e = &row->entry[j];
-        if (e->target < recall || e->pool == 0) continue;
-        *effort = (pm_graph_effort){.pool = e->pool,
-                                    .slack = e->slack,
-                                    .rerank = e->rerank,
-                                    .expected = e->recall,
-                                    .far = row->far,
-                                    .stop = PM_MUTANT(STOP_BY_OWN_K) ? 0 : row->k};
-        return true;
+    for (size_t i = row_for(k); k > 0 && i < GRAPH_KS;
+         i++) { /* a higher k may have been seen to get what this did not */
+        const graph_row *row = rows_of(graph) + i;
+        for (size_t j = 0; j < GRAPH_TARGETS; j++) {
+            const graph_entry *e = &row->entry[j];
+            if (e->target < recall || e->pool == 0) continue;
+            *effort = (pm_graph_effort){.pool = e->pool,
+                                        .slack = e->slack,
+                                        .rerank = e->rerank,
+                                        .expected = e->recall,
+                                        .far = row->far,
+                                        .stop = PM_MUTANT(STOP_BY_OWN_K) ? 0 : row->k};
+            return true;
+        }
     }
     return false;
 }
 
 bool pm_graph_of_pool(const pm_graph *graph, uint32_t k, uint32_t ef, pm_graph_effort *effort)
 {
-    const graph_row *row = row_of(graph, k);
+    const size_t at = row_for(k);
     const uint32_t pool = ef > k ? ef : k;
     if (k == 0 || pool > PM_GRAPH_MOST_POOL) return false;
     *effort = (pm_graph_effort){.pool = pool, .slack = INFINITY, .rerank = pool};
-    for (size_t j = 0; row != NULL && j < GRAPH_TARGETS; j++) { /* what a smaller pool reached */
-        const graph_entry *e = &row->entry[j];
+    for (size_t j = 0; at < GRAPH_KS && j < GRAPH_TARGETS; j++) { /* what a smaller pool reached */
+        const graph_entry *e = &rows_of(graph)[at].entry[j];
         if (e->pool > 0 && e->pool <= pool && e->recall > effort->expected) effort->expected = e->recall;
     }
     return true;
