@@ -236,6 +236,8 @@
     /* exact search by codes */                                                                                        \
     X(COPIES_LEAD_IN, "scenario.test_graph:near_copies_promise_no_more",                                               \
       "efforts are calibrated by rows whose near copies lead walks to them")                                           \
+    X(TRUTH_BY_CODES, "scenario.test_graph:rows_of_two_scales_get_their_recall",                                       \
+      "efforts are calibrated by the neighbours that codes tell, not those of the rows")                               \
     X(STOP_BY_OWN_K, "scenario.test_graph:any_k_gets_its_recall",                                                      \
       "a walk for a k between those that were calibrated stops by its own k-th, with the slack of the next")           \
     X(NEVER_IN_DOUBT, "scenario.test_graph:queries_unlike_all_rows_are_answered",                                      \

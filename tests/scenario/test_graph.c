@@ -543,8 +543,9 @@ static void draw_bell(struct t_rng *r, float *out)
         out[d] = t_unit_float(r) + t_unit_float(r) + t_unit_float(r) + t_unit_float(r);
 }
 
-/* Rows that lie as a bell, whatever the direction, so many nearly the same each, and other queries of that kind. */
-static void check_bell(const struct box *box, size_t copies, float asked, const uint64_t *ks, size_t n)
+/* Rows that lie as a bell, whatever the direction, so many nearly the same each, or some of them far out, and other
+ * queries of that kind. */
+static void check_bell(const struct box *box, size_t copies, size_t out, float asked, const uint64_t *ks, size_t n)
 {
     enum { ASKED = 200 };
     struct t_rng r = t_rng_from(13);
@@ -556,6 +557,9 @@ static void check_bell(const struct box *box, size_t copies, float asked, const 
         else
             for (size_t d = 0; d < DIM; d++)
                 vectors[i * DIM + d] = vectors[(i - i % copies) * DIM + d] + t_unit_float(&r) * 0.004f;
+    for (size_t i = 0; i < ROWS && out > 0; i += out)
+        for (size_t d = 0; d < DIM; d++)
+            vectors[i * DIM + d] *= 30;
     for (size_t i = 0; i < ASKED; i++)
         draw_bell(&r, query + i * DIM);
     pomai_db *db = open_db(box, NULL);
@@ -583,14 +587,21 @@ static void check_bell(const struct box *box, size_t copies, float asked, const 
 static void any_k_gets_its_recall(void **state)
 {
     static const uint64_t some[] = {2, 9, 11, 21, 30, 51, 100};
-    check_bell(*state, 1, 0.98f, some, sizeof some / sizeof some[0]);
+    check_bell(*state, 1, 0, 0.98f, some, sizeof some / sizeof some[0]);
 }
 
 /* Rows as queries are led to by their copies, other queries are not. */
 static void near_copies_promise_no_more(void **state)
 {
     static const uint64_t some[] = {1, 10, 20};
-    check_bell(*state, 4, 0.9f, some, sizeof some / sizeof some[0]);
+    check_bell(*state, 4, 0, 0.9f, some, sizeof some / sizeof some[0]);
+}
+
+/* Codes are coarse where some rows are far out, and do not tell which of the others are the nearest. */
+static void rows_of_two_scales_get_their_recall(void **state)
+{
+    static const uint64_t some[] = {1, 10, 100};
+    check_bell(*state, 1, 50, 0.9f, some, sizeof some / sizeof some[0]);
 }
 
 /* A walk finds next to nothing for them: codes do. */
@@ -623,6 +634,7 @@ int main(void)
         BOXED(whole_numbers_have_exact_distances),
         BOXED(any_k_gets_its_recall),
         BOXED(near_copies_promise_no_more),
+        BOXED(rows_of_two_scales_get_their_recall),
         BOXED(queries_unlike_all_rows_are_answered),
     };
     const struct CMUnitTest of_threads[] = {

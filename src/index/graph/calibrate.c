@@ -243,8 +243,9 @@ static void walk_piece(void *argument, uint32_t piece)
     for (uint32_t q = first; q < end; q++) {
         const uint32_t of_ks = calibrate_ks_of(c, q);
         const uint8_t *code = c->code + (size_t)q * c->b->space.shape.whole;
+        const float *units = c->units == NULL ? NULL : c->units + (size_t)q * c->b->space.shape.padded;
         pm_graph_query *query =
-            graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, ks[of_ks - 1], &effort);
+            graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, units, ks[of_ks - 1], &effort);
         watch w = {.c = c, .q = q, .ks = of_ks, .query = query};
         score_wanted(&w);
         graph_walk_watched(query, &(graph_watch){&w, see, c->within[q] > 0 ? leaves_out : NULL, instead_of});

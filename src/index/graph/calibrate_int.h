@@ -12,16 +12,16 @@ enum {
     CALIBRATE_LOWER = 2,     /* so many k are of all queries, */
     CALIBRATE_FOR_ALL = 5,   /* and one query in so many is for all k */
     CALIBRATE_DEEPEST = 100, /* neighbours */
-    CALIBRATE_LIST = 112,    /* of which there is room for more, if the nearest turn out to be copies */
+    CALIBRATE_LIST = 120,    /* room for more of them, as codes tell: copies, and what is farther than its code says */
     CALIBRATE_BLOCK = 992,   /* rows compared with all queries at once: a multiple of PM_GRAPH_PANEL */
 };
 
 typedef struct stop stop;
 
 /*
- * Queries are rows, each left out of its own answer. A row that has near copies is two: the `copied` one asks among all
- * others, as who looks for what is there already does; the `fresh` one, right behind it, leaves out its copies as well,
- * as who asks for something new has none.
+ * Queries are rows, each left out of its own answer. Where many have near copies, such a row is two: the `copied` one
+ * asks among all others, as who looks for what is there already does; the fresh one, right behind it, leaves out its
+ * copies as well, as who asks for something new has none.
  */
 typedef struct calibration {
     pm_graph_builder *b;
@@ -34,9 +34,10 @@ typedef struct calibration {
     bool *deep;        /* queries for the higher k, too */
     bool *copied;      /* queries behind which there is a fresh one */
     int32_t *within;   /* rows that are left out: nearer to that of the query; 0: that one alone */
-    uint32_t *copies;  /* how many are, if they are the first in the list of the query before; else 0 */
+    uint32_t *copies;  /* how many are, if they are all in the next; else 0 */
+    uint32_t *copy;    /* queries x CALIBRATE_LIST */
     bool *told;        /* queries x GRAPH_KS: whether codes tell its neighbours */
-    float *units;      /* room for two rows */
+    float *units;      /* of each query, and room for a row; NULL: codes are the rows */
     uint64_t *nearest; /* queries x CALIBRATE_LIST: distance << 32 | row */
     uint32_t *have;    /* of them */
     bool *turned;      /* whether the walk of each query turned */

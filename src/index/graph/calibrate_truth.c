@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows drawn from all over are the queries, each left out of its own answer. Their true neighbours are sought among all
- * rows, by the codes that links are made of, which are right to a fraction of a percent; where the last of them is not
- * as far as its code says (rows differ by less than codes tell, or were cut off), all count as missed.
+ * rows, by the codes that links are made of, which mostly are right to a fraction of a percent, and some more, which
+ * are then ranked by the rows. Where the last is not nearer than a row beyond the list may be, by what codes in it are
+ * wrong by (rows differ by less than codes tell, or were cut off), all count as missed.
  *
  * Copies of a row, or rows nearly the same, lead a walk from anywhere straight to it, as nothing leads to a query that
  * no row is a copy of. So a row that has some is two queries, one of which leaves them out.
  *
- * What a near copy is: were rows spread evenly in D dimensions, the next one behind the nearest i would be r times as
- * far as these with a chance of r^(-i D) (distances to the power of D are then those of a Poisson process). Where that
- * is less than one in a thousand, those i are copies. D is what the distances of a sample of the rows grow with.
+ * What a near copy is: were rows spread evenly in D dimensions, within r times the distance that n rows are within
+ * there would be n r^D, give or take what a Poisson process does. Where there are ten times as many, and the chance of
+ * that many is less than one in a thousand (by the bound of Chernoff), they are copies, if they are not too many. D is
+ * what the distances of a sample of the rows grow with.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -21,17 +23,19 @@
 
 enum {
     SPREAD = 7919, /* a prime above the number of queries */
-    SUBS = 8,      /* buckets of an octave of squared distances */
+    SUBS = 32,     /* buckets of an octave of squared distances */
     BUCKETS = 1 + 31 * SUBS,
     REACH = 400,     /* so many rows, or a few times as many, are counted by their distance */
     LEAST_REACH = 1, /* rows of a sample */
     SAMPLED = PM_GRAPH_NEAREST,
-    MOST_COPIES = 64, /* one row in so many */
-    SORTED = 64,      /* queries whose distances tell of dimensions */
-    APART = 4,        /* ranks of these distances that are compared, one so many times the other */
+    MOST_COPIES = 128, /* and one row in */
+    COPIES_AMONG = 64,
+    MANY_COPIED = 4, /* one query in so many */
+    SPARE = 8,       /* more than are asked for that are kept at least */
+    SORTED = 64,     /* queries whose distances tell of dimensions */
+    APART = 4,       /* ranks of these distances that are compared, one so many times the other */
 };
-#define TOLD     0.25              /* of a squared distance: as much as codes may be wrong by */
-#define GAP      (1.3 * 1.3)       /* of squared distances: the least between copies and others */
+#define OTHERS   0.1               /* of those that are taken for copies, as many may not be */
 #define UNLIKELY 6.907755278982137 /* the logarithm of a thousand */
 
 /* Which queries are compared with all rows, and what for. */
@@ -56,12 +60,12 @@ int32_t calibrate_apart(const calibration *c, uint32_t a, uint32_t b)
     return sum;
 }
 
-/* By eighths of octaves. */
+/* By parts of octaves. */
 static uint32_t bucket_of(int32_t distance)
 {
     if (distance <= 0) return 0;
     const uint32_t d = (uint32_t)distance, octave = 31 - (uint32_t)__builtin_clz(d);
-    const uint32_t sub = octave >= 3 ? d >> (octave - 3) : d << (3 - octave);
+    const uint32_t sub = octave >= 5 ? d >> (octave - 5) : d << (5 - octave);
     return 1 + octave * SUBS + sub % SUBS;
 }
 
@@ -77,9 +81,8 @@ bool calibrate_left_out(const calibration *c, uint32_t q, uint32_t row)
     if (row == c->row[q]) return true;
     if (c->within[q] == 0) return false;
     if (c->copies[q] == 0) return calibrate_apart(c, c->row[q], row) < c->within[q];
-    const uint64_t *before = c->nearest + (size_t)(q - 1) * CALIBRATE_LIST;
     for (uint32_t i = 0; i < c->copies[q]; i++)
-        if ((uint32_t)before[i] == row) return true;
+        if (c->copy[(size_t)q * CALIBRATE_LIST + i] == row) return true;
     return false;
 }
 
@@ -219,33 +222,36 @@ static double see_sample(const calibration *c, int32_t *reach)
     return fmax(dimensions_at(sorted, n, SAMPLED / APART / APART), dimensions_at(sorted, n, SAMPLED / APART));
 }
 
-/* A distance that near copies are within, and no other row; 0: there are none. */
+/* A distance that near copies are within, and few others; 0: there are none. */
 static int32_t copies_within(const calibration *c, const uint32_t *near, int32_t reach, double dims)
 {
-    const uint32_t end = bucket_of(reach) + 1;
-    uint64_t rows = 0;
-    uint32_t last = 0; /* behind the last that is not empty */
+    const uint64_t most = pm_min_u64(c->b->source->rows / COPIES_AMONG, MOST_COPIES);
+    const uint32_t end = bucket_of(reach);
+    uint64_t all = 0, rows = 0;
     int32_t within = 0;
-    for (uint32_t bucket = 0; bucket <= end && rows <= c->b->source->rows / MOST_COPIES; bucket++) {
-        const uint32_t here = bucket < end ? near[bucket] : 1; /* there may be rows beyond */
-        if (here == 0) continue;
-        const double apart = rows > 0 ? bucket_from(bucket) / bucket_from(last) : 0;
-        if (apart >= GAP && (double)rows * dims * log(apart) / 2 >= UNLIKELY) within = (int32_t)bucket_from(bucket);
-        rows += here;
-        last = bucket + 1;
+    for (uint32_t bucket = 0; bucket <= end; bucket++)
+        all += near[bucket];
+    for (uint32_t bucket = 0; bucket < end && rows + near[bucket] <= most; bucket++) {
+        if (near[bucket] == 0) continue;
+        rows += near[bucket];
+        const double edge = bucket_from(bucket + 1), n = (double)rows;
+        const double others = (double)all * pow(edge / ((double)reach + 1), dims / 2);
+        if (others <= n * OTHERS && n * log(n / others) - n + others >= UNLIKELY) within = (int32_t)ceil(edge);
     }
     return within;
 }
 
-/* Behind each query that has copies comes one that leaves them out. */
+/* If many queries have copies, behind each comes one that leaves these out. Few do not make much easier what is asked
+ * of all. */
 static void add_fresh(calibration *c, const int32_t *within)
 {
     const size_t stride = c->b->space.shape.whole;
-    uint32_t to = c->drawn;
+    uint32_t copied = 0;
     for (uint32_t q = 0; q < c->drawn; q++)
-        to += within[q] > 0;
-    c->queries = to;
-    for (uint32_t q = c->drawn; q-- > 0;)
+        copied += within[q] > 0;
+    if (copied < c->drawn / MANY_COPIED) return;
+    c->queries = c->drawn + copied;
+    for (uint32_t q = c->drawn, to = c->queries; q-- > 0;)
         for (int fresh = within[q] > 0; fresh >= 0; fresh--) {
             to--;
             c->row[to] = c->row[q];
@@ -264,16 +270,18 @@ static void add_fresh(calibration *c, const int32_t *within)
 static bool take_out(calibration *c, uint32_t q)
 {
     uint64_t *list = c->nearest + (size_t)q * CALIBRATE_LIST;
-    const uint32_t kept = c->have[q], k = calibrate_most(c, q);
+    const uint32_t kept = c->have[q];
     uint32_t copies = 0;
-    while (copies < kept && (int32_t)(list[copies] >> 32) < c->within[q])
-        copies++;
+    for (; copies < kept && (int32_t)(list[copies] >> 32) < c->within[q]; copies++)
+        c->copy[(size_t)q * CALIBRATE_LIST + copies] = (uint32_t)list[copies];
     if (copies < kept) c->copies[q] = copies;
-    c->have[q] = 0;
-    c->worst[q] = INT32_MAX;
-    if (kept < copies + k) return false;
-    memmove(list, list + copies, k * sizeof *list);
-    c->have[q] = k;
+    if (copies + calibrate_most(c, q) + SPARE > kept) {
+        c->have[q] = 0;
+        c->worst[q] = INT32_MAX;
+        return false;
+    }
+    memmove(list, list + copies, (kept - copies) * sizeof *list);
+    c->have[q] = kept - copies;
     return true;
 }
 
@@ -300,10 +308,7 @@ static pomai_status find_rest(calibration *c, uint32_t *query)
     const bool all = c->b->source->metric == POMAI_METRIC_IP;
     for (uint32_t q = 0; q < c->queries; q++)
         if (all || (c->within[q] > 0 && !take_out(c, q))) query[l.count++] = q;
-    const pomai_status status = look_at_all(&l);
-    for (uint32_t q = 0; q < c->queries; q++)
-        c->have[q] = (uint32_t)pm_min_u64(c->have[q], calibrate_most(c, q));
-    return status;
+    return look_at_all(&l);
 }
 
 static pomai_status find_neighbours(calibration *c)
@@ -357,41 +362,63 @@ static pomai_status choose_queries(calibration *c)
         c->row[q] = (uint32_t)(from + pm_mix64((b->source->seed + 3) ^ pm_mix64(q)) % (to - from));
         memcpy(c->code + q * stride, b->codes + c->row[q] * stride, stride);
         if (b->source->metric != POMAI_METRIC_IP) continue;
-        if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
+        if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE; /* IP is never raw */
         graph_units_to_code(&b->space, c->units, c->code + q * stride);
     }
     return POMAI_OK;
 }
 
-/* Whether the distance of two rows and that of their codes are about the same. */
-static bool agree(const float *a, const float *b, uint32_t n, double coded)
+static double apart_by_units(const float *a, const float *b, uint32_t n)
 {
     double sum = 0;
     for (uint32_t d = 0; d < n; d++) {
         const double part = (double)a[d] - (double)b[d];
         sum += part * part;
     }
-    return fabs(sum - coded) <= TOLD * fmax(sum, coded);
+    return sum;
 }
 
-static pomai_status see_what_codes_tell(calibration *c)
+static int by_key(const void *a, const void *b)
 {
-    const uint32_t n = c->b->space.shape.padded;
-    float *other = c->units + n;
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Ranks the list of a query by the rows; *within: what is sure to be nearer than all that is not in it. */
+static pomai_status rank_list(calibration *c, uint32_t q, double *within)
+{
+    const uint32_t n = c->b->space.shape.padded, listed = c->have[q];
+    float *units = c->units + (size_t)q * n, *other = c->units + 2 * (size_t)c->drawn * n;
+    uint64_t *list = c->nearest + (size_t)q * CALIBRATE_LIST;
+    const double last = c->worst[q] == INT32_MAX ? INFINITY : (double)c->worst[q]; /* all rows are listed, or not */
+    double off = 0, squares = 0;
+    if (!read_units(c, c->row[q], true, units)) return POMAI_EDEADLINE;
+    if (PM_MUTANT(TRUTH_BY_CODES)) return POMAI_OK;
+    for (uint32_t i = 0; i < listed; i++) {
+        if (!read_units(c, (uint32_t)list[i], false, other)) return POMAI_EDEADLINE;
+        const double distance = apart_by_units(units, other, n), here = distance - (double)(list[i] >> 32);
+        off += here;
+        squares += here * here;
+        list[i] = (uint64_t)(uint32_t)fmin(rint(distance), INT32_MAX) << 32 | (uint32_t)list[i];
+    }
+    qsort(list, listed, sizeof *list, by_key);
+    off /= listed;
+    *within = last + off - sqrt(fmax(squares / listed - off * off, 0));
+    return POMAI_OK;
+}
+
+static pomai_status rank_by_rows(calibration *c)
+{
     for (uint32_t q = 0; q < c->queries; q++) {
+        double within = INFINITY;
         if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
-        if (graph_is_raw(&c->b->space)) { /* codes are the rows */
-            for (size_t i = 0; i < calibrate_ks_of(c, q); i++)
-                c->told[q * GRAPH_KS + i] = c->have[q] > 0;
-            continue;
-        }
-        if (!read_units(c, c->row[q], true, c->units)) return POMAI_EDEADLINE;
-        for (size_t i = 0; i < calibrate_ks_of(c, q); i++) {
-            const uint32_t last = c->have[q] < graph_ks[i] ? c->have[q] : graph_ks[i];
-            if (last == 0) continue; /* no row but itself */
-            const uint64_t key = c->nearest[(size_t)q * CALIBRATE_LIST + last - 1];
-            if (!read_units(c, (uint32_t)key, false, other)) return POMAI_EDEADLINE;
-            c->told[q * GRAPH_KS + i] = agree(c->units, other, n, (double)(key >> 32));
+        const bool ranks = c->units != NULL && c->have[q] > 0;
+        const pomai_status status = ranks ? rank_list(c, q, &within) : POMAI_OK;
+        if (status != POMAI_OK) return status;
+        c->have[q] = (uint32_t)pm_min_u64(c->have[q], calibrate_most(c, q));
+        for (size_t i = 0; i < calibrate_ks_of(c, q) && c->have[q] > 0; i++) {
+            const uint64_t last = pm_min_u64(c->have[q], graph_ks[i]) - 1;
+            c->told[q * GRAPH_KS + i] = (double)(c->nearest[(size_t)q * CALIBRATE_LIST + last] >> 32) <= within;
         }
     }
     return POMAI_OK;
@@ -401,6 +428,7 @@ pomai_status calibrate_truth(calibration *c)
 {
     const pm_simd_graph *kernels = c->b->simd->graph;
     const size_t most = 2 * (size_t)c->drawn, stride = c->b->space.shape.whole;
+    const bool raw = graph_is_raw(&c->b->space);
     const size_t groups = (most + PM_GRAPH_TILE - 1) / PM_GRAPH_TILE;
     c->queries = c->drawn;
     c->row = pm_malloc(most * sizeof *c->row);
@@ -409,20 +437,21 @@ pomai_status calibrate_truth(calibration *c)
     c->copied = pm_calloc(most, sizeof *c->copied);
     c->within = pm_calloc(most, sizeof *c->within);
     c->copies = pm_calloc(most, sizeof *c->copies);
+    c->copy = pm_malloc(most * CALIBRATE_LIST * sizeof *c->copy);
     c->told = pm_calloc(most, GRAPH_KS * sizeof *c->told);
-    c->units = pm_malloc_aligned(GRAPH_LINE, 2 * c->b->space.shape.padded * sizeof *c->units);
+    if (!raw) c->units = pm_malloc_aligned(GRAPH_LINE, (most + 1) * c->b->space.shape.padded * sizeof *c->units);
     c->nearest = pm_malloc(most * CALIBRATE_LIST * sizeof *c->nearest);
     c->have = pm_calloc(most, sizeof *c->have);
     c->worst = pm_malloc(most * sizeof *c->worst);
     c->panels = pm_malloc_aligned(GRAPH_LINE, pm_graph_panels(CALIBRATE_BLOCK) * pm_graph_panel_bytes(kernels, stride));
     c->distance = pm_malloc_aligned(GRAPH_LINE, groups * PM_GRAPH_TILE * CALIBRATE_BLOCK * sizeof *c->distance);
     if (c->row == NULL || c->code == NULL || c->deep == NULL || c->copied == NULL || c->within == NULL ||
-        c->copies == NULL || c->told == NULL || c->units == NULL || c->nearest == NULL || c->have == NULL ||
-        c->worst == NULL || c->panels == NULL || c->distance == NULL)
+        c->copies == NULL || c->copy == NULL || c->told == NULL || (!raw && c->units == NULL) || c->nearest == NULL ||
+        c->have == NULL || c->worst == NULL || c->panels == NULL || c->distance == NULL)
         return POMAI_ENOMEM;
     pomai_status status = choose_queries(c);
     if (status == POMAI_OK) status = find_neighbours(c);
-    return status == POMAI_OK ? see_what_codes_tell(c) : status;
+    return status == POMAI_OK ? rank_by_rows(c) : status;
 }
 
 void calibrate_end(calibration *c)
@@ -433,6 +462,7 @@ void calibrate_end(calibration *c)
     pm_free(c->copied);
     pm_free(c->within);
     pm_free(c->copies);
+    pm_free(c->copy);
     pm_free(c->told);
     pm_free(c->units);
     pm_free(c->nearest);

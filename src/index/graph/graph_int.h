@@ -148,9 +148,10 @@ void graph_wide_query(const graph_shape *shape, const float *units, const uint8_
                       pm_walk_rows *out);
 size_t graph_scratch_bytes(const graph_shape *shape); /* for any of these, a multiple of GRAPH_LINE */
 
-/* A query that is a row, by its code (IP: as a query), and is left out of its own answer. For calibration. */
+/* A query that is a row, by its units, or by its code if that is the row, and is left out of its own answer. For
+ * calibration. */
 pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t row,
-                                   const uint8_t *code, uint32_t k, const pm_graph_effort *effort);
+                                   const uint8_t *code, const float *units, uint32_t k, const pm_graph_effort *effort);
 #define GRAPH_FEW 8 /* the stop of a walk is by the k-th nearest, or by this one if k is less */
 
 /* Where a walk is, before each step; pool->next is where that is from, and at last beyond the pool. Whoever watches

@@ -232,16 +232,16 @@ pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const p
 }
 
 pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm_simd *simd, uint32_t row,
-                                   const uint8_t *code, uint32_t k, const pm_graph_effort *effort)
+                                   const uint8_t *code, const float *units, uint32_t k, const pm_graph_effort *effort)
 {
     graph_space space;
     pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
     q->seen.left_out = row;
     q->whole = space.shape.exact || space.shape.turns; /* and false for warm codes, which are not asked for */
     if (q->whole) memcpy(whole_of(q), code, space.shape.whole);
-    const float zero = graph_is_raw(&space) ? 0 : 128;
-    for (uint32_t d = 0; d < space.shape.padded; d++)
-        q->units[d] = (float)code[d] - zero;
+    if (units != NULL) memcpy(q->units, units, space.shape.padded * sizeof *units);
+    for (uint32_t d = 0; d < space.shape.padded && units == NULL; d++)
+        q->units[d] = code[d];
     code_query(q, &space, graph);
     return q;
 }
