@@ -550,6 +550,19 @@ def test_get_and_delete_refuse(full: pomai.Database) -> None:
     assert state(full) == before
 
 
+def test_names_that_others_have(full: pomai.Database) -> None:
+    """Are refused with the name that is used here."""
+    for call, given, meant in (
+        (full.search, "where", "filters"), (full.search, "filter", "filters"), (full.search, "top_k", "k"),
+        (full.get, "where", "filters"), (full.delete, "where", "filters"), (full.update, "filter", "filters"),
+        (full.count, "where", "filters"), (full.scan, "filter", "filters"), (full.add, "payload", "metadata"),
+    ):
+        with pytest.raises(pomai.InvalidTypeError, match=f"has no argument '{given}'; there is {meant}=$"):
+            call(**{given: {}})  # type: ignore[operator]
+    with pytest.raises(pomai.InvalidTypeError, match="search\\(\\) has no argument 'payload'$"):
+        full.search([0] * DIM, payload=1)  # type: ignore[call-overload]
+
+
 def test_long_doubles_are_floats(full: pomai.Database) -> None:
     full.add(np.ones((2, DIM), np.float32), ids=[1, 2], metadata=[{"a": np.longdouble(1) / 3}, {"a": np.ones(2, "g")}])
     assert [row.metadata for row in full.get([1, 2]) if row is not None] == [{"a": 1 / 3}, {"a": [1.0, 1.0]}]
