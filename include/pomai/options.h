@@ -66,9 +66,9 @@ typedef struct pomai_write_options {
     uint64_t deadline_us;        /* wait at most this long for room in full mailboxes; 0: not at all (POMAI_EBUSY);
                                     UINT64_MAX, which _INIT sets: as long as it takes. Once admitted, a write ends
                                     when it is decided. A delete or update by filter, if this is not 0: looks for rows
-                                    no longer (POMAI_EDEADLINE) */
-    const volatile int *cancel; /* of a delete or update by filter: any thread may make it non-zero, and it ends as at a
-                                   deadline; NULL: none does */
+                                    no longer, and writes at most 65,536 of those that it found (POMAI_EDEADLINE) */
+    const volatile int *cancel;  /* of an update, or a delete by filter: any thread may make it non-zero, and it writes
+                                    nothing more than what is under way (POMAI_EDEADLINE); NULL: none does */
 } pomai_write_options;
 #define POMAI_WRITE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \

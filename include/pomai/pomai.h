@@ -152,7 +152,7 @@ POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_id
 
 /* Deletes the rows that match a filter (docs/filter.md) when they are looked at, of those that match at the call. {}
  * matches all rows: all are deleted. POMAI_EDEADLINE: the deadline passed, or it was cancelled, before all rows were
- * looked at; what is deleted by then stays so. */
+ * looked at; what is deleted by then stays so: ack->rows. Called again, it goes on. */
 POMAI_API pomai_status pomai_delete_where(pomai_collection *collection, const char *filter, size_t filter_size,
                                           const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
 /* Gives the rows with these ids other documents, documents[i] to ids i; vectors and expiry stay to the bit. Ids that

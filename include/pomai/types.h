@@ -136,7 +136,8 @@ typedef struct pomai_verdict {
     uint64_t rows_scanned;  /* rows compared with the query: by vectors, or by codes that say for sure that they are
                                farther */
     uint64_t rows_visible; /* rows that the view shows (about, when approximate; an upper bound when cut); with a filter
-                              those of them that match */
+                              those of them that match: how many do, unless cut before all rows were judged, when it
+                              is the upper bound of all rows and says nothing of matches */
 } pomai_verdict;
 
 /* What is built for segments of a collection, so that searches which name a recall are fast (docs/indexing.md). Numbers

@@ -96,7 +96,7 @@ typedef struct pm_filter_asks {
     bool (*is_over)(const void *context); /* NULL: it never is */
     const void *context;
     uint64_t work; /* since it was asked */
-    bool over;     /* it was, and what was judged then means nothing */
+    bool over;     /* it was; the document that was judged then does not match */
 } pm_filter_asks;
 
 /* Any bytes will do as a document; what is no JSON object has no keys. Reads it once, allocates nothing. */

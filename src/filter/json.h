@@ -52,7 +52,7 @@ int pm_filter_order_numbers(const pm_filter_number *a, const pm_filter_number *b
 /* ---- orders ---- */
 
 typedef int (*pm_filter_order)(const void *a, const void *b);
-/* By heap: n log n whatever comes, in place. */
+/* n log n comparisons whatever comes; in place, twice as many, where there is no memory. Equals in any order. */
 void pm_filter_sort(void **items, size_t count, pm_filter_order order);
 
 int pm_filter_order_keys(const pm_filter_key *a, const pm_filter_key *b);

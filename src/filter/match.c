@@ -325,7 +325,7 @@ bool pm_filter_matches_until(const pm_filter *filter, void *scratch, const void 
     if (filter->want_count > 1 && !scan(filter, slots, text, text + size))
         for (uint32_t i = 0; i < filter->want_count; i++)
             slots[i].item.at = NULL;
-    return !is_over(asks, filter->want_count + size / 8) && evaluate(filter, slots, filter->root, asks);
+    return !is_over(asks, filter->want_count + size / 8) && evaluate(filter, slots, filter->root, asks) && !asks->over;
 }
 
 bool pm_filter_matches(const pm_filter *filter, void *scratch, const void *document, size_t size)

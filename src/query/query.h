@@ -92,6 +92,9 @@ void pm_scan_ask(pm_scan *scan, bool (*is_over)(const void *context), const void
 /* Up to `most` rows; *out is NULL after the last. A failure leaves the scan where it was. With a filter in an epoch: it
  * uses derived files. */
 pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err);
+/* The same of a scan with a filter; but once it is over, *over, it gives what was found by then, which may be no row:
+ * *out is NULL, and so it is after the last. Then the scan is of no more use. */
+pomai_status pm_scan_next_part(pm_scan *scan, uint64_t most, pomai_rows **out, bool *over, pomai_error *err);
 /* For a planted bug: another time by which rows have expired. */
 void pm_scan_set_now(pm_scan *scan, uint64_t now);
 void pm_scan_close(pm_scan *scan);

@@ -35,6 +35,7 @@ struct pm_scan {
     place at;            /* of the next row */
     pm_judge judge;      /* filter NULL: all rows match */
     pm_filter_asks asks; /* of the judge */
+    bool parts;          /* rows are given that were found before it was over */
     uint64_t *bits;   /* with a filter, of all rows of a segment, as its columns told, and behind them of open ones; */
     uint32_t bits_of; /* this source; UINT32_MAX: of none yet. It may have no columns: */
     bool bits_told;   /* then this is false */
@@ -183,6 +184,7 @@ static pomai_status judge_window(pm_scan *scan, const source *from, const place 
     if (scan->any && last->source == window->source && last->chunk == window->chunk && last->row == window->row)
         return POMAI_OK;
     scan->any = scan->asks.over = false;
+    memset(scan->match, 0, sizeof scan->match);
     if (is_over(scan)) return pm_judge_is_over(err);
     if (from->table == NULL) status = judge_columns(scan, from, window->source, err);
     if (status != POMAI_OK) {
@@ -235,7 +237,9 @@ static pomai_status add_matching(pm_scan *scan, const source *from, uint64_t row
         window.row -= at->row % CHECK_ROWS;
         const uint64_t n = pm_min_u64(rows - window.row, CHECK_ROWS);
         status = judge_window(scan, from, &window, n, err);
-        if (status == POMAI_OK) status = add_matches(scan, from, at, window.row + n, b, err);
+        if (status != POMAI_OK && !(scan->parts && status == POMAI_EDEADLINE)) return status;
+        const pomai_status added = add_matches(scan, from, at, window.row + n, b, err);
+        if (added != POMAI_OK) status = added;
     }
     return status;
 }
@@ -264,12 +268,14 @@ static pomai_status gather(pm_scan *scan, place *at, batch *b, pomai_error *err)
     return POMAI_OK;
 }
 
-pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err)
+static pomai_status next_rows(pm_scan *scan, uint64_t most, pomai_rows **out, bool *over, pomai_error *err)
 {
     place at = scan->at;
     batch b = {.most = most};
     *out = NULL;
     pomai_status status = gather(scan, &at, &b, err);
+    *over = scan->parts && status == POMAI_EDEADLINE;
+    if (*over) status = POMAI_OK;
     if (status == POMAI_OK && b.rows > 0) {
         const pm_rows_shape shape = {
             .count = b.rows, .bytes = b.bytes, .dim = scan->dim, .include = scan->include, .id_kind = scan->id_kind};
@@ -287,6 +293,19 @@ pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_
     if (status == POMAI_OK) scan->at = at;
     pm_free(b.row);
     return status;
+}
+
+pomai_status pm_scan_next(pm_scan *scan, uint64_t most, pomai_rows **out, pomai_error *err)
+{
+    bool over;
+    scan->parts = false;
+    return next_rows(scan, most, out, &over, err);
+}
+
+pomai_status pm_scan_next_part(pm_scan *scan, uint64_t most, pomai_rows **out, bool *over, pomai_error *err)
+{
+    scan->parts = true;
+    return next_rows(scan, most, out, over, err);
 }
 
 void pm_scan_ask(pm_scan *scan, bool (*ask)(const void *context), const void *context)

@@ -87,11 +87,19 @@ def test_numpy_goes_in(db: pomai.Database) -> None:
     assert found(db, F.in_("n", np.array([1, 2]))) == [0]
     assert found(db, {"n": {"$in": np.array([1.0, 2.5])}}) == [0, 1]
     assert found(db, F.eq("ok", np.bool_(True))) == [7]
+    assert found(db, F.eq("n", np.longdouble(2.5))) == found(db, {"n": {"$in": np.array([2.5], "g")}}) == [1]
 
 
 def test_filters_are_equal_if_they_say_the_same() -> None:
     assert F.eq("a", 1) == pomai.Filter({"a": {"$eq": 1}}) and hash(F.eq("a", 1)) == hash(F.eq("a", 1))
     assert F.eq("a", 1) != F.eq("a", 2) and F.eq("a", 1) != {"a": {"$eq": 1}}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"a": 1}
+    for _ in range(levels):
+        made = {"$not": made}
+    return made
 
 
 BAD: dict[str, tuple[Callable[[], Any], type[pomai.Error], str]] = {
@@ -108,6 +116,9 @@ BAD: dict[str, tuple[Callable[[], Any], type[pomai.Error], str]] = {
     "no such operator": (lambda: {"a": {"$regex": "x"}}, pomai.InvalidError, "filter: a.$regex: no such operator"),
     "AND of nothing": (lambda: F.AND(), pomai.InvalidError, "filter: $and"),
     "an operand": (lambda: F.gt("a", None), pomai.InvalidError, "filter: a.$gt"),  # type: ignore[arg-type]
+    "NaN in a list": (lambda: {"$and": [{}, {"a": {"$in": [1, float("nan")]}}]}, pomai.InvalidError, "$and[1].a.$in[1]"),
+    "2,000 levels": (lambda: nested(2000), pomai.TooBigError, "$not.$not: more than 100 dicts"),
+    "40 levels": (lambda: nested(40), pomai.TooBigError, "$not.$not: more than 32 of $and, $or, $not in each other"),
     "depth": (lambda: "{\"$not\":" * 40 + "{}" + "}" * 40, pomai.TooBigError, "filter"),
 }
 

@@ -208,6 +208,15 @@ BAD_ADDS: dict[str, tuple[dict[str, Any], type[pomai.Error], str]] = {
     "object in metadata": ({"metadata": [{}, {"a": object()}]}, TYPE, "object"),
     "NaN in metadata": ({"metadata": [{}, {"a": NAN}]}, VALUE, "metadata[1]"),
     "NaN of NumPy in metadata": ({"metadata": [{}, {"a": np.float32(NAN)}]}, VALUE, "metadata[1]"),
+    "NaN in a list in metadata": ({"metadata": [{}, {"a": {"b": [1, {"c": NAN}]}}]}, VALUE, "metadata[1]['a']['b'][1]['c']"),
+    "infinity in a list": ({"metadata": [{}, {"a": 1, "b": [0.0, 1e400]}]}, VALUE, "metadata[1]['b'][1]"),
+    "infinity in an array": ({"metadata": [{}, {"a": np.array([1.0, -np.inf])}]}, VALUE, "metadata[1]['a'][1]"),
+    "infinity in a column": ({"metadata": {"a": [1.0, 1e400]}}, VALUE, "column 'a', row 1"),
+    "a list with NaN in a column": ({"metadata": {"a": [[], [0, NAN]]}}, VALUE, "metadata[1]['a'][1]"),
+    "long infinity": ({"metadata": [{}, {"a": np.longdouble("1e400")}]}, VALUE, "metadata[1]['a']"),
+    "complex number": ({"metadata": [{}, {"a": np.complex128(1j)}]}, TYPE, "metadata[1]['a'] cannot be stored as JSON: complex128"),
+    "long complex number": ({"metadata": [{}, {"a": [np.clongdouble(1j)]}]}, TYPE, "metadata[1]['a'][0]"),
+    "column of complex numbers": ({"metadata": {"a": np.zeros(2, complex)}}, TYPE, "metadata['a']"),
     "circular metadata": ({"metadata": [{}, circular]}, VALUE, "metadata[1]"),
     "deep metadata": ({"metadata": [{}, deep]}, VALUE, "metadata[1]"),
     "keys not str": ({"metadata": [{}, {1: 2}]}, TYPE, "key 1"),
@@ -539,6 +548,26 @@ def test_get_and_delete_refuse(full: pomai.Database) -> None:
             call()
     assert full.get([]).found == [] and full.get([]).vectors.shape[0] == 0
     assert state(full) == before
+
+
+def test_names_that_others_have(full: pomai.Database) -> None:
+    """Are refused with the name that is used here."""
+    for call, given, meant in (
+        (full.search, "where", "filters"), (full.search, "filter", "filters"), (full.search, "top_k", "k"),
+        (full.get, "where", "filters"), (full.delete, "where", "filters"), (full.update, "filter", "filters"),
+        (full.count, "where", "filters"), (full.scan, "filter", "filters"), (full.add, "payload", "metadata"),
+    ):
+        with pytest.raises(pomai.InvalidTypeError, match=f"has no argument '{given}'; there is {meant}=$"):
+            call(**{given: {}})  # type: ignore[operator]
+    with pytest.raises(pomai.InvalidTypeError, match="search\\(\\) has no argument 'payload'$"):
+        full.search([0] * DIM, payload=1)  # type: ignore[call-overload]
+
+
+def test_long_doubles_are_floats(full: pomai.Database) -> None:
+    full.add(np.ones((2, DIM), np.float32), ids=[1, 2], metadata=[{"a": np.longdouble(1) / 3}, {"a": np.ones(2, "g")}])
+    assert [row.metadata for row in full.get([1, 2]) if row is not None] == [{"a": 1 / 3}, {"a": [1.0, 1.0]}]
+    full.add(np.ones((2, DIM), np.float32), ids=[1, 2], metadata={"a": np.array([0.5, 2], "g")})
+    assert [row.metadata for row in full.get([1, 2]) if row is not None] == [{"a": 0.5}, {"a": 2.0}]
 
 
 def test_reserve_refuses(full: pomai.Database) -> None:

@@ -6,8 +6,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +229,78 @@ def test_filters_of_many_terms_end_at_deadlines(db: pomai.Database) -> None:
             call()
     assert db.search([0.0, 0.0], k=3, filters=many, deadline_ms=50).verdict.completeness == "cut"
     assert db.count(filters={"n": 2999}) == 1 and db.count(filters={"done": 1}) == 0
+
+
+SLOW_ROWS = 60
+SLOW = {"$not": {"$or": [{"text": {"$contains": f"y{i}"}} for i in range(256)]}}  # rows 0 and 30 do not match
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[tuple[pomai.Database, float]]:
+    """Rows that take long to judge, and how many seconds all do."""
+    with pomai.open(tmp_path / "slow", durability="os") as opened:
+        opened.add([[float(i)] for i in range(SLOW_ROWS)], ids=range(SLOW_ROWS),
+                   metadata=[{"n": i, "text": "x" * 200_000 + "y255" * (i % 30 == 0)} for i in range(SLOW_ROWS)])
+        start = time.monotonic()
+        assert opened.count(filters=SLOW) == SLOW_ROWS - 2
+        yield opened, time.monotonic() - start
+
+
+@contextmanager
+def interrupted(seconds: float) -> Iterator[pytest.ExceptionInfo[KeyboardInterrupt]]:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            yield caught
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_short_deadlines_get_on(slow: tuple[pomai.Database, float]) -> None:
+    """What was judged by then is changed, and only what matches."""
+    db, seconds = slow
+    for _ in range(40):
+        left = len(db)
+        try:
+            assert db.delete(filters=SLOW, deadline_ms=seconds * 1000 / 4) == left - 2
+            break
+        except pomai.DeadlineError as error:
+            assert error.rows_stored == left - len(db)
+            seconds += 0 if error.rows_stored else seconds / 4  # the machine is slower by now
+    assert [row.id for row in db] == [0, 30]
+
+
+@pytest.mark.parametrize("what", ["delete", "update"])
+def test_an_interrupt_says_what_was_changed(slow: tuple[pomai.Database, float], what: str) -> None:
+    db, seconds = slow
+    with interrupted(seconds / 4) as caught:
+        db.delete(filters=SLOW) if what == "delete" else db.update(filters=SLOW, metadata={"done": 1})
+    assert caught.value.rows_stored == 0  # type: ignore[attr-defined]
+    assert len(db) == SLOW_ROWS and db.count(filters={"done": 1}) == 0
+
+
+def test_a_scan_hears_interrupts(slow: tuple[pomai.Database, float]) -> None:
+    """And goes on from where it was."""
+    db, seconds = slow
+    with db.scan(filters=SLOW, batch_rows=7) as scan:
+        start = time.monotonic()
+        with interrupted(seconds / 4):
+            next(scan)
+        assert time.monotonic() - start < seconds * 3 / 4 + 1
+        assert sorted(i for rows in scan for i in rows.ids) == [i for i in range(SLOW_ROWS) if i % 30 != 0]
+    closing = db.scan(filters=SLOW)
+
+    def close(*_: Any) -> None:
+        closing.close()
+
+    before = signal.signal(signal.SIGALRM, close)
+    signal.setitimer(signal.ITIMER_REAL, seconds / 4)
+    assert len(next(closing)) == SLOW_ROWS - 2
+    signal.signal(signal.SIGALRM, before)
+    with pytest.raises(pomai.ClosedError):
+        next(closing)

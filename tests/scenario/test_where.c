@@ -1128,6 +1128,95 @@ static void changes_and_scans_are_cut(void **state)
     }
 }
 
+/* Ends the call when it has read the rows of a piece: `left` more are read before. */
+static struct {
+    int left;
+    bool late; /* its deadline passes; else it is cancelled */
+    volatile int cancel;
+} ending;
+
+enum { PIECE = 1 << 16, LATE_MS = 400 };
+
+static void end_it(enum pm_point point)
+{
+    if (point != PM_POINT_CHANGE_READ || ending.left-- != 0) return;
+    const struct timespec pause = {0, (LATE_MS + 20) * 1000000L};
+    if (ending.late)
+        nanosleep(&pause, NULL);
+    else
+        ending.cancel = 1;
+}
+
+static pomai_status end_at(pomai_collection *coll, int reads, bool late, bool updates, uint64_t *rows, pomai_error *err)
+{
+    pomai_ack ack;
+    const pomai_bytes object = {"{}", 2};
+    pomai_write_options o = POMAI_WRITE_OPTIONS_INIT;
+    if (late) o.deadline_us = LATE_MS * 1000;
+    o.cancel = &ending.cancel;
+    ending.left = reads;
+    ending.late = late;
+    ending.cancel = 0;
+    pm_point_hook = end_it;
+    const pomai_status status = updates
+                                    ? pomai_update_where(coll, "{}", 2, &object, POMAI_UPDATE_REPLACE, &o, &ack, err)
+                                    : pomai_delete_where(coll, "{}", 2, &o, &ack, err);
+    pm_point_hook = NULL;
+    *rows = ack.rows;
+    return status;
+}
+
+/* Nothing is begun once a call is cancelled; at its deadline the rows that were found are still written, one piece. */
+static void what_ends_a_change(void **state)
+{
+    enum { MANY = 3 * PIECE - 10 };
+    const struct box *box = *state;
+    pomai_error err;
+    uint64_t rows, there = MANY;
+    pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
+    open.shards = 2;
+    pomai_db *db = open_db(box, &open);
+    pomai_collection *coll = create(db, "c", 1, POMAI_METRIC_L2, POMAI_ID_U64);
+    float *vectors = calloc(MANY, sizeof *vectors);
+    uint64_t *ids = malloc(MANY * sizeof *ids);
+    assert_true(vectors != NULL && ids != NULL);
+    for (uint64_t i = 0; i < MANY; i++)
+        ids[i] = i;
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = MANY;
+    batch.dim = 1;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    assert_ok(pomai_put(coll, &batch, NULL, NULL, &err));
+    for (int updates = 1; updates >= 0; updates--) {
+        assert_refused(end_at(coll, 0, false, updates, &rows, &err), POMAI_EDEADLINE, "rows");
+        assert_int_equal(rows, 0);
+        assert_refused(end_at(coll, 1, false, updates, &rows, &err), POMAI_EDEADLINE, "rows");
+        assert_int_equal(rows, PIECE);
+        if (!updates) there -= rows;
+        assert_refused(end_at(coll, 0, true, updates, &rows, &err), POMAI_EDEADLINE, "rows");
+        assert_true(rows > 0 && rows <= PIECE);
+        if (!updates) there -= rows;
+        assert_int_equal(count_of(coll, "{}", NULL), there);
+    }
+    ending.cancel = 1;
+    pomai_ack ack;
+    pomai_write_options o = POMAI_WRITE_OPTIONS_INIT;
+    const pomai_ids all = {MANY, ids, NULL};
+    pomai_bytes *objects = malloc(MANY * sizeof *objects);
+    assert_non_null(objects);
+    for (uint64_t i = 0; i < MANY; i++)
+        objects[i] = (pomai_bytes){"{}", 2};
+    o.cancel = &ending.cancel;
+    assert_refused(pomai_update(coll, &all, objects, POMAI_UPDATE_MERGE, &o, &ack, &err), POMAI_EDEADLINE, "rows");
+    assert_int_equal(ack.rows, 0);
+    free(objects);
+    free(ids);
+    free(vectors);
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 /* Each allocation fails once: a call says so, and each row has been done or not. */
 static void no_memory(void **state)
 {
@@ -1189,6 +1278,7 @@ int main(int argc, char **argv)
         BOXED(nothing_is_there),
         BOXED(a_count_is_cut),
         BOXED(changes_and_scans_are_cut),
+        BOXED(what_ends_a_change),
         BOXED(no_memory),
     };
     const struct CMUnitTest of_threads[] = {

@@ -11,7 +11,9 @@
 #include <cmocka.h>
 
 #include "filter/filter.h"
+#include "filter/json.h"
 #include "support/no_memory.h"
+#include "support/rng.h"
 
 /* ---- the page ---- */
 
@@ -657,6 +659,42 @@ static void no_memory_is_no_crash(void **state)
     free(values);
 }
 
+static int order_ints(const void *a, const void *b)
+{
+    const int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+/* By merging, and without memory in place. */
+static void sorting(void **state)
+{
+    (void)state;
+    enum { MOST = 3000 };
+    static int values[MOST];
+    static void *items[MOST];
+    struct t_rng rng = t_rng_from(7);
+    for (int count = 0; count <= MOST; count += 1 + (count > 70) * 97) {
+        for (int how = 0; how < 6; how++) {
+            for (int i = 0; i < count; i++) {
+                values[i] = how % 3 == 0 ? (int)(t_next(&rng) % 50) : how % 3 == 1 ? i : -i;
+                items[i] = &values[i];
+            }
+            allocations = 0;
+            fails_at = how < 3 ? 0 : 1;
+            pm_malloc_fails = fails;
+            pm_filter_sort(items, (size_t)count, order_ints);
+            pm_malloc_fails = NULL;
+            uint64_t seen = 0, all = 0;
+            for (int i = 0; i < count; i++) {
+                if (i > 0) assert_true(order_ints(items[i - 1], items[i]) <= 0);
+                seen += (uint64_t)((int *)items[i] - values + 1) * (uint64_t)((int *)items[i] - values + 1);
+                all += (uint64_t)(i + 1) * (uint64_t)(i + 1);
+            }
+            assert_int_equal(seen, all); /* each once */
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -675,6 +713,7 @@ int main(void)
         cmocka_unit_test(the_text_of_a_tree),
         cmocka_unit_test(widths),
         cmocka_unit_test(no_memory_is_no_crash),
+        cmocka_unit_test(sorting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ._errors import InvalidError, InvalidTypeError
+from ._errors import InvalidError, InvalidTypeError, TooBigError
 from ._times import plain_array, plain_value
 
 if TYPE_CHECKING:
@@ -187,38 +187,62 @@ def _plain(value: Any) -> Any:
     return plain_value(value, "is none of JSON's")
 
 
-def _check_keys(tree: Any, depth: int = 0) -> None:
-    """JSON would make strings of numbers."""
-    if depth > 100:
-        raise InvalidError("filters: too deep")
+_DEEPEST = 100  # more than any filter has: 32 operators, each of which may have a list
+
+
+def _too_deep(at: Any) -> TooBigError:
+    path = ""
+    while at is not None and len(path) < 200:
+        at, key = at
+        path = (f"[{key}]" if isinstance(key, int) else key if at is None else f".{key}") + path
+    cut = "..." if at is not None or len(path) > 200 else ""
+    return TooBigError(f"filters: {cut}{path[-200:]}: more than {_DEEPEST} dicts and lists in each other; a filter has at "
+                       "most 32 of $and, $or, $not in each other")
+
+
+def _check_keys(tree: Any, depth: int = 0, at: Any = None) -> None:
+    """JSON would make strings of numbers. at: the outer path and the last key of it, or None."""
+    if depth > _DEEPEST:
+        raise _too_deep(at)
     if isinstance(tree, Filter):
         tree = tree._tree
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             if not isinstance(key, str):
                 raise InvalidTypeError(f"filters has the key {key!r}; expected str")
-            _check_keys(value, depth + 1)
-    elif isinstance(tree, (list, tuple)):
-        for value in tree:
             if isinstance(value, (Filter, Mapping, list, tuple)):
-                _check_keys(value, depth + 1)
+                _check_keys(value, depth + 1, (at, key))
+    elif isinstance(tree, (list, tuple)):
+        for i, value in enumerate(tree):
+            if isinstance(value, (Filter, Mapping, list, tuple)):
+                _check_keys(value, depth + 1, (at, i))
 
 
 def _at_fault(tree: Any) -> str:
     """The path to the value that has no text: the encoder does not say."""
     if isinstance(tree, Filter):
         tree = tree._tree
+    if hasattr(tree, "tolist"):
+        try:
+            tree = plain_array(tree)
+        except (ValueError, TypeError):
+            return ""
     members = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, (list, tuple)) else ()
     for key, value in members:
         try:
-            json.dumps(value, default=_plain)
-        except InvalidError:
+            json.dumps(value, default=_plain, allow_nan=False)
+        except RecursionError:
+            break
+        except (ValueError, TypeError):
             inner = _at_fault(value)
             here = f"[{key}]" if isinstance(key, int) else str(key)
             return here + (inner if inner[:1] in ("", "[") else f".{inner}")
-        except (ValueError, TypeError, RecursionError):
-            break
     return ""
+
+
+def _fault(tree: Any) -> str:
+    path = _at_fault(tree)
+    return path and f": {path}"
 
 
 def encode(filters: Any) -> bytes:
@@ -235,8 +259,10 @@ def encode(filters: Any) -> bytes:
     except UnicodeEncodeError as error:
         raise InvalidError(f"filters has a string that is not Unicode: {error}") from None
     except InvalidError as error:
-        raise type(error)(f"filters: {_at_fault(tree)}: {error}") from None
+        raise type(error)(f"filters{_fault(tree)}: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidError(f"filters cannot be written as JSON; there is no NaN, no Infinity: {error}") from None
+        raise InvalidError(
+            f"filters{_fault(tree)} cannot be written as JSON; there is no NaN, no Infinity: {error}"
+        ) from None
     except TypeError as error:
         raise InvalidTypeError(f"filters cannot be written as JSON: {error}") from None

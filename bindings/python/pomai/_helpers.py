@@ -112,13 +112,21 @@ def _plain(value: Any) -> Any:
     return plain_value(value, "cannot be stored; expected what JSON has")
 
 
-def _at_fault(row: Mapping[str, Any]) -> str:
-    """The key whose value has no text: the encoder does not say."""
-    for key, value in row.items():
+def _at_fault(value: Any, depth: int = 0) -> str:
+    """The path to what has no text: the encoder does not say."""
+    if hasattr(value, "tolist"):
         try:
-            _TEXT(value).encode()
-        except (ValueError, TypeError, RecursionError):
+            value = plain_array(value)
+        except (ValueError, TypeError):
+            return ""
+    members = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, inner in members:
+        try:
+            _TEXT(inner).encode()
+        except RecursionError:
             return f"[{key!r}]"
+        except (ValueError, TypeError):
+            return f"[{key!r}]" + (_at_fault(inner, depth + 1) if depth < 8 else "")
     return ""
 
 

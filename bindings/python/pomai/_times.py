@@ -43,6 +43,11 @@ def plain_array(value: Any) -> Any:
             f"{value.dtype} is a span of time, for which JSON has no word; give a number, as of seconds: "
             "value / np.timedelta64(1, 's')"
         )
+    if value.dtype.kind == "c":
+        raise InvalidTypeError(f"{value.dtype} is no number that JSON has")
+    if value.dtype.kind == "f" and value.dtype.itemsize > 8:  # longdouble, which tolist() leaves as it is
+        with numpy.errstate(over="ignore"):  # infinity is refused
+            value = value.astype("f8")
     if value.dtype.kind != "M":
         return value.tolist()
     if hasattr(value, "filled"):  # of a masked array

@@ -11,6 +11,23 @@ static Py_ssize_t find_name(const char *const *names, PyObject *name)
     return -1;
 }
 
+/* Names that others have for the same. */
+static const char *usual_name(const char *const *names, PyObject *name)
+{
+    static const char *const words[][2] = {
+        {"where", "filters"},      {"filter", "filters"},   {"top_k", "k"},           {"limit", "k"},
+        {"n_results", "k"},        {"query", "vectors"},    {"queries", "vectors"},   {"embeddings", "vectors"},
+        {"metadatas", "metadata"}, {"payload", "metadata"}, {"payloads", "metadata"}, {"id", "ids"},
+        {"document", "documents"}, {"distance", "metric"},  {"dimension", "dim"},     {"timeout", "deadline_ms"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (PyUnicode_CompareWithASCIIString(name, words[i][0]) != 0) continue;
+        for (const char *const *known = names; *known != NULL; known++)
+            if (strcmp(*known, words[i][1]) == 0) return *known;
+    }
+    return NULL;
+}
+
 int pm_py_args(pm_py_state *state, const char *function, const char *const *names, Py_ssize_t positional,
                PyObject *const *args, Py_ssize_t count, PyObject *keywords, PyObject **out)
 {
@@ -26,7 +43,9 @@ int pm_py_args(pm_py_state *state, const char *function, const char *const *name
         PyObject *name = PyTuple_GetItem(keywords, i);
         Py_ssize_t at = find_name(names, name);
         if (at < 0) {
-            pm_py_refuse_type(state, "%s() has no argument '%U'", function, name);
+            const char *usual = usual_name(names, name);
+            pm_py_refuse_type(state, "%s() has no argument '%U'%s%s%s", function, name,
+                              usual == NULL ? "" : "; there is ", usual == NULL ? "" : usual, usual == NULL ? "" : "=");
             return -1;
         }
         if (out[at] != NULL) {

@@ -189,8 +189,11 @@ struct pm_py_job {
     void (*run)(pm_py_job *job);     /* without the GIL */
     void (*release)(pm_py_job *job); /* frees what it holds, with the GIL; the job too */
     void (*orphan)(pm_py_job *job);  /* instead of release, when `on` is NULL: in the helper, without the GIL */
+    void (*stopped)(pm_py_job *job); /* instead of release, with an exception set that ended the call and what it did by
+                                        then known; NULL: nobody waits for that */
     pm_py_collection *on;            /* whose call it is: a reference; NULL for open */
     pm_py_snapshot *snapshot;        /* a reference, or NULL */
+    Py_ssize_t *users;               /* one less once it is done; NULL: none */
     pomai_status status;
     pomai_error err;
     struct pm_py_shared *shared; /* of the two threads; wait.c's */

@@ -2,6 +2,7 @@
 /* A walk over all rows of a collection: as Rows, row by row, or as an Arrow stream. */
 #include "arrow.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,9 @@ struct pm_py_scan {
     pm_arrow_shape shape;
     PyObject *rows; /* those that are given out one by one */
     Py_ssize_t at;
-    bool singly, ended, closed;
+    bool singly, ended, closed, filtered;
+    pm_py_job job;     /* of the next rows; its `cancel` is the handle's, too */
+    pomai_rows *found; /* by it, and not given yet */
 };
 
 static void unlink_scan(pm_py_scan *s)
@@ -73,6 +76,7 @@ static void scan_dealloc(PyObject *self)
     PyErr_Fetch(&type, &value, &trace);
     (void)close_scan(s);
     PyErr_Restore(type, value, trace);
+    pomai_rows_free(s->found);
     Py_XDECREF(s->rows);
     Py_XDECREF((PyObject *)s->db);
     pm_py_free_object(self);
@@ -112,13 +116,12 @@ static uint64_t usual_rows(uint64_t dim)
     return fit < 1 ? 1 : fit < USUAL_ROWS ? fit : USUAL_ROWS;
 }
 
-static pm_py_scan *scan_new(pm_py_collection *on, const scan_input *in, const pomai_collection_info *info,
-                            pomai_scan *handle)
+static void scan_begin(pm_py_scan *s, pm_py_collection *on, const scan_input *in, const pomai_collection_info *info,
+                       pomai_scan *handle)
 {
-    pm_py_scan *s = (pm_py_scan *)PyType_GenericAlloc(on->state->scan, 0);
-    if (s == NULL) return NULL;
     pm_py_database *db = on->db;
     s->state = on->state;
+    s->filtered = in->filters != NULL;
     s->db = (pm_py_database *)Py_NewRef((PyObject *)db);
     s->handle = handle;
     s->batch_rows = in->batch_rows != 0 ? in->batch_rows : usual_rows(info->dim);
@@ -131,7 +134,6 @@ static pm_py_scan *scan_new(pm_py_collection *on, const scan_input *in, const po
     s->next = db->scans;
     if (s->next != NULL) s->next->previous = s;
     db->scans = s;
-    return s;
 }
 
 static PyObject *scan_open(pm_py_collection *on, const scan_input *in)
@@ -143,20 +145,26 @@ static PyObject *scan_open(pm_py_collection *on, const scan_input *in)
     pomai_error err = {0};
     pomai_status status;
     if (pm_py_begin(on) != 0) return NULL;
-    if (pm_py_snapshot_begin(on, in->snapshot, &snapshot) != 0) {
+    pm_py_scan *made = (pm_py_scan *)PyType_GenericAlloc(on->state->scan, 0);
+    if (made == NULL || pm_py_snapshot_begin(on, in->snapshot, &snapshot) != 0) {
+        Py_XDECREF((PyObject *)made);
         pm_py_end(on);
         return NULL;
     }
+    options.cancel = &made->job.cancel;
     if (snapshot != NULL) options.snapshot = snapshot->handle;
     /* The scan first: a collection that the first put makes meanwhile is then known, if the scan shows its rows. */
     Py_BEGIN_ALLOW_THREADS status = pomai_scan_open(on->handle, &options, &handle, &err);
     if (status == POMAI_OK) status = pomai_collection_get_info(on->handle, &info, &err);
     Py_END_ALLOW_THREADS pm_py_snapshot_end(snapshot);
-    pm_py_scan *made = status == POMAI_OK ? scan_new(on, in, &info, handle) : NULL;
-    if (made == NULL) pomai_scan_close(handle);
+    if (status == POMAI_OK)
+        scan_begin(made, on, in, &info, handle);
+    else
+        pomai_scan_close(handle);
     pm_py_end(on);
-    if (status != POMAI_OK) return pm_py_raise(on->state, &err);
-    return (PyObject *)made;
+    if (status == POMAI_OK) return (PyObject *)made;
+    Py_DECREF((PyObject *)made);
+    return pm_py_raise(on->state, &err);
 }
 
 static PyObject *scan_given(pm_py_collection *on, PyObject *const *given)
@@ -209,38 +217,69 @@ PyObject *pm_py_to_arrow(PyObject *self, PyObject *const *args, Py_ssize_t count
 
 /* ---- the next rows ---- */
 
-/* 0 with *rows NULL at the end. */
-static int next_rows(pm_py_scan *s, pomai_rows **rows)
+static pm_py_scan *scan_of(pm_py_job *job)
 {
-    pomai_error err = {0};
-    pomai_status status;
+    return (pm_py_scan *)(void *)((char *)job - offsetof(pm_py_scan, job));
+}
+
+static void next_run(pm_py_job *job)
+{
+    pm_py_scan *s = scan_of(job);
+    job->status = pomai_scan_next(s->handle, s->batch_rows, &s->found, &job->err);
+}
+
+static void next_release(pm_py_job *job)
+{
+    PyObject *on = (PyObject *)job->on;
+    job->on = NULL;
+    Py_DECREF(on);
+    Py_DECREF((PyObject *)scan_of(job));
+}
+
+/* Finds rows. Judged by a filter they may take long, so that runs aside: Ctrl-C is heard meanwhile, and the scan stays
+ * where it was. -1: an exception is set. It is no user of the database and of the scan any more. */
+static int next_find(pm_py_scan *s, bool aside)
+{
+    s->users++;
+    s->job = (pm_py_job){.run = next_run, .release = next_release, .stopped = next_release, .users = &s->users};
+    s->job.on = (pm_py_collection *)Py_NewRef((PyObject *)s->db);
+    Py_INCREF((PyObject *)s);
+    if (pm_py_job_run(s->state, &s->job, aside && s->filtered) != 0) return -1;
+    if (s->job.status != POMAI_OK) pm_py_raise(s->state, &s->job.err);
+    next_release(&s->job);
+    return s->job.status == POMAI_OK ? 0 : -1;
+}
+
+/* 0 with *rows NULL at the end. */
+static int next_rows(pm_py_scan *s, bool aside, pomai_rows **rows)
+{
     *rows = NULL;
     if (s->ended && !s->closed) return 0;
     if (pm_py_begin(&s->db->base) != 0) return -1;
-    int failed = -1;
-    if (s->closed || s->handle == NULL) {
+    const bool closed = s->closed || s->handle == NULL;
+    if (closed) {
         pm_py_refuse_as(s->state->closed_error, "the scan is closed: begin another");
     } else if (s->users > 0) {
         pm_py_refuse(s->state, POMAI_EBUSY, "another thread is using the scan: use one a thread");
-    } else {
-        s->users++;
-        Py_BEGIN_ALLOW_THREADS status = pomai_scan_next(s->handle, s->batch_rows, rows, &err);
-        Py_END_ALLOW_THREADS s->users--;
-        failed = status == POMAI_OK ? 0 : -1;
-        if (failed != 0) pm_py_raise(s->state, &err);
     }
-    if (failed == 0 && *rows == NULL) {
-        s->ended = true;
-        if (!s->closed) close_handle(s);
+    if (closed || s->users > 0 || s->found != NULL) { /* found when a signal had ended the call */
+        pm_py_end(&s->db->base);
+        if (closed || s->users > 0) return -1;
+    } else if (next_find(s, aside) != 0) {
+        return -1;
     }
-    pm_py_end(&s->db->base);
-    return failed;
+    *rows = s->found;
+    s->found = NULL;
+    if (*rows != NULL) return 0;
+    s->ended = true;
+    if (!s->closed) close_handle(s);
+    return 0;
 }
 
 static PyObject *next_batch(pm_py_scan *s)
 {
     pomai_rows *rows;
-    if (next_rows(s, &rows) != 0 || rows == NULL) return NULL;
+    if (next_rows(s, true, &rows) != 0 || rows == NULL) return NULL;
     return pm_py_rows_new(s->state, rows, NULL, s->shape.vectors, s->shape.documents);
 }
 
@@ -308,7 +347,7 @@ static int stream_next(pm_arrow_stream *stream, pm_arrow_array *out)
     memset(out, 0, sizeof *out);
     if (!Py_IsInitialized()) return ECANCELED;
     PyGILState_STATE gil = PyGILState_Ensure();
-    int failed = next_rows((pm_py_scan *)d->scan, &rows) != 0 ? stream_failed(d) : 0;
+    int failed = next_rows((pm_py_scan *)d->scan, false, &rows) != 0 ? stream_failed(d) : 0;
     PyGILState_Release(gil);
     if (failed != 0 || rows == NULL) return failed;
     pm_py_held *held = pm_py_hold(rows, NULL);

@@ -3,7 +3,8 @@
  * Waiting without being deaf to signals, and forks.
  *
  * Only Python's main thread handles signals. There a call that may take long runs in a helper thread, and the main
- * thread looks after signals every 50 ms. If a handler raises (Ctrl-C), the call is abandoned: the helper finishes it,
+ * thread looks after signals every 50 ms. If a handler raises (Ctrl-C), a job that can tell what it did is waited for
+ * up to a second, as it soon ends (`stopped`); any other, and one that does not, is abandoned: the helper finishes it,
  * and what it holds is freed by a later call, or by the close of the database, which waits for it.
  */
 #include "core.h"
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLICE_MS = 50, WRITE_SLICE_US = 100000 };
+enum { SLICE_MS = 50, WRITE_SLICE_US = 100000, STOP_SLICES = 20 };
 
 struct pm_py_shared {
     pthread_mutex_t mutex;
@@ -80,6 +81,7 @@ static void settle(pm_py_job *job)
     job->settled = true;
     if (job->on != NULL) pm_py_end(job->on);
     if (job->snapshot != NULL) pm_py_snapshot_end(job->snapshot);
+    if (job->users != NULL) --*job->users;
 }
 
 static void unlist(pm_py_job *job)
@@ -166,11 +168,22 @@ static void enlist(pm_py_job *job)
     job->listed = true;
 }
 
+/* Whether an interrupted job that can tell what it did is done soon; the exception is set. */
+static bool stops(pm_py_job *job)
+{
+    bool done = false;
+    __atomic_store_n(&job->cancel, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < STOP_SLICES && job->stopped != NULL && !done; i++) {
+        Py_BEGIN_ALLOW_THREADS done = wait_slice(job);
+        Py_END_ALLOW_THREADS
+    }
+    return done;
+}
+
 /* Leaves an interrupted job alone; the exception is set. */
 static void abandon(pm_py_job *job)
 {
     job->abandoned = true;
-    __atomic_store_n(&job->cancel, 1, __ATOMIC_RELAXED);
     if (job->on != NULL) return; /* the list has it */
     pthread_mutex_lock(&job->shared->mutex);
     bool done = job->shared->done;
@@ -198,7 +211,12 @@ int pm_py_job_run(pm_py_state *state, pm_py_job *job, bool aside)
         if (began != generation) /* a signal handler forked: the helper is in the parent, and its job stays as it is */
             return raised ? -1 : pm_py_refuse_fork(state);
         if (!raised) continue;
-        abandon(job);
+        if (stops(job)) {
+            finish(job);
+            job->stopped(job);
+        } else {
+            abandon(job);
+        }
         return -1;
     }
     finish(job);

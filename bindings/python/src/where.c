@@ -82,6 +82,12 @@ static void where_release(pm_py_job *job)
     free(w);
 }
 
+static void where_stopped(pm_py_job *job)
+{
+    pm_py_tell_stored(((where_job *)job)->ack.rows);
+    where_release(job);
+}
+
 static where_job *where_new(where_op op)
 {
     where_job *w = calloc(1, sizeof *w);
@@ -96,6 +102,7 @@ static where_job *where_new(where_op op)
     w->limit = UINT64_MAX;
     w->job.run = where_run;
     w->job.release = where_release;
+    if (op == DELETE || op == UPDATE) w->job.stopped = where_stopped;
     return w;
 }
 

@@ -6,6 +6,8 @@
  *  1. A row is deleted or updated only if its newest version was looked at: it matched, and its vector and expiry are
  *     what is written.
  *  2. Rows of one shard that go together are one record: all or none of them.
+ *  3. Once a call is cancelled no more is written than what is under way. A deadline ends the looking; what had been
+ *     found by then is written, up to one piece: a call with a short one gets on, however often.
  */
 #include <string.h>
 
@@ -19,7 +21,8 @@ enum {
     PIECE_BYTES = 16 << 20, /* of what is read and written at once; a row of more goes alone */
     PIECE_ROWS = 1 << 16,
     SCAN_ROWS = 1 << 16,
-    MOST_ROUNDS = 200, /* that a row is read again */
+    ASK_ROWS = 1 << 10, /* that are read until it is asked whether the call is cancelled */
+    MOST_ROUNDS = 200,  /* that a row is read again */
     LOOK_NS = 200 * 1000,
 };
 
@@ -30,15 +33,17 @@ typedef struct change {
     const pm_write *write;
     uint8_t op;          /* PM_OP_ */
     pm_until until;      /* of a change by filter: looks for rows until then, */
-    pm_filter_asks asks; /* and judges them again */
+    pm_filter_asks asks; /* and judges them again; others can only be cancelled */
     pm_judge judge;      /* filter NULL: all rows */
-    bool filtered;       /* judge is to be ended */
+    bool looks;          /* by filter, */
+    bool filtered;       /* of which judge is to be ended: {} is none */
     pm_merge *merged;    /* MERGE, and one patch for all */
     bool merges;
-    const pomai_bytes *documents;  /* of an update: one of each id, */
-    pomai_bytes document;          /* or NULL, and this one */
-    pomai_ack ack;                 /* of all so far */
-    uint64_t shown[PM_MAX_SHARDS]; /* LSNs to wait for before rows that were passed over are read again */
+    const pomai_bytes *documents;   /* of an update: one of each id, */
+    pomai_bytes document;           /* or NULL, and this one */
+    pomai_ack ack;                  /* of all so far */
+    uint64_t shown[PM_MAX_SHARDS];  /* LSNs to wait for before rows that were passed over are read again */
+    uint64_t judged[PM_MAX_SHARDS]; /* by filter: versions up to these LSNs matched when they were found */
 } change;
 
 /* The ids of a call, or some of those of a scan. */
@@ -165,6 +170,11 @@ static pomai_status make_document(const change *c, piece *p, uint32_t index, con
     return POMAI_OK;
 }
 
+static uint64_t lsn_of(const pm_where *at)
+{
+    return pm_where_chunk(at->owner) ? ((const pm_chunk *)at->owner)->lsn : pm_segment_lsn(at->owner, at->row);
+}
+
 /* Adds a row as it is; *full: not this one, the piece has enough. */
 static pomai_status add_row(const change *c, piece *p, uint32_t index, const pm_id *id, uint32_t shard,
                             const pm_where *at, bool *full, pomai_error *err)
@@ -192,7 +202,7 @@ static pomai_status add_row(const change *c, piece *p, uint32_t index, const pm_
     p->passed_over[i] = 0; /* the actor's from now on */
     p->u64_ids[i] = id->u64;
     p->string_ids[i] = (pomai_bytes){id->bytes, id->size};
-    p->lsn[i] = chunk ? ((const pm_chunk *)at->owner)->lsn : pm_segment_lsn(at->owner, at->row);
+    p->lsn[i] = lsn_of(at);
     if (c->op != PM_OP_PUT) return POMAI_OK;
     const pm_chunk *in = at->owner;
     p->expiry[i] = !chunk ? pm_segment_expiry(at->owner, at->row) : in->expiry == NULL ? 0 : in->expiry[at->row];
@@ -201,6 +211,19 @@ static pomai_status add_row(const change *c, piece *p, uint32_t index, const pm_
     p->document[i] = p->texts.size;
     memcpy(p->vectors + i * stride, pm_where_stored(at->owner, at->row), stride);
     return POMAI_OK;
+}
+
+static bool is_cancelled(const change *c)
+{
+    const pm_until cancel = {c->until.os, PM_FOREVER, c->until.cancel};
+    return pm_until_is_over(&cancel);
+}
+
+/* Of a row that is there. */
+static bool matches(change *c, uint32_t shard, const pm_where *at)
+{
+    if (!c->filtered || lsn_of(at) <= c->judged[shard] || PM_MUTANT(WHERE_NOT_JUDGED_AGAIN)) return true;
+    return pm_judge_matches(&c->judge, pm_where_document(at));
 }
 
 /* Of the ids that are to be done, from *from on, as many rows as a piece takes: those that are there, and match. */
@@ -220,13 +243,11 @@ static pomai_status gather(change *c, const work *w, uint32_t *from, piece *p, p
         id_of(w->ids, w->todo[*from], &id);
         const uint32_t shard = shard_of(c->db, &id);
         status = pm_view_find(&view, shard, &id, pm_id_hash(&id, c->db->shared.segment_seed), &at, err);
-        const bool matches =
-            status == POMAI_OK && at.owner != NULL &&
-            (!c->filtered || PM_MUTANT(WHERE_NOT_JUDGED_AGAIN) || pm_judge_matches(&c->judge, pm_where_document(&at)));
+        const bool take = status == POMAI_OK && at.owner != NULL && matches(c, shard, &at);
         if (c->asks.over && p->rows > 0) break; /* these are written first */
-        if (c->asks.over)
+        if (c->asks.over || (*from % ASK_ROWS == 0 && is_cancelled(c)))
             status = pm_judge_is_over(err);
-        else if (matches)
+        else if (take)
             status = add_row(c, p, w->todo[*from], &id, shard, &at, &full, err);
         if (full) break;
         if (status == POMAI_OK) ++*from;
@@ -360,9 +381,12 @@ static pomai_status do_round(change *c, work *w, piece *p, pomai_error *err)
             return pm_fail(err, POMAI_ENOTFOUND, "the collection %s was dropped", c->coll->name);
         status = gather(c, w, &from, p, err);
         PM_POINT(CHANGE_READ);
+        if (status == POMAI_OK && is_cancelled(c)) return pm_judge_is_over(err);
         if (status == POMAI_OK && p->rows > 0) status = write_piece(c, p, err);
         for (uint32_t i = 0; i < p->rows && status == POMAI_OK; i++)
             if (p->passed_over[i] != 0) w->todo[left++] = p->index[i]; /* at most `from` of them: read already */
+        if (status == POMAI_OK && (from < w->count || left > 0) && c->looks && pm_until_is_over(&c->until))
+            return pm_judge_is_over(err);
     }
     w->count = left;
     return status;
@@ -419,20 +443,25 @@ static pomai_status change_matching(change *c, const pm_filter *filter, pomai_er
     pm_scan *scan;
     pomai_rows *rows = NULL;
     pm_view view;
+    bool over = false;
     pm_epoch_hold hold = pm_db_take_view(c->db, c->coll, &latest, &view);
+    memcpy(c->judged, view.visible, c->db->shared.shards * sizeof view.visible[0]);
     pomai_status status = pm_scan_open(&view, c->coll->dim, c->coll->id_kind, 0, filter, c->db->simd, &scan, err);
     pm_epoch_leave(&c->db->shared.epoch, hold);
     if (status != POMAI_OK) return status;
     pm_scan_ask(scan, pm_until_is_over, &c->until);
     do {
         hold = pm_epoch_enter(&c->db->shared.epoch);
-        status = pm_scan_next(scan, SCAN_ROWS, &rows, err);
+        status = pm_scan_next_part(scan, SCAN_ROWS, &rows, &over, err);
         pm_epoch_leave(&c->db->shared.epoch, hold);
         if (status != POMAI_OK || rows == NULL) break;
         const pomai_ids ids = {rows->count, rows->u64_ids, rows->string_ids};
-        status = pm_until_is_over(&c->until) ? pm_judge_is_over(err) : change_ids(c, &ids, err);
+        /* a scan of all rows is not over */
+        const bool late = filter == NULL && c->ack.parts > 0 && pm_until_is_over(&c->until);
+        status = late ? pm_judge_is_over(err) : change_ids(c, &ids, err);
         pm_rows_free(rows);
-    } while (status == POMAI_OK);
+    } while (status == POMAI_OK && !over);
+    if (status == POMAI_OK && over) status = pm_judge_is_over(err);
     pm_scan_close(scan);
     return status;
 }
@@ -454,6 +483,7 @@ static pomai_status begin(pomai_collection *handle, const pm_write *write, chang
 static pomai_status begin_filter(change *c, const pm_change_where *where, pm_filter **filter, pomai_error *err)
 {
     pomai_status status = pm_parse_filter(where->filter, where->filter_size, filter, err);
+    c->looks = true;
     if (status != POMAI_OK || *filter == NULL) return status;
     c->filtered = pm_judge_begin(&c->judge, NULL, *filter);
     c->asks = (pm_filter_asks){.is_over = pm_until_is_over, .context = &c->until};
