@@ -238,6 +238,8 @@
       "efforts are calibrated by rows whose near copies lead walks to them")                                           \
     X(TRUTH_BY_CODES, "scenario.test_graph:rows_of_two_scales_get_their_recall",                                       \
       "efforts are calibrated by the neighbours that codes tell, not those of the rows")                               \
+    X(WALKS_AT_ANY_COST, "scenario.test_graph:costly_walks_are_left_to_codes",                                         \
+      "a graph is walked through where a look at all codes takes less")                                                \
     X(STOP_BY_OWN_K, "scenario.test_graph:any_k_gets_its_recall",                                                      \
       "a walk for a k between those that were calibrated stops by its own k-th, with the slack of the next")           \
     X(NEVER_IN_DOUBT, "scenario.test_graph:queries_unlike_all_rows_are_answered",                                      \

@@ -59,7 +59,14 @@ static uint32_t spare_of(const search_source *from)
     return (uint32_t)pm_min_u64(SPARE + (uint64_t)SPARE * from->effort.pool * ended / rows, most);
 }
 
-/* By its graph, if that reaches what is asked for; else by its codes, which may do so or not. */
+/* Nanoseconds that a look at the codes of all rows takes at most, about: more of many rows is in order. */
+static double codes_cost(uint64_t rows, uint32_t dim)
+{
+    return (double)rows * (1.5 + dim / 40.0);
+}
+
+/* By its graph, if that reaches what is asked for, and not by going through half the rows; else by its codes, which may
+ * reach it or not. */
 static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
 {
     const pm_search *search = g->search;
@@ -73,6 +80,9 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
                                      : pm_graph_of_pool(&to->graph, search->k,
                                                         search->ef < search->k ? search->k : search->ef, &to->effort);
     }
+    if (to->walked && to->match == NULL && to->list == NULL && to->codes != NULL &&
+        (double)to->effort.cost > codes_cost(rows, search->dim))
+        to->walked = PM_MUTANT(WALKS_AT_ANY_COST);
     if (to->walked && to->match != NULL)
         search_plan_matches(to);
     else if (to->walked)

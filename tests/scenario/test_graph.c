@@ -604,6 +604,41 @@ static void rows_of_two_scales_get_their_recall(void **state)
     check_bell(*state, 1, 50, 0.9f, some, sizeof some / sizeof some[0]);
 }
 
+static bool is_walked(pomai_collection *coll, uint64_t k, float recall)
+{
+    pomai_error err;
+    pomai_result *result;
+    pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
+    o.recall = recall;
+    o.include = POMAI_INCLUDE_PLAN;
+    assert_ok(pomai_search(coll, vectors, 1, DIM, k, &o, &result, &err));
+    const bool walked = strstr(pomai_result_plan(result), "\"way\": \"graph\"") != NULL;
+    assert_true(walked || strstr(pomai_result_plan(result), "\"way\": \"codes\"") != NULL);
+    pomai_result_free(result);
+    return walked;
+}
+
+/* A walk that would go through much of a small graph takes longer than all codes. */
+static void costly_walks_are_left_to_codes(void **state)
+{
+    const struct box *box = *state;
+    struct t_rng r = t_rng_from(13);
+    pm_derive_least_rows[PM_DERIVED_CODES] = PM_GRAPH_LEAST_ROWS;
+    draw_all();
+    for (size_t i = 0; i < ROWS; i++)
+        draw_bell(&r, vectors + i * DIM);
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put(coll, 0, ROWS, NULL);
+    build(db);
+    assert_true(is_walked(coll, 10, 0.8f));
+    assert_false(is_walked(coll, 100, 0.98f));
+    draw_all();
+    pomai_collection_close(coll);
+    close_db(db);
+    only_graphs();
+}
+
 /* A walk finds next to nothing for them: codes do. */
 static void queries_unlike_all_rows_are_answered(void **state)
 {
@@ -635,6 +670,7 @@ int main(void)
         BOXED(any_k_gets_its_recall),
         BOXED(near_copies_promise_no_more),
         BOXED(rows_of_two_scales_get_their_recall),
+        BOXED(costly_walks_are_left_to_codes),
         BOXED(queries_unlike_all_rows_are_answered),
     };
     const struct CMUnitTest of_threads[] = {

@@ -11,7 +11,7 @@
 #include "core/engine/engine.h"
 
 #define MS ((uint64_t)1000 * 1000)
-enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 6, LEAST_SAMPLES = 64 };
+enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 6, LEAST_SAMPLES = 64, LEAST_TOLD = 16 };
 #define SIGMAS        1.96  /* of a 95% interval */
 #define LEAST_MISSING 0.005 /* a promise to miss less is taken for this */
 
@@ -83,14 +83,16 @@ bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watched *to)
 static void steer(pm_watch *w)
 {
     pm_watched now;
-    if (!sum_up(w, &now) || now.samples < LEAST_SAMPLES) return;
+    if (!sum_up(w, &now) || now.samples < LEAST_TOLD) return;
     const double times = (1 - now.high) / fmax(1 - now.promised, LEAST_MISSING);
     if (!PM_MUTANT(VERDICT_ONLY_PROMISES)) atomic_store_explicit(&w->missing, (float)times, memory_order_relaxed);
+    if (now.samples < LEAST_SAMPLES) return;
     const double missing = 1 - now.asked;
     if (now.high < now.asked && now.raised < MOST_RAISED && !PM_MUTANT(WATCH_ONLY_LOOKS)) {
         now.raised++;
-        if (w->lowered) w->least = now.raised;                       /* less was tried, and is not enough */
-    } else if (now.raised > w->least && now.low > 1 - missing / 4) { /* twice as much may be missing then */
+        if (w->lowered) w->least = now.raised; /* less was tried, and is not enough */
+    } else if (now.samples == PM_WATCH_SAMPLES && now.raised > w->least && now.low > 1 - missing / 4) {
+        /* twice as much may be missing then; as it may turn out not to be enough, not tried lightly */
         now.raised--;
         w->lowered = true;
     } else {

@@ -349,7 +349,7 @@ static void judge(const calibration *c, size_t of_ks, size_t pool, size_t slack,
             graph_entry *e = &row->entry[t];
             if (least < (double)targets[t] || (e->pool > 0 && each >= cost[t])) continue;
             cost[t] = each;
-            *e = (graph_entry){targets[t], slacks[slack], (float)mean, (float)least, pools[pool], rerank};
+            *e = (graph_entry){targets[t], slacks[slack], (float)mean, (float)each, pools[pool], rerank};
         }
     }
 }

@@ -75,6 +75,7 @@ typedef struct pm_graph_effort {
     uint32_t near;   /* of these, from k on: pm_graph_near; 0: all */
     uint32_t stop;  /* a walk's stop is by this one of the nearest, as it was calibrated, if it is more than the k-th */
     float expected; /* the recall that calibration saw */
+    float cost;     /* of a query, in nanoseconds, about; 0: not known */
     float far;      /* farther off were all rows from hardly any of its queries; 0: not known */
 } pm_graph_effort;
 #define PM_GRAPH_MOST_POOL 4096

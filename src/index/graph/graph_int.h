@@ -54,7 +54,8 @@ static_assert(sizeof(graph_model) == 64 && offsetof(graph_model, metric) == 32, 
 #define GRAPH_KS      5
 extern const uint32_t graph_ks[GRAPH_KS]; /* the k that are measured */
 typedef struct graph_entry {
-    float target, slack, recall, least;
+    float target, slack, recall;
+    float cost; /* of a query, in nanoseconds of a machine that is nobody's */
     uint32_t pool, rerank;
 } graph_entry;
 typedef struct graph_row {
