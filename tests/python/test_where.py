@@ -304,3 +304,20 @@ def test_a_scan_hears_interrupts(slow: tuple[pomai.Database, float]) -> None:
     signal.signal(signal.SIGALRM, before)
     with pytest.raises(pomai.ClosedError):
         next(closing)
+
+
+def test_a_signal_handler_does_not_take_rows(slow: tuple[pomai.Database, float]) -> None:
+    """Of a scan in whose call it runs, when what that call waits for is done."""
+    db, seconds = slow
+    scan, refused = db.scan(filters=SLOW), []
+
+    def take(*_: Any) -> None:
+        time.sleep(seconds * 2)
+        for _ in range(2):
+            with pytest.raises(pomai.BusyError, match="in use"):
+                refused.append(len(next(scan)))
+
+    before = signal.signal(signal.SIGALRM, take)
+    signal.setitimer(signal.ITIMER_REAL, seconds / 4)
+    assert sum(len(rows) for rows in scan) == SLOW_ROWS - 2 and refused == []
+    signal.signal(signal.SIGALRM, before)

@@ -19,7 +19,8 @@ struct pm_py_scan {
     PyObject *rows; /* those that are given out one by one */
     Py_ssize_t at;
     bool singly, ended, closed, filtered;
-    pm_py_job job;     /* of the next rows; its `cancel` is the handle's, too */
+    bool looking;  /* a call is; signal handlers that run in it may make others, when the job has no users any more */
+    pm_py_job job; /* of the next rows; its `cancel` is the handle's, too */
     pomai_rows *found; /* by it, and not given yet */
 };
 
@@ -257,16 +258,20 @@ static int next_rows(pm_py_scan *s, bool aside, pomai_rows **rows)
     if (s->ended && !s->closed) return 0;
     if (pm_py_begin(&s->db->base) != 0) return -1;
     const bool closed = s->closed || s->handle == NULL;
-    if (closed) {
+    const bool used = !closed && (s->users > 0 || s->looking);
+    if (closed)
         pm_py_refuse_as(s->state->closed_error, "the scan is closed: begin another");
-    } else if (s->users > 0) {
-        pm_py_refuse(s->state, POMAI_EBUSY, "another thread is using the scan: use one a thread");
-    }
-    if (closed || s->users > 0 || s->found != NULL) { /* found when a signal had ended the call */
+    else if (used)
+        pm_py_refuse(s->state, POMAI_EBUSY,
+                     "the scan is in use, by another thread or a call that a signal interrupted: use one a thread");
+    if (closed || used || s->found != NULL) { /* found when a signal had ended the call */
         pm_py_end(&s->db->base);
-        if (closed || s->users > 0) return -1;
-    } else if (next_find(s, aside) != 0) {
-        return -1;
+        if (closed || used) return -1;
+    } else {
+        s->looking = true;
+        const int failed = next_find(s, aside);
+        s->looking = false;
+        if (failed != 0) return -1;
     }
     *rows = s->found;
     s->found = NULL;

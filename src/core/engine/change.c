@@ -7,7 +7,8 @@
  *     what is written.
  *  2. Rows of one shard that go together are one record: all or none of them.
  *  3. Once a call is cancelled no more is written than what is under way. A deadline ends the looking; what had been
- *     found by then is written, up to one piece: a call with a short one gets on, however often.
+ *     found by then is written, up to one piece: a call with a short one, made again, gets on, unless what it writes
+ *     matches as before.
  */
 #include <string.h>
 

@@ -12,8 +12,8 @@
 
 #define MS ((uint64_t)1000 * 1000)
 enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 6, LEAST_SAMPLES = 64, LEAST_TOLD = 16 };
-#define SIGMAS        1.96  /* of a 95% interval */
-#define LEAST_MISSING 0.005 /* a promise to miss less is taken for this */
+#define SIGMAS        1.96   /* of a 95% interval */
+#define LEAST_MISSING 0.0005 /* a promise to miss less is taken for this */
 
 enum { IDLE, WANTED, TAKING, TAKEN };
 

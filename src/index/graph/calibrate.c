@@ -19,12 +19,13 @@
 enum {
     LEAST_QUERIES = 250,
     QUERIES = 50, /* more for each leader that a row went to as it was linked, which also took time */
-    SCORED = 36,  /* codes, by rows: the budget of all walks */
+    SCORED = 36,  /* codes, by rows: the budget of all walks, but those of fresh queries */
     LEAST_SCORED = 1 << 21,
     MOST_SCORED = 1 << 15, /* in a walk */
     FIRST_WALKS = 32,      /* to see how far others go */
     FIRST_SLACKS = 16,
     MORE_SLACKS = 2,
+    MAYBE = 2048,
     BEHIND = 4,       /* copies whose links are looked at where a copy links to none but copies */
     SPARE_SLACKS = 3, /* beyond what was enough for a few */
     WALKS = 8,        /* of a piece */
@@ -69,6 +70,7 @@ typedef struct watch {
     const pm_graph_query *query;
     bool turned;
     uint64_t want[CALIBRATE_DEEPEST]; /* keys of the true neighbours */
+    uint64_t maybe[MAYBE / 64];       /* bits by row: without its own none is left out */
 } watch;
 
 static void score_wanted(watch *w)
@@ -136,6 +138,22 @@ static float limit_for(const graph_step *step, uint32_t k, float slack)
     return limit > step->noise ? limit : step->noise;
 }
 
+/* Nearly all rows are not. */
+static bool is_left_out(const watch *w, uint32_t row)
+{
+    return (w->maybe[row % MAYBE / 64] >> row % 64 & 1) != 0 && calibrate_left_out(w->c, w->q, row);
+}
+
+static void note_left_out(watch *w)
+{
+    const calibration *c = w->c;
+    const uint32_t *copy = c->copy + (size_t)w->q * CALIBRATE_LIST, own = c->row[w->q];
+    if (c->within[w->q] > 0 && c->copies[w->q] == 0) memset(w->maybe, 0xff, sizeof w->maybe); /* they are not listed */
+    w->maybe[own % MAYBE / 64] |= (uint64_t)1 << own % 64;
+    for (uint32_t i = 0; i < c->copies[w->q]; i++)
+        w->maybe[copy[i] % MAYBE / 64] |= (uint64_t)1 << copy[i] % 64;
+}
+
 static const uint32_t *links_of(const calibration *c, uint32_t row)
 {
     return (const uint32_t *)(const void *)c->graph->section[GRAPH_LINKS] + (size_t)row * c->b->space.shape.degree;
@@ -149,7 +167,7 @@ static bool look_behind(const watch *w, uint32_t node, uint32_t left_out, uint32
     const uint32_t *behind = links_of(c, left_out);
     bool any = false;
     for (uint32_t i = 0; i < degree && behind[i] < rows; i++) {
-        if (behind[i] == node || calibrate_left_out(c, w->q, behind[i])) continue;
+        if (behind[i] == node || is_left_out(w, behind[i])) continue;
         const int32_t here = calibrate_apart(c, node, behind[i]);
         any = true;
         if (here >= *nearest) continue;
@@ -173,13 +191,13 @@ static uint32_t instead_of(void *context, uint32_t node)
     uint32_t best = UINT32_MAX;
     int32_t nearest = INT32_MAX;
     for (uint32_t i = 0; i < degree && link[i] < rows; i++) {
-        if (!calibrate_left_out(c, w->q, link[i]) || look_behind(w, node, link[i], &best, &nearest)) continue;
+        if (!is_left_out(w, link[i]) || look_behind(w, node, link[i], &best, &nearest)) continue;
         const uint32_t *copy = links_of(c, link[i]); /* all of them copies, as in a group of many */
         for (uint32_t j = 0; j < degree && j < BEHIND && copy[j] < rows; j++)
             look_behind(w, node, copy[j], &best, &nearest);
     }
     for (uint32_t i = 0; i < degree && link[i] < rows && best != UINT32_MAX; i++)
-        if (!calibrate_left_out(c, w->q, link[i]) && calibrate_apart(c, node, link[i]) <= nearest &&
+        if (!is_left_out(w, link[i]) && calibrate_apart(c, node, link[i]) <= nearest &&
             calibrate_apart(c, link[i], best) <= nearest)
             best = UINT32_MAX;
     return best;
@@ -187,8 +205,7 @@ static uint32_t instead_of(void *context, uint32_t node)
 
 static bool leaves_out(void *context, uint32_t node)
 {
-    const watch *w = context;
-    return calibrate_left_out(w->c, w->q, node);
+    return is_left_out(context, node);
 }
 
 /* Notes what each walk has found that would end now; how far the farthest goes, or -1. */
@@ -248,6 +265,7 @@ static void walk_piece(void *argument, uint32_t piece)
             graph_query_of_row(memory, c->graph, c->b->simd, c->row[q], code, units, ks[of_ks - 1], &effort);
         watch w = {.c = c, .q = q, .ks = of_ks, .query = query};
         score_wanted(&w);
+        note_left_out(&w);
         graph_walk_watched(query, &(graph_watch){&w, see, c->within[q] > 0 ? leaves_out : NULL, instead_of});
         end_watch(&w);
         c->turned[q] = w.turned;

@@ -35,13 +35,14 @@ typedef struct calibration {
     bool *copied;      /* queries behind which there is a fresh one */
     int32_t *within;   /* rows that are left out: nearer to that of the query; 0: that one alone */
     uint32_t *copies;  /* how many are, if they are all in the next; else 0 */
-    uint32_t *copy;    /* queries x CALIBRATE_LIST */
+    uint32_t *copy;    /* queries x CALIBRATE_LIST, in order */
     bool *told;        /* queries x GRAPH_KS: whether codes tell its neighbours */
     float *units;      /* of each query, and room for a row; NULL: codes are the rows */
     uint64_t *nearest; /* queries x CALIBRATE_LIST: distance << 32 | row */
     uint32_t *have;    /* of them */
     bool *turned;      /* whether the walk of each query turned */
-    int32_t *worst;    /* distance of the last, once there are all */
+    int32_t *worst;    /* distance of the last that is kept, once there are all; before, INT32_MAX */
+    uint32_t *ties;    /* rows as far that are not kept */
     /* a block of rows, and distances of PM_GRAPH_TILE queries to it for each group of them */
     uint8_t *panels;
     uint32_t *distance;

@@ -36,6 +36,8 @@ enum {
     APART = 4,       /* ranks of these distances that are compared, one so many times the other */
 };
 #define OTHERS   0.1               /* of those that are taken for copies, as many may not be */
+#define DENSER   1.5               /* rows beyond a list than in its farther half */
+#define UNTOLD   0.02              /* of the neighbours, as many may be rows that were not listed */
 #define UNLIKELY 6.907755278982137 /* the logarithm of a thousand */
 
 /* Which queries are compared with all rows, and what for. */
@@ -81,9 +83,16 @@ bool calibrate_left_out(const calibration *c, uint32_t q, uint32_t row)
     if (row == c->row[q]) return true;
     if (c->within[q] == 0) return false;
     if (c->copies[q] == 0) return calibrate_apart(c, c->row[q], row) < c->within[q];
-    for (uint32_t i = 0; i < c->copies[q]; i++)
-        if (c->copy[(size_t)q * CALIBRATE_LIST + i] == row) return true;
-    return false;
+    const uint32_t *copy = c->copy + (size_t)q * CALIBRATE_LIST;
+    uint32_t from = 0, to = c->copies[q];
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (copy[middle] < row)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < c->copies[q] && copy[from] == row;
 }
 
 /* ---- a look at all rows ---- */
@@ -98,13 +107,17 @@ static void keep(calibration *c, uint32_t q, uint64_t key)
 {
     uint64_t *list = c->nearest + (size_t)q * CALIBRATE_LIST;
     const uint32_t most = kept_of(c, q);
+    const int32_t worst = c->worst[q];
     uint32_t at = c->have[q];
+    if (at == most && (int32_t)(key >> 32) <= worst) c->ties[q]++; /* this one, or the last, if that is as far */
     if (at == most && key >= list[at - 1]) return;
     if (at < most) c->have[q] = ++at;
     for (at--; at > 0 && list[at - 1] > key; at--)
         list[at] = list[at - 1];
     list[at] = key;
-    if (c->have[q] == most) c->worst[q] = (int32_t)(list[most - 1] >> 32);
+    if (c->have[q] < most) return;
+    c->worst[q] = (int32_t)(list[most - 1] >> 32);
+    if (c->worst[q] < worst) c->ties[q] = 0;
 }
 
 /* Row j of a block, of which there are `blocks`: spread, so that near rows are seldom in the same one. */
@@ -263,7 +276,14 @@ static void add_fresh(calibration *c, const int32_t *within)
                     CALIBRATE_LIST * sizeof *c->nearest);
             c->have[to] = c->have[q];
             c->worst[to] = c->worst[q];
+            c->ties[to] = c->ties[q];
         }
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
 }
 
 /* Takes copies out of the list of a fresh query. false: there may be neighbours that were not kept. */
@@ -274,9 +294,10 @@ static bool take_out(calibration *c, uint32_t q)
     uint32_t copies = 0;
     for (; copies < kept && (int32_t)(list[copies] >> 32) < c->within[q]; copies++)
         c->copy[(size_t)q * CALIBRATE_LIST + copies] = (uint32_t)list[copies];
+    qsort(c->copy + (size_t)q * CALIBRATE_LIST, copies, sizeof *c->copy, by_number);
     if (copies < kept) c->copies[q] = copies;
     if (copies + calibrate_most(c, q) + SPARE > kept) {
-        c->have[q] = 0;
+        c->have[q] = c->ties[q] = 0;
         c->worst[q] = INT32_MAX;
         return false;
     }
@@ -378,48 +399,81 @@ static double apart_by_units(const float *a, const float *b, uint32_t n)
     return sum;
 }
 
-static int by_key(const void *a, const void *b)
+typedef struct ranked {
+    double distance;
+    uint32_t row;
+} ranked;
+
+static int by_distance(const void *a, const void *b)
 {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    const ranked *x = a, *y = b;
+    if (x->distance != y->distance) return x->distance < y->distance ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
 }
 
-/* Ranks the list of a query by the rows; *within: what is sure to be nearer than all that is not in it. */
-static pomai_status rank_list(calibration *c, uint32_t q, double *within)
+/* What codes in the list of a query say of rows beyond it. */
+typedef struct beyond {
+    double from; /* the distance of the nearest of them, about; INFINITY: there are none */
+    double off;  /* the deviation of what that is wrong by */
+    double rows; /* how many are within that of it, farther, */
+    double ties; /* and as far */
+} beyond;
+
+/* Of rows that are not listed, how many are nearer than `distance`, if what codes are wrong by is normal. */
+static double expected_beyond(const beyond *b, double distance)
+{
+    if (!(b->from < INFINITY)) return 0;
+    if (b->off == 0) return distance <= b->from ? 0 : INFINITY;
+    const double z = (b->from - distance) / b->off, tail = erfc(z * M_SQRT1_2) / 2;
+    return b->ties * tail + b->rows * (exp(-z * z / 2) * M_SQRT1_2 / sqrt(M_PI) - z * tail);
+}
+
+/* Ranks the list of a query by the rows, and says for which k it is complete. */
+static pomai_status rank_list(calibration *c, uint32_t q)
 {
     const uint32_t n = c->b->space.shape.padded, listed = c->have[q];
     float *units = c->units + (size_t)q * n, *other = c->units + 2 * (size_t)c->drawn * n;
     uint64_t *list = c->nearest + (size_t)q * CALIBRATE_LIST;
-    const double last = c->worst[q] == INT32_MAX ? INFINITY : (double)c->worst[q]; /* all rows are listed, or not */
-    double off = 0, squares = 0;
+    const double middle = (double)(list[listed / 2] >> 32);
+    ranked row[CALIBRATE_LIST];
+    double sum = 0, squares = 0;
     if (!read_units(c, c->row[q], true, units)) return POMAI_EDEADLINE;
-    if (PM_MUTANT(TRUTH_BY_CODES)) return POMAI_OK;
     for (uint32_t i = 0; i < listed; i++) {
         if (!read_units(c, (uint32_t)list[i], false, other)) return POMAI_EDEADLINE;
-        const double distance = apart_by_units(units, other, n), here = distance - (double)(list[i] >> 32);
-        off += here;
-        squares += here * here;
-        list[i] = (uint64_t)(uint32_t)fmin(rint(distance), INT32_MAX) << 32 | (uint32_t)list[i];
+        row[i] = (ranked){apart_by_units(units, other, n), (uint32_t)list[i]};
+        if (PM_MUTANT(TRUTH_BY_CODES)) row[i].distance = (double)(list[i] >> 32);
+        const double wrong = row[i].distance - (double)(list[i] >> 32);
+        sum += wrong;
+        squares += wrong * wrong;
     }
-    qsort(list, listed, sizeof *list, by_key);
-    off /= listed;
-    *within = last + off - sqrt(fmax(squares / listed - off * off, 0));
+    qsort(row, listed, sizeof *row, by_distance);
+    const double mean = sum / listed, last = (double)c->worst[q];
+    const bool all = c->worst[q] == INT32_MAX; /* rows are listed */
+    beyond b = {.from = INFINITY};
+    const double off = sqrt(fmax(squares / listed - mean * mean, 0));
+    /* listed are rather those whose code says that they are nearer than they are, if not by more than off on average */
+    if (!all) b = (beyond){.from = last + mean - off, .off = off};
+    if (!all) b.rows = last > middle ? DENSER * off * (listed - listed / 2) / (last - middle) : INFINITY;
+    b.ties = c->ties[q];
+    for (uint32_t i = 0; i < listed; i++)
+        list[i] = (uint64_t)(uint32_t)fmin(rint(row[i].distance), INT32_MAX) << 32 | row[i].row;
+    for (size_t i = 0; i < calibrate_ks_of(c, q); i++) {
+        const uint32_t k = graph_ks[i] < listed ? graph_ks[i] : listed;
+        c->told[q * GRAPH_KS + i] = expected_beyond(&b, row[k - 1].distance) <= UNTOLD * k;
+    }
     return POMAI_OK;
 }
 
+/* Codes that are the rows tell all. */
 static pomai_status rank_by_rows(calibration *c)
 {
     for (uint32_t q = 0; q < c->queries; q++) {
-        double within = INFINITY;
         if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
-        const bool ranks = c->units != NULL && c->have[q] > 0;
-        const pomai_status status = ranks ? rank_list(c, q, &within) : POMAI_OK;
+        for (size_t i = 0; i < calibrate_ks_of(c, q); i++)
+            c->told[q * GRAPH_KS + i] = c->have[q] > 0;
+        const pomai_status status = c->units != NULL && c->have[q] > 0 ? rank_list(c, q) : POMAI_OK;
         if (status != POMAI_OK) return status;
         c->have[q] = (uint32_t)pm_min_u64(c->have[q], calibrate_most(c, q));
-        for (size_t i = 0; i < calibrate_ks_of(c, q) && c->have[q] > 0; i++) {
-            const uint64_t last = pm_min_u64(c->have[q], graph_ks[i]) - 1;
-            c->told[q * GRAPH_KS + i] = (double)(c->nearest[(size_t)q * CALIBRATE_LIST + last] >> 32) <= within;
-        }
     }
     return POMAI_OK;
 }
@@ -443,11 +497,12 @@ pomai_status calibrate_truth(calibration *c)
     c->nearest = pm_malloc(most * CALIBRATE_LIST * sizeof *c->nearest);
     c->have = pm_calloc(most, sizeof *c->have);
     c->worst = pm_malloc(most * sizeof *c->worst);
+    c->ties = pm_calloc(most, sizeof *c->ties);
     c->panels = pm_malloc_aligned(GRAPH_LINE, pm_graph_panels(CALIBRATE_BLOCK) * pm_graph_panel_bytes(kernels, stride));
     c->distance = pm_malloc_aligned(GRAPH_LINE, groups * PM_GRAPH_TILE * CALIBRATE_BLOCK * sizeof *c->distance);
     if (c->row == NULL || c->code == NULL || c->deep == NULL || c->copied == NULL || c->within == NULL ||
         c->copies == NULL || c->copy == NULL || c->told == NULL || (!raw && c->units == NULL) || c->nearest == NULL ||
-        c->have == NULL || c->worst == NULL || c->panels == NULL || c->distance == NULL)
+        c->have == NULL || c->worst == NULL || c->ties == NULL || c->panels == NULL || c->distance == NULL)
         return POMAI_ENOMEM;
     pomai_status status = choose_queries(c);
     if (status == POMAI_OK) status = find_neighbours(c);
@@ -468,6 +523,7 @@ void calibrate_end(calibration *c)
     pm_free(c->nearest);
     pm_free(c->have);
     pm_free(c->worst);
+    pm_free(c->ties);
     pm_free(c->panels);
     pm_free(c->distance);
 }

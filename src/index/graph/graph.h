@@ -5,7 +5,8 @@
  * lines. What the walk finds is a proposal; whoever searches ranks it on the vectors themselves (flat.h).
  *
  * A graph is a pure function of the rows, the metric and the seed: the same bytes at every level of the kernels and on
- * any number of threads. It is derived: it may be deleted at any time, and is built again from the rows.
+ * any number of threads, but for the table, which the C library's log, pow and exp decide, too. It is derived: it may
+ * be deleted at any time, and is built again from the rows.
  *
  * docs/format/graph.md has the sections and the formulas. Nothing here opens a file, locks or calls the system. Only
  * begin, build and calibrate allocate. A query is used by one thread at a time. The default floating-point environment
