@@ -71,6 +71,8 @@ typedef struct watch {
     bool turned;
     uint64_t want[CALIBRATE_DEEPEST]; /* keys of the true neighbours */
     uint64_t maybe[MAYBE / 64];       /* bits by row: without its own none is left out */
+    uint64_t ranked_at;               /* the step, from 1 on, of which are */
+    uint32_t ranked, rank[CALIBRATE_DEEPEST];
 } watch;
 
 static void score_wanted(watch *w)
@@ -113,17 +115,19 @@ static uint32_t rank_of(const pm_walk_pool *pool, uint32_t most, uint64_t want)
 }
 
 /* A walk that stops here proposes the nodes it has walked from; others may have been kept out of its pool. */
-static void note(const watch *w, const graph_step *step, size_t of_ks, size_t i)
+static void note(watch *w, const graph_step *step, size_t of_ks, size_t i)
 {
     const calibration *c = w->c;
     const uint32_t k = ks[of_ks], have = least_of(c->have[w->q], k);
     stop *s = stop_of(c, w->q, of_ks, i);
     uint32_t met[RERANKS] = {0};
-    for (uint32_t j = 0; j < have && c->told[w->q * GRAPH_KS + of_ks]; j++) {
-        const uint32_t rank = rank_of(step->pool, step->pool->next, w->want[j]);
-        for (size_t r = 0; r < c->reranks; r++)
-            met[r] += rank < rerank_of(c, k, r);
-    }
+    if (w->ranked_at != step->expanded + 1) w->ranked = 0;
+    w->ranked_at = step->expanded + 1;
+    for (; w->ranked < have; w->ranked++)
+        w->rank[w->ranked] = rank_of(step->pool, step->pool->next, w->want[w->ranked]);
+    for (size_t r = 0; r < c->reranks && c->told[w->q * GRAPH_KS + of_ks]; r++)
+        for (uint32_t j = 0; j < have; j++)
+            met[r] += w->rank[j] < rerank_of(c, k, r);
     *s = (stop){(uint32_t)step->scored, (uint32_t)step->by_rows, (uint32_t)step->expanded, {0}};
     for (size_t r = 0; r < c->reranks; r++)
         s->found[r] = (uint16_t)(met[r] + (c->told[w->q * GRAPH_KS + of_ks] ? k - have : 0));

@@ -34,7 +34,8 @@ typedef struct calibration {
     bool *deep;        /* queries for the higher k, too */
     bool *copied;      /* queries behind which there is a fresh one */
     int32_t *within;   /* rows that are left out: nearer to that of the query; 0: that one alone */
-    uint32_t *copies;  /* how many are, if they are all in the next; else 0 */
+    uint32_t *copies;  /* how many are, if they are all in the list; 0: it is found out each time */
+    uint32_t *listed;  /* while they are sought */
     uint32_t *copy;    /* queries x CALIBRATE_LIST, in order */
     bool *told;        /* queries x GRAPH_KS: whether codes tell its neighbours */
     float *units;      /* of each query, and room for a row; NULL: codes are the rows */

@@ -2,11 +2,11 @@
 /*
  * Rows drawn from all over are the queries, each left out of its own answer. Their true neighbours are sought among all
  * rows, by the codes that links are made of, which mostly are right to a fraction of a percent, and some more, which
- * are then ranked by the rows. Where the last is not nearer than a row beyond the list may be, by what codes in it are
- * wrong by (rows differ by less than codes tell, or were cut off), all count as missed.
+ * are then ranked by the rows. Where codes do not tell whether more than one in fifty are not among these (rows differ
+ * by less than codes tell, or were cut off), all count as missed.
  *
  * Copies of a row, or rows nearly the same, lead a walk from anywhere straight to it, as nothing leads to a query that
- * no row is a copy of. So a row that has some is two queries, one of which leaves them out.
+ * no row is a copy of. So where many rows have some, such a row is two queries, one of which leaves them out.
  *
  * What a near copy is: were rows spread evenly in D dimensions, within r times the distance that n rows are within
  * there would be n r^D, give or take what a Poisson process does. Where there are ten times as many, and the chance of
@@ -28,12 +28,12 @@ enum {
     REACH = 400,     /* so many rows, or a few times as many, are counted by their distance */
     LEAST_REACH = 1, /* rows of a sample */
     SAMPLED = PM_GRAPH_NEAREST,
-    MOST_COPIES = 128, /* and one row in */
-    COPIES_AMONG = 64,
-    MANY_COPIED = 4, /* one query in so many */
-    SPARE = 8,       /* more than are asked for that are kept at least */
-    SORTED = 64,     /* queries whose distances tell of dimensions */
-    APART = 4,       /* ranks of these distances that are compared, one so many times the other */
+    MOST_COPIES = CALIBRATE_LIST,
+    COPIES_AMONG = 64, /* rows, if they are fewer */
+    MANY_COPIED = 4,   /* one query in so many that has copies */
+    SPARE = 8,         /* more than are asked for that are kept at least */
+    SORTED = 64,       /* queries whose distances tell of dimensions */
+    APART = 4,         /* ranks of these distances that are compared, one so many times the other */
 };
 #define OTHERS   0.1               /* of those that are taken for copies, as many may not be */
 #define DENSER   1.5               /* rows beyond a list than in its farther half */
@@ -46,7 +46,8 @@ typedef struct look {
     const uint32_t *query; /* their numbers, `count` of them */
     uint32_t count;
     bool by_rows;         /* their rows are compared, not they: the same but for inner products */
-    bool keeps;           /* neighbours */
+    bool keeps;           /* neighbours, */
+    bool lists;           /* and copies, which are nearer than these */
     uint32_t *near;       /* queries x BUCKETS: the number of rows at about a distance; or NULL */
     const int32_t *reach; /* of each: up to which they are counted */
     uint64_t block, blocks;
@@ -141,7 +142,11 @@ static void see_row(const look *l, uint32_t q, uint64_t row, int32_t distance)
     if (row == c->row[q]) return;
     if (l->near != NULL && distance <= l->reach[q]) l->near[(size_t)q * BUCKETS + bucket_of(distance)]++;
     if (!l->keeps || distance > c->worst[q]) return;
-    if (c->within[q] > 0 && calibrate_left_out(c, q, (uint32_t)row)) return;
+    if (c->within[q] > 0 && calibrate_left_out(c, q, (uint32_t)row)) {
+        if (l->lists && c->listed[q] < CALIBRATE_LIST)
+            c->copy[(size_t)q * CALIBRATE_LIST + c->listed[q]++] = (uint32_t)row;
+        return;
+    }
     keep(c, q, (uint64_t)(uint32_t)distance << 32 | row);
 }
 
@@ -244,12 +249,13 @@ static int32_t copies_within(const calibration *c, const uint32_t *near, int32_t
     int32_t within = 0;
     for (uint32_t bucket = 0; bucket <= end; bucket++)
         all += near[bucket];
-    for (uint32_t bucket = 0; bucket < end && rows + near[bucket] <= most; bucket++) {
+    for (uint32_t bucket = 0; bucket < end && rows <= most; bucket++) {
         if (near[bucket] == 0) continue;
         rows += near[bucket];
         const double edge = bucket_from(bucket + 1), n = (double)rows;
         const double others = (double)all * pow(edge / ((double)reach + 1), dims / 2);
-        if (others <= n * OTHERS && n * log(n / others) - n + others >= UNLIKELY) within = (int32_t)ceil(edge);
+        if (others > n * OTHERS || n * log(n / others) - n + others < UNLIKELY) continue;
+        within = rows <= most ? (int32_t)ceil(edge) : 0; /* as many are a part of all */
     }
     return within;
 }
@@ -286,6 +292,13 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* From now on those that are listed are left out. */
+static void note_copies(calibration *c, uint32_t q, uint32_t copies)
+{
+    qsort(c->copy + (size_t)q * CALIBRATE_LIST, copies, sizeof *c->copy, by_number);
+    c->copies[q] = copies;
+}
+
 /* Takes copies out of the list of a fresh query. false: there may be neighbours that were not kept. */
 static bool take_out(calibration *c, uint32_t q)
 {
@@ -294,13 +307,12 @@ static bool take_out(calibration *c, uint32_t q)
     uint32_t copies = 0;
     for (; copies < kept && (int32_t)(list[copies] >> 32) < c->within[q]; copies++)
         c->copy[(size_t)q * CALIBRATE_LIST + copies] = (uint32_t)list[copies];
-    qsort(c->copy + (size_t)q * CALIBRATE_LIST, copies, sizeof *c->copy, by_number);
-    if (copies < kept) c->copies[q] = copies;
     if (copies + calibrate_most(c, q) + SPARE > kept) {
         c->have[q] = c->ties[q] = 0;
         c->worst[q] = INT32_MAX;
         return false;
     }
+    note_copies(c, q, copies);
     memmove(list, list + copies, (kept - copies) * sizeof *list);
     c->have[q] = kept - copies;
     return true;
@@ -329,7 +341,11 @@ static pomai_status find_rest(calibration *c, uint32_t *query)
     const bool all = c->b->source->metric == POMAI_METRIC_IP;
     for (uint32_t q = 0; q < c->queries; q++)
         if (all || (c->within[q] > 0 && !take_out(c, q))) query[l.count++] = q;
-    return look_at_all(&l);
+    l.lists = !all;
+    const pomai_status status = look_at_all(&l);
+    for (uint32_t i = 0; i < l.count && l.lists; i++)
+        note_copies(c, query[i], c->listed[query[i]]);
+    return status;
 }
 
 static pomai_status find_neighbours(calibration *c)
@@ -491,6 +507,7 @@ pomai_status calibrate_truth(calibration *c)
     c->copied = pm_calloc(most, sizeof *c->copied);
     c->within = pm_calloc(most, sizeof *c->within);
     c->copies = pm_calloc(most, sizeof *c->copies);
+    c->listed = pm_calloc(most, sizeof *c->listed);
     c->copy = pm_malloc(most * CALIBRATE_LIST * sizeof *c->copy);
     c->told = pm_calloc(most, GRAPH_KS * sizeof *c->told);
     if (!raw) c->units = pm_malloc_aligned(GRAPH_LINE, (most + 1) * c->b->space.shape.padded * sizeof *c->units);
@@ -501,8 +518,9 @@ pomai_status calibrate_truth(calibration *c)
     c->panels = pm_malloc_aligned(GRAPH_LINE, pm_graph_panels(CALIBRATE_BLOCK) * pm_graph_panel_bytes(kernels, stride));
     c->distance = pm_malloc_aligned(GRAPH_LINE, groups * PM_GRAPH_TILE * CALIBRATE_BLOCK * sizeof *c->distance);
     if (c->row == NULL || c->code == NULL || c->deep == NULL || c->copied == NULL || c->within == NULL ||
-        c->copies == NULL || c->copy == NULL || c->told == NULL || (!raw && c->units == NULL) || c->nearest == NULL ||
-        c->have == NULL || c->worst == NULL || c->ties == NULL || c->panels == NULL || c->distance == NULL)
+        c->copies == NULL || c->listed == NULL || c->copy == NULL || c->told == NULL || (!raw && c->units == NULL) ||
+        c->nearest == NULL || c->have == NULL || c->worst == NULL || c->ties == NULL || c->panels == NULL ||
+        c->distance == NULL)
         return POMAI_ENOMEM;
     pomai_status status = choose_queries(c);
     if (status == POMAI_OK) status = find_neighbours(c);
@@ -517,6 +535,7 @@ void calibrate_end(calibration *c)
     pm_free(c->copied);
     pm_free(c->within);
     pm_free(c->copies);
+    pm_free(c->listed);
     pm_free(c->copy);
     pm_free(c->told);
     pm_free(c->units);
