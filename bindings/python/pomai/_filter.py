@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._errors import InvalidError, InvalidTypeError, TooBigError
-from ._times import plain_array, plain_value
+from ._times import keys_at_fault, plain_array, plain_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -218,30 +218,10 @@ def _check_keys(tree: Any, depth: int = 0, at: Any = None) -> None:
                 _check_keys(value, depth + 1, (at, i))
 
 
-def _at_fault(tree: Any) -> str:
-    """The path to the value that has no text: the encoder does not say."""
-    if isinstance(tree, Filter):
-        tree = tree._tree
-    if hasattr(tree, "tolist"):
-        try:
-            tree = plain_array(tree)
-        except (ValueError, TypeError):
-            return ""
-    members = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, (list, tuple)) else ()
-    for key, value in members:
-        try:
-            json.dumps(value, default=_plain, allow_nan=False)
-        except RecursionError:
-            break
-        except (ValueError, TypeError):
-            inner = _at_fault(value)
-            here = f"[{key}]" if isinstance(key, int) else str(key)
-            return here + (inner if inner[:1] in ("", "[") else f".{inner}")
-    return ""
-
-
 def _fault(tree: Any) -> str:
-    path = _at_fault(tree)
+    path = ""
+    for key in keys_at_fault(tree, lambda value: json.dumps(value, default=_plain, allow_nan=False), _DEEPEST):
+        path += f"[{key}]" if isinstance(key, int) else f".{key}" if path else str(key)
     return path and f": {path}"
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ._errors import InvalidError, InvalidTypeError, UnsupportedError
 from ._filter import Filter as Filter
 from ._filter import encode as encode_filters
-from ._times import plain_array, plain_value
+from ._times import keys_at_fault, plain_array, plain_value
 
 loads = json.loads
 
@@ -112,22 +112,8 @@ def _plain(value: Any) -> Any:
     return plain_value(value, "cannot be stored; expected what JSON has")
 
 
-def _at_fault(value: Any, depth: int = 0) -> str:
-    """The path to what has no text: the encoder does not say."""
-    if hasattr(value, "tolist"):
-        try:
-            value = plain_array(value)
-        except (ValueError, TypeError):
-            return ""
-    members = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    for key, inner in members:
-        try:
-            _TEXT(inner).encode()
-        except RecursionError:
-            return f"[{key!r}]"
-        except (ValueError, TypeError):
-            return f"[{key!r}]" + (_at_fault(inner, depth + 1) if depth < 8 else "")
-    return ""
+def _at_fault(value: Any) -> str:
+    return "".join(f"[{key!r}]" for key in keys_at_fault(value, lambda inner: _TEXT(inner).encode(), 9))
 
 
 def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ._errors import InvalidError, InvalidTypeError
@@ -53,6 +53,32 @@ def plain_array(value: Any) -> Any:
     if hasattr(value, "filled"):  # of a masked array
         value = value.filled(numpy.datetime64("NaT"))
     return _shaped(iter(_texts(numpy, numpy.asarray(value).reshape(-1))), value.shape)
+
+
+def keys_at_fault(value: Any, encode: Callable[[Any], object], most: int) -> list[Any]:
+    """The keys that lead to what has no text, from the outside in, `most` at most: the encoder does not say."""
+    keys: list[Any] = []
+    inside: Any = value
+    while len(keys) < most:
+        value, inside = getattr(inside, "_tree", inside), None  # a Filter is what it wraps
+        if hasattr(value, "tolist"):
+            try:
+                value = plain_array(value)
+            except (ValueError, TypeError):
+                break
+        listed = enumerate(value) if isinstance(value, (list, tuple)) else ()
+        for key, inner in value.items() if isinstance(value, Mapping) else listed:
+            try:
+                encode(inner)
+            except RecursionError:
+                return [*keys, key]
+            except (ValueError, TypeError):
+                keys.append(key)
+                inside = inner
+                break
+        else:
+            break
+    return keys
 
 
 def _shaped(values: Iterator[Any], shape: tuple[int, ...]) -> Any:
