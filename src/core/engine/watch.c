@@ -79,7 +79,7 @@ bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watched *to)
     return any;
 }
 
-/* Raises the effort, or lowers it; verdicts say no more than was seen to be so. */
+/* Raises the effort, or lowers it; verdicts allow for what was seen to be missed. */
 static void steer(pm_watch *w)
 {
     pm_watched now;
