@@ -244,7 +244,7 @@ static void do_update(struct self *s)
 {
     struct world *w = s->w;
     const int coll = t_chance(&s->rng, 60) ? W_DEFAULT : W_STRINGS;
-    const uint64_t keys = draw_keys(s);
+    const uint64_t drawn = draw_keys(s), keys = drawn != 0 ? drawn : 4;
     uint64_t ids[W_KEYS];
     char text[W_KEYS][16];
     pomai_bytes strings[W_KEYS], documents[W_KEYS];
