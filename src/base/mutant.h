@@ -234,6 +234,8 @@
     /* formats */                                                                                                      \
     X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
     /* exact search by codes */                                                                                        \
+    X(WALK_LEAVES_CODES, "unit.test_graph:nothing_near_is_left_behind",                                                \
+      "a walk ends when there is nothing to walk from, though codes are under way")                                    \
     X(COPIES_LEAD_IN, "scenario.test_graph:near_copies_promise_no_more",                                               \
       "efforts are calibrated by rows whose near copies lead walks to them")                                           \
     X(TRUTH_BY_CODES, "scenario.test_graph:rows_of_two_scales_get_their_recall",                                       \
@@ -248,6 +250,8 @@
       "codes look for what is near a query with the effort that was enough for rows")                                  \
     X(FAR_MATCHES_MISSED, "scenario.test_filter_search:far_matches_are_found_in_graphs",                               \
       "who is far from all that match has no more rows ranked again than who is among them")                           \
+    X(FEW_TELL_ENOUGH, "scenario.test_filter_search:the_nearest_of_multiples_is_found",                                \
+      "whether codes tell matches apart is judged by no more of the nearest than are asked for")                       \
     X(LISTED_ROWS_LOST, "scenario.test_filter_search:listed_rows_are_compared_by_codes",                               \
       "an exact search by codes looks at whole blocks of listed rows only")                                            \
     X(SURE_MARGIN, "unit.test_quant:the_worst_rounding_is_allowed_for",                                                \

@@ -46,6 +46,11 @@ typedef struct pm_walk_rows {
 #define PM_WALK_ROW  256   /* sums of its squares are below 2^24 */
 #define PM_WALK_WIDE 16383 /* sums of products stay below 2^31 */
 
+typedef struct pm_walk_next {
+    const uint32_t *ids;
+    size_t n;
+} pm_walk_next;
+
 /* Nodes by score, nearest first: the bits of the score, then the number of the node, then whether it was walked from.
  */
 typedef struct pm_walk_pool {
@@ -88,12 +93,15 @@ typedef struct pm_walk_seen {
 typedef struct pm_simd_walk {
     const char *name; /* "scalar", "avx2", "avx512vnni" */
 
-    /* out[i] = max(0, (add + base) + (mul * scale) * (dot - zero)) of codes ids[i]; out has n + PM_WALK_ROOM elements
+    /*
+     * out[i] = max(0, (add + base) + (mul * scale) * (dot - zero)) of codes ids[i]; out has n + PM_WALK_ROOM elements.
+     * Meanwhile the codes of `next` are asked for, which are scored after these: a few at a time, as a core that asks
+     * for more lines than it can have under way, 16 or so, waits.
      */
-    void (*score)(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out);
+    void (*score)(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next);
 
-    /* out[i] = squared distance of row ids[i]; out has n + PM_WALK_ROOM elements */
-    void (*score_rows)(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out);
+    /* out[i] = squared distance of row ids[i]; the same */
+    void (*score_rows)(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next);
 
     /*
      * Those of n links that were not seen, in their order, and now are; returns their number. The first that is no node

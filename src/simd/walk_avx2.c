@@ -52,12 +52,15 @@ INLINE __m256i dot_nibbles(const pm_walk_codes *c, const uint8_t *row)
     return sum;
 }
 
-static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out)
+static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next)
 {
+    size_t asked = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *row = codes->codes + ids[i] * codes->stride;
+        asked = walk_ask(codes->codes, codes->stride, next, asked, 1);
         out[i] = walk_finish(codes, row, reduce(codes->nibbles ? dot_nibbles(codes, row) : dot_bytes(codes, row)));
     }
+    walk_ask(codes->codes, codes->stride, next, asked, next->n);
 }
 
 INLINE __m256i widened(const uint8_t *x)
@@ -78,10 +81,12 @@ INLINE int32_t score_row(const pm_walk_rows *r, const uint8_t *row, bool whole, 
     return reduce(sum);
 }
 
-static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out)
+static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next)
 {
+    size_t asked = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *row = rows->rows + ids[i] * rows->stride;
+        asked = walk_ask(rows->rows, rows->stride, next, asked, 1);
         int32_t dot = 0;
         if (rows->whole) {
             out[i] = (float)score_row(rows, row, true, &dot);
@@ -90,6 +95,7 @@ static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, 
         const int32_t norm2 = score_row(rows, row, false, &dot);
         out[i] = walk_finish_row(rows, norm2, dot);
     }
+    walk_ask(rows->rows, rows->stride, next, asked, next->n);
 }
 
 static void products(const uint8_t *a, const int8_t *rows, size_t stride, size_t n, int32_t *out)

@@ -50,10 +50,13 @@ INLINE __m512i dot_line(__m512i sum, const uint8_t *row, const int8_t *query, bo
 }
 
 /* With constant shape: `lines` 0 says any number. */
-INLINE void score_lines(const pm_walk_codes *c, const uint32_t *ids, size_t n, float *out, size_t lines, bool nibbles)
+INLINE void score_lines(const pm_walk_codes *c, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next,
+                        size_t lines, bool nibbles)
 {
     const size_t stride = lines > 0 ? lines * PM_WALK_LINE : c->stride, step = nibbles ? 2 : 1;
+    size_t asked = 0;
     for (size_t i = 0; i < n; i += 4) {
+        asked = walk_ask(c->codes, stride, next, asked, 4);
         const uint8_t *row[4];
         __m512i sum[4];
         UNROLL
@@ -67,18 +70,19 @@ INLINE void score_lines(const pm_walk_codes *c, const uint32_t *ids, size_t n, f
             sum[j] = dot_line(sum[j], row[j] + d, c->query + d * step, nibbles);
         finish4(c, row, reduce4(sum[0], sum[1], sum[2], sum[3]), out + i);
     }
+    walk_ask(c->codes, stride, next, asked, next->n);
 }
 
-static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out)
+static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next)
 {
     if (codes->nibbles && codes->stride == PM_WALK_LINE)
-        score_lines(codes, ids, n, out, 1, true);
+        score_lines(codes, ids, n, out, next, 1, true);
     else if (codes->nibbles)
-        score_lines(codes, ids, n, out, 0, true);
+        score_lines(codes, ids, n, out, next, 0, true);
     else if (codes->stride == 2 * (size_t)PM_WALK_LINE)
-        score_lines(codes, ids, n, out, 2, false);
+        score_lines(codes, ids, n, out, next, 2, false);
     else
-        score_lines(codes, ids, n, out, 0, false);
+        score_lines(codes, ids, n, out, next, 0, false);
 }
 
 INLINE __m512i widened(const uint8_t *x)
@@ -95,10 +99,13 @@ INLINE void finish_rows(const pm_walk_rows *r, __m128i norms, __m128i dots, floa
 }
 
 /* With constant shape: `lines` 0 says any number. */
-INLINE void score_rows_of(const pm_walk_rows *r, const uint32_t *ids, size_t n, float *out, size_t lines, bool whole)
+INLINE void score_rows_of(const pm_walk_rows *r, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next,
+                          size_t lines, bool whole)
 {
     const size_t stride = lines > 0 ? lines * PM_WALK_LINE : r->stride;
+    size_t asked = 0;
     for (size_t i = 0; i < n; i += 4) {
+        asked = walk_ask(r->rows, stride, next, asked, 4);
         const uint8_t *row[4];
         __m512i sum[4], dot[4];
         UNROLL
@@ -121,16 +128,17 @@ INLINE void score_rows_of(const pm_walk_rows *r, const uint32_t *ids, size_t n, 
         else
             finish_rows(r, sums, reduce4(dot[0], dot[1], dot[2], dot[3]), out + i);
     }
+    walk_ask(r->rows, stride, next, asked, next->n);
 }
 
-static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out)
+static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next)
 {
     if (!rows->whole)
-        score_rows_of(rows, ids, n, out, 0, false);
+        score_rows_of(rows, ids, n, out, next, 0, false);
     else if (rows->stride == 2 * (size_t)PM_WALK_LINE)
-        score_rows_of(rows, ids, n, out, 2, true);
+        score_rows_of(rows, ids, n, out, next, 2, true);
     else
-        score_rows_of(rows, ids, n, out, 0, true);
+        score_rows_of(rows, ids, n, out, next, 0, true);
 }
 
 static size_t unseen(pm_walk_seen *seen, const uint32_t *links, size_t n, uint32_t *out)

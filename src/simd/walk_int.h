@@ -35,6 +35,16 @@ INLINE float walk_finish_row(const pm_walk_rows *r, int32_t norm2, int32_t dot)
     return (float)(score > 0 ? score : 0);
 }
 
+/* Asks for the codes of `most` of the next, from `at` on; returns how many were asked for by then. */
+INLINE size_t walk_ask(const uint8_t *codes, size_t stride, const pm_walk_next *next, size_t at, size_t most)
+{
+    const size_t end = next->n - at < most ? next->n : at + most;
+    for (; at < end; at++)
+        for (size_t d = 0; d < stride; d += PM_WALK_LINE)
+            __builtin_prefetch(codes + next->ids[at] * stride + d);
+    return at;
+}
+
 /*
  * What follows is compiled for each level by its own file, as vectors of its own width: operations on single elements,
  * and sums in a fixed order, which have the same result in any width.

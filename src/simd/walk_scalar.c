@@ -18,20 +18,25 @@ static int32_t dot_nibbles(const uint8_t *code, const int8_t *query, size_t n)
     return dot;
 }
 
-static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out)
+static void score(const pm_walk_codes *codes, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next)
 {
+    size_t asked = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *row = codes->codes + ids[i] * codes->stride;
+        asked = walk_ask(codes->codes, codes->stride, next, asked, 1);
         const int32_t dot = codes->nibbles ? dot_nibbles(row, codes->query, codes->stride)
                                            : dot_bytes(row, codes->query, codes->stride);
         out[i] = walk_finish(codes, row, dot);
     }
+    walk_ask(codes->codes, codes->stride, next, asked, next->n);
 }
 
-static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out)
+static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next)
 {
+    size_t asked = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *row = rows->rows + ids[i] * rows->stride;
+        asked = walk_ask(rows->rows, rows->stride, next, asked, 1);
         int32_t sum = 0, dot = 0;
         for (size_t d = 0; d < rows->stride; d++) {
             const int32_t far = rows->whole ? rows->query[d] - row[d] : row[d];
@@ -40,6 +45,7 @@ static void score_rows(const pm_walk_rows *rows, const uint32_t *ids, size_t n, 
         }
         out[i] = rows->whole ? (float)sum : walk_finish_row(rows, sum, dot);
     }
+    walk_ask(rows->rows, rows->stride, next, asked, next->n);
 }
 
 /* Without branches on what was seen: no processor foretells them. */

@@ -655,6 +655,61 @@ static void walks_ask_and_obey(void **unused)
     end("walks_ask_and_obey");
 }
 
+/* What a node that was walked from leads to within the limit was walked from, too. */
+static uint32_t left_behind(const world *w, const graph_shape *shape, const pm_graph_query *query, const uint32_t *rows,
+                            size_t n, float slack)
+{
+    enum { K = 10 };
+    const uint32_t *links = (const uint32_t *)(const void *)w->graph.section[GRAPH_LINKS];
+    const uint32_t *place = (const uint32_t *)(const void *)w->graph.section[GRAPH_PLACE];
+    float *score = allocate((w->rows + PM_WALK_ROOM) * sizeof *score);
+    double *walked = allocate(n * sizeof *walked);
+    uint32_t *node = allocate(w->rows * sizeof *node), missed = 0;
+    bool *was = allocate(w->rows * sizeof *was);
+    for (uint32_t i = 0; i < w->rows; i++)
+        node[i] = i;
+    graph_scores(query, node, w->rows, score);
+    memset(was, 0, w->rows * sizeof *was);
+    for (size_t i = 0; i < n; i++) {
+        was[place[rows[i]]] = true;
+        walked[i] = (double)score[place[rows[i]]];
+    }
+    qsort(walked, n, sizeof *walked, by_value);
+    const double limit = n < K ? INFINITY : walked[K - 1] * (1 + (double)slack) * (1 + (double)slack) * 0.9999;
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < shape->degree; j++) {
+            const uint32_t to = links[place[rows[i]] * (size_t)shape->degree + j];
+            missed += to < w->rows && !was[to] && (double)score[to] < limit;
+        }
+    free(score), free(walked), free(node), free(was);
+    return missed;
+}
+
+static void nothing_near_is_left_behind(void **unused)
+{
+    (void)unused;
+    begin();
+    for (uint32_t i = 0; i < 4; i++) {
+        world w = new_world(i % 2 == 0 ? BETWEEN : CLUSTERED, 3000, 24 + 16 * (i / 2), POMAI_METRIC_L2, 40);
+        const pm_graph_effort effort = {.pool = 400, .slack = 0.02f, .rerank = 400};
+        const pm_graph_asks asks = {0};
+        graph_shape shape;
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        assert_true(graph_shape_of(&shape, w.dim, w.metric, w.graph.variant));
+        void *memory = allocate(pm_graph_query_size(&w.graph, &effort));
+        for (size_t q = 0; q < 40; q++) {
+            const uint32_t *rows;
+            pm_graph_query *query =
+                pm_graph_query_init(memory, &w.graph, levels[nlevels - 1], w.x + (w.rows + q) * w.dim, 10, &effort);
+            const size_t n = pm_graph_walk(query, &asks, &rows);
+            check(n < effort.pool && left_behind(&w, &shape, query, rows, n, effort.slack) == 0, "left", "", w.dim, n);
+        }
+        free(memory);
+        drop(&w);
+    }
+    end("nothing_near_is_left_behind");
+}
+
 /* Of the rows of a set the nearest, the same at every level; where distances are known, in their order. */
 static void rows_of_a_set_are_picked_at_every_level(void **unused)
 {
@@ -1043,6 +1098,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(distances_of_whole_numbers_are_exact),
         cmocka_unit_test(walks_ask_and_obey),
+        cmocka_unit_test(nothing_near_is_left_behind),
         cmocka_unit_test(rows_of_a_set_are_picked_at_every_level),
         cmocka_unit_test(copies_are_found_as_promised),
         cmocka_unit_test(alike_entries_have_their_own_distances),

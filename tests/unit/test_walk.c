@@ -138,7 +138,7 @@ static void scores_are_right_at_every_level(void **unused)
         }
         for (size_t l = 0; l < nlevels; l++) {
             memset(out, 0x33, sizeof out);
-            levels[l]->walk->score(&c, ids, n, out);
+            levels[l]->walk->score(&c, ids, n, out, &(pm_walk_next){ids, n / 2});
             check(memcmp(out, want, n * sizeof *out) == 0, "score", levels[l]->walk->name, stride, n);
             uint8_t untouched[4];
             memset(untouched, 0x33, sizeof untouched);
@@ -191,7 +191,7 @@ static void scores_of_rows_are_right_at_every_level(void **unused)
         }
         for (size_t l = 0; l < nlevels; l++) {
             memset(out, 0x33, sizeof out);
-            levels[l]->walk->score_rows(&r, ids, n, out);
+            levels[l]->walk->score_rows(&r, ids, n, out, &(pm_walk_next){ids, n / 2});
             check(memcmp(out, want, n * sizeof *out) == 0, "score_rows", levels[l]->walk->name, stride, n);
             uint8_t untouched[4];
             memset(untouched, 0x33, sizeof untouched);

@@ -19,7 +19,7 @@ enum {
     FEW_LINKS = 32,
     MANY_LINKS = 64,
     EXACT_LINKS = 48, /* as good, where codes are exact, or turned from */
-    FEW_SLACK = 256,  /* of 256 */
+    FEW_SLACK = 264,  /* of 256 */
     MANY_SLACK = 282,
 };
 #define BROAD            12.0

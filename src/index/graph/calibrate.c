@@ -4,8 +4,10 @@
  *
  * calibrate_truth.c has the queries and what they should find. Each query walks once, as far as it may. A walk with
  * less slack or a smaller pool goes the same way and ends sooner: with a slack, when the next node is beyond it; with a
- * pool, when it has walked from as many nodes as fit. So what is found by then, at each end of some slacks and pools,
- * tells the recall of all pairs of them and of all k. An effort meets a target if the lower end of a 95% interval of
+ * pool, when it has walked from as many nodes as fit; in either case if that is still so when what was under way is
+ * there. So what is found by then, at each end of some slacks and pools, tells the recall of all pairs of them and of
+ * all k. (Until then such a walk has not gone on, as the one that is watched has. That is hardly ever of use to it: of
+ * two steps, beyond its end.) An effort meets a target if the lower end of a 95% interval of
  * its recall does. Of those that do, the cheapest by a count of what was read is kept: not by the clock, so that the
  * same rows give the same table.
  */
@@ -67,12 +69,13 @@ typedef struct watch {
     calibration *c;
     uint32_t q, ks;                           /* ks: how many of them this query is for */
     uint32_t slack[GRAPH_KS], pool[GRAPH_KS]; /* the next stop of each kind */
+    /* Stops that had come at the steps before, if nothing comes that is nearer. */
+    uint32_t slack_before[GRAPH_KS][GRAPH_UNDER_WAY], pool_before[GRAPH_KS][GRAPH_UNDER_WAY];
     const pm_graph_query *query;
     bool turned;
-    uint64_t want[CALIBRATE_DEEPEST]; /* keys of the true neighbours */
-    uint64_t maybe[MAYBE / 64];       /* bits by row: without its own none is left out */
-    uint64_t ranked_at;               /* the step, from 1 on, of which are */
-    uint32_t ranked, rank[CALIBRATE_DEEPEST];
+    uint64_t want[CALIBRATE_DEEPEST];         /* keys of the true neighbours */
+    uint64_t maybe[MAYBE / 64];               /* bits by row: without its own none is left out */
+    uint32_t ranked, rank[CALIBRATE_DEEPEST]; /* at this step */
 } watch;
 
 static void score_wanted(watch *w)
@@ -114,20 +117,19 @@ static uint32_t rank_of(const pm_walk_pool *pool, uint32_t most, uint64_t want)
     return from < most && (pool->key[from] & ~(uint64_t)1) == want ? from : UINT32_MAX;
 }
 
-/* A walk that stops here proposes the nodes it has walked from; others may have been kept out of its pool. */
-static void note(watch *w, const graph_step *step, size_t of_ks, size_t i)
+/* A walk that stops here proposes the nodes it has walked from, the first `most` of the pool; others may have been kept
+ * out of its pool. */
+static void note(watch *w, const graph_step *step, size_t of_ks, size_t i, uint32_t most)
 {
     const calibration *c = w->c;
     const uint32_t k = ks[of_ks], have = least_of(c->have[w->q], k);
     stop *s = stop_of(c, w->q, of_ks, i);
     uint32_t met[RERANKS] = {0};
-    if (w->ranked_at != step->expanded + 1) w->ranked = 0;
-    w->ranked_at = step->expanded + 1;
     for (; w->ranked < have; w->ranked++)
         w->rank[w->ranked] = rank_of(step->pool, step->pool->next, w->want[w->ranked]);
     for (size_t r = 0; r < c->reranks && c->told[w->q * GRAPH_KS + of_ks]; r++)
         for (uint32_t j = 0; j < have; j++)
-            met[r] += w->rank[j] < rerank_of(c, k, r);
+            met[r] += w->rank[j] < least_of(most, rerank_of(c, k, r));
     *s = (stop){(uint32_t)step->scored, (uint32_t)step->by_rows, (uint32_t)step->expanded, {0}};
     for (size_t r = 0; r < c->reranks; r++)
         s->found[r] = (uint16_t)(met[r] + (c->told[w->q * GRAPH_KS + of_ks] ? k - have : 0));
@@ -212,24 +214,56 @@ static bool leaves_out(void *context, uint32_t node)
     return is_left_out(context, node);
 }
 
+/* How many of a pool are within a limit. */
+static uint32_t within(const pm_walk_pool *pool, float limit)
+{
+    uint32_t from = 0, to = pool->next;
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (pm_walk_score(pool->key[middle]) > limit)
+            to = middle;
+        else
+            from = middle + 1;
+    }
+    return from;
+}
+
+/* Of stops that have come by now those that had come at the steps before, too, which are noted for the next step. */
+static uint32_t came_before(uint32_t now, uint32_t before[GRAPH_UNDER_WAY])
+{
+    uint32_t all = now;
+    for (size_t i = 0; i < GRAPH_UNDER_WAY; i++) {
+        const uint32_t then = before[i];
+        before[i] = i + 1 < GRAPH_UNDER_WAY ? before[i + 1] : now;
+        all = least_of(all, then);
+    }
+    return all;
+}
+
 /* Notes what each walk has found that would end now; how far the farthest goes, or -1. */
 static float see(void *context, const graph_step *step)
 {
     watch *w = context;
     const calibration *c = w->c;
     const pm_walk_pool *pool = step->pool;
-    const bool over = pool->next == pool->size || step->scored >= MOST_SCORED;
+    const bool over = step->over || step->scored >= MOST_SCORED, none = over || pool->next == pool->size;
     if (step->turned && !w->turned) score_wanted(w);
     w->turned = step->turned;
-    const float next = over ? INFINITY : pm_walk_score(pool->key[pool->next]);
+    w->ranked = 0;
+    const float next = none ? INFINITY : pm_walk_score(pool->key[pool->next]);
     float farthest = -1;
     for (size_t i = 0; i < w->ks; i++) {
-        for (; w->slack[i] < c->last[i]; w->slack[i]++) {
-            if (!over && !(next > limit_for(step, ks[i], slacks[w->slack[i]]))) break;
-            note(w, step, i, w->slack[i]);
-        }
-        for (; w->pool[i] < POOLS && (over || pool->next >= pools[w->pool[i]]); w->pool[i]++)
-            note(w, step, i, SLACKS + w->pool[i]);
+        uint32_t slack = w->slack[i], at = w->pool[i];
+        while (slack < c->last[i] && (none || next > limit_for(step, ks[i], slacks[slack])))
+            slack++;
+        while (at < POOLS && (none || pool->next >= pools[at]))
+            at++;
+        if (!over) slack = came_before(slack, w->slack_before[i]);
+        if (!over) at = came_before(at, w->pool_before[i]);
+        for (; w->slack[i] < slack; w->slack[i]++)
+            note(w, step, i, w->slack[i], within(pool, limit_for(step, ks[i], slacks[w->slack[i]])));
+        for (; w->pool[i] < at; w->pool[i]++)
+            note(w, step, i, SLACKS + w->pool[i], least_of(pool->next, pools[w->pool[i]]));
         if (w->slack[i] < c->last[i] && w->pool[i] < POOLS)
             farthest = fmaxf(farthest, limit_for(step, ks[i], slacks[c->last[i] - 1]));
     }

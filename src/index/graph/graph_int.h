@@ -155,13 +155,16 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
                                    const uint8_t *code, const float *units, uint32_t k, const pm_graph_effort *effort);
 #define GRAPH_FEW 8 /* the stop of a walk is by the k-th nearest, or by this one if k is less */
 
-/* Where a walk is, before each step; pool->next is where that is from, and at last beyond the pool. Whoever watches
- * says how far nodes may be that are kept, and a number below 0 to end it. */
+/* Where a walk is, before each step; pool->next is where that is from, if it is not beyond the pool. What the
+ * GRAPH_UNDER_WAY steps before it lead to is not there yet. Whoever watches says how far nodes may be that are kept,
+ * and a number below 0 to end it. */
+#define GRAPH_UNDER_WAY 2
 typedef struct graph_step {
     const pm_walk_pool *pool;
     uint64_t scored, by_rows, expanded; /* by_rows: of those that were scored */
     float noise;                        /* distances below do not stop it */
     bool turned;                        /* scores are by rows, from now on */
+    bool over;                          /* nothing is under way, and there is no next */
 } graph_step;
 typedef struct graph_watch {
     void *context;

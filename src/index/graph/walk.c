@@ -5,6 +5,11 @@
  * al., Distance adaptive beam search for provably accurate graph-based nearest neighbor search, 2025). That bound also
  * keeps nodes out of the pool.
  *
+ * Memory answers many at once, but each only after a tenth of a microsecond, and a walk that waits for one answer
+ * before it asks for the next does little else. So a walk is a pipeline: while the neighbours of one node are scored,
+ * the codes of those of the next are on their way, and the links of the node after that. A node is thus chosen before
+ * it is known what the two before it lead to, which costs few steps more than the best order would.
+ *
  * Which nodes were seen is kept in a table that forgets: a node that is met again after its slot was taken is scored
  * once more and found in the pool, or is too far for it. So memory does not grow with the rows.
  */
@@ -14,7 +19,8 @@
 #include "base/mutant.h"
 #include "graph_int.h"
 
-enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 64, ASK_EVERY = 32, LOOK_AHEAD = 2 };
+enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 32, ASK_EVERY = 32 };
+#define NO_NODE UINT32_MAX
 /* On squared distances, and how often what a warm code is wrong by is allowed for. */
 #define WARM_MARGIN 1.02f
 #define WARM_NOISES 3.0f
@@ -46,17 +52,18 @@ struct pm_graph_query {
     pm_walk_pool pool, found; /* found: of rows that count, or rescored by warm codes */
     pm_walk_seen seen;
     uint64_t scored, rows_scored, expanded;
-    uint32_t met;                /* pm_graph_met */
-    uint32_t *ids, *kept;        /* room for MOST_AT_ONCE, GRAPH_FEW and PM_WALK_ROOM each */
-    float *score;                /* of ids */
-    uint32_t *result, *distance; /* distance: of the result, in whole numbers */
-    bool whole;                  /* rows and query are whole numbers of a byte: whole_of */
+    uint32_t met;                 /* pm_graph_met */
+    uint32_t *ids, *ahead, *kept; /* room for MOST_AT_ONCE, GRAPH_FEW and PM_WALK_ROOM each; ahead: asked for */
+    float *score;                 /* of ids */
+    uint32_t *result, *distance;  /* distance: of the result, in whole numbers */
+    bool whole;                   /* rows and query are whole numbers of a byte: whole_of */
     float *units;
     int8_t *bytes;
     void *scratch;
 };
 
-enum { MOST_AT_ONCE = 128, ENTERED = 8 }; /* links of a node, or entries; ENTERED: entries that are begun at */
+/* Links of a node, or entries; entries that are begun at. */
+enum { MOST_AT_ONCE = 128, ENTERED = 8 };
 static_assert(GRAPH_FEW_ENTRIES <= MOST_AT_ONCE && GRAPH_FEW_ENTRIES % ENTERED == 0, "so many are scored at once");
 
 static uint32_t seen_slots(uint32_t pool)
@@ -69,7 +76,7 @@ static uint32_t seen_slots(uint32_t pool)
 
 /* Where in a query's memory its arrays are. */
 typedef struct layout {
-    size_t bytes, pool, found, seen, ids, kept, score, result, distance, scratch, units, size;
+    size_t bytes, pool, found, seen, ids, ahead, kept, score, result, distance, scratch, units, size;
 } layout;
 
 static size_t take(size_t *at, size_t bytes)
@@ -100,6 +107,7 @@ static layout layout_of(const graph_shape *shape, const pm_graph_effort *effort)
     l.found = take(&at, (effort->pool + 16) * sizeof(uint64_t));
     l.seen = take(&at, seen_slots(effort->pool) * sizeof(uint32_t));
     l.ids = take(&at, (MOST_AT_ONCE + GRAPH_FEW + PM_WALK_ROOM) * sizeof(uint32_t));
+    l.ahead = take(&at, (MOST_AT_ONCE + GRAPH_FEW + PM_WALK_ROOM) * sizeof(uint32_t));
     l.kept = take(&at, (MOST_AT_ONCE + GRAPH_FEW + PM_WALK_ROOM) * sizeof(uint32_t));
     l.score = take(&at, (MOST_AT_ONCE + GRAPH_FEW + PM_WALK_ROOM) * sizeof(float));
     l.result = take(&at, effort->pool * sizeof(uint32_t));
@@ -163,6 +171,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                                    .rows = (uint32_t)graph->rows,
                                    .left_out = UINT32_MAX},
                           .ids = (uint32_t *)(void *)(base + l.ids),
+                          .ahead = (uint32_t *)(void *)(base + l.ahead),
                           .kept = (uint32_t *)(void *)(base + l.kept),
                           .score = (float *)(void *)(base + l.score),
                           .result = (uint32_t *)(void *)(base + l.result),
@@ -248,17 +257,19 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
 
 /* ---- the walk ---- */
 
-static void score(const pm_graph_query *q, const uint32_t *ids, size_t n, float *out)
+static const pm_walk_next no_next;
+
+static void score(const pm_graph_query *q, const uint32_t *ids, size_t n, float *out, const pm_walk_next *next)
 {
     if (q->by_rows)
-        q->kernels->score_rows(&q->rows, ids, n, out);
+        q->kernels->score_rows(&q->rows, ids, n, out, next);
     else
-        q->kernels->score(&q->hot, ids, n, out);
+        q->kernels->score(&q->hot, ids, n, out, next);
 }
 
-static void score_more(pm_graph_query *q, const uint32_t *ids, size_t n)
+static void score_more(pm_graph_query *q, const uint32_t *ids, size_t n, const pm_walk_next *next)
 {
-    score(q, ids, n, q->score);
+    score(q, ids, n, q->score, next);
     q->scored += n;
     if (q->by_rows) q->rows_scored += n;
 }
@@ -273,9 +284,9 @@ static void score_entries(const pm_graph_query *q, float *out)
         for (uint32_t i = 0; i < GRAPH_FEW_ENTRIES; i++)
             q->ids[i] = first + i;
         if (q->shape.exact)
-            q->kernels->score_rows(&rows, q->ids, GRAPH_FEW_ENTRIES, out + first);
+            q->kernels->score_rows(&rows, q->ids, GRAPH_FEW_ENTRIES, out + first, &no_next);
         else
-            q->kernels->score(&codes, q->ids, GRAPH_FEW_ENTRIES, out + first);
+            q->kernels->score(&codes, q->ids, GRAPH_FEW_ENTRIES, out + first, &no_next);
     }
 }
 
@@ -304,21 +315,6 @@ static void admit(pm_graph_query *q, const pm_graph_asks *asks, size_t n, float 
     q->kernels->insert(&q->found, q->kept, q->score, kept, limit);
 }
 
-static inline void ask_for_code(const pm_graph_query *q, uint32_t node)
-{
-    const size_t stride = q->by_rows ? q->rows.stride : q->hot.stride;
-    const uint8_t *code = (q->by_rows ? q->rows.rows : q->hot.codes) + node * stride;
-    for (size_t i = 0; i < stride; i += GRAPH_LINE)
-        __builtin_prefetch(code + i);
-}
-
-/* Scoring alone keeps too few lines under way. */
-static void ask_for_codes(const pm_graph_query *q, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        ask_for_code(q, q->ids[i]);
-}
-
 /* By Shell: most keys are about where they belong, and no two are the same. */
 static void sort_keys(uint64_t *key, size_t n)
 {
@@ -336,21 +332,24 @@ static void sort_keys(uint64_t *key, size_t n)
 static void score_again(pm_graph_query *q, pm_walk_pool *pool)
 {
     uint32_t *ids = q->result; /* there is none yet */
-    for (uint32_t i = 0; i < pool->size; i++) {
+    const uint32_t size = pool->size;
+    for (uint32_t i = 0; i < size; i++)
         ids[i] = pm_walk_node(pool->key[i]);
-        ask_for_code(q, ids[i]);
-    }
-    for (uint32_t at = 0; at < pool->size; at += MOST_AT_ONCE) {
-        const uint32_t n = pool->size - at < MOST_AT_ONCE ? pool->size - at : MOST_AT_ONCE;
-        score(q, ids + at, n, q->score);
+    uint32_t n = size < MOST_AT_ONCE ? size : MOST_AT_ONCE;
+    score(q, ids, 0, q->score, &(pm_walk_next){ids, n});
+    for (uint32_t at = 0; at < size;) {
+        const uint32_t left = size - at - n, more = left < MOST_AT_ONCE ? left : MOST_AT_ONCE;
+        score(q, ids + at, n, q->score, &(pm_walk_next){ids + at + n, more});
         for (uint32_t i = at; i < at + n; i++)
             pool->key[i] = pm_walk_key(q->score[i - at], ids[i]) | (pool->key[i] & 1);
+        at += n;
+        n = more;
     }
-    sort_keys(pool->key, pool->size);
-    memset(pool->key + pool->size, 0xff, (pool->most + 16 - pool->size) * sizeof *pool->key); /* what fell out */
+    sort_keys(pool->key, size);
+    memset(pool->key + size, 0xff, (pool->most + 16 - size) * sizeof *pool->key); /* what fell out */
     pool->next = 0;
-    q->scored += pool->size;
-    q->rows_scored += pool->size;
+    q->scored += size;
+    q->rows_scored += size;
 }
 
 /* Where hot codes no longer tell the nearest apart, the rows do. */
@@ -383,7 +382,7 @@ static void take_in(pm_graph_query *q, const pm_graph_asks *asks, size_t n, floa
     const size_t all = may_turn ? with_nearest(q, q->ids, n) : n;
     admit(q, asks, n, limit);
     if (!may_turn || !turn_to_rows(q)) return;
-    score_more(q, q->ids, all);
+    score_more(q, q->ids, all, &no_next);
     admit(q, asks, all, INFINITY);
 }
 
@@ -404,7 +403,7 @@ static float entered_within(const float *score, uint32_t n)
 /* Those in q->ids, which hot codes have scored; others may have made the walk turn. */
 static void take_entries(pm_graph_query *q, const pm_graph_asks *asks, size_t n)
 {
-    if (q->by_rows && !q->shape.exact && !PM_MUTANT(ENTRIES_NOT_TURNED)) score_more(q, q->ids, n);
+    if (q->by_rows && !q->shape.exact && !PM_MUTANT(ENTRIES_NOT_TURNED)) score_more(q, q->ids, n, &no_next);
     take_in(q, asks, n, INFINITY);
 }
 
@@ -447,11 +446,11 @@ static pm_graph_doubt doubt_of(const pm_graph_query *q, const pm_walk_pool *near
     return exhausted && last < kth * (1 + CROWD * (q->reach - 1)) ? PM_GRAPH_CROWDED : PM_GRAPH_NO_DOUBT;
 }
 
-/* The nodes that `node` leads to and that were not seen, as far as is remembered. */
+/* Into q->ahead the nodes that `node` leads to and that were not seen, as far as is remembered. */
 static size_t neighbours(pm_graph_query *q, uint32_t node)
 {
     const uint32_t *links = q->links + (size_t)node * q->shape.degree;
-    return q->kernels->unseen(&q->seen, links, q->shape.degree, q->ids);
+    return node == NO_NODE ? 0 : q->kernels->unseen(&q->seen, links, q->shape.degree, q->ahead);
 }
 
 static void ask_for_links(const pm_graph_query *q, uint32_t node)
@@ -470,29 +469,50 @@ static void ask_for_proposal(const pm_graph_query *q, uint32_t node)
     __builtin_prefetch(q->order + node);
 }
 
+static void skip_walked(pm_walk_pool *pool)
+{
+    while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
+        pool->next++;
+}
+
+/* The nearest node that was not walked from, and now is; its links are asked for. NO_NODE: there is none within. */
+static uint32_t choose(pm_graph_query *q, float limit)
+{
+    pm_walk_pool *pool = &q->pool;
+    skip_walked(pool);
+    if (pool->next == pool->size || pm_walk_score(pool->key[pool->next]) > limit) return NO_NODE;
+    const uint32_t place = pool->next++, node = pm_walk_node(pool->key[place]);
+    pool->key[place] |= 1;
+    q->expanded++;
+    ask_for_links(q, node);
+    if (place < q->rerank) ask_for_proposal(q, node);
+    return node;
+}
+
+/* Takes in the `under_way` nodes in q->ids, whose codes were asked for, and asks for those of the n in q->ahead, which
+ * are in q->ids then. */
+static void move_on(pm_graph_query *q, const pm_graph_asks *asks, size_t under_way, size_t n, float limit)
+{
+    score_more(q, q->ids, under_way, &(pm_walk_next){q->ahead, n});
+    if (under_way > 0) take_in(q, asks, under_way, limit);
+    uint32_t *own = q->ids;
+    q->ids = q->ahead;
+    q->ahead = own;
+}
+
 /* false: it was over before. */
 static bool walk(pm_graph_query *q, const pm_graph_asks *asks)
 {
-    pm_walk_pool *pool = &q->pool;
-    const pm_walk_pool *nearest = asks->counts == NULL ? pool : &q->found;
-    for (;;) {
-        while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
-            pool->next++;
-        if (pool->next == pool->size) return true;
+    const pm_walk_pool *nearest = asks->counts == NULL ? &q->pool : &q->found;
+    uint32_t node = NO_NODE;
+    for (size_t under_way = 0;;) {
         const float limit = limit_of(q, nearest);
-        const uint64_t key = pool->key[pool->next];
-        if (pm_walk_score(key) > limit) return true;
-        const uint32_t place = pool->next++;
-        pool->key[place] |= 1;
-        for (uint32_t i = pool->next; i < pool->size && i < pool->next + LOOK_AHEAD; i++)
-            ask_for_links(q, pm_walk_node(pool->key[i]));
-        if (++q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return false;
-        const size_t n = neighbours(q, pm_walk_node(key));
-        if (n == 0) continue;
-        ask_for_codes(q, n);
-        score_more(q, q->ids, n);
-        if (place < q->rerank) ask_for_proposal(q, pm_walk_node(key));
-        take_in(q, asks, n, limit);
+        const size_t n = neighbours(q, node);
+        node = choose(q, limit);
+        if (node == NO_NODE && ((n == 0 && under_way == 0) || PM_MUTANT(WALK_LEAVES_CODES))) return true;
+        if (q->expanded % ASK_EVERY == 0 && asks->is_over != NULL && asks->is_over(asks->context)) return false;
+        move_on(q, asks, under_way, n, limit);
+        under_way = n;
     }
 }
 
@@ -522,40 +542,42 @@ static size_t fill_in(pm_graph_query *q, const graph_watch *watch, uint32_t node
     for (uint32_t i = 0; i < q->shape.degree && link[i] < q->seen.rows && !has; i++)
         has = link[i] == q->seen.left_out || leaves_out(watch, link[i]);
     if (!has) return n;
-    n = without(watch, q->ids, n);
+    n = without(watch, q->ahead, n);
     const uint32_t id = watch->instead(watch->context, node);
     uint32_t *slot = &q->seen.slot[id & q->seen.mask];
     if (id >= q->seen.rows || id == q->seen.left_out || *slot == id) return n;
     *slot = id;
-    q->ids[n] = id;
+    q->ahead[n] = id;
     return n + 1;
 }
 
 void graph_walk_watched(pm_graph_query *q, const graph_watch *watch)
 {
     const pm_graph_asks asks = {0};
-    pm_walk_pool *pool = &q->pool;
+    uint32_t node = NO_NODE;
     enter(q, &asks, watch);
-    for (;;) {
-        while (pool->next < pool->size && (pool->key[pool->next] & 1) != 0)
-            pool->next++;
-        const graph_step step = {pool, q->scored, q->rows_scored, q->expanded, q->noise, q->by_rows};
-        const float limit = watch->limit(watch->context, &step);
-        if (limit < 0 || pool->next == pool->size) return;
-        const uint64_t key = pool->key[pool->next];
-        pool->key[pool->next++] |= 1;
-        q->expanded++;
-        const size_t n = fill_in(q, watch, pm_walk_node(key), neighbours(q, pm_walk_node(key)));
-        if (n == 0) continue;
-        ask_for_codes(q, n);
-        score_more(q, q->ids, n);
-        take_in(q, &asks, n, limit);
+    for (size_t under_way = 0;;) {
+        size_t n = neighbours(q, node);
+        if (node != NO_NODE) n = fill_in(q, watch, node, n);
+        skip_walked(&q->pool);
+        const bool over = node == NO_NODE && under_way == 0 && q->pool.next == q->pool.size;
+        const float limit = watch->limit(watch->context, &(graph_step){.pool = &q->pool,
+                                                                       .scored = q->scored,
+                                                                       .by_rows = q->rows_scored,
+                                                                       .expanded = q->expanded,
+                                                                       .noise = q->noise,
+                                                                       .turned = q->by_rows,
+                                                                       .over = over});
+        if (limit < 0 || over) return;
+        node = choose(q, INFINITY);
+        move_on(q, &asks, under_way, n, limit);
+        under_way = n;
     }
 }
 
 void graph_scores(const pm_graph_query *q, const uint32_t *row, size_t n, float *out)
 {
-    score(q, row, n, out);
+    score(q, row, n, out, &no_next);
 }
 
 /* What may be among the k nearest of a pool by warm codes. */
@@ -574,9 +596,9 @@ static float limit_of_warm(const pm_graph_query *q, const pm_walk_pool *warm)
 static void score_warm(const pm_graph_query *q, const uint32_t *ids, size_t n, float *out)
 {
     if (q->shape.turns)
-        q->kernels->score_rows(&q->rows, ids, n, out);
+        q->kernels->score_rows(&q->rows, ids, n, out, &no_next);
     else
-        q->kernels->score(&q->warm, ids, n, out);
+        q->kernels->score(&q->warm, ids, n, out, &no_next);
 }
 
 /* Sorts the result by warm codes, and cuts off what cannot be among the k nearest: beyond *limit. */
@@ -669,18 +691,23 @@ size_t pm_graph_walk(pm_graph_query *q, const pm_graph_asks *asks, const uint32_
     return n;
 }
 
-/* Nodes of the next rows from *word on, at most MOST_AT_ONCE, of which whole words are taken; their codes are asked
- * for. */
-static size_t next_matches(const pm_graph_query *q, const uint64_t *match, uint64_t words, uint64_t *word,
-                           uint32_t *ids)
+/* Nodes of the next rows from *word on, at most MOST_AT_ONCE, of which whole words are taken. */
+static inline size_t next_matches(const pm_graph_query *q, const uint64_t *match, uint64_t words, uint64_t *word,
+                                  bool ask, uint32_t *ids)
 {
+    const uint32_t *place = q->place;
+    const uint8_t *codes = q->by_rows ? q->rows.rows : q->hot.codes;
+    const size_t stride = q->by_rows ? q->rows.stride : q->hot.stride;
+    uint64_t at = *word;
     size_t n = 0;
-    for (; *word < words && n + 64 <= MOST_AT_ONCE; ++*word) {
-        for (uint64_t bits = match[*word]; bits != 0; bits &= bits - 1) {
-            ids[n] = q->place[(uint32_t)(*word * 64) + (uint32_t)__builtin_ctzll(bits)];
-            ask_for_code(q, ids[n++]);
+    for (; at < words && n + 64 <= MOST_AT_ONCE; at++)
+        for (uint64_t bits = match[at]; bits != 0; bits &= bits - 1) {
+            const uint32_t node = place[at * 64 + (uint64_t)__builtin_ctzll(bits)];
+            for (size_t i = 0; i < stride && ask; i += GRAPH_LINE)
+                __builtin_prefetch(codes + node * stride + i);
+            ids[n++] = node;
         }
-    }
+    *word = at;
     return n;
 }
 
@@ -691,15 +718,14 @@ size_t pm_graph_pick(pm_graph_query *q, const uint64_t *match, bool (*is_over)(v
     const uint64_t words = ((uint64_t)q->seen.rows + 63) / 64;
     uint64_t word = 0;
     const pm_graph_asks all = {0};
-    size_t n = next_matches(q, match, words, &word, q->ids);
+    size_t n = next_matches(q, match, words, &word, true, q->ids);
+    bool sparse = false; /* matches: there is time to ask for codes while they are sought */
     for (uint32_t turn = 1; n > 0; turn++) {
-        /* their codes are on their way while the others are scored */
-        const size_t after = next_matches(q, match, words, &word, q->kept);
-        uint32_t *own = q->ids;
-        score_more(q, own, n);
-        take_in(q, &all, n, INFINITY);
-        q->ids = q->kept;
-        q->kept = own;
+        const uint64_t from = word;
+        const size_t after = sparse ? next_matches(q, match, words, &word, true, q->ahead)
+                                    : next_matches(q, match, words, &word, false, q->ahead);
+        move_on(q, &all, n, sparse ? 0 : after, INFINITY);
+        sparse = after < word - from;
         n = after;
         if (turn % ASK_EVERY == 0 && is_over != NULL && is_over(context)) break;
     }
