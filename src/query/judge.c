@@ -10,12 +10,14 @@
 
 #include "base/mutant.h"
 #include "query/derived.h"
+#include "simd/ranks.h"
 
 enum {
     PIECE_WORDS = 64, /* that one thread does at once: 4,096 rows or fewer */
     ASK_WORDS = 16,   /* after which it asks whether it is over, */
     ASK_DOCUMENTS = ASK_WORDS * 64,
     ASK_SEEN = 1 << 16, /* or so many rows, where they are only asked whether the reader sees them */
+    CHECKED = 1 << 20   /* bytes of documents that are checked at once, before it is asked again */
 };
 
 typedef struct judging {
@@ -52,7 +54,8 @@ void pm_judge_end(pm_judge *with)
 
 pomai_status pm_judge_is_over(pomai_error *err)
 {
-    return pm_fail(err, POMAI_EDEADLINE, "not all rows were looked at before the deadline, or the call's end");
+    return pm_fail(err, POMAI_EDEADLINE,
+                   "not all rows were looked at before the call was over, by its deadline or because it was cancelled");
 }
 
 bool pm_judge_matches(const pm_judge *with, pomai_bytes document)
@@ -79,17 +82,29 @@ uint64_t pm_judge_chunk(const pm_judge *with, const pm_chunk *chunk, uint64_t vi
     return bits;
 }
 
+/* Checks the documents of rows `low` to `high`, or leaves that for each of them: all may be gigabytes. What offsets say
+ * that are not checked yet is only used to choose. */
+static pomai_status check_documents(pm_segment *segment, uint64_t low, uint64_t high, bool *each, pomai_error *err)
+{
+    *each = segment->document_offsets[high + 1] - segment->document_offsets[low] > CHECKED;
+    return *each ? POMAI_OK : pm_segment_check(segment, PM_SEG_DOCUMENT, low, high - low + 1, err);
+}
+
 /* Of 64 rows from `first` on, those of `among` whose documents match. */
 static pomai_status judge_documents(const pm_judge *with, pm_segment *segment, uint64_t first, uint64_t among,
                                     uint64_t *bits, pomai_error *err)
 {
+    bool each;
     *bits = segment->document_offsets == NULL && with->none ? among : 0;
-    if (among == 0 || segment->document_offsets == NULL) return POMAI_OK;
+    if (among == 0 || segment->document_offsets == NULL || is_told(with)) return POMAI_OK;
     const uint32_t low = (uint32_t)__builtin_ctzll(among), high = 63 - (uint32_t)__builtin_clzll(among);
-    pomai_status status = pm_segment_check(segment, PM_SEG_DOCUMENT, first + low, high - low + 1, err);
-    for (; status == POMAI_OK && among != 0 && !is_told(with); among &= among - 1)
-        if (pm_judge_matches(with, pm_segment_document(segment, first + (uint32_t)__builtin_ctzll(among))))
+    pomai_status status = check_documents(segment, first + low, first + high, &each, err);
+    for (; status == POMAI_OK && among != 0 && !is_told(with); among &= among - 1) {
+        const uint64_t row = first + (uint32_t)__builtin_ctzll(among);
+        if (each) status = pm_segment_check(segment, PM_SEG_DOCUMENT, row, 1, err);
+        if (status == POMAI_OK && pm_judge_matches(with, pm_segment_document(segment, row)))
             *bits |= among & (0 - among);
+    }
     return status;
 }
 
@@ -297,7 +312,7 @@ static pomai_status judge_few(const pm_judge_how *how, pm_judged *from, const bo
 /* Whether it has few rows that can match: then they are judged at once. */
 static pomai_status list_few(const pm_judge_how *how, pm_judged *from, pomai_error *err)
 {
-    bool open[PM_JUDGE_FEW];
+    bool open[PM_JUDGE_FEW], over = false;
     uint32_t count = 0;
     from->listed = from->by.most == 0;
     if (from->by.most == 0) return POMAI_OK;
@@ -305,7 +320,8 @@ static pomai_status list_few(const pm_judge_how *how, pm_judged *from, pomai_err
     const uint32_t room = (uint32_t)pm_min_u64(from->by.most, PM_JUDGE_FEW);
     from->list = pm_malloc(room * sizeof *from->list);
     if (from->list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to list rows");
-    from->listed = pm_columns_rows(from->plan, room, from->list, open, &count);
+    from->listed = pm_columns_rows(from->plan, room, from->list, open, &count, how->is_over, how->context, &over);
+    if (over) return POMAI_EDEADLINE;
     if (!from->listed) {
         pm_free(from->list);
         from->list = NULL;
@@ -519,6 +535,15 @@ static pomai_status prepare(judging *j, pomai_error *err)
     return status;
 }
 
+static uint64_t count_bits(const pm_simd *simd, const uint64_t *bits, size_t words)
+{
+    uint64_t count = 0;
+    if (simd != NULL) return simd->ranks->count(bits, words); /* with the processor's own instruction, if it has one */
+    for (size_t w = 0; w < words; w++)
+        count += (uint64_t)__builtin_popcountll(bits[w]);
+    return count;
+}
+
 pomai_status pm_judge_all(const pm_judge_how *how, pm_judgement **out, pomai_error *err)
 {
     judging j = {.how = how};
@@ -539,8 +564,7 @@ pomai_status pm_judge_all(const pm_judge_how *how, pm_judgement **out, pomai_err
     }
     for (uint32_t i = 0; i < to->sources; i++) {
         pm_judged *from = &to->source[i];
-        for (uint64_t w = 0; w < from->words; w++)
-            from->matches += (uint64_t)__builtin_popcountll(from->match[w]);
+        from->matches += count_bits(how->simd, from->match, from->words);
         to->matches += from->matches;
     }
     to->whole = !atomic_load(&j.over);

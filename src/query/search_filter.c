@@ -165,6 +165,6 @@ void search_plan_matches(search_source *from)
     reach_farther(&from->pick, near);
     const double again = (double)from->pick.near * VECTOR_NS(from->segment->stride);
     from->picked = m * PICKED_NS(lines) + again < walk || !make_room(from);
-    if (!from->picked) reach_farther(&from->effort, from->effort.rerank);
+    if (!from->picked) reach_farther(&from->effort, (uint32_t)pm_max_u64(from->effort.rerank, PICK_LEAST));
     if (m * VECTOR_NS(from->segment->stride) < m * PICKED_NS(lines) + again && from->picked) from->walked = false;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first byte chooses. Even: a filter in the first line, then documents, a line each: what columns say is what
- * pm_filter_matches does, but for open rows. Odd: the same, and behind a line that is empty places and bytes of the
- * sections that are forged: if they are called sound, no filter leads outside.
+ * The first byte chooses. Even: a filter in the first line, then documents, a line each: what columns say, in bits and
+ * in lists of few rows, is what pm_filter_matches does, but for open rows. Odd: the same, and behind a line that is
+ * empty places and bytes of the sections that are forged: if they are called sound, no filter leads outside.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -47,6 +47,29 @@ struct set {
     size_t rows;
 };
 
+/* The rows of a list that has room for `room` are within the segment; and, of sound columns, all that match. */
+static void list(const pm_columns_plan *plan, const pm_filter *filter, void *scratch, const struct set *set,
+                 uint32_t room, bool forged, uint64_t wanted)
+{
+    uint32_t *rows = malloc(room * sizeof *rows), count = 0;
+    bool *open = malloc(room), over = false;
+    uint64_t matches = 0;
+    must(rows != NULL && open != NULL, "memory");
+    const bool listed = pm_columns_rows(plan, room, rows, open, &count, NULL, NULL, &over);
+    must(!over && (!listed || count <= room), "more rows than there is room for");
+    for (uint32_t i = 0; listed && i < count; i++) {
+        must(rows[i] < set->rows, "a row that is none");
+        if (forged) continue;
+        must(i == 0 || rows[i - 1] < rows[i], "rows that are not in order");
+        const bool does = pm_filter_matches(filter, scratch, set->documents[rows[i]], set->sizes[rows[i]]);
+        must(open[i] || does, "a row is not what its document says");
+        matches += does;
+    }
+    must(!listed || forged || matches == wanted, "a row that matches is not in the list");
+    free(rows);
+    free(open);
+}
+
 static void compare(const pm_columns *columns, const pm_filter *filter, const struct set *set, bool forged)
 {
     const pm_simd *levels[8];
@@ -69,6 +92,8 @@ static void compare(const pm_columns *columns, const pm_filter *filter, const st
         count += does;
     }
     must(forged || (least <= count && count <= most), "bounds that are none");
+    for (uint32_t room = 1; room <= 512; room *= 8) /* the last is more than there are rows */
+        list(plan, filter, scratch, set, room, forged, count);
     pm_text text = {0};
     pm_columns_explain(plan, &text);
     pm_free(text.data);

@@ -456,7 +456,8 @@ static bool few_agree(const pm_columns_plan *plan, const pm_filter *filter, void
     static bool open[MOST_DOCUMENTS];
     const uint32_t room = (uint32_t)(rows == 0 || chance(50) ? rows : 1 + below(rows));
     uint32_t count = UINT32_MAX;
-    if (!pm_columns_rows(plan, room, few, open, &count)) return true;
+    bool over = false;
+    if (!pm_columns_rows(plan, room, few, open, &count, NULL, NULL, &over)) return true;
     listed++;
     for (size_t i = 0, at = 0; i < rows; i++) {
         const bool does = pm_filter_matches(filter, scratch, documents[i], sizes[i]);
@@ -899,6 +900,78 @@ static void builds_and_searches_stop_when_told(void **state)
     forget_documents();
 }
 
+/* {"k": 1, "$not": {"$or": [{"b": ...}, ...]}}: each of the rows with k is looked at in all of it. */
+static void a_long_look_at_few_rows_stops_when_told(void **state)
+{
+    (void)state;
+    enum { TERMS = 3000, FEW = 400 };
+    struct t_columns built;
+    static char long_filter[TERMS * 32];
+    static uint32_t few[FEW];
+    static bool open[FEW];
+    uint32_t found = 0;
+    bool over = false;
+    is_odd = true;
+    for (size_t i = 0; i < 1500; i++)
+        add_numbered(i, 1, i < FEW ? "\"k\": 1, \"b\": %u" : "\"b\": %u", "}");
+    char *p = long_filter + sprintf(long_filter, "{\"k\": 1, \"$not\": {\"$or\": [");
+    for (unsigned i = 0; i < TERMS; i++)
+        p += sprintf(p, "%s{\"b\": {\"$gt\": %u}}", i == 0 ? "" : ",", 5000 + i);
+    sprintf(p, "]}}");
+    assert_int_equal(t_columns_build(&built, documents, sizes, rows, ENOUGH), POMAI_OK);
+    pm_filter *filter = parsed(long_filter, strlen(long_filter));
+    pm_columns_plan *plan = pm_columns_plan_make(&built.columns, filter, levels[0], NULL, NULL, &over);
+    assert_non_null(plan);
+    asked = 0;
+    asked_most = SIZE_MAX;
+    assert_true(pm_columns_rows(plan, FEW, few, open, &found, is_over, NULL, &over));
+    assert_int_equal(found, FEW);
+    assert_false(over);
+    assert_in_range(asked, FEW * TERMS / 5000, FEW * TERMS / 1000);
+    asked = 0;
+    asked_most = 3;
+    assert_true(pm_columns_rows(plan, FEW, few, open, &found, is_over, NULL, &over));
+    assert_true(over);
+    assert_int_equal(asked, 3);
+    pm_columns_plan_free(plan);
+    pm_filter_free(filter);
+    t_columns_free(&built);
+    forget_documents();
+}
+
+/* A row of a column that few have is looked for among the rows of each value: of many values the document tells. */
+static void many_values_are_left_to_documents(void **state)
+{
+    (void)state;
+    enum { FEW = 10 };
+    struct t_columns built;
+    char values[4096];
+    static uint32_t few[FEW];
+    static bool open[FEW];
+    uint32_t found = 0;
+    bool over = false;
+    is_odd = true;
+    for (size_t i = 0; i < 3000; i++)
+        add_numbered(i, 1, i < FEW ? "\"k\": 1, \"b\": %u" : i % 9 == 0 ? "\"b\": %u" : "\"c\": %u", "}");
+    assert_int_equal(t_columns_build(&built, documents, sizes, rows, ENOUGH), POMAI_OK);
+    for (unsigned most = 100; most <= 160; most += 60) { /* values, each a range of its own */
+        char *p = values + sprintf(values, "{\"k\": 1, \"b\": {\"$in\": [5");
+        for (unsigned i = 0; i < most; i++)
+            p += sprintf(p, ",%u", 18 + 18 * i);
+        sprintf(p, "]}}");
+        pm_filter *filter = parsed(values, strlen(values));
+        pm_columns_plan *plan = pm_columns_plan_make(&built.columns, filter, levels[0], NULL, NULL, &over);
+        assert_non_null(plan);
+        assert_true(pm_columns_rows(plan, FEW, few, open, &found, NULL, NULL, &over));
+        assert_int_equal(found, most < 128 ? 1 : FEW);
+        assert_int_equal(open[0], most > 128);
+        pm_columns_plan_free(plan);
+        pm_filter_free(filter);
+    }
+    t_columns_free(&built);
+    forget_documents();
+}
+
 /* ---- damage ---- */
 
 static uint64_t *copied_bits(const uint64_t *bits)
@@ -928,6 +1001,13 @@ static void use(const pm_columns *columns)
             assert_true((bits[w] & ~mask[w]) == 0 && (open[w] & ~mask[w]) == 0 && (open[w] & bits[w]) == 0);
         free(bits);
         free(open);
+        uint32_t *few = malloc(rows * sizeof *few + 1), found = 0;
+        bool *maybe = malloc(rows + 1);
+        const bool is_listed = pm_columns_rows(plan, (uint32_t)rows, few, maybe, &found, NULL, NULL, &over);
+        for (uint32_t k = 0; is_listed && k < found; k++)
+            assert_true(found <= rows && few[k] < rows);
+        free(few);
+        free(maybe);
         pm_free(lines.data);
         pm_columns_plan_free(plan);
         pm_filter_free(filter);
@@ -1143,6 +1223,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(builds_and_searches_stop_when_told),
+        cmocka_unit_test(a_long_look_at_few_rows_stops_when_told),
+        cmocka_unit_test(many_values_are_left_to_documents),
         cmocka_unit_test(damage_leads_nowhere),
         cmocka_unit_test(nothing_that_leads_outside_is_sound),
         cmocka_unit_test(levels_give_the_same_bits),

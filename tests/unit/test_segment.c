@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "os/sim/os_sim.h"
+#include "query/judge.h"
 #include "support/one_in.h"
 #include "support/segment.h"
 
@@ -118,6 +119,62 @@ static void test_round_trips(void **state)
     round_trip(POMAI_ID_U64, 700, 4100, SEG_DOCUMENTS);
     round_trip(POMAI_ID_STRING, 60000, 3, SEG_DOCUMENTS | SEG_EXPIRY);
     round_trip(POMAI_ID_U64, 200000, 32, SEG_EXPIRY);
+}
+
+enum { LARGE = 128 << 10, LARGE_ROWS = 200 };
+
+static pomai_status large_row(void *context, uint64_t i, uint32_t columns, pm_segment_row *row, pomai_error *err)
+{
+    static char document[LARGE];
+    pomai_status status = seg_row(context, i, columns, row, err);
+    memset(document, ' ', sizeof document);
+    memcpy(document, "{\"a\":1}", 7);
+    row->document = (pomai_bytes){document, sizeof document};
+    return status;
+}
+
+static bool at_once(const void *context)
+{
+    (void)context;
+    return true;
+}
+
+/* Of large documents no more are checked, let alone judged, once it is over. */
+static void test_large_documents_are_checked_until_it_is_over(void **state)
+{
+    (void)state;
+    char dir[64] = "/tmp/pomai-segment-XXXXXX", path[80];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/9", dir);
+    seg_source s = seg_source_make(pm_os_posix(), path, POMAI_ID_U64, LARGE_ROWS, 2, 0);
+    const pm_segment_write in = {&s.place, LARGE_ROWS, large_row, seg_pace, &s};
+    pm_manifest_segment entry;
+    pm_segment *segment;
+    pm_filter *filter;
+    pomai_error err = {0};
+    uint64_t open[4] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 255}, bits[4] = {0};
+    assert_int_equal(pm_segment_make(&in, &entry, &err), POMAI_OK);
+    assert_int_equal(pm_segment_open(&s.place, &entry, &segment, &err), POMAI_OK);
+    assert_int_equal(pm_filter_parse("{\"a\":1}", 7, &filter, &err), POMAI_OK);
+    const pm_segment_file *file = &segment->file[PM_FILE_ATTRIBUTES];
+    const uint64_t left = file->left;
+    pm_filter_asks asks = {.is_over = at_once};
+    pm_judge with;
+    assert_true(pm_judge_begin(&with, NULL, filter));
+    with.asks = &asks;
+    assert_int_equal(pm_judge_open(&with, segment, 0, 4, open, bits, &err), POMAI_OK);
+    assert_true(asks.over && bits[0] > 0 && bits[1] == 0 && bits[3] == 0);
+    assert_in_range(left - file->left, 1, 2 * (2 << 20) / PM_SEGMENT_BLOCK);
+    asks = (pm_filter_asks){0};
+    memset(bits, 0, sizeof bits);
+    assert_int_equal(pm_judge_open(&with, segment, 0, 4, open, bits, &err), POMAI_OK);
+    assert_memory_equal(bits, open, sizeof bits);
+    pm_judge_end(&with);
+    pm_filter_free(filter);
+    pm_segment_free(segment);
+    pm_segment_remove(pm_os_posix(), path);
+    assert_int_equal(pm_os_posix()->dir_remove(pm_os_posix(), dir), 0);
+    free(s.vector);
 }
 
 /* An id has several versions; each reader sees one. */
@@ -824,6 +881,7 @@ int main(void)
         cmocka_unit_test(test_forged),
         cmocka_unit_test(test_forged_dtype),
         cmocka_unit_test(test_round_trips_of_types),
+        cmocka_unit_test(test_large_documents_are_checked_until_it_is_over),
         cmocka_unit_test(test_other_files),
         cmocka_unit_test(test_reread),
         cmocka_unit_test(test_later_format),

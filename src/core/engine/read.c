@@ -192,7 +192,9 @@ pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_r
     *rows = judged->matches;
     if (!judged->whole) {
         *rows = 0;
-        status = pm_fail(err, POMAI_EDEADLINE, "not all rows were counted before the deadline, or the call's end");
+        status =
+            pm_fail(err, POMAI_EDEADLINE,
+                    "not all rows were counted before the call was over, by its deadline or because it was cancelled");
     }
     pm_judgement_free(judged);
     return status;

@@ -103,9 +103,11 @@ void pm_columns_fetch(const pm_columns_plan *plan);
 /*
  * The same where few rows can match, without a bit for every row: rows that match for sure, and (`open` set) those that
  * their documents must decide, in order. Of all rows, whether they count or not. false: more than `room` rows have to
- * be looked at, or no leaf of the filter leaves few; ask for bits. rows and open have `room` elements.
+ * be looked at, or no leaf of the filter leaves few; ask for bits. rows and open have `room` elements. is_over as
+ * above: asked in long filters; then rows mean nothing.
  */
-bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count);
+bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count,
+                     bool (*is_over)(const void *context), const void *context, bool *over);
 
 /* Adds a line a leaf, indented like the tree: the leaf as pm_filter_print has it, cut short, what answers it (ranks,
  * postings, nothing), its rows, its undecided rows. Behind some 2,000 bytes a last line says how many are left out. */

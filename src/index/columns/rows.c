@@ -11,6 +11,8 @@
 enum { NO = 1, YES = 2, MAYBE = NO | YES };
 enum {
     LOOKED_THROUGH = 64 /* rows of several values, one after the other */,
+    LOOKED_INTO = 128 /* ranges of values of a leaf, each of them */,
+    ASK_WORK = 1 << 12 /* leaves and values of them, until it is asked whether it is over */,
     FETCHED = 512,
     SORTED_BY_BYTES = 512,
     SORTED_BY_COUNTS = 64
@@ -20,7 +22,20 @@ typedef struct lookup {
     const pm_columns_plan *plan;
     const uint32_t *open_rows;
     uint64_t open, residual;
+    bool (*is_over)(const void *context);
+    const void *context;
+    uint64_t work; /* since is_over was asked */
+    bool over;
 } lookup;
+
+static bool ends(lookup *l, uint64_t work)
+{
+    l->work += work;
+    if (l->work < ASK_WORK || l->over) return l->over;
+    l->work = 0;
+    l->over = l->is_over != NULL && l->is_over(l->context);
+    return l->over;
+}
 
 static bool has(const uint32_t *rows, uint64_t count, uint32_t row)
 {
@@ -57,10 +72,12 @@ static unsigned look_at_rank(const lookup *l, const columns_node *leaf, uint32_t
 }
 
 /* By the rows of its values. What takes longer than a look into the document is left to that. */
-static unsigned look_at_rows(const lookup *l, const columns_node *leaf, uint32_t row)
+static unsigned look_at_rows(lookup *l, const columns_node *leaf, uint32_t row)
 {
     const columns_view view = columns_read_view(l->plan->columns, &leaf->values);
     if (leaf->undecided != 0 || leaf->of_elements != 0 || leaf->among.high > leaf->among.low) return MAYBE;
+    if (leaf->range_count > LOOKED_INTO) return MAYBE;
+    l->work += leaf->range_count;
     for (size_t i = 0; i < leaf->range_count; i++) {
         const columns_range range = l->plan->ranges[leaf->range_at + i];
         const uint32_t *rows = view.rows + view.row_at[range.low];
@@ -69,16 +86,18 @@ static unsigned look_at_rows(const lookup *l, const columns_node *leaf, uint32_t
             if (has(rows, count, row)) return YES;
             continue;
         }
-        if (count > LOOKED_THROUGH || i > LOOKED_THROUGH) return MAYBE;
+        if (count > LOOKED_THROUGH) return MAYBE;
         for (uint64_t j = 0; j < count; j++)
             if (rows[j] == row) return YES;
     }
     return NO;
 }
 
-static unsigned look_at(const lookup *l, const columns_node *node, uint32_t row)
+/* MAYBE, too, when it is over. */
+static unsigned look_at(lookup *l, const columns_node *node, uint32_t row)
 {
     const pm_filter_op op = node->filter->op;
+    if (ends(l, 1)) return MAYBE;
     if (op > PM_FILTER_NOT) {
         if (is_open(l, node, row)) return MAYBE;
         if (node->column < 0) return node->least > 0 ? MAYBE : NO;
@@ -88,11 +107,11 @@ static unsigned look_at(const lookup *l, const columns_node *node, uint32_t row)
         const unsigned inside = look_at(l, node->children[0], row);
         return inside == MAYBE ? MAYBE : inside ^ MAYBE;
     }
-    const unsigned ends = op == PM_FILTER_AND ? NO : YES; /* the answer of one child that is all of it */
+    const unsigned decides = op == PM_FILTER_AND ? NO : YES; /* the answer of one child that is all of it */
     unsigned all = op == PM_FILTER_AND ? YES : NO;
-    for (uint32_t i = 0; i < node->child_count; i++) {
+    for (uint32_t i = 0; i < node->child_count && !l->over; i++) {
         const unsigned child = look_at(l, node->children[i], row);
-        if (child == ends) return ends;
+        if (child == decides) return decides;
         if (child == MAYBE) all = MAYBE;
     }
     return all;
@@ -235,9 +254,10 @@ void pm_columns_fetch(const pm_columns_plan *plan)
         __builtin_prefetch(rows + i);
 }
 
-bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count)
+bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows, bool *open, uint32_t *count,
+                     bool (*is_over)(const void *context), const void *context, bool *over)
 {
-    lookup l = {.plan = plan};
+    lookup l = {.plan = plan, .is_over = is_over, .context = context};
     gathering g = {.rows = rows, .room = room};
     const columns_node *leaf = leaf_of(plan);
     l.open_rows = columns_open_rows(plan->columns, &l.open, &l.residual);
@@ -251,11 +271,12 @@ bool pm_columns_rows(const pm_columns_plan *plan, uint32_t room, uint32_t *rows,
         memset(open, false, g.count * sizeof *open);
         return true;
     }
-    for (uint32_t i = 0; i < g.count; i++) {
+    for (uint32_t i = 0; i < g.count && !l.over; i++) {
         const unsigned answer = look_at(&l, plan->nodes, rows[i]);
         if (answer == NO) continue;
         open[*count] = answer == MAYBE;
         rows[(*count)++] = rows[i];
     }
+    if (l.over) *over = true;
     return true;
 }
