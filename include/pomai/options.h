@@ -156,7 +156,8 @@ typedef struct pomai_scan_options {
                            the opening */
     size_t filter_size;
     const volatile int *cancel; /* of a scan with a filter, until it is closed: any thread may make it non-zero, and
-                                   pomai_scan_next gives POMAI_EDEADLINE; NULL: none does */
+                                   pomai_scan_next gives POMAI_EDEADLINE, once it has given what it judged before,
+                                   1,024 rows at most; NULL: none does */
 } pomai_scan_options;
 #define POMAI_SCAN_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \

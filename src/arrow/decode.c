@@ -81,6 +81,16 @@ static column *add_column(decoder *d, const char *name, size_t size)
     return c;
 }
 
+/* What is wrong with a path, said of a column and not of a filter. */
+static bool refuse_path(decoder *d, const char *path, pomai_status status, const pomai_error *why)
+{
+    static const char of_filter[] = "filter: ";
+    const size_t head = sizeof of_filter - 1;
+    const char *text = strncmp(why->message, of_filter, head) == 0 ? why->message + head : why->message;
+    d->status = pm_fail(d->err, status, "column '%.80s' is no path: %.200s", path, text);
+    return false;
+}
+
 /* The keys of a path, as a filter reads them. */
 static bool read_path(decoder *d, const char *path)
 {
@@ -94,15 +104,16 @@ static bool read_path(decoder *d, const char *path)
     char *text = room == SIZE_MAX ? NULL : pm_malloc(room + sizeof before + sizeof behind);
     if (text == NULL) return no_memory(d);
     text[0] = before[0];
-    char *end = pm_write_string(text + 1, path, size);
+    char *end = pm_write_string(text + 1, room, path, size);
     if (end == NULL) {
         pm_free(text);
         return refuse(d, POMAI_EINVAL, "a path that is not UTF-8: ", path);
     }
     memcpy(end, behind, sizeof behind);
-    d->status = pm_filter_parse(text, strlen(text), &c->path, d->err);
+    pomai_error why = {0};
+    const pomai_status status = pm_filter_parse(text, strlen(text), &c->path, &why);
     pm_free(text);
-    if (d->status != POMAI_OK) return false;
+    if (status != POMAI_OK) return refuse_path(d, path, status, &why);
     const pm_filter_node *node = pm_filter_root(c->path);
     if (node->op != PM_FILTER_EXISTS) return refuse(d, POMAI_EINVAL, "an operator where a path is to be: ", path);
     c->keys = node->keys;

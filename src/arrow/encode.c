@@ -35,6 +35,7 @@ typedef struct node {
     struct node *values; /* of a dictionary */
     cell *cells;         /* one a value; NULL: there are more values than items */
     bool json;           /* text that is JSON */
+    unsigned level;      /* of its values below the document, which dictionaries add nothing to */
 } node;
 
 typedef struct encoder {
@@ -191,22 +192,29 @@ static bool add_whole(encoder *e, const node *n, const char *from)
 
 static bool add_string(encoder *e, const char *data, size_t size)
 {
-    char *at = place(e, pm_string_room(data, size));
+    const size_t room = pm_string_room(data, size);
+    char *at = place(e, room);
     if (at == NULL) return false;
-    const char *end = pm_write_string(at, data, size);
-    if (end == NULL) return refuse(e, "the text is not UTF-8");
+    const char *end = pm_write_string(at, room, data, size);
+    if (end == NULL) return refuse(e, "the text is not UTF-8, or changes while it is read");
     done(e, end);
     return true;
 }
 
-/* As it stands, but for blanks around it. */
-static bool add_json(encoder *e, const char *data, size_t size)
+/* As it stands, but for blanks around it. What is looked at is the copy, which no other thread changes. */
+static bool add_json(encoder *e, const node *n, const char *data, size_t size)
 {
-    const char *end = data + size, *from = pm_filter_blank(data, end);
+    char *at = place(e, size);
+    if (at == NULL) return false;
+    memcpy(at, data, size);
+    const char *end = at + size, *from = pm_filter_blank(at, end);
     bool escapes = false;
-    const char *behind = from == end ? NULL : pm_filter_skip_value(from, end, 1, &escapes);
-    if (behind == NULL || pm_filter_blank(behind, end) != end) return refuse(e, "the text is not JSON");
-    return add(e, from, (size_t)(behind - from));
+    const char *behind = from == end ? NULL : pm_filter_skip_value(from, end, n->level, &escapes);
+    if (behind == NULL || pm_filter_blank(behind, end) != end)
+        return refuse(e, "the text is not JSON, or makes a document that is nested more than 1,024 deep");
+    memmove(at, from, (size_t)(behind - from));
+    done(e, at + (behind - from));
+    return true;
 }
 
 static bool add_bytes(encoder *e, const node *n, int64_t i)
@@ -214,7 +222,7 @@ static bool add_bytes(encoder *e, const node *n, int64_t i)
     pomai_bytes bytes;
     const char *wrong = pm_arrow_bytes(&n->c, i, &bytes);
     if (wrong != NULL) return malformed(e, wrong);
-    return n->json ? add_json(e, bytes.data, bytes.size) : add_string(e, bytes.data, bytes.size);
+    return n->json ? add_json(e, n, bytes.data, bytes.size) : add_string(e, bytes.data, bytes.size);
 }
 
 static bool add_time(encoder *e, const node *n, int64_t i)
@@ -374,7 +382,7 @@ static bool take_key(encoder *e, node *n, bool first)
     n->key = pm_malloc(room + 2 + BLOCK);
     if (n->key == NULL) return no_memory(e);
     n->key[0] = first ? '{' : ',';
-    char *end = pm_write_string(n->key + 1, name, size);
+    char *end = pm_write_string(n->key + 1, room, name, size);
     if (end == NULL) return refuse(e, "its name is not UTF-8");
     *end++ = ':';
     n->key_size = (size_t)(end - n->key);
@@ -399,6 +407,7 @@ static bool take_children(encoder *e, node *n, int depth)
         if (depth == 0) e->name = s->children[i]->name == NULL ? "" : s->children[i]->name;
         const struct ArrowArray *part = a == NULL ? NULL : a->children[i];
         const int64_t start = object ? n->c.start : 0, length = object || part == NULL ? n->c.length : part->length;
+        child->level = n->level + 1;
         if (!take(e, child, s->children[i], part, start, length, depth + 1)) return false;
         if (object && !take_key(e, child, i == 0)) return false;
     }
@@ -418,6 +427,7 @@ static bool take_dictionary(encoder *e, node *n, int depth)
     if (s->dictionary != NULL) return malformed(e, "the values of its dictionary are in a dictionary");
     n->values = pm_calloc(1, sizeof *n->values);
     if (n->values == NULL) return no_memory(e);
+    n->values->level = n->level;
     if (!take(e, n->values, s, a, 0, length, depth + 1)) return false;
     if (length == 0 || length > n->c.length) return true;
     n->cells = pm_calloc((size_t)length, sizeof *n->cells);

@@ -63,21 +63,41 @@ static char *escape(char *at, uint8_t c)
     return at + 5;
 }
 
+/* Bytes that its escape has at most, beyond its own. */
+static size_t escaped(uint8_t c)
+{
+    return c == '"' || c == '\\' ? 1 : 5;
+}
+
 size_t pm_string_room(const char *data, size_t size)
 {
     if (size <= SHORT_STRING) return 6 * size + PM_STRING_SLACK;
     size_t room = size + PM_STRING_SLACK;
     for (size_t i = 0; i < size; i++) {
         const uint8_t c = (uint8_t)data[i];
-        const size_t more = c < 0x20 ? 5 : c == '"' || c == '\\';
+        const size_t more = c < 0x20 || c == '"' || c == '\\' ? escaped(c) : 0;
         if (room > SIZE_MAX / 2 - more) return SIZE_MAX;
         room += more;
     }
     return room;
 }
 
-char *pm_write_string(char *at, const char *data, size_t size)
+/* A copy of what is judged, as it may change: p[0] to p[3], 0 behind the last. */
+static uint32_t load_four(const char *p, size_t size)
 {
+    uint32_t four = 0;
+    if (size >= 4) {
+        memcpy(&four, p, 4);
+        return four;
+    }
+    for (size_t i = 0; i < size; i++)
+        four |= (uint32_t)(uint8_t)p[i] << 8 * i;
+    return four;
+}
+
+char *pm_write_string(char *at, size_t room, const char *data, size_t size)
+{
+    size_t spare = room - PM_STRING_SLACK - size; /* for escapes */
     *at++ = '"';
     while (size > 0) {
         uint64_t word;
@@ -98,13 +118,17 @@ char *pm_write_string(char *at, const char *data, size_t size)
         data += plain;
         at += plain;
         size -= plain;
-        const uint8_t c = (uint8_t)*data;
-        const size_t bytes = c < 0x80 ? 1 : character((const uint8_t *)data, size);
+        const uint32_t four = load_four(data, size);
+        const uint8_t c = (uint8_t)four;
+        const size_t bytes = c < 0x80 ? 1 : character((const uint8_t *)&four, size);
         if (bytes == 0) return NULL;
         if (c < 0x80) {
+            const size_t more = escaped(c);
+            if (more > spare) return NULL;
+            spare -= more;
             at = escape(at, c);
         } else {
-            memcpy(at, data, bytes);
+            memcpy(at, &four, 4);
             at += bytes;
         }
         data += bytes;

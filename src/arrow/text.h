@@ -10,8 +10,9 @@ enum { PM_STRING_SLACK = 10, PM_TIME_ROOM = 64 };
 
 /* Bytes that pm_write_string may touch for this string; SIZE_MAX: more than there can be. */
 size_t pm_string_room(const char *data, size_t size);
-/* The place behind the text, or NULL: it is not UTF-8. */
-char *pm_write_string(char *at, const char *data, size_t size);
+/* The place behind the text, or NULL: it is not UTF-8, or has no longer what `room` was measured of: nothing is written
+ * beyond that, whatever other threads do to the string meanwhile. */
+char *pm_write_string(char *at, size_t room, const char *data, size_t size);
 
 /* As Python's isoformat() writes them, in quotes, within PM_TIME_ROOM bytes. */
 char *pm_write_date(char *at, int64_t days);                 /* since 1970, up to 10^12 either way */

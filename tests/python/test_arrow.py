@@ -640,13 +640,48 @@ class Stream:
         return self.given
 
 
-OTHER_NAME = b"something_else"  # a capsule borrows its name
+OTHER_NAME, STREAM_NAME = b"something_else", b"arrow_array_stream"  # a capsule borrows its name
 
 
 @pytest.mark.parametrize("given", [ValueError("no"), None, 3, new_capsule(1, OTHER_NAME, None)])
 def test_methods_that_give_something_else(db, given):
     with pytest.raises((ValueError, TypeError)):
         db.add(Stream(given))
+
+
+class CStream(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("get_schema", "get_next", "get_last_error", "release", "private")]
+
+
+@pytest.mark.parametrize("into", ["table", "columns", "vectors"])
+def test_a_stream_that_fails_at_once(db, into):
+    """It is released once, and not touched once its capsule is gone."""
+    stream, released, late = CStream(), [], []
+
+    def release(address):
+        released.append(address)
+        stream.release = None
+
+    def forget(_):  # as the capsule's end frees the stream, after which anything may be there
+        stream.release = ctypes.cast(poison, ctypes.c_void_p)
+
+    schema = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 5)
+    end, poison, destroy = Release(release), Release(late.append), Release(forget)
+    stream.get_schema, stream.release = (ctypes.cast(f, ctypes.c_void_p) for f in (schema, end))
+    given = [new_capsule(ctypes.addressof(stream), STREAM_NAME, ctypes.cast(destroy, ctypes.c_void_p))]
+
+    class Once:
+        def __arrow_c_stream__(self, requested_schema=None):
+            return given.pop()
+
+    with pytest.raises(pomai.Error, match="errno 5"):
+        if into == "table":
+            db.add(Once())
+        elif into == "columns":
+            db.add([[1.0]], metadata={"a": Once()})
+        else:
+            db.search(Once())
+    assert len(released) == 1 and late == []
 
 
 def test_any_table_comes_back(tmp_path):
@@ -732,13 +767,22 @@ def test_columns_that_are_named(db):
     ({"metadata": "columns", "columns": "i"}, TypeError, "list of paths"),
     ({"metadata": "columns", "columns": [3]}, TypeError, "list of paths"),
     ({"metadata": "columns", "columns": ["i", "i"]}, ValueError, "two columns"),
-    ({"metadata": "columns", "columns": ["$or"]}, ValueError, "or"),
+    ({"metadata": "columns", "columns": ["$or"]}, ValueError, r"^column '\$or' is no path: \$or"),
+    ({"metadata": "columns", "columns": ["$x"]}, ValueError, r"^column '\$x' is no path: \$x: no such operator"),
     ({"metadata": "columns", "documents": False}, TypeError, "leaves out"),
 ])
 def test_columns_that_are_refused(db, options, error, words):
     db.add([[1.0]], metadata=[{"i": 1}])
     with pytest.raises(error, match=words):
         db.to_arrow(**options)
+
+
+def test_columns_of_no_documents_at_all():
+    core = pomai._core
+    with pytest.raises(TypeError, match="wants documents"):
+        core.document_columns()
+    with pytest.raises(TypeError, match="no Arrow data"):
+        core.document_columns(3)
 
 
 def test_columns_of_nothing_and_of_other_documents(db):

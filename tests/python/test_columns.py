@@ -275,6 +275,23 @@ def test_json_stays_as_it_is(db: pomai.Database) -> None:
         back(db, 2, bad)
 
 
+@pytest.mark.parametrize("inside", [0, 1, 3])
+def test_json_as_deep_as_a_document_may_be(db: pomai.Database, inside: int) -> None:
+    """Below structs it is deeper: what a filter would not read is not stored."""
+    def table(levels: int) -> Any:
+        texts = pa.array(["[" * levels + "]" * levels])
+        field = pa.field("j", texts.type, metadata={"ARROW:extension:name": "arrow.json"})
+        for i in range(inside):
+            texts = pa.StructArray.from_arrays([texts], fields=[field])
+            field = pa.field(f"s{i}", texts.type)
+        return pa.Table.from_arrays([pa.array([1]), texts], schema=pa.schema([pa.field("k", pa.int64()), field]))
+
+    back(db, 1, table(1023 - inside))
+    assert db.count(filters={"k": 1}) == 1
+    with pytest.raises(pomai.InvalidError, match="row 0: the text is not JSON, or .* 1,024 deep"):
+        back(db, 1, table(1024 - inside))
+
+
 @pytest.mark.parametrize(("columns", "error", "words"), [
     ({"a": [1.0, math.nan]}, ValueError, "column 'a', row 1: NaN"),
     ({"a": np.array([1.0, math.inf])}, ValueError, "column 'a', row 1: NaN"),
@@ -287,7 +304,7 @@ def test_json_stays_as_it_is(db: pomai.Database) -> None:
     ({"b": [1, 2], "a": pa.array([1, 2], pa.duration("s"))}, TypeError, "column 'a' is of the Arrow type 'tDs'"),
     ({"a": pa.array([{"x": 1}, None], pa.map_(pa.string(), pa.int64()))}, TypeError, r"'\+m'"),
     ({"a": [b"x", b"y"]}, TypeError, "bytes"), ({"a": [1, {2}]}, TypeError, "set"),
-    ({"a": ["x", "\ud800"]}, ValueError, r"metadata\[1\] .*not Unicode"), ({"\ud800": [1, 2]}, ValueError, "not Unicode"),
+    ({"a": ["x", "\ud800"]}, ValueError, r"metadata\[1\]\['a'\] .*not Unicode"), ({"\ud800": [1, 2]}, ValueError, "not Unicode"),
     ({"a": pa.array([1])}, ValueError, "1 values for 2 vectors"), ({"a": np.arange(3)}, ValueError, "3 values for 2 vectors"),
     ({"a": np.float64(3)}, TypeError, "column of 2"), ({"a": b"xy"}, TypeError, "column of 2"), ({"a": {}}, TypeError, "column of 2"),
     ({1: [1, 2]}, TypeError, "key 1"), ({"a\0": [1]}, ValueError, "1 values"),
@@ -298,6 +315,21 @@ def test_what_is_refused(db: pomai.Database, columns: Any, error: type[Exception
     with pytest.raises(error, match=words) as caught:
         back(db, rows, columns)
     assert isinstance(caught.value, pomai.Error) and len(db) == 0
+
+
+@pytest.mark.parametrize(("value", "shape", "error", "words"), [
+    (np.int8(1), (2**61,), ValueError, "2305843009213693952 values for 2 vectors"),
+    (np.int8(1), (2**31, 2**30), ValueError, "2147483648 values for 2 vectors"),
+    (np.int8(1), (2, 2**61), MemoryError, "^$"), (np.bool_(True), (2, 2**60), MemoryError, "^$"),
+    (np.float16(1), (2**40,), ValueError, "1099511627776 values for 2 vectors"),
+    (np.datetime64("2020-01-01"), (2**40,), ValueError, "1099511627776 values; expected a column of 2"),
+    (np.str_("x"), (2**40,), ValueError, "1099511627776 values for 2 vectors"),
+])  # fmt: skip
+def test_repeated_without_memory(
+    db: pomai.Database, value: Any, shape: tuple[int, ...], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        back(db, 2, {"a": np.broadcast_to(value, shape)})
 
 
 def test_a_key_with_nul(db: pomai.Database) -> None:

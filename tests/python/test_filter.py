@@ -112,15 +112,25 @@ BAD: dict[str, tuple[Callable[[], Any], type[pomai.Error], str]] = {
     "text in AND": (lambda: F.AND("{}"), pomai.InvalidTypeError, "str"),  # type: ignore[arg-type]
     "one value": (lambda: F.in_("a", "xy"), pomai.InvalidTypeError, "list"),
     "half a pair": (lambda: {"a": "\ud800"}, pomai.InvalidError, "Unicode"),
+    "a long range": (lambda: {"a": {"$in": range(10**30)}}, pomai.TooBigError, "a.$in: range(0, 10"),
+    "a long range in IN": (lambda: F.in_("a", range(1 << 40)), pomai.TooBigError, "fewer than 262,144"),
     "not JSON": (lambda: "{", pomai.InvalidError, "filter: not JSON"),
     "no such operator": (lambda: {"a": {"$regex": "x"}}, pomai.InvalidError, "filter: a.$regex: no such operator"),
     "AND of nothing": (lambda: F.AND(), pomai.InvalidError, "filter: $and"),
     "an operand": (lambda: F.gt("a", None), pomai.InvalidError, "filter: a.$gt"),  # type: ignore[arg-type]
+    "not Unicode": (lambda: F.eq("a", "\ud800"), pomai.InvalidError, "filters: a.$eq has a string that is not Unicode"),
+    "not Unicode in a list": (lambda: {"$or": [{}, {"a": {"$in": ["x", "\ud800"]}}]}, pomai.InvalidError, "$or[1].a.$in[1]"),
+    "key not Unicode": (lambda: {"$and": [{"\ud800": 1}]}, pomai.InvalidError, r"$and[0].\ud800 has a string"),
     "NaN in a list": (lambda: {"$and": [{}, {"a": {"$in": [1, float("nan")]}}]}, pomai.InvalidError, "$and[1].a.$in[1]"),
     "2,000 levels": (lambda: nested(2000), pomai.TooBigError, "$not.$not: more than 100 dicts"),
     "40 levels": (lambda: nested(40), pomai.TooBigError, "$not.$not: more than 32 of $and, $or, $not in each other"),
     "depth": (lambda: "{\"$not\":" * 40 + "{}" + "}" * 40, pomai.TooBigError, "filter"),
 }
+
+
+def test_ranges_are_lists(db: pomai.Database) -> None:
+    for made in (F.in_("a", range(2, 9, 3)), {"a": {"$in": range(2, 9, 3)}}, F.NOT({"a": {"$nin": range(2, 9, 3)}})):
+        assert db.count(filters=made) == db.count(filters={"a": {"$in": [2, 5, 8]}})
 
 
 def itself() -> dict[str, Any]:

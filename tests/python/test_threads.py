@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import threading
 import time
@@ -175,6 +176,74 @@ def test_ids_that_another_thread_changes(db: pomai.Database) -> None:
         over.set()
         thread.join()
     assert db.add(vectors, ids=some) is some and set(db.search([1], 10).ids.tolist()) <= set(some.tolist())
+
+
+def test_texts_of_ids_that_another_thread_changes(db: pomai.Database) -> None:
+    """The rows have ids that the array held, and each row is found by the id that it has."""
+    pa = pytest.importorskip("pyarrow")
+    size, rows = 64, 200
+    letters = np.full((rows, size), ord("a"), np.uint8)
+    letters[:, :3] = [list(b"%03d" % i) for i in range(rows)]
+    ends = np.arange(rows + 1, dtype=np.int32) * size
+    ids = pa.StringArray.from_buffers(rows, pa.py_buffer(ends), pa.py_buffer(letters))
+    table = pa.table({"vector": pa.array([[1.0, 2.0]] * rows, pa.list_(pa.float32(), 2)), "id": ids})
+    over = threading.Event()
+
+    def change() -> None:
+        for i in itertools.count():
+            letters[:, 3:] = ord("a") + i % 2
+            if over.is_set():
+                break
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    texts = db.collection("texts", 2, ids="string")
+    try:
+        for _ in range(2000):
+            try:
+                assert len(texts.add(table)) == rows
+            except pomai.DuplicateIdError:
+                pass
+    finally:
+        over.set()
+        thread.join()
+    found = [row.id for row in texts]
+    assert len(found) == len(set(found)) == len(texts)
+    assert all(row is not None for row in texts.get(found))
+    assert texts.delete(found) == len(found) and len(texts) == 0
+
+
+def test_lengths_of_vectors_that_another_thread_changes(db: pomai.Database) -> None:
+    """Lists that lie apart are copied one by one, and each is as long as it was when all were measured."""
+    pa = pytest.importorskip("pyarrow")
+    rows, dim = 20000, DIM
+    starts, sizes = np.arange(rows, dtype=np.int32) * dim, np.full(rows, dim, np.int32)
+    starts[0] = dim
+    numbers = pa.array(np.ones(rows * dim * 4))
+    lists = pa.ListViewArray.from_buffers(
+        pa.list_view(pa.float64()), rows, [None, pa.py_buffer(starts), pa.py_buffer(sizes)], children=[numbers]
+    )
+    table = pa.table({"vector": lists, "id": np.arange(rows, dtype=np.uint64)})
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            sizes[rows // 2 :] = dim * 4000
+            sizes[rows // 2 :] = dim
+            time.sleep(0.0003)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            try:
+                db.add(table)
+            except pomai.Error as error:
+                assert isinstance(error, pomai.InvalidError)
+    finally:
+        over.set()
+        thread.join()
+    assert all(row.vector.tolist() == [1] * dim for row in db)
 
 
 def test_closing_a_snapshot_while_it_is_read(db: pomai.Database) -> None:

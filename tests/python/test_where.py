@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import signal
@@ -155,6 +156,7 @@ def test_against_a_dict(tmp_path: Path) -> None:
     (lambda db: db.update([1, 1], metadata=[{}, {}]), "same id"),
     (lambda db: db.update(1, metadata={}, documents=""), "not both"),
     (lambda db: db.update(1, documents="[1]", merge=True), "no JSON object"),
+    (lambda db: db.update(1, documents=None), "None is neither: documents='' takes a document away"),
     (lambda db: db.update("a", metadata={}), "u64 ids"),
     (lambda db: db.update(filters={}, metadata=[{}, {}]), "2 dicts"),
 ])
@@ -225,7 +227,7 @@ def test_filters_of_many_terms_end_at_deadlines(db: pomai.Database) -> None:
         lambda: db.delete(filters=many, deadline_ms=50),
         lambda: db.update(filters=many, metadata={"done": 1}, deadline_ms=50),
     ):
-        with pytest.raises(pomai.DeadlineError, match="rows"):
+        with pytest.raises(pomai.DeadlineError, match="rows were .* before the call was over, by its deadline or because"):
             call()
     assert db.search([0.0, 0.0], k=3, filters=many, deadline_ms=50).verdict.completeness == "cut"
     assert db.count(filters={"n": 2999}) == 1 and db.count(filters={"done": 1}) == 0
@@ -304,6 +306,82 @@ def test_a_scan_hears_interrupts(slow: tuple[pomai.Database, float]) -> None:
     signal.signal(signal.SIGALRM, before)
     with pytest.raises(pomai.ClosedError):
         next(closing)
+
+
+def test_an_arrow_stream_hears_interrupts(slow: tuple[pomai.Database, float]) -> None:
+    """The reader gets an error, Python the exception itself."""
+    pyarrow = pytest.importorskip("pyarrow")
+    db, seconds = slow
+    start = time.monotonic()
+    with interrupted(seconds / 4):
+        db.to_arrow(filters=SLOW)
+    assert time.monotonic() - start < seconds * 3 / 4 + 1
+    scan = db.scan(filters=SLOW, batch_rows=7)
+    reader = pyarrow.RecordBatchReader.from_stream(scan)
+    with interrupted(seconds / 4):
+        with pytest.raises(OSError, match="interrupted by KeyboardInterrupt"):
+            reader.read_all()
+        time.sleep(0)  # if pytest's own code has not been interrupted
+    assert sorted(i for rows in scan for i in rows.ids) == [i for i in range(SLOW_ROWS) if i % 30 != 0]
+
+
+def test_an_arrow_stream_without_filters_hears_interrupts(tmp_path: Path) -> None:
+    """Though its reader takes all batches in one call."""
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def read() -> None:
+        pyarrow.RecordBatchReader.from_stream(scan).read_all()
+        time.sleep(60)  # too late
+
+    with pomai.open(tmp_path / "many", durability="os") as db:
+        db.add([[float(i)] for i in range(100_000)])
+        scan = db.scan(batch_rows=1)
+        with interrupted(0.01), pytest.raises(OSError, match="interrupted by KeyboardInterrupt"):
+            read()
+        assert sum(len(rows) for rows in scan) > 0
+
+
+@pytest.mark.parametrize("document", [
+    '{"k":1,"n":%s}' % ("9" * 5000), '{"k":1,"n":-%s}' % ("9" * 5000), '{"k":1,"d":%s}' % ("[" * 1020 + "]" * 1020),
+])  # fmt: skip
+def test_metadata_that_python_does_not_read(db: pomai.Database, document: str) -> None:
+    """An error, and not None, which stands for no metadata at all."""
+    id = db.add([1.0, 1.0], documents=document)
+    assert db.count(filters={"k": 1, "n": {"$exists": "n" in document}}) == 1
+    row, hits = db.get(id), db.search([1.0, 1.0], 1, filters={"k": 1}, include=["metadata"])
+    for read in (lambda: row.metadata, lambda: db.get([0, id]).metadata, lambda: hits[0].metadata, lambda: hits.metadata):
+        with pytest.raises(pomai.TooBigError, match=r"the document .* than Python.* reads .*; \.document has its text$"):
+            read()
+    assert row.document == document
+
+
+@pytest.mark.parametrize("document", [
+    '{"k":1,"v":NaN}', '{"k":1,"v":[-Infinity]}', '{"k":1,"n":%s' % ("9" * 5000), '{"k":1,"n":%s,"v":NaN}' % ("9" * 5000),
+    b'{"k":1,"t":"\xff"}', '{"k":1}'.encode("utf-16"), '{"k":1}'.encode("utf-16-le"), '\ufeff{"k":1}', '\xa0{"k":1}',
+])  # fmt: skip
+def test_what_is_no_object_to_filters_is_no_metadata(db: pomai.Database, document: str | bytes) -> None:
+    id = db.add([1.0, 1.0], documents=document)
+    assert db.count(filters={"k": 1}) == 0 and db.get(id).metadata is None
+
+
+def test_numbers_beyond_python_are_infinity(db: pomai.Database) -> None:
+    id = db.add([1.0, 1.0], documents=' {"k":1e400,"f":0.12345678901234567890123}')
+    metadata = db.get(id).metadata
+    assert metadata == {"k": float("inf"), "f": 0.12345678901234568} and db.count(filters={"k": {"$gt": 10**399}}) == 1
+    with pytest.raises(pomai.InvalidError, match="'k'"):
+        db.update(id, metadata=metadata)
+
+
+def test_adding_a_stream_hears_interrupts_between_empty_batches(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    schema = pyarrow.schema([("vector", pyarrow.list_(pyarrow.float32(), 2))])
+    empty = pyarrow.RecordBatch.from_pylist([], schema)
+    stream = pyarrow.RecordBatchReader.from_batches(schema, itertools.repeat(empty, 10_000_000))
+    with pomai.open(tmp_path / "empty", durability="os") as db:
+        start = time.monotonic()
+        with interrupted(0.05):
+            db.add(stream)
+        assert time.monotonic() - start < 2
 
 
 def test_a_signal_handler_does_not_take_rows(slow: tuple[pomai.Database, float]) -> None:

@@ -170,7 +170,7 @@ static void check_string(const uint8_t *data, size_t size)
     if (size > 0) memcpy(copy, data, size);
     const size_t bytes = slowly(copy, size, wanted), room = pm_string_room((char *)copy, size);
     char *text = t_room(room);
-    const char *end = pm_write_string(text, (char *)copy, size);
+    const char *end = pm_write_string(text, room, (char *)copy, size);
     if ((end == NULL) != (bytes == SIZE_MAX))
         fail_msg("UTF-8 of %zu bytes is %s", size, end == NULL ? "refused" : "taken");
     if (end != NULL) {
@@ -229,6 +229,28 @@ static void strings(void **state)
             size += strlen(part);
         }
         check_string(text, size);
+    }
+}
+
+/* A string that wants more room than when it was measured, as another thread wrote to it: memory of the room's size is
+ * not left. */
+static void strings_that_change(void **state)
+{
+    (void)state;
+    for (size_t size = 129; size < 400; size++) {
+        char data[400];
+        memset(data, 'x', size);
+        data[size / 2] = '\n';
+        const size_t room = pm_string_room(data, size);
+        char *text = t_room(room);
+        memset(data, 1, size);
+        assert_null(pm_write_string(text, room, data, size));
+        memset(data, '"', size);
+        assert_null(pm_write_string(text, room, data, size));
+        memset(data, 'x', size);
+        data[0] = data[1] = '\\'; /* less than what was measured */
+        assert_int_equal(pm_write_string(text, room, data, size) - text, size + 4);
+        free(text);
     }
 }
 
@@ -655,6 +677,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(floats_are_the_shortest),
         cmocka_unit_test(whole_numbers),
         cmocka_unit_test(strings),
+        cmocka_unit_test(strings_that_change),
         cmocka_unit_test(rows_of_columns),
         cmocka_unit_test(dictionaries_and_json),
         cmocka_unit_test(what_is_refused),

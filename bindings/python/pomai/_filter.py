@@ -87,9 +87,14 @@ def _where(path: str, operator: str, value: Any) -> Filter:
     return Filter({path: {operator: value}})
 
 
+_MOST_VALUES = 1 << 18  # of all terms of a filter
+
+
 def _values(values: Any) -> list[Any]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise InvalidTypeError(f"the values of a filter are of type {type(values).__name__}; expected a list")
+    if isinstance(values, range) and len(values[:_MOST_VALUES]) == _MOST_VALUES:
+        raise TooBigError(f"{values!r} has more values than a filter, which has fewer than {_MOST_VALUES:,}")
     return plain_array(values) if hasattr(values, "tolist") else list(values)
 
 
@@ -184,6 +189,8 @@ def _plain(value: Any) -> Any:
         return value._tree
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, range):
+        return _values(value)
     return plain_value(value, "is none of JSON's")
 
 
@@ -218,11 +225,15 @@ def _check_keys(tree: Any, depth: int = 0, at: Any = None) -> None:
                 _check_keys(value, depth + 1, (at, i))
 
 
+def _text(tree: Any) -> str:
+    return json.dumps(tree, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def _fault(tree: Any) -> str:
     path = ""
-    for key in keys_at_fault(tree, lambda value: json.dumps(value, default=_plain, allow_nan=False), _DEEPEST):
+    for key in keys_at_fault(tree, lambda value: _text(value).encode(), _DEEPEST):
         path += f"[{key}]" if isinstance(key, int) else f".{key}" if path else str(key)
-    return path and f": {path}"
+    return path and f": {path.encode(errors='backslashreplace').decode()}"
 
 
 def encode(filters: Any) -> bytes:
@@ -232,12 +243,10 @@ def encode(filters: Any) -> bytes:
     try:
         if isinstance(tree, str):
             return tree.encode()
-        return json.dumps(
-            tree if isinstance(tree, dict) else dict(tree), default=_plain, ensure_ascii=False, allow_nan=False,
-            separators=(",", ":"),
-        ).encode()
+        return _text(tree if isinstance(tree, dict) else dict(tree)).encode()
     except UnicodeEncodeError as error:
-        raise InvalidError(f"filters has a string that is not Unicode: {error}") from None
+        where = "" if isinstance(tree, str) else _fault(tree)
+        raise InvalidError(f"filters{where} has a string that is not Unicode: {error}") from None
     except InvalidError as error:
         raise type(error)(f"filters{_fault(tree)}: {error}") from None
     except (ValueError, RecursionError) as error:

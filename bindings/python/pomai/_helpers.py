@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ._errors import InvalidError, InvalidTypeError, UnsupportedError
+from ._errors import InvalidError, InvalidTypeError, TooBigError, UnsupportedError
 from ._filter import Filter as Filter
 from ._filter import encode as encode_filters
 from ._times import keys_at_fault, plain_array, plain_value
@@ -127,7 +127,7 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
     try:
         return _TEXT(row if isinstance(row, dict) else dict(row)).encode()
     except UnicodeEncodeError as error:
-        raise InvalidError(f"metadata[{i}] has a string that is not Unicode: {error}") from None
+        raise InvalidError(f"metadata[{i}]{_at_fault(row)} has a string that is not Unicode: {error}") from None
     except TypeError as error:
         raise InvalidTypeError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
     except (ValueError, RecursionError) as error:
@@ -143,6 +143,9 @@ def column_values(key: str, column: Any, rows: int) -> list[Any]:
         raise InvalidTypeError(
             f"metadata[{key!r}] is of type {type(column).__name__}; expected a column of {rows} values"
         )
+    shape: Any = getattr(column, "shape", None)
+    if isinstance(shape, tuple) and len(shape) > 0 and shape[0] != rows:  # which may be more than there is memory
+        raise InvalidError(f"metadata[{key!r}] has {shape[0]} values; expected a column of {rows} values")
     try:
         values = plain_array(column) if hasattr(column, "tolist") else list(column)
     except (InvalidError, InvalidTypeError) as error:
@@ -193,15 +196,41 @@ def encode_metadata(metadata: Any, rows: int, single: bool, each: str) -> list[b
     return [_encode(row, i) for i, row in enumerate(items)]
 
 
+class _NoJSON(ValueError):
+    pass
+
+
+def _no_constant(word: str) -> Any:
+    raise _NoJSON(word)
+
+
+_OBJECT = json.JSONDecoder(parse_constant=_no_constant).decode
+_SYNTAX = json.JSONDecoder(parse_constant=_no_constant, parse_int=len).decode
+
+
 def decode_metadata(document: str | bytes | None) -> dict[str, Any] | None:
-    """The document as a dict if it is a JSON object."""
-    if document is None or not document.lstrip()[:1] in ("{", b"{"):
+    """The document as a dict if it is a JSON object to filters, too: in UTF-8, without NaN and Infinity. What Python
+    alone does not read is not passed off as none: who writes it back would lose it."""
+    if not isinstance(document, str) or document.lstrip(" \t\n\r")[:1] != "{":
         return None
     try:
-        value = json.loads(document)
-    except (ValueError, RecursionError):
+        value: dict[str, Any] = _OBJECT(document)
+        return value
+    except (json.JSONDecodeError, _NoJSON):
         return None
-    return value if isinstance(value, dict) else None
+    except RecursionError:
+        raise TooBigError(
+            "the document is nested deeper than Python's json reads (some 990 levels, sys.setrecursionlimit() raises "
+            "that in some versions); .document has its text"
+        ) from None
+    except ValueError as error:
+        try:
+            _SYNTAX(document)
+        except (json.JSONDecodeError, _NoJSON):
+            return None
+        raise TooBigError(
+            f"the document has a whole number of more digits than Python reads ({error}); .document has its text"
+        ) from None
 
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -270,6 +299,10 @@ def _with_columns(pyarrow: Any, table: Any, columns: Any) -> Any:
     return table
 
 
+def _let_signals_in() -> None:
+    """Nothing; but where a function begins the interpreter raises what a signal handler did in a stream."""
+
+
 def to_arrow(stream: Any, as_columns: bool, columns: Any) -> Any:
     """A pyarrow.Table of what gives an Arrow stream."""
     try:
@@ -280,5 +313,9 @@ def to_arrow(stream: Any, as_columns: bool, columns: Any) -> Any:
             "streams takes the collection or its scan() as they are: polars.DataFrame(collection)"
         ) from None
     with stream:
-        table = pyarrow.RecordBatchReader.from_stream(stream).read_all()
+        try:
+            table = pyarrow.RecordBatchReader.from_stream(stream).read_all()
+        except OSError:
+            _let_signals_in()
+            raise
     return _with_columns(pyarrow, table, columns) if as_columns else table

@@ -69,6 +69,10 @@ def keys_at_fault(value: Any, encode: Callable[[Any], object], most: int) -> lis
         listed = enumerate(value) if isinstance(value, (list, tuple)) else ()
         for key, inner in value.items() if isinstance(value, Mapping) else listed:
             try:
+                encode(key)
+            except (ValueError, TypeError):
+                return [*keys, key]
+            try:
                 encode(inner)
             except RecursionError:
                 return [*keys, key]

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from . import _core, _database
 from ._core import Collection, Database, Row
-from ._errors import CorruptError, Error, NotFoundError
+from ._errors import CorruptError, Error, NotFoundError, TooBigError
 
 _BATCH = 1000
 
@@ -49,9 +49,18 @@ def _reading(args: argparse.Namespace) -> Database:
     return _database.open(args.db, read_only=True)
 
 
+def _metadata_as_written(row: Row) -> Any:
+    try:
+        metadata = row.metadata
+        same = json.dumps(metadata, ensure_ascii=False, separators=(",", ":")) == row.document
+    except (TooBigError, RecursionError):
+        return None
+    return metadata if same else None
+
+
 def _row(row: Row) -> dict[str, Any]:
     """As `import` reads it back: docs/cli.md, export."""
-    document, metadata = row.document, row.metadata
+    document = row.document
     made: dict[str, Any] = {"id": row.id, "vector": [float(x) for x in row.vector]}
     if isinstance(row.id, int) and row.id > 2**63 - 1:
         made = {"id_u64": str(row.id), "vector": made["vector"]}
@@ -59,7 +68,7 @@ def _row(row: Row) -> dict[str, Any]:
         made["expiry_ns"] = row.expiry if row.expiry < 2**63 else str(row.expiry)
     if isinstance(document, bytes):
         made["document_hex"] = document.hex()
-    elif metadata is not None and json.dumps(metadata, ensure_ascii=False, separators=(",", ":")) == document:
+    elif (metadata := _metadata_as_written(row)) is not None:
         made["metadata"] = metadata
     elif document is not None:
         made["document_text"] = document

@@ -115,8 +115,9 @@ static int take_vectors(pm_py_state *state, const pm_arrow_column *c, pm_py_vect
         return 0;
     }
     for (int64_t i = 0; i < c->length; i++) {
-        if (pm_py_column_list(state, c, i, &first, &count) != 0 ||
-            pm_py_column_take(state, c->name, schema, array, first, count, &items) != 0 ||
+        if (pm_py_column_list(state, c, i, &first, &count) != 0) return -1;
+        if ((uint64_t)count != out->dim) return refuse_vector(state, c, i, "the vector changes while it is read");
+        if (pm_py_column_take(state, c->name, schema, array, first, count, &items) != 0 ||
             check_items(state, c, &items, i, out->dim) != 0)
             return -1;
         char *to = (char *)out->owned + (size_t)(i * count) * size;
@@ -226,12 +227,37 @@ static int take_id(pm_py_state *state, const pm_arrow_column *c, int64_t row, bo
     pm_arrow_column values;
     int64_t i = row;
     if (resolve_id(state, c, &i, &values) != 0) return -1;
-    if (strings) return pm_py_column_bytes(state, &values, i, &out->strings[row]);
+    if (strings) {
+        pomai_bytes *id = &out->strings[row];
+        if (pm_py_column_bytes(state, &values, i, id) != 0) return -1;
+        if (id->size > 0 && id->size <= POMAI_MAX_STRING_ID) return 0;
+        pm_py_refuse(state, POMAI_EID, "column '%.80s', row %lld: the id has %zu bytes; ids have 1 to %u", c->name,
+                     (long long)row, id->size, POMAI_MAX_STRING_ID);
+        return -1;
+    }
     const pm_py_numbers numbers = pm_py_column_numbers(&values);
     if (pm_py_load_u64(&numbers, pm_arrow_number(&values, i), &out->owned[row])) return 0;
     pm_py_refuse(state, POMAI_EID, "column '%.80s', row %lld: %lld is no id; ids are from 0 to 2**64 - 1", c->name,
                  (long long)row, (long long)out->owned[row]);
     return -1;
+}
+
+/* Into one piece of memory, as numbers are: what is borrowed may be an array's, which other threads can change. */
+static int copy_strings(pm_py_ids *ids)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < ids->ids.count; i++)
+        all += ids->strings[i].size;
+    ids->kept = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)all);
+    if (ids->kept == NULL) return -1;
+    char *to = PyBytes_AsString(ids->kept);
+    for (size_t i = 0; i < ids->ids.count; i++) {
+        pomai_bytes *id = &ids->strings[i];
+        memcpy(to, id->data, id->size);
+        id->data = to;
+        to += id->size;
+    }
+    return 0;
 }
 
 /* What the items of a column are, through its dictionary. */
@@ -269,6 +295,7 @@ static int take_ids(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out
     if (plain) memcpy(out->owned, pm_arrow_number(c, 0), (size_t)c->length * sizeof *out->owned);
     for (int64_t i = 0; !plain && i < c->length; i++)
         if (take_id(state, c, i, strings, out) != 0) return -1;
+    if (strings && copy_strings(out) != 0) return -1;
     out->ids.string = out->strings;
     out->ids.u64 = out->owned;
     return 0;

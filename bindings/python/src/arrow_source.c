@@ -24,6 +24,9 @@ void pm_py_source_release(pm_py_source *s)
         s->stream->release(s->stream);
         s->stream->release = NULL;
     }
+    s->stream = NULL; /* both lie in the capsules; and it may be released once more */
+    s->schema = NULL;
+    s->single = NULL;
     Py_CLEAR(s->capsules);
     PyErr_Restore(type, value, trace);
 }
@@ -101,6 +104,7 @@ int pm_py_source_open(pm_py_state *state, PyObject *object, pm_py_source *s)
 int pm_py_source_next(pm_py_state *state, pm_py_source *s)
 {
     pm_py_batch_release(&s->array);
+    if (PyErr_CheckSignals() != 0) return -1; /* a stream may go on for ever, with batches that are empty too */
     if (s->stream == NULL) {
         if (s->single->release != NULL) s->array = *s->single;
         s->single->release = NULL;

@@ -209,10 +209,10 @@ static bool whole(const Py_buffer *b, const pm_py_numbers *n)
 }
 
 /* A copy of items that lie apart, are swapped, or are floats of fewer bits, whose digits Python gives as those of a
- * float64; bools as bits. */
+ * float64; bools as bits. An array that repeats its items may say that it has more than there is memory. */
 static int copy_numbers(column *c, const pm_py_numbers *n, Py_ssize_t count)
 {
-    char *to = malloc((size_t)count * 8 + 8);
+    char *to = count > PY_SSIZE_T_MAX / 8 - 1 ? NULL : malloc((size_t)count * 8 + 8);
     if (to == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -249,6 +249,10 @@ static const char *format_of(const pm_py_numbers *n, bool copied)
 static int take_numbers(column *c, const pm_py_numbers *n)
 {
     const Py_ssize_t rows = c->buffer.shape[0], width = c->buffer.ndim == 2 ? c->buffer.shape[1] : 1;
+    if (width > PY_SSIZE_T_MAX / (rows + 1)) {
+        PyErr_NoMemory();
+        return -1;
+    }
     const bool copied = !whole(&c->buffer, n) || n->kind == '?' || (n->kind == 'f' && n->itemsize < 8);
     if (copied && copy_numbers(c, n, rows * width) != 0) return -1;
     c->buffers[1] = c->item_buffers[1] = copied ? c->owned : c->buffer.buf;
@@ -268,8 +272,9 @@ static int take_numbers(column *c, const pm_py_numbers *n)
     return add_chunk(c, &array);
 }
 
-/* 1: no numbers, bools or text, in one or two dimensions. A mask would not be seen. */
-static int take_buffer(column *c, PyObject *object)
+/* 1: no numbers, bools or text, in one or two dimensions. A mask would not be seen. Nothing is copied of an array that
+ * has not as many rows as are wanted, only how many it has. */
+static int take_buffer(column *c, PyObject *object, Py_ssize_t wanted)
 {
     pm_py_numbers n = {0};
     if (PyBytes_Check(object) || PyObject_HasAttrString(object, "mask")) return 1;
@@ -279,11 +284,12 @@ static int take_buffer(column *c, PyObject *object)
     }
     c->borrowed = true;
     if (c->buffer.ndim < 1 || c->buffer.ndim > 2 || c->buffer.suboffsets != NULL) return 1;
-    const Py_ssize_t characters = c->buffer.ndim == 1 ? characters_of(&c->buffer) : -1;
-    if (characters > 0) return copy_text(c, characters);
+    const Py_ssize_t rows = c->buffer.shape[0], characters = c->buffer.ndim == 1 ? characters_of(&c->buffer) : -1;
     pm_py_format(c->buffer.format, c->buffer.itemsize, &n);
-    if (n.kind == 0 || c->buffer.itemsize > 8 || (c->buffer.ndim == 2 && c->buffer.shape[1] == 0)) return 1;
-    return take_numbers(c, &n);
+    const bool numbers = n.kind != 0 && c->buffer.itemsize <= 8 && (c->buffer.ndim == 1 || c->buffer.shape[1] > 0);
+    if (characters <= 0 && !numbers) return 1;
+    if (rows != wanted) return add_chunk(c, &(pm_arrow_array){.length = rows});
+    return characters > 0 ? copy_text(c, characters) : take_numbers(c, &n);
 }
 
 /* ---- of Arrow ---- */
@@ -317,16 +323,16 @@ static int take_arrow(pm_py_state *state, column *c, PyObject *key, PyObject *ob
 static int column_take(pm_py_state *state, PyObject *key, PyObject *object, PyObject *rows, const char *each, column *c)
 {
     int failed = 1;
+    const Py_ssize_t wanted = PyLong_AsSsize_t(rows);
     c->values = Py_NewRef(object);
     if (PyList_CheckExact(object))
         failed = take_list(c, object);
     else if (PyObject_CheckBuffer(object))
-        failed = take_buffer(c, object);
+        failed = take_buffer(c, object, wanted);
     else if (!PyUnicode_Check(object) && !PyTuple_Check(object))
         failed = take_arrow(state, c, key, object);
     if (failed == 1) failed = take_any(state, c, key, object, rows);
     if (failed != 0) return -1;
-    const Py_ssize_t wanted = PyLong_AsSsize_t(rows);
     if (rows_of(c) == (uint64_t)wanted) return 0;
     pm_py_refuse(state, POMAI_EINVAL, "metadata[%R] has %llu values for %zd %s", key, (unsigned long long)rows_of(c),
                  wanted, each);
@@ -525,12 +531,13 @@ PyObject *pm_py_document_columns(PyObject *module, PyObject *const *args, Py_ssi
     const char **paths = NULL;
     column c = {0};
     if (pm_py_args(state, "document_columns", names, 2, args, count, keywords, given) != 0) return NULL;
+    if (given[0] == NULL) return pm_py_refuse_type(state, "document_columns() wants documents");
     const bool some = given[1] != NULL && given[1] != Py_None;
     if (some) list = PyUnicode_Check(given[1]) ? NULL : PySequence_Tuple(given[1]);
     if (some && list == NULL) return pm_py_refuse_type(state, "columns is a list of paths, not %R", Py_TYPE(given[1]));
     if (some) paths = calloc((size_t)PyTuple_Size(list) + 1, sizeof *paths);
     if (some && paths == NULL) PyErr_NoMemory();
-    if ((!some || (paths != NULL && take_paths(state, list, paths) == 0)) && given[0] != NULL) {
+    if (!some || (paths != NULL && take_paths(state, list, paths) == 0)) {
         const int failed = take_arrow(state, &c, Py_None, given[0]);
         if (failed == 0) made = make_columns(state, &c, paths, some ? (size_t)PyTuple_Size(list) : 0);
         if (failed > 0) pm_py_refuse_type(state, "documents are no Arrow data");

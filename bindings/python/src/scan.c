@@ -3,6 +3,7 @@
 #include "arrow.h"
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -239,20 +240,20 @@ static void next_release(pm_py_job *job)
 
 /* Finds rows. Judged by a filter they may take long, so that runs aside: Ctrl-C is heard meanwhile, and the scan stays
  * where it was. -1: an exception is set. It is no user of the database and of the scan any more. */
-static int next_find(pm_py_scan *s, bool aside)
+static int next_find(pm_py_scan *s)
 {
     s->users++;
     s->job = (pm_py_job){.run = next_run, .release = next_release, .stopped = next_release, .users = &s->users};
     s->job.on = (pm_py_collection *)Py_NewRef((PyObject *)s->db);
     Py_INCREF((PyObject *)s);
-    if (pm_py_job_run(s->state, &s->job, aside && s->filtered) != 0) return -1;
+    if (pm_py_job_run(s->state, &s->job, s->filtered) != 0) return -1;
     if (s->job.status != POMAI_OK) pm_py_raise(s->state, &s->job.err);
     next_release(&s->job);
     return s->job.status == POMAI_OK ? 0 : -1;
 }
 
 /* 0 with *rows NULL at the end. */
-static int next_rows(pm_py_scan *s, bool aside, pomai_rows **rows)
+static int next_rows(pm_py_scan *s, pomai_rows **rows)
 {
     *rows = NULL;
     if (s->ended && !s->closed) return 0;
@@ -269,7 +270,7 @@ static int next_rows(pm_py_scan *s, bool aside, pomai_rows **rows)
         if (closed || used) return -1;
     } else {
         s->looking = true;
-        const int failed = next_find(s, aside);
+        const int failed = next_find(s);
         s->looking = false;
         if (failed != 0) return -1;
     }
@@ -284,7 +285,7 @@ static int next_rows(pm_py_scan *s, bool aside, pomai_rows **rows)
 static PyObject *next_batch(pm_py_scan *s)
 {
     pomai_rows *rows;
-    if (next_rows(s, true, &rows) != 0 || rows == NULL) return NULL;
+    if (next_rows(s, &rows) != 0 || rows == NULL) return NULL;
     return pm_py_rows_new(s->state, rows, NULL, s->shape.vectors, s->shape.documents);
 }
 
@@ -325,26 +326,38 @@ static int stream_schema(pm_arrow_stream *stream, pm_arrow_schema *out)
     return pm_arrow_schema_make(&d->shape, out);
 }
 
-/* Moves the exception that is set into the stream, which knows only a sentence and an errno. */
+static int raise_later(void *value)
+{
+    PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+    Py_DECREF((PyObject *)value);
+    return -1;
+}
+
+/* Moves the exception that is set into the stream, which knows only a sentence and an errno. What a signal handler
+ * raised, Ctrl-C above all, is raised by the interpreter as well, as soon as the reader is back in Python. */
 static int stream_failed(stream_data *d)
 {
     PyObject *type, *value, *trace;
-    int number = PyErr_ExceptionMatches(PyExc_MemoryError) ? ENOMEM : EIO;
+    pm_py_state *state = ((pm_py_scan *)d->scan)->state;
+    const bool memory = PyErr_ExceptionMatches(PyExc_MemoryError);
+    const bool signal = !memory && !PyErr_ExceptionMatches(state->base_error);
     PyErr_Fetch(&type, &value, &trace);
     PyErr_NormalizeException(&type, &value, &trace);
-    PyObject *text = value == NULL ? NULL : PyObject_Str(value);
+    if (signal && value != NULL && Py_AddPendingCall(raise_later, Py_NewRef(value)) != 0) Py_DECREF(value);
+    PyObject *text = value == NULL ? NULL : signal ? PyObject_Repr(value) : PyObject_Str(value);
     const char *words = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, NULL);
-    if (words == NULL) words = "the scan failed";
-    strncpy(d->error, words, sizeof d->error - 1);
+    if (words == NULL) words = signal ? "an exception" : "the scan failed";
+    snprintf(d->error, sizeof d->error, "%s%s", signal ? "interrupted by " : "", words);
     PyErr_Clear();
     Py_XDECREF(text);
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(trace);
-    return number;
+    return memory ? ENOMEM : signal ? EINTR : EIO;
 }
 
-/* Called in any thread, with the GIL or without. */
+/* Called in any thread, with the GIL or without. A reader that takes all batches in a loop of its own looks after no
+ * signals: in the main thread each call does. */
 static int stream_next(pm_arrow_stream *stream, pm_arrow_array *out)
 {
     stream_data *d = stream->private_data;
@@ -352,7 +365,9 @@ static int stream_next(pm_arrow_stream *stream, pm_arrow_array *out)
     memset(out, 0, sizeof *out);
     if (!Py_IsInitialized()) return ECANCELED;
     PyGILState_STATE gil = PyGILState_Ensure();
-    int failed = next_rows((pm_py_scan *)d->scan, false, &rows) != 0 ? stream_failed(d) : 0;
+    const bool main = pm_py_main_thread();
+    int failed = (main && PyErr_CheckSignals() != 0) || next_rows((pm_py_scan *)d->scan, &rows) != 0;
+    if (failed != 0) failed = stream_failed(d);
     PyGILState_Release(gil);
     if (failed != 0 || rows == NULL) return failed;
     pm_py_held *held = pm_py_hold(rows, NULL);

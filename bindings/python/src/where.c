@@ -202,7 +202,8 @@ static int take_update(pm_py_state *state, PyObject *const *given, where_job *w)
         return -1;
     }
     if (!metadata && (given[2] == NULL || given[2] == Py_None)) {
-        pm_py_refuse_type(state, "update() needs metadata= or documents=");
+        pm_py_refuse_type(
+            state, "update() needs metadata= or documents=, and None is neither: documents='' takes a document away");
         return -1;
     }
     if (pm_py_bool(state, "merge", given[4], &merge) != 0 ||
