@@ -4,6 +4,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -145,15 +146,47 @@ int args_u64(const struct args *args, enum option_key key, uint64_t min, uint64_
     return EXIT_OK;
 }
 
-/* {} and blanks: what deletes everything is to be said in words. */
-static bool is_empty_filter(const char *text)
+/* ---- filters that are every row ---- */
+
+/* What a filter says without a look at any row. */
+enum truth { NO_ROW, SOME_ROWS, EVERY_ROW };
+
+static enum truth truth_of(const json_t *filter);
+
+static enum truth truth_of_member(const char *key, const json_t *value)
 {
-    static const char blanks[] = " \t\r\n";
-    text += strspn(text, blanks);
-    if (*text++ != '{') return false;
-    text += strspn(text, blanks);
-    if (*text++ != '}') return false;
-    return text[strspn(text, blanks)] == '\0';
+    const bool all = strcmp(key, "$and") == 0;
+    if (strcmp(key, "$not") == 0) return EVERY_ROW - truth_of(value);
+    if ((!all && strcmp(key, "$or") != 0) || json_array_size(value) == 0) return SOME_ROWS;
+    enum truth truth = all ? EVERY_ROW : NO_ROW;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const enum truth one = truth_of(json_array_get(value, i));
+        if (all ? one < truth : one > truth) truth = one;
+    }
+    return truth;
+}
+
+static enum truth truth_of(const json_t *filter)
+{
+    const char *key;
+    json_t *value;
+    enum truth truth = json_is_object(filter) ? EVERY_ROW : SOME_ROWS; /* what is none is refused later */
+    json_object_foreach((json_t *)(uintptr_t)filter, key, value)
+    {
+        const enum truth one = truth_of_member(key, value);
+        if (one < truth) truth = one;
+    }
+    return truth;
+}
+
+/* {}, {"$and":[{}]} and so on: what deletes everything is to be said in words. */
+static bool is_every_row(const char *text)
+{
+    json_error_t error;
+    json_t *filter = written_load((struct written){text, strlen(text)}, false, JSON_ALLOW_NUL, &error);
+    const bool every = filter && truth_of(filter) == EVERY_ROW;
+    json_decref(filter);
+    return every;
 }
 
 int args_rows(const struct args *args, const char **filter)
@@ -162,7 +195,7 @@ int args_rows(const struct args *args, const char **filter)
     *filter = where ? args->value[OPT_WHERE] : all ? "{}" : NULL;
     if ((int)ids + where + all != 1)
         return usage_error(args, "which rows? give ids, or --where, or --all%s", ids || where || all ? ": one" : "");
-    if (where && is_empty_filter(*filter)) return usage_error(args, "--where {} is every row: say --all");
+    if (where && is_every_row(*filter)) return usage_error(args, "this --where is every row: say --all");
     return EXIT_OK;
 }
 

@@ -90,7 +90,8 @@ static int run_update(const struct args *args)
 {
     struct change c = {.args = args, .merge = args_has(args, OPT_SET)};
     if (args_has(args, OPT_SET) == args_has(args, OPT_DOCUMENT))
-        return usage_error(args, "what is to be written? give --set or --document");
+        return usage_error(args, "what is to be written? give --set or --document%s",
+                           args_has(args, OPT_SET) ? ", not both" : "");
     const char *text = args->value[c.merge ? OPT_SET : OPT_DOCUMENT];
     c.document = (pomai_bytes){text, strlen(text)};
     return change(&c, do_update, "updated");

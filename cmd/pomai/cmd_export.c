@@ -77,18 +77,23 @@ static void add_hex(struct text *line, const char *key, pomai_bytes bytes)
     add_words(line, "\"");
 }
 
-/* Whether an import of this object, which leaves out blanks, keeps these bytes. */
+/* Whether an import of this object, which leaves out blanks, keeps these bytes. In its line it is a level deeper, of
+ * which there is a most. */
 static bool reads_back(pomai_bytes document)
 {
-    const struct written json = {document.data, document.size};
-    json_error_t error;
-    json_t *value = written_load(json, false, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     struct text text = {0};
-    bool same = json_is_object(value);
-    if (same) text_add_written(&text, json);
+    json_error_t error;
+    add_words(&text, "[");
+    text_add(&text, document.data, document.size);
+    add_words(&text, "]");
+    json_t *line =
+        written_load((struct written){text.data, text.size}, false, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    bool same = json_array_size(line) == 1 && json_is_object(json_array_get(line, 0));
+    text.size = 0;
+    if (same) text_add_written(&text, (struct written){document.data, document.size});
     same = same && text.size == document.size && memcmp(text.data, document.data, text.size) == 0;
     text_free(&text);
-    json_decref(value);
+    json_decref(line);
     return same;
 }
 
@@ -179,6 +184,12 @@ static int write_rows(struct exporter *ex, const pomai_rows *rows)
     return EXIT_OK;
 }
 
+static int complain_interrupted(void)
+{
+    complain("interrupted; nothing whole was written");
+    return EXIT_INTERRUPTED;
+}
+
 static int write_all(struct exporter *ex)
 {
     pomai_error err;
@@ -188,15 +199,15 @@ static int write_all(struct exporter *ex)
     pomai_scan_options options = POMAI_SCAN_OPTIONS_INIT;
     options.filter = ex->args->value[OPT_WHERE];
     options.filter_size = options.filter ? strlen(options.filter) : 0;
+    options.cancel = &interrupted; /* it may look for rows for long */
     if (pomai_scan_open(ex->collection, &options, &scan, &err) != POMAI_OK) return complain_error(&err);
     int status = EXIT_OK;
     progress_begin(&ex->progress, ex->args, "export", "rows");
     while (status == EXIT_OK) {
         if (interrupted) {
-            complain("interrupted; nothing whole was written");
-            status = EXIT_INTERRUPTED;
+            status = complain_interrupted();
         } else if (pomai_scan_next(scan, most, &rows, &err) != POMAI_OK) {
-            status = complain_error(&err);
+            status = interrupted ? complain_interrupted() : complain_error(&err);
         } else if (!rows) {
             break;
         } else {
@@ -257,12 +268,10 @@ static int run(const struct args *args)
             args, "export writes JSON lines: name the file .jsonl (.parquet and .arrow: 'python -m pomai export')");
     int status = db_open(args, false, false, &ex.db);
     if (status == EXIT_OK) status = db_collection(args, ex.db, &ex.collection, &ex.info);
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL); /* before there is a file that would stay */
     if (status == EXIT_OK) status = open_output(&ex);
-    if (status == EXIT_OK) {
-        struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-        sigaction(SIGINT, &action, NULL);
-        status = write_all(&ex);
-    }
+    if (status == EXIT_OK) status = write_all(&ex);
     status = close_output(&ex, status);
     if (ex.long_lines > 0)
         note(args, "%" PRIu64 " rows are lines of over 8 MiB, which 'pomai import' refuses", ex.long_lines);

@@ -842,11 +842,20 @@ def case_csv_says_that_numbers_are_text():
     expect("kept as text" not in pomai("import", "y.db", "y.csv").err, "no column of numbers beside the vector")
 
 
+def case_what_an_update_writes():
+    refused("update", "x.db", "1", says="give --set or --document; see", code=2)
+    refused("update", "x.db", "1", "--set", "{}", "--document", "{}", says="--document, not both", code=2)
+
+
 def case_empty_filters():
     pomai("import", "x.db", jsonl("x.jsonl", [{"id": 1, "vector": [1, 2], "n": 1}]))
     for words in (["get"], ["update", "--set", '{"n": 2}'], ["delete"]):
-        for empty in ("{}", " { } "):
+        for empty in ("{}", " { } ", '{"$and": [{}]}', '{"$and": [{}, {"$or": [{"n": 1e999}, {}]}]}', '{"$not": {"$not": {}}}'):
             refused(words[0], "x.db", *words[1:], "--where", empty, says="say --all", code=2)
+        for other in ('{"$and": []}', '{"$or": {}}', "{} {}", "[]", '{"$and": [[]]}'):
+            refused(words[0], "x.db", *words[1:], "--where", other, says="filter")
+    for none in ('{"$not": {}}', '{"$or": [{"$not": {}}, {"n": {"$not": {"$exists": true}}}]}', '{"$and": [{}, {"n": 2}]}'):
+        pomai("delete", "x.db", "--where", none)
     expect(get("x.db", 1)[0]["document"] == {"n": 1}, "changed")
     for verb in ("count", "export"):
         pomai(verb, "x.db", "--where", "{}")
@@ -1077,6 +1086,16 @@ def case_export_reads_back():
                 {"id": 8, "vector": [0.1] * 7, "metadata": {}}]
     strings = [{"id": "ü\u0000\n", "vector": [1.5, -2.25], "document_text": "\"text\""},
                {"id_hex": "fffe00", "vector": [3, 4], "metadata": {"a": {}}}, {"id": "7", "vector": [5, 6]}]
+    # As deep as a line may be, which is read to 2,048 levels with the number, and a level more.
+    deep = ['{"a":%s1%s}' % ("[" * n, "]" * n) for n in (2045, 2046, 2048)]
+    with open("deep.jsonl", "w") as file:
+        for i, text in enumerate(deep):
+            file.write('{"id": %d, "vector": [1], "document_text": %s}\n' % (i, json.dumps(text)))
+    pomai("import", "a.db", "deep.jsonl", "-c", "deep")
+    lines = exported("a.db", "-c", "deep")
+    expect(["metadata" in line for line in lines] == [True, False, False], "deep documents")
+    pomai("import", "b.db", "out.jsonl", "-c", "deep")
+    expect(exported("b.db", "-c", "deep") == lines, "the second export of deep documents differs")
     for name, objects in (("numbers", numbers), ("strings", strings)):
         jsonl("in.jsonl", objects)
         pomai("import", "a.db", "in.jsonl", "-c", name)
@@ -1684,8 +1703,24 @@ def case_interrupt():
     expect(check_ledger("x.db", "ledger", rows) == counts("x.db")["default"], "rows after an interrupt")
 
 
+def case_interrupt_while_an_export_looks_for_rows():
+    text = "".join(RANDOM.choice("abcdef ") for _ in range(500))
+    pomai("import", "x.db", jsonl("x.jsonl", [{"id": i, "vector": [1], "metadata": {"t": text}} for i in range(30000)]))
+    slow = json.dumps({"$or": [{"t": {"$contains": f"zzz{i}"}} for i in range(250)]})
+    with open("f.jsonl", "w") as file:
+        file.write("precious")
+    process = subprocess.Popen([PROGRAM, "export", "x.db", "--where", slow, "-o", "f.jsonl"], stderr=subprocess.PIPE)
+    while not os.path.exists("f.jsonl.unfinished") and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate()[1]
+    expect(process.returncode == 130 and b"interrupted; nothing whole was written" in err, f"{process.returncode} {err}")
+    expect(open("f.jsonl").read() == "precious" and not os.path.exists("f.jsonl.unfinished"), "the file before stays")
+
+
 def case_progress_on_a_terminal():
-    npy("x.npy", vectors(20000, 16))
+    npy("x.npy", [[0.5] * 2] * 300000)
     master, terminal = os.openpty()
     process = subprocess.Popen([PROGRAM, "import", "x.db", "x.npy", "--batch", "1", "--ledger", "ledger"],
                                stdout=subprocess.DEVNULL, stderr=terminal)
