@@ -206,6 +206,8 @@
     X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
     X(VERDICT_ONLY_PROMISES, "scenario.test_watch",                                                                    \
       "a verdict says what calibration promised when less was seen to be found")                                       \
+    X(WATCH_FORGETS_FILTER, "scenario.test_watch",                                                                     \
+      "what a search with a filter found is compared with what is nearest without")                                    \
     X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
     X(ENTRIES_NOT_TURNED, "unit.test_graph:alike_entries_have_their_own_distances",                                    \
       "entries that come after a walk has turned keep what hot codes say")                                             \

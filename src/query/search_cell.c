@@ -518,7 +518,7 @@ static bool offer_halves(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
     const double missed = (1 - (double)recall) * g->k + (from->picked ? 0 : 1);
     uint64_t farther = 0;
     bool scrambled = false;
-    if (PM_MUTANT(FAR_MATCHES_MISSED)) n = near;
+    if (PM_MUTANT(FAR_MATCHES_MISSED) || search_never_doubts()) n = near;
     if (near == n) return offer_found(s, w, i, rows, near);
     const bool good = s->more != NULL && near >= 2 * JUDGED_BY && !PM_MUTANT(FEW_TELL_ENOUGH)
                           ? offer_more(s, w, i, rows, near, n, &farther, &scrambled)
@@ -593,9 +593,7 @@ static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
 
 static bool is_doubted(const walk *w)
 {
-#ifdef POMAI_TEST_HOOKS
-    if (search_without_doubt) return false;
-#endif
+    if (search_never_doubts()) return false;
     return w->doubt != PM_GRAPH_NO_DOUBT && !PM_MUTANT(NEVER_IN_DOUBT);
 }
 

@@ -134,7 +134,7 @@ static bool make_room(search_source *from)
 {
     const uint64_t kept = from->effort.pool, least = kept * from->rows / from->matches;
     const uint64_t pool = pm_min_u64(least + least / 2 + 1, PM_GRAPH_MOST_POOL);
-    if (from->matches == from->rows) return true;
+    if (from->matches == from->rows || search_never_doubts()) return true;
     if (least > PM_GRAPH_MOST_POOL) return false;
     from->effort.pool = (uint32_t)pool;
     from->spare = (uint32_t)(pool - kept);
@@ -165,6 +165,7 @@ void search_plan_matches(search_source *from)
     reach_farther(&from->pick, near);
     const double again = (double)from->pick.near * VECTOR_NS(from->segment->stride);
     from->picked = m * PICKED_NS(lines) + again < walk || !make_room(from);
-    if (!from->picked) reach_farther(&from->effort, (uint32_t)pm_max_u64(from->effort.rerank, PICK_LEAST));
+    if (!from->picked && !search_never_doubts())
+        reach_farther(&from->effort, (uint32_t)pm_max_u64(from->effort.rerank, PICK_LEAST));
     if (m * VECTOR_NS(from->segment->stride) < m * PICKED_NS(lines) + again && from->picked) from->walked = false;
 }

@@ -138,8 +138,16 @@ bool search_is_over(const void *context);
 bool search_may_be_sure(pm_derived *codes);
 #ifdef POMAI_TEST_HOOKS
 extern int search_listed_forced;  /* by codes always, or (below 0) never */
-extern bool search_without_doubt; /* walks are never in doubt */
+extern bool search_without_doubt; /* walks are never in doubt, nor is there more room for those among matches */
 #endif
+static inline bool search_never_doubts(void)
+{
+#ifdef POMAI_TEST_HOOKS
+    return search_without_doubt;
+#else
+    return false;
+#endif
+}
 /* Of a row of a segment whose ids are checked, or of a chunk. */
 void search_id_of(const void *owner, uint32_t row, pm_flat_id *id);
 /* For the pool: one cell. */

@@ -981,10 +981,12 @@ static void no_memory_is_said(void **state)
     close_db(db);
 }
 
-/* The watcher does again what was asked without a filter, and would compare unlike answers. */
-static void the_recall_is_not_watched_on_them(void **state)
+/* Searches with a filter are watched by themselves, with their filter. */
+static void each_kind_has_its_watch(void **state)
 {
-    enum { WANTED = 1, TAKEN = 3 };
+    enum { IDLE, WANTED = 1, TAKEN = 3 };
+    static const char filter[] = "{\"n\": {\"$lt\": 6000}}";
+    static char longer[PM_WATCH_FILTER + sizeof filter];
     const struct box *box = *state;
     draw_rows();
     pomai_open_options open = POMAI_OPEN_OPTIONS_INIT;
@@ -992,15 +994,30 @@ static void the_recall_is_not_watched_on_them(void **state)
     pomai_db *db = open_db(box, &open);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
     put_documents(coll, 0, 100, NULL);
-    pm_watch *watch = &pm_db_find(db, "a")->watch;
-    watch->vector = pm_malloc(DIM * sizeof(float));
+    pm_watch *all = &pm_db_find(db, "a")->watch[PM_WATCH_ALL], *filtered = &all[PM_WATCH_FILTERED];
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     o.recall = RECALL;
-    atomic_store(&watch->state, WANTED);
-    pomai_result_free(search_where(coll, "{\"n\": {\"$lt\": 6000}}", queries, 1, K, &o));
-    assert_int_equal(atomic_load(&watch->state), WANTED);
+    for (int i = 0; i < PM_WATCH_KINDS; i++) {
+        all[i].vector = pm_malloc(DIM * sizeof(float) + PM_WATCH_FILTER);
+        all[i].filter = (char *)(all[i].vector + DIM);
+        atomic_store(&all[i].state, WANTED);
+    }
+    memset(longer, ' ', sizeof longer - 1);
+    memcpy(longer, filter, sizeof filter - 1);
+    pomai_result_free(search_where(coll, longer, queries, 1, K, &o));
+    assert_int_equal(atomic_load(&all->state), WANTED);
+    assert_int_equal(atomic_load(&filtered->state), WANTED);
+    pomai_result_free(search_where(coll, filter, queries, 1, K, &o));
+    assert_int_equal(atomic_load(&all->state), WANTED);
+    assert_int_equal(atomic_load(&filtered->state), TAKEN);
+    assert_int_equal(filtered->filter_size, sizeof filter - 1);
+    assert_memory_equal(filtered->filter, filter, sizeof filter - 1);
+    atomic_store(&filtered->state, IDLE);
+    pomai_result_free(search_where(coll, "{}", queries, 1, K, &o));
+    assert_int_equal(atomic_load(&all->state), TAKEN);
+    atomic_store(&all->state, WANTED);
     pomai_result_free(search(coll, queries, 1, K, RECALL, NULL));
-    assert_int_equal(atomic_load(&watch->state), TAKEN);
+    assert_int_equal(atomic_load(&all->state), TAKEN);
     pomai_collection_close(coll);
     close_db(db);
 }
@@ -1029,7 +1046,7 @@ int main(int argc, char **argv)
         BOXED(damaged_documents_are_told_of),
         BOXED(scans_read_documents_when_they_come_to_them),
         BOXED(no_memory_is_said),
-        BOXED(the_recall_is_not_watched_on_them),
+        BOXED(each_kind_has_its_watch),
     };
     for (int i = 1; i + 1 < argc; i++)
         if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 10);

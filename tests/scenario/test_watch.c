@@ -22,16 +22,19 @@
 #include "support/scene_check.h"
 
 enum { DIM = 32, ROWS = 6000, K = 10, SEARCHES = 900 };
-#define MS    ((uint64_t)1000 * 1000)
-#define ASKED 0.95f
+#define MS     ((uint64_t)1000 * 1000)
+#define ASKED  0.95f
+#define FILTER "{\"far\": false}"
 
 struct scene {
     pm_sim *sim;
     pm_db *db;
     pomai_error err;
     bool unlike;    /* queries are not drawn as the rows are */
+    bool filtered;  /* nine tenths of the rows match, on one side */
     uint64_t share; /* watch_share */
     struct t_rng rng;
+    double others; /* looked at, of the other kind */
     double samples, looked_at, raised, recall, low, high, asked, promised;
     double first, least; /* expected_recall of the first search, and the least of all */
     char what[500];
@@ -49,10 +52,12 @@ static void draw(struct t_rng *r, float *to, uint64_t n, bool unlike)
     }
 }
 
-static double figure(const char *json, const char *name)
+/* Of the searches with a filter, or of those without, which come first. */
+static double figure(const char *json, const char *name, bool filtered)
 {
     char wanted[40];
     const char *at = strstr(json, "\"recall_watch\"");
+    if (at != NULL && filtered) at = strstr(at, "\"filtered\"");
     snprintf(wanted, sizeof wanted, "\"%s\": ", name);
     at = at == NULL ? NULL : strstr(at, wanted);
     return at == NULL ? -1 : strtod(at + strlen(wanted), NULL);
@@ -62,14 +67,15 @@ static bool read_stats(struct scene *s)
 {
     char *json;
     if (pomai_stats(s->db, &json, &s->err) != POMAI_OK) return false;
-    s->samples = figure(json, "samples");
-    s->looked_at = figure(json, "looked_at");
-    s->raised = figure(json, "raised");
-    s->recall = figure(json, "recall");
-    s->low = figure(json, "low");
-    s->high = figure(json, "high");
-    s->asked = figure(json, "asked");
-    s->promised = figure(json, "promised");
+    s->others = figure(json, "looked_at", !s->filtered);
+    s->samples = figure(json, "samples", s->filtered);
+    s->looked_at = figure(json, "looked_at", s->filtered);
+    s->raised = figure(json, "raised", s->filtered);
+    s->recall = figure(json, "recall", s->filtered);
+    s->low = figure(json, "low", s->filtered);
+    s->high = figure(json, "high", s->filtered);
+    s->asked = figure(json, "asked", s->filtered);
+    s->promised = figure(json, "promised", s->filtered);
     pomai_free(json);
     return true;
 }
@@ -81,6 +87,10 @@ static bool search_once(struct scene *s)
     pomai_verdict verdict;
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     o.recall = ASKED;
+    if (s->filtered) {
+        o.filter = FILTER;
+        o.filter_size = strlen(FILTER);
+    }
     draw(&s->rng, query, 1, s->unlike);
     if (pomai_search(pomai_default(s->db), query, 1, DIM, K, &o, &result, &s->err) != POMAI_OK) return false;
     const bool good = pomai_result_count(result, 0) == K;
@@ -94,6 +104,8 @@ static bool search_once(struct scene *s)
 static bool begin(struct scene *s)
 {
     static float vectors[ROWS * DIM];
+    static pomai_bytes documents[ROWS];
+    static const pomai_bytes side[] = {{"{\"far\":false}", 13}, {"{\"far\":true}", 12}};
     pomai_batch batch = POMAI_BATCH_INIT;
     pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
     o.shards = 1;
@@ -102,7 +114,10 @@ static bool begin(struct scene *s)
     o.watch_share = s->share;
     s->rng = t_rng_from(3);
     draw(&s->rng, vectors, ROWS, false);
+    for (int i = 0; i < ROWS; i++)
+        documents[i] = side[vectors[i * DIM] > 0.8f];
     batch.rows = ROWS;
+    batch.documents = documents;
     batch.dim = DIM;
     batch.vectors = vectors;
     return pm_db_open(pm_sim_os(s->sim), "/db", &o, &s->db, &s->err) == POMAI_OK &&
@@ -169,6 +184,28 @@ static void test_walks_tell_of_themselves(void **state)
     assert_true(s.raised == 0 && s.recall >= (double)ASKED);
 }
 
+static void test_with_a_filter(void **state)
+{
+    struct scene s = {.share = 1000, .filtered = true};
+    (void)state;
+    run_scene(&s);
+    assert_true(s.others == 0 && s.looked_at > SEARCHES / 4 && s.looked_at <= SEARCHES);
+    assert_true(s.raised == 0 && s.recall >= (double)ASKED);
+    assert_true(s.first >= (double)ASKED && s.least >= (double)ASKED);
+}
+
+/* Without the room that walks among matches have. */
+static void test_unlike_the_rows_with_a_filter(void **state)
+{
+    struct scene s = {.share = 1000, .unlike = true, .filtered = true};
+    (void)state;
+    search_without_doubt = true;
+    run_scene(&s);
+    search_without_doubt = false;
+    assert_true(s.others == 0 && s.raised > 0);
+    assert_true(s.first >= (double)ASKED && s.least < s.first);
+}
+
 static void test_not_at_all(void **state)
 {
     struct scene s = {.share = UINT64_MAX, .unlike = true};
@@ -183,6 +220,8 @@ int main(void)
         cmocka_unit_test(test_like_the_rows),
         cmocka_unit_test(test_unlike_the_rows),
         cmocka_unit_test(test_walks_tell_of_themselves),
+        cmocka_unit_test(test_with_a_filter),
+        cmocka_unit_test(test_unlike_the_rows_with_a_filter),
         cmocka_unit_test(test_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

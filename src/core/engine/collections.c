@@ -55,7 +55,8 @@ void pm_coll_free(pm_coll *coll)
     for (uint32_t i = 0; shown != NULL && i < shown->segments; i++)
         pm_segment_free(shown->segment[i]);
     pm_shown_free(shown);
-    pm_free(coll->watch.vector);
+    for (int kind = 0; kind < PM_WATCH_KINDS; kind++)
+        pm_free(coll->watch[kind].vector);
     pm_free(coll);
 }
 

@@ -139,7 +139,7 @@ typedef struct pm_maintenance {
     pm_shown *passing_shown;
     uint64_t buried; /* collections */
     uint64_t watch_due;
-    uint32_t watched;          /* the collection that was looked at last */
+    uint64_t watched;          /* the collection that was looked at last, and the kind of search */
     volatile int watch_cancel; /* of a search that is done again */
     pm_scrub scrub;
     /* counters */
@@ -393,11 +393,12 @@ void pm_derive_ahead(pm_db *db, const pm_coll *coll, pm_segment *segment, uint32
 /* scrub.c: reads a piece of the segments from the disk again, if it is time; when the next is due. */
 uint64_t pm_scrub_if_due(pm_db *db, uint64_t now);
 /* watch.c: the recall that searches get. What a search asks of graphs and codes instead of `recall`, */
-float pm_watch_asks(const pm_coll *coll, float recall);
+float pm_watch_asks(const pm_coll *coll, pm_watch_kind kind, float recall);
 /* how many times what their verdict says is missed that should say, */
-float pm_watch_missing(const pm_coll *coll);
+float pm_watch_missing(const pm_coll *coll, pm_watch_kind kind);
 /* and the search itself, in case one is wanted. */
-void pm_watch_offer(pm_coll *coll, const pm_read *read, const float *vectors, uint64_t queries, uint32_t k);
+void pm_watch_offer(pm_coll *coll, pm_watch_kind kind, const pm_read *read, const float *vectors, uint64_t queries,
+                    uint32_t k);
 /* Does one again, if it is time; when the next is due. */
 uint64_t pm_watch_if_due(pm_db *db, uint64_t now);
 typedef struct pm_watched {
@@ -406,7 +407,7 @@ typedef struct pm_watched {
     uint32_t raised;
 } pm_watched;
 /* false: no samples. */
-bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watched *to);
+bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watch_kind kind, pm_watched *to);
 /* Sleeps, flushes, or gives up, as others need it. */
 pomai_status pm_maintenance_pace(pm_db *db, uint64_t bytes, pomai_error *err);
 /* What a piece of work changes in the catalogue. */

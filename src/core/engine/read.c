@@ -105,6 +105,7 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
     if (status == POMAI_OK) status = check_queries(db, coll, vectors, queries, dim, k, err);
     if (status == POMAI_OK) status = pm_parse_filter(read->filter, read->filter_size, &filter, err);
     if (status != POMAI_OK) return status;
+    const pm_watch_kind kind = filter == NULL ? PM_WATCH_ALL : PM_WATCH_FILTERED;
     pm_search search = {.vectors = vectors,
                         .queries = queries,
                         .dim = (uint32_t)dim,
@@ -114,8 +115,8 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
                         .include = include,
                         .until_ns = until_ns,
                         .cancel = read->cancel,
-                        .recall = coll == NULL ? read->recall : pm_watch_asks(coll, read->recall),
-                        .missing = coll == NULL || read->ef != 0 ? 0 : pm_watch_missing(coll),
+                        .recall = coll == NULL ? read->recall : pm_watch_asks(coll, kind, read->recall),
+                        .missing = coll == NULL || read->ef != 0 ? 0 : pm_watch_missing(coll, kind),
                         .ef = read->ef,
                         .filter = filter};
     if (coll == NULL) {
@@ -131,7 +132,7 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
     pm_filter_free(filter);
     if (status != POMAI_OK) return status;
     pm_hist_add(&db->search_latency, db->os->now_ns(db->os) - begin);
-    if (read->filter == NULL) pm_watch_offer(coll, read, vectors, queries, search.k); /* it does them without */
+    pm_watch_offer(coll, kind, read, vectors, queries, search.k);
     atomic_fetch_add_explicit(&coll->searches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&coll->queries, queries, memory_order_relaxed);
     return POMAI_OK;

@@ -114,18 +114,26 @@ static void add_segments(pm_text *t, pm_db *db, const pm_coll *coll)
     add_u64(t, "index_memory_bytes", memory);
 }
 
-static void add_watch(pm_text *t, pm_db *db, const pm_coll *coll)
+static void add_watched(pm_text *t, pm_db *db, const pm_coll *coll, pm_watch_kind kind)
 {
     pm_watched w;
-    const bool any = pm_watch_read(db, coll, &w);
-    pm_text_add(t, "\"recall_watch\": {");
+    const bool any = pm_watch_read(db, coll, kind, &w);
     add_u64(t, "samples", w.samples);
     add_u64(t, "looked_at", w.looked_at);
     if (any)
         pm_text_add(t, "\"asked\": %.4f, \"promised\": %.4f, \"recall\": %.4f, \"low\": %.4f, \"high\": %.4f, ",
                     w.asked, w.promised, w.recall, w.low, w.high);
     add_u64(t, "raised", w.raised);
-    close_with(t, "}, ");
+}
+
+static void add_watch(pm_text *t, pm_db *db, const pm_coll *coll)
+{
+    pm_text_add(t, "\"recall_watch\": {");
+    add_watched(t, db, coll, PM_WATCH_ALL);
+    pm_text_add(t, "\"filtered\": {");
+    add_watched(t, db, coll, PM_WATCH_FILTERED);
+    close_with(t, "}");
+    pm_text_add(t, "}, ");
 }
 
 static void add_collection(pm_text *t, pm_db *db, const pm_coll *coll)

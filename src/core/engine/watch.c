@@ -19,27 +19,36 @@ enum { IDLE, WANTED, TAKING, TAKEN };
 
 /* ---- searches ---- */
 
-float pm_watch_asks(const pm_coll *coll, float recall)
+/* Queries that are unlike the rows are so with a filter as well. */
+float pm_watch_asks(const pm_coll *coll, pm_watch_kind kind, float recall)
 {
-    const uint32_t raised = atomic_load_explicit(&coll->watch.raised, memory_order_relaxed);
+    uint32_t raised = atomic_load_explicit(&coll->watch[PM_WATCH_ALL].raised, memory_order_relaxed);
+    if (kind == PM_WATCH_FILTERED)
+        raised = (uint32_t)pm_max_u64(raised, atomic_load_explicit(&coll->watch[kind].raised, memory_order_relaxed));
     if (raised == 0 || !(recall > 0 && recall < 1)) return recall;
     return 1 - ldexpf(1 - recall, -(int)raised);
 }
 
-float pm_watch_missing(const pm_coll *coll)
+float pm_watch_missing(const pm_coll *coll, pm_watch_kind kind)
 {
-    return atomic_load_explicit(&coll->watch.missing, memory_order_relaxed);
+    const float missing = atomic_load_explicit(&coll->watch[kind].missing, memory_order_relaxed);
+    if (missing > 0) return missing;
+    return atomic_load_explicit(&coll->watch[PM_WATCH_ALL].missing, memory_order_relaxed);
 }
 
-void pm_watch_offer(pm_coll *coll, const pm_read *read, const float *vectors, uint64_t queries, uint32_t k)
+void pm_watch_offer(pm_coll *coll, pm_watch_kind kind, const pm_read *read, const float *vectors, uint64_t queries,
+                    uint32_t k)
 {
-    pm_watch *w = &coll->watch;
+    pm_watch *w = &coll->watch[kind];
     uint32_t wanted = WANTED;
     if (atomic_load_explicit(&w->state, memory_order_relaxed) != WANTED || read->ef != 0) return;
     if (!(read->recall > 0 && read->recall < 1)) return;
+    if (kind == PM_WATCH_FILTERED && read->filter_size > PM_WATCH_FILTER) return;
     if (!atomic_compare_exchange_strong(&w->state, &wanted, TAKING)) return;
     const uint64_t which = atomic_load_explicit(&coll->queries, memory_order_relaxed) % queries;
     memcpy(w->vector, vectors + which * coll->dim, coll->dim * sizeof *vectors);
+    w->filter_size = kind == PM_WATCH_FILTERED ? read->filter_size : 0;
+    if (w->filter_size > 0) memcpy(w->filter, read->filter, w->filter_size);
     w->k = k;
     w->asked = read->recall;
     atomic_store(&w->state, TAKEN);
@@ -71,10 +80,10 @@ static bool sum_up(const pm_watch *w, pm_watched *to)
     return true;
 }
 
-bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watched *to)
+bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watch_kind kind, pm_watched *to)
 {
     db->os->mutex_lock(db->os, &db->state);
-    const bool any = sum_up(&coll->watch, to);
+    const bool any = sum_up(&coll->watch[kind], to);
     db->os->mutex_unlock(db->os, &db->state);
     return any;
 }
@@ -128,10 +137,11 @@ static double share_found(const pomai_result *exact, const pomai_result *other)
 }
 
 /* Both on one view. false: it was cut, or failed: nothing is learned. */
-static bool look_again(pm_db *db, const pm_coll *coll, double *promised, double *found)
+static bool look_again(pm_db *db, const pm_coll *coll, pm_watch_kind kind, double *promised, double *found)
 {
-    const pm_watch *w = &coll->watch;
+    const pm_watch *w = &coll->watch[kind];
     pomai_result *exact = NULL, *other = NULL;
+    pm_filter *filter = NULL;
     const pm_read latest = {0};
     pm_view view;
     pm_search search = {.vectors = w->vector,
@@ -142,13 +152,17 @@ static bool look_again(pm_db *db, const pm_coll *coll, double *promised, double 
                         .id_kind = coll->id_kind,
                         .until_ns = db->os->now_ns(db->os) + MOST_MS * MS,
                         .cancel = &db->maintenance.watch_cancel,
-                        .recall = pm_watch_asks(coll, w->asked)};
+                        .recall = pm_watch_asks(coll, kind, w->asked)};
+    if (w->filter_size > 0 && pm_filter_parse(w->filter, w->filter_size, &filter, NULL) != POMAI_OK) return false;
+    search.filter = filter;
     pm_epoch_hold hold = pm_db_take_view(db, coll, &latest, &view);
     bool good = pm_query_search(db->os, db->simd, NULL, &view, &search, &other, NULL) == POMAI_OK;
     good = good && other->verdicts[0].completeness == POMAI_APPROXIMATE; /* else there is nothing to learn */
     search.recall = 0;
+    if (PM_MUTANT(WATCH_FORGETS_FILTER)) search.filter = NULL;
     good = good && pm_query_search(db->os, db->simd, NULL, &view, &search, &exact, NULL) == POMAI_OK;
     pm_epoch_leave(&db->shared.epoch, hold);
+    pm_filter_free(filter);
     good = good && exact->verdicts[0].completeness == POMAI_EXACT;
     if (good) *found = share_found(exact, other);
     if (good) *promised = other->verdicts[0].expected_recall;
@@ -157,19 +171,39 @@ static bool look_again(pm_db *db, const pm_coll *coll, double *promised, double 
     return good;
 }
 
-/* The next after `id` that has a search to look at; those that have none are asked for one. */
-static pm_coll *find_taken(pm_db *db, uint32_t id)
+static bool has_room(pm_watch *w, uint32_t dim)
+{
+    if (w->vector != NULL) return true;
+    w->vector = pm_malloc(dim * sizeof(float) + PM_WATCH_FILTER);
+    if (w->vector == NULL) return false;
+    w->filter = (char *)(w->vector + dim);
+    return true;
+}
+
+/* In which order searches are looked at. */
+static uint64_t turn_of(const pm_coll *coll, uint32_t kind)
+{
+    return (uint64_t)coll->id * PM_WATCH_KINDS + kind;
+}
+
+/* The next after `last` that is there to be looked at; where there is none, one is asked for. */
+static pm_coll *find_taken(pm_db *db, uint64_t last, pm_watch_kind *which)
 {
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
     pm_coll *best = NULL;
-    for (uint32_t i = 0; i < catalog->count; i++) {
-        pm_coll *coll = catalog->coll[i];
-        pm_watch *w = &coll->watch;
+    uint64_t best_turn = 0;
+    for (uint32_t i = 0; i < catalog->count * PM_WATCH_KINDS; i++) {
+        pm_coll *coll = catalog->coll[i / PM_WATCH_KINDS];
+        const uint32_t kind = i % PM_WATCH_KINDS;
+        pm_watch *w = &coll->watch[kind];
         const uint32_t state = atomic_load(&w->state);
+        const uint64_t turn = turn_of(coll, kind);
         if (atomic_load(&coll->dropped)) continue;
-        if (state == IDLE && (w->vector != NULL || (w->vector = pm_malloc(coll->dim * sizeof(float))) != NULL))
-            atomic_store(&w->state, WANTED);
-        if (state == TAKEN && (best == NULL || (best->id <= id && coll->id > id))) best = coll;
+        if (state == IDLE && has_room(w, coll->dim)) atomic_store(&w->state, WANTED);
+        if (state != TAKEN || (best != NULL && (best_turn > last || turn <= last))) continue;
+        best = coll;
+        best_turn = turn;
+        *which = (pm_watch_kind)kind;
     }
     return best;
 }
@@ -177,14 +211,15 @@ static pm_coll *find_taken(pm_db *db, uint32_t id)
 uint64_t pm_watch_if_due(pm_db *db, uint64_t now)
 {
     pm_maintenance *m = &db->maintenance;
+    pm_watch_kind kind = PM_WATCH_ALL;
     double promised, found;
     if (db->watch_share == UINT64_MAX || pm_stopped(&db->shared)) return PM_FOREVER;
     if (now < m->watch_due) return m->watch_due;
-    pm_coll *coll = find_taken(db, m->watched);
+    pm_coll *coll = find_taken(db, m->watched, &kind);
     if (coll == NULL) return m->watch_due = now + LOOK_MS * MS;
-    m->watched = coll->id;
-    if (look_again(db, coll, &promised, &found)) note(db, &coll->watch, promised, found);
-    atomic_store(&coll->watch.state, IDLE);
+    m->watched = turn_of(coll, kind);
+    if (look_again(db, coll, kind, &promised, &found)) note(db, &coll->watch[kind], promised, found);
+    atomic_store(&coll->watch[kind].state, IDLE);
     const uint64_t spent = db->os->now_ns(db->os) - now;
     return m->watch_due = now + pm_max_u64(spent * 1000 / db->watch_share, 1000);
 }

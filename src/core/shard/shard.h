@@ -22,13 +22,16 @@ typedef struct pm_coll_shard {
     _Atomic uint64_t frozen_lsn; /* what bounded reads see */
 } pm_coll_shard;
 
-enum { PM_WATCH_SAMPLES = 256 };
-/* The recall that searches get (core/engine/watch.c). */
+enum { PM_WATCH_SAMPLES = 256, PM_WATCH_FILTER = 4096 /* bytes of a filter; with longer ones none is watched */ };
+typedef enum pm_watch_kind { PM_WATCH_ALL, PM_WATCH_FILTERED, PM_WATCH_KINDS } pm_watch_kind;
+/* The recall that searches without a filter get, or those with one (core/engine/watch.c). */
 typedef struct pm_watch {
     _Atomic uint32_t state;  /* whose turn it is with the search below */
     _Atomic uint32_t raised; /* how often what searches may miss is halved */
     _Atomic float missing;   /* times what calibration says is missed, at least 1, was seen to be; 0: as it says */
     float *vector;           /* NULL: none was wanted yet */
+    char *filter;            /* behind it: room for PM_WATCH_FILTER bytes */
+    size_t filter_size;      /* 0: without */
     uint32_t k;
     float asked;
     /* under db->state: the last ones */
@@ -56,7 +59,7 @@ typedef struct pm_coll {
     _Atomic bool drop_unsure;   /* a drop failed half-way: the next opening may not find it */
     _Atomic uint64_t next_id;   /* the next to be assigned; above every id ever put */
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
-    pm_watch watch;
+    pm_watch watch[PM_WATCH_KINDS];
     pm_coll_shard shard[];
 } pm_coll;
 
