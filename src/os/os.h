@@ -111,6 +111,9 @@ struct pm_os {
 };
 
 const pm_os *pm_os_posix(void);
+#ifdef POMAI_TEST_HOOKS
+extern int (*pm_random_instead)(void *to, size_t size); /* NULL, or where its random bytes come from */
+#endif
 
 #if defined(__aarch64__)
 /* The optional instructions of this processor, bits as Linux gives them. */

@@ -312,10 +312,17 @@ static uint64_t posix_wall_ns(const pm_os *os)
     return clock_ns(CLOCK_REALTIME);
 }
 
+#ifdef POMAI_TEST_HOOKS
+int (*pm_random_instead)(void *to, size_t size) = NULL;
+#endif
+
 static int posix_random(const pm_os *os, void *to, size_t size)
 {
     (void)os;
     size_t done = 0;
+#ifdef POMAI_TEST_HOOKS
+    if (pm_random_instead != NULL) return pm_random_instead(to, size);
+#endif
     while (done < size) {
         ssize_t n = getrandom((char *)to + done, size - done, 0);
         if (n < 0 && errno == EINTR) continue;

@@ -332,7 +332,7 @@ int main(int argc, char **argv)
         BOXED(bad_paths_are_refused),
     };
     for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 0);
+        if (strcmp(argv[i], "--seed") == 0) seed = box_seed = strtoull(argv[i + 1], NULL, 0);
     printf("seed %llu\n", (unsigned long long)seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

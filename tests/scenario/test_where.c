@@ -1285,7 +1285,7 @@ int main(int argc, char **argv)
         BOXED(beside_writers),
     };
     for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--seed") == 0) seed = box_seed = strtoull(argv[i + 1], NULL, 10);
     int failed = 0;
 #ifdef __SANITIZE_THREAD__ /* a child of a process with threads is not for it */
     (void)tests;

@@ -3,6 +3,7 @@
 #ifndef T_SCENARIO_H
 #define T_SCENARIO_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "base/point.h"
 #include "gen.h"
+#include "os/os.h"
 #include "pomai/pomai.h"
 #include "tmp.h"
 
@@ -19,6 +21,19 @@ struct box {
     char dir[T_PATH_MAX];
     char db[T_PATH_MAX];
 };
+
+/* What a database draws at random is drawn from this here, so that its graphs are the same each time. */
+static uint64_t box_seed = 1;
+static _Atomic uint64_t box_drawn;
+
+static inline int box_random(void *to, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        struct t_rng rng = t_rng_from(box_seed * 1000003 + atomic_fetch_add(&box_drawn, 1));
+        ((uint8_t *)to)[i] = (uint8_t)t_below(&rng, 256);
+    }
+    return 0;
+}
 
 #define BOXED(test) cmocka_unit_test_setup_teardown(test, box_make, box_remove)
 
@@ -29,6 +44,8 @@ static inline int box_make(void **state)
     if (box == NULL) return -1;
     t_tmp_make(box->dir, dir != NULL && dir[0] != '\0' ? dir : "/tmp", "scenario");
     t_join(box->db, box->dir, "db");
+    box_drawn = 0;
+    pm_random_instead = box_random;
     *state = box;
     return 0;
 }
