@@ -475,7 +475,8 @@ static void skip_walked(pm_walk_pool *pool)
         pool->next++;
 }
 
-/* The nearest node that was not walked from, and now is; its links are asked for. NO_NODE: there is none within. */
+/* The nearest node that was not walked from, and now is; its links are asked for, and those of the next. NO_NODE: there
+ * is none within. */
 static uint32_t choose(pm_graph_query *q, float limit)
 {
     pm_walk_pool *pool = &q->pool;
@@ -485,6 +486,8 @@ static uint32_t choose(pm_graph_query *q, float limit)
     pool->key[place] |= 1;
     q->expanded++;
     ask_for_links(q, node);
+    skip_walked(pool);
+    if (pool->next < pool->size) ask_for_links(q, pm_walk_node(pool->key[pool->next])); /* likely the one after it */
     if (place < q->rerank) ask_for_proposal(q, node);
     return node;
 }
