@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { SLOTS = 64, MOST_HELPERS = 256 };
+enum { SLOTS = 64, MOST_HELPERS = 256, MOST_KEPT = 1 << 20 };
 
 typedef struct job {
     pm_work_fn work;
@@ -25,6 +25,7 @@ struct pm_pool {
     const pm_os *os;
     uint32_t helpers;
     _Atomic bool closing;
+    _Atomic(void *) kept; /* memory for a search, which begins with its size; NULL: it is in use */
     pm_task task[];
 };
 
@@ -83,7 +84,42 @@ void pm_pool_free(pm_pool *pool)
         pm_task_wake(&pool->task[i]);
         pool->os->task_join(&pool->task[i]);
     }
+    pm_free(atomic_load(&pool->kept));
     pm_free(pool);
+}
+
+/* Not where a write behind the end is to be seen. */
+static bool keeps(const pm_pool *pool)
+{
+#ifdef __SANITIZE_ADDRESS__
+    (void)pool;
+    return false;
+#else
+    return pool != NULL;
+#endif
+}
+
+void *pm_pool_take(pm_pool *pool, size_t *size)
+{
+    void *memory = keeps(pool) ? atomic_exchange_explicit(&pool->kept, NULL, memory_order_acquire) : NULL;
+    size_t there = 0;
+    if (memory != NULL) memcpy(&there, memory, sizeof there);
+    if (there >= *size && memory != NULL) {
+        *size = there;
+        return memory;
+    }
+    pm_free(memory);
+    *size = *size < sizeof there ? sizeof there : *size;
+    return pm_malloc_aligned(64, *size);
+}
+
+void pm_pool_give(pm_pool *pool, void *memory, size_t size)
+{
+    if (keeps(pool) && memory != NULL && size <= MOST_KEPT) {
+        memcpy(memory, &size, sizeof size);
+        memory = atomic_exchange_explicit(&pool->kept, memory, memory_order_acq_rel);
+    }
+    pm_free(memory);
 }
 
 uint32_t pm_pool_helpers(const pm_pool *pool)

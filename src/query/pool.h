@@ -18,5 +18,13 @@ void pm_pool_free(pm_pool *pool);
 uint32_t pm_pool_helpers(const pm_pool *pool);
 /* Returns when all pieces are done; the caller does its share, and all of it when the helpers are busy. */
 void pm_pool_run(pm_pool *pool, pm_work_fn work, void *context, uint32_t pieces);
+/*
+ * Memory for a search, 64-byte aligned: at least *size bytes, what is in them is anything; *size is how many there are.
+ * A piece is kept for the next search, as to allocate tens of kilobytes anew takes as long as many a comparison.
+ * NULL: no memory.
+ */
+void *pm_pool_take(pm_pool *pool, size_t *size);
+/* What was taken; NULL is fine. */
+void pm_pool_give(pm_pool *pool, void *memory, size_t size);
 
 #endif

@@ -5,6 +5,7 @@
  * there is and reaches the target: only rows that these propose are compared. Everything else is scanned exactly.
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/mutant.h"
 #include "query/search_int.h"
@@ -21,6 +22,26 @@ enum {
     SURE_LEAST = 64,         /* rows for each of the k nearest, from which that pays */
     SPARE = 8,
 };
+
+/* ---- memory ---- */
+
+void *search_take(search_grid *g, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > g->small_left) return pm_calloc(count, size);
+    void *memory = g->small;
+    const size_t taken = pm_min_u64(pm_align_up(bytes, 16), g->small_left);
+    g->small += taken;
+    g->small_left -= taken;
+    return memset(memory, 0, bytes);
+}
+
+void search_give(const search_grid *g, void *memory)
+{
+    const uintptr_t at = (uintptr_t)memory, end = (uintptr_t)g->small + g->small_left;
+    if (memory != NULL && at < end && at + SEARCH_SMALL >= end) return;
+    pm_free(memory);
+}
 
 /* ---- what is searched, and how ---- */
 
@@ -146,7 +167,7 @@ static bool find_sources(search_grid *g, pm_pool *pool)
 {
     const pm_view *view = g->view;
     const pm_shown *shown = view->shown;
-    g->source = pm_calloc(shown->shards * 2u + shown->segments + 1, sizeof *g->source);
+    g->source = search_take(g, shown->shards * 2u + shown->segments + 1, sizeof *g->source);
     if (g->source == NULL) return false;
     for (uint32_t i = 0; i < shown->segments; i++) {
         pm_segment *segment = shown->segment[i];
@@ -256,7 +277,7 @@ static bool plan(search_grid *g, pm_pool *pool)
     cut_groups(g, threads, worth);
     if (worth && g->groups < threads && g->runs == 1) g->runs = threads * RUNS_A_THREAD;
     const size_t cells = (size_t)g->groups * g->runs;
-    g->cell = pm_calloc(1, cells * sizeof *g->cell + (g->runs + 1) * sizeof *g->run);
+    g->cell = search_take(g, 1, cells * sizeof *g->cell + (g->runs + 1) * sizeof *g->run);
     if (g->cell == NULL) return false;
     g->run = (search_run *)(void *)(g->cell + cells);
     if (g->runs > 1)
@@ -317,10 +338,10 @@ static pomai_status search_once(search_grid *g, pm_pool *pool, bool *again, poma
         }
     }
     for (uint64_t i = 0; g->cell != NULL && i < (uint64_t)g->groups * g->runs; i++)
-        pm_free(g->cell[i].memory);
-    pm_free(g->cell);
+        pm_pool_give(pool, g->cell[i].memory, g->cell[i].size);
+    search_give(g, g->cell);
     pm_free(g->limits);
-    pm_free(g->source);
+    search_give(g, g->source);
     pm_judgement_free(g->judged);
     return status;
 }
@@ -332,7 +353,15 @@ pomai_status pm_query_search(const pm_os *os, const pm_simd *simd, pm_pool *pool
     bool again = true;
     pomai_status status = POMAI_OK;
     for (int tries = targeted ? 0 : 1; tries < 2 && again; tries++) {
-        search_grid g = {.os = os, .simd = simd, .view = view, .search = search, .targeted = tries == 0};
+        _Alignas(16) uint8_t small[SEARCH_SMALL];
+        search_grid g = {.pool = pool,
+                         .small = small,
+                         .small_left = sizeof small,
+                         .os = os,
+                         .simd = simd,
+                         .view = view,
+                         .search = search,
+                         .targeted = tries == 0};
         status = search_once(&g, pool, &again, result, err);
     }
     return status;

@@ -199,12 +199,12 @@ pomai_status search_no_memory(const pm_search *search, pomai_error *err)
                    (unsigned long long)search->queries, search->k);
 }
 
-pomai_status search_collect(const search_grid *g, pomai_result **out, pomai_error *err)
+pomai_status search_collect(search_grid *g, pomai_result **out, pomai_error *err)
 {
     const pm_search *search = g->search;
     uint64_t bytes;
     size_t hits, at = 0;
-    answer *answers = pm_calloc(search->queries, sizeof *answers);
+    answer *answers = search_take(g, search->queries, sizeof *answers);
     if (answers == NULL) return search_no_memory(search, err);
     pomai_status status = finish_queries(g, answers, &hits, &bytes, err);
     pomai_result *r = status == POMAI_OK ? result_make(search, hits, bytes) : NULL;
@@ -224,7 +224,7 @@ pomai_status search_collect(const search_grid *g, pomai_result **out, pomai_erro
         judge_target(g, a->cell, rows, &r->verdicts[q]);
     }
     if (r != NULL) r->first[search->queries] = at;
-    pm_free(answers);
+    search_give(g, answers);
     *out = r;
     return status;
 }

@@ -330,6 +330,7 @@ static bool offer_known(scan *s, pm_segment *segment, uint32_t i, const uint32_t
         if ((double)distances[at] > pm_flat_bound(s->heaps[i])) continue;
         if (pm_segment_check(segment, PM_SEG_ID, rows[at], 1, &error) != POMAI_OK)
             return search_is_damaged(s->g, &error);
+        pm_segment_fetch_id(segment, rows[at]); /* for the answer */
         pm_flat_offer_known(s->heaps[i], (double)distances[at], segment, rows[at]);
     }
     return true;
@@ -679,7 +680,8 @@ void search_work(void *context, uint32_t piece)
     const size_t scratch = group_size + decoded_size + more_size + g->walk_size;
     const size_t kept = pm_align_up(s.queries * (g->query_size + sizeof *c->proposed + sizeof *s.heaps), 64);
     const bool at_once = scratch <= AT_ONCE; /* one allocation less for a small search, of which they are a tenth */
-    c->memory = group_size > 0 ? pm_malloc_aligned(64, kept + (at_once ? scratch : 0)) : NULL;
+    c->size = kept + (at_once ? scratch : 0);
+    c->memory = group_size > 0 ? pm_pool_take(g->pool, &c->size) : NULL;
     uint8_t *own = at_once || c->memory == NULL ? NULL : pm_malloc_aligned(64, scratch);
     uint8_t *memory = at_once && c->memory != NULL ? (uint8_t *)c->memory + kept : own;
     if (memory == NULL) {

@@ -56,7 +56,8 @@ typedef struct search_run {
 } search_run;
 
 typedef struct search_cell {
-    void *memory; /* of the heaps */
+    void *memory; /* of the heaps, `size` bytes */
+    size_t size;
     uint64_t scanned;
     uint64_t *proposed; /* rows that codes or a graph proposed, of each query */
     uint64_t again;     /* queries for which a walk met too few rows that count */
@@ -67,6 +68,9 @@ typedef struct search_cell {
 } search_cell;
 
 typedef struct search_grid {
+    pm_pool *pool;
+    uint8_t *small; /* what search_take gives of a small search */
+    size_t small_left;
     const pm_os *os;
     const pm_simd *simd;
     const pm_view *view;
@@ -153,6 +157,11 @@ void search_id_of(const void *owner, uint32_t row, pm_flat_id *id);
 /* For the pool: one cell. */
 void search_work(void *context, uint32_t piece);
 
+enum { SEARCH_SMALL = 4096 };
+/* Zeros, for as long as the search takes; NULL: no memory. */
+void *search_take(search_grid *g, size_t count, size_t size);
+void search_give(const search_grid *g, void *memory);
+
 /* false, always: a read met damage. */
 bool search_is_damaged(search_grid *g, const pomai_error *error);
 
@@ -182,6 +191,6 @@ void search_explain(const search_grid *g, const search_times *times, pm_text *te
 /* Merges the runs of each group into its first cell. */
 void search_merge(const search_grid *g);
 pomai_status search_no_memory(const pm_search *search, pomai_error *err);
-pomai_status search_collect(const search_grid *g, pomai_result **out, pomai_error *err);
+pomai_status search_collect(search_grid *g, pomai_result **out, pomai_error *err);
 
 #endif

@@ -174,6 +174,12 @@ pomai_status pm_segment_check(pm_segment *segment, uint32_t columns, uint64_t fi
 void pm_segment_id(const pm_segment *segment, uint64_t row, pm_id *id);
 pomai_bytes pm_segment_document(const pm_segment *segment, uint64_t row);
 
+/* Asks for it. */
+static inline void pm_segment_fetch_id(const pm_segment *segment, uint64_t row)
+{
+    if (segment->ids != NULL) __builtin_prefetch(segment->ids + row);
+}
+
 static inline uint32_t pm_segment_shard(const pm_segment *segment, uint64_t row)
 {
     return segment->row_shards[row];
