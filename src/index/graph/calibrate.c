@@ -31,10 +31,13 @@ enum {
     BEHIND = 4,       /* copies whose links are looked at where a copy links to none but copies */
     SPARE_SLACKS = 3, /* beyond what was enough for a few */
     WALKS = 8,        /* of a piece */
-    FEW_FAR = 1000,   /* one in so many queries is taken to be far from all rows */
+    FEW_FAR = 1000,   /* one in so many queries is taken to be far from all rows, */
+    OUTLYING = 8,     /* one in so many to be farther from the nearest than most, */
+    DOUBTED = 30,     /* and one in so many may be in doubt for that */
 };
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
 #define ENOUGH    0.9999             /* recall beyond which no walk goes */
+#define CROWDED   1.12f              /* a pool that ends farther off, times the k-th squared distance, is none */
 
 #define ks graph_ks
 enum { MIDDLE = 1 };
@@ -54,6 +57,7 @@ static const uint32_t rerank_more[RERANKS] = {2, 2, 2, 2, 4, 8, 16, 32, 64};
 /* What a walk has found when one with less slack, or a smaller pool, would end. */
 struct stop {
     uint32_t scored, by_rows, expanded;
+    float crowd;             /* of a pool: the score of its last by that of the k-th; INFINITY: it is not full */
     uint16_t found[RERANKS]; /* of the k nearest, by the number of rows to rank again */
 };
 
@@ -73,6 +77,7 @@ typedef struct watch {
     uint32_t slack_before[GRAPH_KS][GRAPH_UNDER_WAY], pool_before[GRAPH_KS][GRAPH_UNDER_WAY];
     const pm_graph_query *query;
     bool turned;
+    float kth[GRAPH_KS];                      /* at this step */
     uint64_t want[CALIBRATE_DEEPEST];         /* keys of the true neighbours */
     uint64_t maybe[MAYBE / 64];               /* bits by row: without its own none is left out */
     uint32_t ranked, rank[CALIBRATE_DEEPEST]; /* at this step */
@@ -130,17 +135,24 @@ static void note(watch *w, const graph_step *step, size_t of_ks, size_t i, uint3
     for (size_t r = 0; r < c->reranks && c->told[w->q * GRAPH_KS + of_ks]; r++)
         for (uint32_t j = 0; j < have; j++)
             met[r] += w->rank[j] < least_of(most, rerank_of(c, k, r));
-    *s = (stop){(uint32_t)step->scored, (uint32_t)step->by_rows, (uint32_t)step->expanded, {0}};
+    *s = (stop){(uint32_t)step->scored, (uint32_t)step->by_rows, (uint32_t)step->expanded, INFINITY, {0}};
+    if (i >= SLACKS && step->pool->size >= pools[i - SLACKS] && w->kth[of_ks] > 0)
+        s->crowd = pm_walk_score(step->pool->key[pools[i - SLACKS] - 1]) / w->kth[of_ks];
     for (size_t r = 0; r < c->reranks; r++)
         s->found[r] = (uint16_t)(met[r] + (c->told[w->q * GRAPH_KS + of_ks] ? k - have : 0));
+}
+
+/* The score that a walk's stop is by. */
+static float kth_of(const pm_walk_pool *pool, uint32_t k)
+{
+    const uint32_t few = k < GRAPH_FEW ? GRAPH_FEW : k;
+    return pool->size < few ? INFINITY : pm_walk_score(pool->key[few - 1]);
 }
 
 /* Beyond which a walk for this k, with this slack, does not go. */
 static float limit_for(const graph_step *step, uint32_t k, float slack)
 {
-    const uint32_t few = k < GRAPH_FEW ? GRAPH_FEW : k;
-    if (step->pool->size < few) return INFINITY;
-    const float limit = pm_walk_score(step->pool->key[few - 1]) * ((1 + slack) * (1 + slack));
+    const float limit = kth_of(step->pool, k) * ((1 + slack) * (1 + slack));
     return limit > step->noise ? limit : step->noise;
 }
 
@@ -254,6 +266,7 @@ static float see(void *context, const graph_step *step)
     float farthest = -1;
     for (size_t i = 0; i < w->ks; i++) {
         uint32_t slack = w->slack[i], at = w->pool[i];
+        w->kth[i] = kth_of(pool, ks[i]);
         while (slack < c->last[i] && (none || next > limit_for(step, ks[i], slacks[slack])))
             slack++;
         while (at < POOLS && (none || pool->next >= pools[at]))
@@ -280,6 +293,7 @@ static void end_watch(watch *w)
             *stop_of(w->c, w->q, i, w->slack[i]++) = *s;
         while (w->pool[i] < POOLS)
             *stop_of(w->c, w->q, i, SLACKS + w->pool[i]++) = *s;
+        w->c->kth[w->q * GRAPH_KS + i] = w->kth[i];
     }
 }
 
@@ -405,7 +419,7 @@ static void judge(const calibration *c, size_t of_ks, size_t pool, size_t slack,
             graph_entry *e = &row->entry[t];
             if (least < (double)targets[t] || (e->pool > 0 && each >= cost[t])) continue;
             cost[t] = each;
-            *e = (graph_entry){targets[t], slacks[slack], (float)mean, (float)each, pools[pool], rerank};
+            *e = (graph_entry){targets[t], slacks[slack], (float)mean, (float)each, pools[pool], rerank, 0, 0};
         }
     }
 }
@@ -429,6 +443,49 @@ static float far_of(calibration *c, size_t of_ks)
     return n == 0 ? 0 : distance[n - 1 - n / FEW_FAR];
 }
 
+/* The score that one in OUTLYING queries ended beyond; 0: too few for that. */
+static float outlying_of(const calibration *c, size_t of_ks)
+{
+    float *kth = (float *)(void *)c->distance; /* distances have been looked at */
+    uint32_t n = 0;
+    for (uint32_t q = 0; q < c->queries; q++)
+        if (calibrate_ks_of(c, q) > of_ks && c->kth[q * GRAPH_KS + of_ks] < INFINITY)
+            kth[n++] = c->kth[q * GRAPH_KS + of_ks];
+    qsort(kth, n, sizeof *kth, by_value);
+    return n < OUTLYING ? 0 : kth[n - 1 - n / OUTLYING];
+}
+
+static size_t index_of(const float *of, size_t n, float value)
+{
+    size_t i = 0;
+    while (i + 1 < n && of[i] != value)
+        i++;
+    return i;
+}
+
+/*
+ * Who is outlying, and whose walk was ended by its pool, though what was left at its end was hardly farther than the
+ * k-th, may well have missed some: queries unlike the rows end like that. It is in doubt if few rows did.
+ */
+static float crowd_of(const calibration *c, size_t of_ks, const graph_row *row, const graph_entry *e)
+{
+    float *crowd = (float *)(void *)c->distance;
+    uint32_t n = 0, walks = 0;
+    size_t pool = 0;
+    while (pools[pool] != e->pool)
+        pool++;
+    for (uint32_t q = 0; q < c->queries; q++) {
+        if (calibrate_ks_of(c, q) <= of_ks) continue;
+        const stop *full = stop_of(c, q, of_ks, SLACKS + pool);
+        const stop *s = stop_of(c, q, of_ks, index_of(slacks, SLACKS, e->slack));
+        walks++;
+        if (c->kth[q * GRAPH_KS + of_ks] > row->outlying && full->expanded < s->expanded && full->crowd < CROWDED)
+            crowd[n++] = full->crowd;
+    }
+    qsort(crowd, n, sizeof *crowd, by_value);
+    return n > walks / DOUBTED ? crowd[walks / DOUBTED] : CROWDED;
+}
+
 static void fill_row(calibration *c, size_t of_ks, graph_row *row)
 {
     double cost[GRAPH_TARGETS] = {0};
@@ -441,6 +498,9 @@ static void fill_row(calibration *c, size_t of_ks, graph_row *row)
     for (size_t pool = 0; pool < POOLS && pools[pool] <= c->b->source->rows; pool++)
         for (size_t slack = 0; slack < c->last[of_ks]; slack++)
             judge(c, of_ks, pool, slack, row, cost);
+    row->outlying = outlying_of(c, of_ks);
+    for (size_t t = 0; t < GRAPH_TARGETS; t++)
+        if (row->entry[t].pool > 0) row->entry[t].crowd = crowd_of(c, of_ks, row, &row->entry[t]);
 }
 
 /* ---- how far to walk ---- */
@@ -529,8 +589,9 @@ static pomai_status calibrate(calibration *c, graph_table *table)
     const pomai_status status = calibrate_truth(c);
     if (status != POMAI_OK) return status;
     c->turned = pm_calloc(c->queries, sizeof *c->turned);
+    c->kth = pm_calloc((size_t)c->queries * GRAPH_KS, sizeof *c->kth);
     c->stops = pm_malloc((size_t)c->queries * GRAPH_KS * STOPS * sizeof *c->stops);
-    return c->turned == NULL || c->stops == NULL ? POMAI_ENOMEM : walk_all(c, table);
+    return c->turned == NULL || c->kth == NULL || c->stops == NULL ? POMAI_ENOMEM : walk_all(c, table);
 }
 
 pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, const pm_index_sink *sink)
@@ -544,6 +605,7 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
     pomai_status status = calibrate(&c, &table);
     calibrate_end(&c);
     pm_free(c.turned);
+    pm_free(c.kth);
     pm_free(c.stops);
     pm_simd_fp_leave(fp);
     if (status == POMAI_OK && !sink->append(sink->context, GRAPH_TABLE, &table, sizeof table)) status = POMAI_EDEADLINE;

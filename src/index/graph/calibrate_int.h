@@ -42,6 +42,7 @@ typedef struct calibration {
     uint64_t *nearest; /* queries x CALIBRATE_LIST: distance << 32 | row */
     uint32_t *have;    /* of them */
     bool *turned;      /* whether the walk of each query turned */
+    float *kth;        /* queries x GRAPH_KS: the score that the stop of each walk is by, at its end */
     int32_t *worst;    /* distance of the last that is kept, once there are all; before, INT32_MAX */
     uint32_t *ties;    /* rows as far that are not kept */
     /* a block of rows, and distances of PM_GRAPH_TILE queries to it for each group of them */

@@ -19,7 +19,7 @@
 #include "simd/simd.h"
 
 #define PM_GRAPH_SECTIONS   8
-#define PM_GRAPH_VERSION    3    /* of the sections together */
+#define PM_GRAPH_VERSION    4    /* of the sections together */
 #define PM_GRAPH_LEAST_ROWS 4096 /* fewer are scanned by codes as fast */
 
 /* A graph in memory or mapped; each section 64-byte aligned (NULL: without bytes), its length what pm_graph_lengths
@@ -78,6 +78,8 @@ typedef struct pm_graph_effort {
     float expected; /* the recall that calibration saw */
     float cost;     /* of a query, in nanoseconds, about; 0: not known */
     float far;      /* farther off were all rows from hardly any of its queries; 0: not known */
+    float outlying; /* an eighth of its queries ended farther from their nearest than this; 0: not known. Of these */
+    float crowd;    /* few left the last of a full pool within so many times the k-th's squared distance */
 } pm_graph_effort;
 #define PM_GRAPH_MOST_POOL 4096
 

@@ -57,11 +57,15 @@ typedef struct graph_entry {
     float target, slack, recall;
     float cost; /* of a query, in nanoseconds of a machine that is nobody's */
     uint32_t pool, rerank;
+    float crowd; /* an outlying query whose full pool ends within so many times the k-th squared distance is in doubt */
+    uint32_t zero;
 } graph_entry;
 typedef struct graph_row {
     uint32_t k, queries;
     float best; /* recall of the highest effort */
     float far; /* squared distance of the k-th nearest, or of the GRAPH_FEW-th, that few queries exceeded; 0: unknown */
+    float outlying; /* the same, by scores, that an eighth of them exceeded: the outlying ones; 0: unknown */
+    uint8_t zero[12];
     graph_entry entry[GRAPH_TARGETS];
 } graph_row;
 typedef struct graph_table {
@@ -69,7 +73,7 @@ typedef struct graph_table {
     uint8_t zero[60];
     graph_row row[GRAPH_KS];
 } graph_table;
-static_assert(sizeof(graph_row) == 256 && sizeof(graph_table) == 1344, "section 7");
+static_assert(sizeof(graph_row) == 352 && sizeof(graph_table) == 1824, "section 7");
 
 /* What follows from dim, metric and variant. */
 typedef struct graph_shape {

@@ -40,7 +40,7 @@ struct pm_graph_query {
     uint32_t k, rerank; /* rerank: less once a walk has ended that proposes what it has walked from */
     size_t near;        /* of the rerank, then of the result */
     uint32_t stop;      /* the limit is by this one of the nearest */
-    float far;
+    float far, outlying, crowd;
     pm_graph_doubt doubt;
     float reach;   /* squared: (1 + slack)^2 */
     float noise;   /* distances that hot codes do not tell from none */
@@ -165,6 +165,8 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .near = effort->near,
                           .stop = stop_of(k, effort),
                           .far = effort->far > 0 ? effort->far : INFINITY,
+                          .outlying = effort->outlying > 0 ? effort->outlying : INFINITY,
+                          .crowd = effort->crowd,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
                           .seen = {.slot = (uint32_t *)(void *)(base + l.seen),
                                    .mask = seen_slots(effort->pool) - 1,
@@ -442,8 +444,10 @@ static pm_graph_doubt doubt_of(const pm_graph_query *q, const pm_walk_pool *near
     const float kth = pm_walk_score(nearest->key[k - 1]);
     if (kth > q->far * FARTHER) return PM_GRAPH_FAR;
     const bool exhausted = pool->size == pool->most && pool->next == pool->size && q->reach < INFINITY;
-    const float last = pm_walk_score(pool->key[pool->size - 1]);
-    return exhausted && last < kth * (1 + CROWD * (q->reach - 1)) ? PM_GRAPH_CROWDED : PM_GRAPH_NO_DOUBT;
+    if (!exhausted) return PM_GRAPH_NO_DOUBT;
+    const float last = pm_walk_score(pool->key[pool->size - 1]), within = 1 + CROWD * (q->reach - 1);
+    const bool outlying = kth > q->outlying && nearest == pool && !PM_MUTANT(OUTLYING_AS_OTHERS);
+    return last < kth * within || (outlying && last < kth * q->crowd) ? PM_GRAPH_CROWDED : PM_GRAPH_NO_DOUBT;
 }
 
 /* Into q->ahead the nodes that `node` leads to and that were not seen, as far as is remembered. */
