@@ -238,6 +238,8 @@
     /* exact search by codes */                                                                                        \
     X(WALK_LEAVES_CODES, "unit.test_graph:nothing_near_is_left_behind",                                                \
       "a walk ends when there is nothing to walk from, though codes are under way")                                    \
+    X(GAPS_NOT_MINDED, "scenario.test_graph:queries_between_tight_groups_get_what_they_ask_for",                       \
+      "a query as far from its nearest as no row is, but nearer than some, is taken to be answered")                   \
     X(OUTLYING_AS_OTHERS, "scenario.test_graph:outlying_queries_get_what_they_ask_for",                                \
       "a query far from its nearest whose walk ends in a crowd is taken to be answered")                               \
     X(COPIES_LEAD_IN, "scenario.test_graph:near_copies_promise_no_more",                                               \

@@ -702,6 +702,44 @@ static void outlying_queries_get_what_they_ask_for(void **state)
     only_graphs();
 }
 
+/* Such a query ends in one of two groups: nothing else is near, and nothing leads from one to the other. No row is as
+ * far from its nearest as that: those with copies are nearer, those without are farther. */
+static void queries_between_tight_groups_get_what_they_ask_for(void **state)
+{
+    enum { GROUPS = 200, ASKED = 200 };
+    const struct box *box = *state;
+    static float query[ASKED * DIM];
+    struct t_rng r = t_rng_from(13);
+    pm_derive_least_rows[PM_DERIVED_CODES] = PM_GRAPH_LEAST_ROWS;
+    draw_all();
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t d = 0; d < DIM; d++)
+            vectors[i * DIM + d] =
+                (i < GROUPS ? draw_normal(&r) : vectors[i % GROUPS * DIM + d]) + 0.2f * draw_normal(&r);
+    for (size_t i = 0; i < ASKED; i++) {
+        const float *a = vectors + t_below(&r, ROWS) * DIM, *b = vectors + t_below(&r, ROWS) * DIM;
+        for (size_t d = 0; d < DIM; d++)
+            query[i * DIM + d] = (a[d] + b[d]) / 2;
+    }
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put(coll, 0, ROWS, NULL);
+    build(db);
+    size_t found = 0;
+    pomai_result *best = search(coll, query, ASKED, K, 0, NULL);
+    pomai_result *near = search(coll, query, ASKED, K, 0.9f, NULL);
+    for (size_t q = 0; q < ASKED; q++)
+        found += common(near, q, best, q);
+    pomai_result_free(best);
+    pomai_result_free(near);
+    /* 0.86 is found if such walks are not in doubt */
+    if (found * 1000 < ASKED * K * 885) fail_msg("%zu of %d", found, ASKED * K);
+    draw_all();
+    pomai_collection_close(coll);
+    close_db(db);
+    only_graphs();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -726,6 +764,7 @@ int main(void)
         BOXED(costly_walks_are_left_to_codes),
         BOXED(queries_unlike_all_rows_are_answered),
         BOXED(outlying_queries_get_what_they_ask_for),
+        BOXED(queries_between_tight_groups_get_what_they_ask_for),
     };
     const struct CMUnitTest of_threads[] = {
         BOXED(graphs_are_shared_out),

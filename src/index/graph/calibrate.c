@@ -34,9 +34,11 @@ enum {
     FEW_FAR = 1000,   /* one in so many queries is taken to be far from all rows, */
     OUTLYING = 8,     /* one in so many to be farther from the nearest than most, */
     DOUBTED = 30,     /* and one in so many may be in doubt for that */
+    BESIDE = 50,      /* one in so many on either side makes a gap */
 };
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
 #define ENOUGH    0.9999             /* recall beyond which no walk goes */
+#define GAP       1.5f               /* times the squared distance before it */
 #define CROWDED   1.12f              /* a pool that ends farther off, times the k-th squared distance, is none */
 
 #define ks graph_ks
@@ -443,8 +445,21 @@ static float far_of(calibration *c, size_t of_ks)
     return n == 0 ? 0 : distance[n - 1 - n / FEW_FAR];
 }
 
-/* The score that one in OUTLYING queries ended beyond; 0: too few for that. */
-static float outlying_of(const calibration *c, size_t of_ks)
+/* Where the next distance in order is so many times the one before, with some of n on either side. */
+static void widest_gap(const float *kth, uint32_t n, graph_row *row)
+{
+    const uint32_t least = n / BESIDE + 1;
+    float widest = GAP;
+    for (uint32_t i = least; i + least < n; i++) {
+        if (!(kth[i] > kth[i - 1] * widest) || kth[i - 1] == 0) continue;
+        widest = kth[i] / kth[i - 1];
+        row->gap_from = kth[i - 1];
+        row->gap_to = kth[i];
+    }
+}
+
+/* How far queries were from the nearest at the end: beyond what one in OUTLYING of them was, and where none was. */
+static void fill_distances(const calibration *c, size_t of_ks, graph_row *row)
 {
     float *kth = (float *)(void *)c->distance; /* distances have been looked at */
     uint32_t n = 0;
@@ -452,7 +467,8 @@ static float outlying_of(const calibration *c, size_t of_ks)
         if (calibrate_ks_of(c, q) > of_ks && c->kth[q * GRAPH_KS + of_ks] < INFINITY)
             kth[n++] = c->kth[q * GRAPH_KS + of_ks];
     qsort(kth, n, sizeof *kth, by_value);
-    return n < OUTLYING ? 0 : kth[n - 1 - n / OUTLYING];
+    row->outlying = n < OUTLYING ? 0 : kth[n - 1 - n / OUTLYING];
+    widest_gap(kth, n, row);
 }
 
 static size_t index_of(const float *of, size_t n, float value)
@@ -498,7 +514,7 @@ static void fill_row(calibration *c, size_t of_ks, graph_row *row)
     for (size_t pool = 0; pool < POOLS && pools[pool] <= c->b->source->rows; pool++)
         for (size_t slack = 0; slack < c->last[of_ks]; slack++)
             judge(c, of_ks, pool, slack, row, cost);
-    row->outlying = outlying_of(c, of_ks);
+    fill_distances(c, of_ks, row);
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         if (row->entry[t].pool > 0) row->entry[t].crowd = crowd_of(c, of_ks, row, &row->entry[t]);
 }

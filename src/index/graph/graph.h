@@ -78,6 +78,7 @@ typedef struct pm_graph_effort {
     float expected; /* the recall that calibration saw */
     float cost;     /* of a query, in nanoseconds, about; 0: not known */
     float far;      /* farther off were all rows from hardly any of its queries; 0: not known */
+    float gap_from, gap_to; /* its queries ended nearer than one or farther than the other; 0: no such gap */
     float outlying; /* an eighth of its queries ended farther from their nearest than this; 0: not known. Of these */
     float crowd;    /* few left the last of a full pool within so many times the k-th's squared distance */
 } pm_graph_effort;

@@ -64,8 +64,9 @@ typedef struct graph_row {
     uint32_t k, queries;
     float best; /* recall of the highest effort */
     float far; /* squared distance of the k-th nearest, or of the GRAPH_FEW-th, that few queries exceeded; 0: unknown */
-    float outlying; /* the same, by scores, that an eighth of them exceeded: the outlying ones; 0: unknown */
-    uint8_t zero[12];
+    float outlying;         /* the same, by scores, that an eighth of them exceeded: the outlying ones; 0: unknown */
+    float gap_from, gap_to; /* between which none ended, though many did on either side; 0: no such gap */
+    uint32_t zero;
     graph_entry entry[GRAPH_TARGETS];
 } graph_row;
 typedef struct graph_table {

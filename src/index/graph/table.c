@@ -23,6 +23,7 @@ static bool table_is_sound(const graph_table *table)
             const graph_entry *e = &row->entry[j];
             if (!in_range(e->target, 0, 1) || !in_range(e->recall, 0, 1) || !(e->cost >= 0)) return false;
             if (!(e->crowd >= 0) || !(row->outlying >= 0)) return false;
+            if (!(row->gap_from >= 0) || !(row->gap_to >= row->gap_from)) return false;
             if (!(e->slack >= 0) || !(row->far >= 0) || e->pool > PM_GRAPH_MOST_POOL || e->rerank > e->pool)
                 return false;
             if (j > 0 && e->target <= row->entry[j - 1].target) return false;
@@ -104,6 +105,8 @@ bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_
                                         .expected = e->recall,
                                         .cost = e->cost,
                                         .far = row->far,
+                                        .gap_from = row->gap_from,
+                                        .gap_to = row->gap_to,
                                         .outlying = row->outlying,
                                         .crowd = e->crowd,
                                         .stop = PM_MUTANT(STOP_BY_OWN_K) ? 0 : row->k};

@@ -28,6 +28,7 @@ enum { LEAST_SEEN = 4096, MOST_SEEN = 1 << 17, SEEN_A_NODE = 32, ASK_EVERY = 32 
 #define HOT_NOISE   0.2f /* by the root of the dimensions: of the squared length, what a nibble of each is wrong by */
 /* Times the squared distance that few queries of calibration exceeded. */
 #define FARTHER     1.05f
+#define GAP_MARGIN  1.05f /* by which a squared distance is to be within a gap */
 #define CROWD       0.25f /* of the distance that a walk's slack leaves room for */
 #define TURN_NOISES 2.0f  /* beyond a row that is the same, a walk among few so near turns to the rows */
 
@@ -40,7 +41,7 @@ struct pm_graph_query {
     uint32_t k, rerank; /* rerank: less once a walk has ended that proposes what it has walked from */
     size_t near;        /* of the rerank, then of the result */
     uint32_t stop;      /* the limit is by this one of the nearest */
-    float far, outlying, crowd;
+    float far, outlying, crowd, gap_from, gap_to;
     pm_graph_doubt doubt;
     float reach;   /* squared: (1 + slack)^2 */
     float noise;   /* distances that hot codes do not tell from none */
@@ -167,6 +168,8 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .far = effort->far > 0 ? effort->far : INFINITY,
                           .outlying = effort->outlying > 0 ? effort->outlying : INFINITY,
                           .crowd = effort->crowd,
+                          .gap_from = effort->gap_from * GAP_MARGIN,
+                          .gap_to = effort->gap_to / GAP_MARGIN,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
                           .seen = {.slot = (uint32_t *)(void *)(base + l.seen),
                                    .mask = seen_slots(effort->pool) - 1,
@@ -443,6 +446,7 @@ static pm_graph_doubt doubt_of(const pm_graph_query *q, const pm_walk_pool *near
     if (nearest->size < k) return PM_GRAPH_NO_DOUBT;
     const float kth = pm_walk_score(nearest->key[k - 1]);
     if (kth > q->far * FARTHER) return PM_GRAPH_FAR;
+    if (kth > q->gap_from && kth < q->gap_to && !PM_MUTANT(GAPS_NOT_MINDED)) return PM_GRAPH_FAR;
     const bool exhausted = pool->size == pool->most && pool->next == pool->size && q->reach < INFINITY;
     if (!exhausted) return PM_GRAPH_NO_DOUBT;
     const float last = pm_walk_score(pool->key[pool->size - 1]), within = 1 + CROWD * (q->reach - 1);
