@@ -153,11 +153,30 @@ enum truth { NO_ROW, SOME_ROWS, EVERY_ROW };
 
 static enum truth truth_of(const json_t *filter);
 
+/* {"$nin": []} and so on, under a path; all of the operators must match. */
+static enum truth truth_of_operators(const json_t *operators)
+{
+    const char *name;
+    json_t *operand;
+    enum truth truth = json_object_size(operators) > 0 ? EVERY_ROW : SOME_ROWS;
+    json_object_foreach((json_t *)(uintptr_t)operators, name, operand)
+    {
+        const bool none = json_is_array(operand) && json_array_size(operand) == 0;
+        enum truth one = SOME_ROWS;
+        if (none && strcmp(name, "$in") == 0) one = NO_ROW;
+        if (none && strcmp(name, "$nin") == 0) one = EVERY_ROW;
+        if (strcmp(name, "$not") == 0) one = EVERY_ROW - truth_of_operators(operand);
+        if (one < truth) truth = one;
+    }
+    return truth;
+}
+
 static enum truth truth_of_member(const char *key, const json_t *value)
 {
     const bool all = strcmp(key, "$and") == 0;
     if (strcmp(key, "$not") == 0) return EVERY_ROW - truth_of(value);
-    if ((!all && strcmp(key, "$or") != 0) || json_array_size(value) == 0) return SOME_ROWS;
+    if (!all && strcmp(key, "$or") != 0) return truth_of_operators(value);
+    if (json_array_size(value) == 0) return SOME_ROWS;
     enum truth truth = all ? EVERY_ROW : NO_ROW;
     for (size_t i = 0; i < json_array_size(value); i++) {
         const enum truth one = truth_of(json_array_get(value, i));
@@ -179,7 +198,7 @@ static enum truth truth_of(const json_t *filter)
     return truth;
 }
 
-/* {}, {"$and":[{}]} and so on: what deletes everything is to be said in words. */
+/* {}, {"$and": [{}]}, {"a": {"$nin": []}} and so on: what deletes everything is to be said in words. */
 static bool is_every_row(const char *text)
 {
     json_error_t error;

@@ -850,11 +850,18 @@ def case_what_an_update_writes():
 def case_empty_filters():
     pomai("import", "x.db", jsonl("x.jsonl", [{"id": 1, "vector": [1, 2], "n": 1}]))
     for words in (["get"], ["update", "--set", '{"n": 2}'], ["delete"]):
-        for empty in ("{}", " { } ", '{"$and": [{}]}', '{"$and": [{}, {"$or": [{"n": 1e999}, {}]}]}', '{"$not": {"$not": {}}}'):
+        for empty in (
+            "{}", " { } ", '{"$and": [{}]}', '{"$and": [{}, {"$or": [{"n": 1e999}, {}]}]}', '{"$not": {"$not": {}}}',
+            '{"n": {"$nin": []}}', '{"n": {"$not": {"$in": []}}}', '{"n": {"$nin": []}, "a.b": {"$nin": []}}',
+            '{"$not": {"n": {"$in": []}}}', '{"n": {"$not": {"$gt": 5, "$in": []}}}',
+            '{"n": {"$not": {"$not": {"$nin": [], "$not": {"$in": []}}}}}',
+            '{"$and": [{"n": {"$nin": []}}, {}]}', '{"$or": [{"n": 7}, {"n": {"$nin": []}}]}',
+        ):
             refused(words[0], "x.db", *words[1:], "--where", empty, says="say --all", code=2)
-        for other in ('{"$and": []}', '{"$or": {}}', "{} {}", "[]", '{"$and": [[]]}'):
+        for other in ('{"$and": []}', '{"$or": {}}', "{} {}", "[]", '{"$and": [[]]}', '{"n": {}}', '{"n": {"$nin": {}}}'):
             refused(words[0], "x.db", *words[1:], "--where", other, says="filter")
-    for none in ('{"$not": {}}', '{"$or": [{"$not": {}}, {"n": {"$not": {"$exists": true}}}]}', '{"$and": [{}, {"n": 2}]}'):
+    for none in ('{"$not": {}}', '{"$or": [{"$not": {}}, {"n": {"$not": {"$exists": true}}}]}', '{"$and": [{}, {"n": 2}]}',
+                 '{"n": {"$in": []}}', '{"n": {"$nin": [], "$gt": 1}}', '{"n": {"$nin": [1]}}', '{"n": {"$not": {"$nin": []}}}'):
         pomai("delete", "x.db", "--where", none)
     expect(get("x.db", 1)[0]["document"] == {"n": 1}, "changed")
     for verb in ("count", "export"):
