@@ -267,7 +267,11 @@
     X(LIMIT_DENORMAL, "unit.test_flat:small_bounds_are_never_too_small",                                               \
       "a distance that threads share may be too small for who takes denormals for zero")                               \
     X(SURE_ROWS_NOT_COUNTED, "scenario.test_codes",                                                                    \
-      "an exact search counts the rows that it compared, not those it answers for")
+      "an exact search counts the rows that it compared, not those it answers for")                                    \
+    X(LIST_CUT_IS_WHOLE, "scenario.test_filter_search:what_is_cut_short_is_not_whole",                                 \
+      "of few rows those count as all matches that were looked at before it was over")                                 \
+    X(COLUMNS_CUT_ARE_WHOLE, "scenario.test_filter_search:what_is_cut_short_is_not_whole",                             \
+      "bits of rows count though it was over before columns had told all of them")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

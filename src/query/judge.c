@@ -202,7 +202,8 @@ static pomai_status match_columns(const pm_judge *with, pm_segment *segment, con
     set_all(bits, rows);
     if (!pm_columns_match(plan, bits, open, any_open, is_over, context, &over))
         return pm_fail(err, POMAI_ENOMEM, "no memory to judge rows by a filter");
-    return over ? POMAI_EDEADLINE : see_matches(with, segment, is_over, context, bits, open, err);
+    if (over && !PM_MUTANT(COLUMNS_CUT_ARE_WHOLE)) return POMAI_EDEADLINE;
+    return see_matches(with, segment, is_over, context, bits, open, err);
 }
 
 /* The columns of a segment, and what they make of the filter. POMAI_ENOTFOUND: it has none that can be used. */
@@ -321,7 +322,7 @@ static pomai_status list_few(const pm_judge_how *how, pm_judged *from, pomai_err
     from->list = pm_malloc(room * sizeof *from->list);
     if (from->list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to list rows");
     from->listed = pm_columns_rows(from->plan, room, from->list, open, &count, how->is_over, how->context, &over);
-    if (over) return POMAI_EDEADLINE;
+    if (over && !PM_MUTANT(LIST_CUT_IS_WHOLE)) return POMAI_EDEADLINE;
     if (!from->listed) {
         pm_free(from->list);
         from->list = NULL;
