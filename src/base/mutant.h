@@ -256,7 +256,7 @@
       "codes look for what is near a query with the effort that was enough for rows")                                  \
     X(FAR_MATCHES_MISSED, "scenario.test_filter_search:far_matches_are_found_in_graphs",                               \
       "who is far from all that match has no more rows ranked again than who is among them")                           \
-    X(FEW_TELL_ENOUGH, "scenario.test_filter_search:the_nearest_of_multiples_is_found",                                \
+    X(FEW_TELL_ENOUGH, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                           \
       "whether codes tell matches apart is judged by no more of the nearest than are asked for")                       \
     X(LISTED_ROWS_LOST, "scenario.test_filter_search:listed_rows_are_compared_by_codes",                               \
       "an exact search by codes looks at whole blocks of listed rows only")                                            \
@@ -271,7 +271,11 @@
     X(LIST_CUT_IS_WHOLE, "scenario.test_filter_search:what_is_cut_short_is_not_whole",                                 \
       "of few rows those count as all matches that were looked at before it was over")                                 \
     X(COLUMNS_CUT_ARE_WHOLE, "scenario.test_filter_search:what_is_cut_short_is_not_whole",                             \
-      "bits of rows count though it was over before columns had told all of them")
+      "bits of rows count though it was over before columns had told all of them")                                     \
+    X(PICK_JUDGED_AS_WALK, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                       \
+      "a look at all that match, after a walk that met too few, is doubted no more than a walk")                       \
+    X(SCRAMBLED_SWAPPED, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                         \
+      "a walk among matches is doubted as a look at all of them is, and the other way round")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -343,6 +343,7 @@ typedef struct walk {
     const uint32_t *distances;
     pm_graph_doubt doubt;
     bool again;   /* the query is counted as such */
+    bool picks;   /* what was found is of a look at all that match, however the segment was planned */
     size_t near;  /* pm_graph_near */
     uint32_t met; /* with a filter: pm_graph_met */
     bool damaged;
@@ -501,7 +502,7 @@ static bool offer_more(scan *s, walk *w, uint32_t i, const uint32_t *rows, size_
         beyond += far;
         *farther += far ? pm_flat_nearer(own) - before : 0;
     }
-    *scrambled = beyond >= (uint32_t)(w->from->picked ? SCRAMBLED : WALK_SCRAMBLED);
+    *scrambled = beyond >= (uint32_t)(w->picks != PM_MUTANT(SCRAMBLED_SWAPPED) ? SCRAMBLED : WALK_SCRAMBLED);
     return good;
 }
 
@@ -516,7 +517,7 @@ static bool offer_halves(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
     const search_grid *g = s->g;
     const search_source *from = w->from;
     const float recall = g->search->recall > 0 ? g->search->recall : from->effort.expected;
-    const double missed = (1 - (double)recall) * g->k + (from->picked ? 0 : 1);
+    const double missed = (1 - (double)recall) * g->k + (w->picks ? 0 : 1);
     uint64_t farther = 0;
     bool scrambled = false;
     if (PM_MUTANT(FAR_MATCHES_MISSED) || search_never_doubts()) n = near;
@@ -546,6 +547,7 @@ static bool pick_query(scan *s, walk *w, uint32_t i, double *lost)
     pm_graph_query *query =
         pm_graph_query_init(s->walk, &from->graph, g->simd, s->vectors + (size_t)i * g->search->dim, g->k, &from->pick);
     const size_t found = pm_graph_pick(query, from->match, endless ? NULL : ends_pick, g, &rows);
+    w->picks = !PM_MUTANT(PICK_JUDGED_AS_WALK) || from->picked;
     w->distances = pm_graph_distances(query);
     s->c->cut = search_is_over(g);
     return offer_halves(s, w, i, rows, s->c->cut ? found : pm_graph_near(query), found, lost) && !s->c->cut;
@@ -602,7 +604,7 @@ static bool walk_query(scan *s, walk *w, uint32_t i, double *lost)
 {
     const search_grid *g = s->g;
     const uint32_t *rows;
-    w->again = false;
+    w->again = w->picks = false;
     if (w->from->picked) return pick_query(s, w, i, lost);
     size_t found = walk_with(w, s->walk, s->vectors + (size_t)i * g->search->dim, &w->from->effort, &rows);
     bool good = true;
