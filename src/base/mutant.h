@@ -275,7 +275,14 @@
     X(PICK_JUDGED_AS_WALK, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                       \
       "a look at all that match, after a walk that met too few, is doubted no more than a walk")                       \
     X(SCRAMBLED_SWAPPED, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                         \
-      "a walk among matches is doubted as a look at all of them is, and the other way round")
+      "a walk among matches is doubted as a look at all of them is, and the other way round")                          \
+    X(WATCH_ASKS_ALONE, "scenario.test_watch",                                                                         \
+      "searches with a filter get no more effort, though those without have it raised")                                \
+    X(WATCH_KNOWS_ALONE, "scenario.test_watch",                                                                        \
+      "what is known of searches without a filter says nothing of those with one")                                     \
+    X(WATCH_TAKES_FIRST, "scenario.test_watch", "of the searches that are there the first is always looked at")        \
+    X(RAISED_IS_ENOUGH, "scenario.test_watch",                                                                         \
+      "once effort is raised, a verdict promises more than before, though nobody has looked yet")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

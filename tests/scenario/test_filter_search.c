@@ -1050,7 +1050,6 @@ static void no_memory_is_said(void **state)
 /* Searches with a filter are watched by themselves, with their filter. */
 static void each_kind_has_its_watch(void **state)
 {
-    enum { IDLE, WANTED = 1, TAKEN = 3 };
     static const char filter[] = "{\"n\": {\"$lt\": 6000}}";
     static char longer[PM_WATCH_FILTER + sizeof filter];
     const struct box *box = *state;
@@ -1063,27 +1062,33 @@ static void each_kind_has_its_watch(void **state)
     pm_watch *all = &pm_db_find(db, "a")->watch[PM_WATCH_ALL], *filtered = &all[PM_WATCH_FILTERED];
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
     o.recall = RECALL;
+    memset(longer, ' ', sizeof longer - 1);
+    memcpy(longer, filter, sizeof filter - 1);
+    pomai_result_free(search(coll, queries, 1, K, RECALL, NULL));
+    pomai_result_free(search_where(coll, longer, queries, 1, K, &o));
+    assert_int_equal(atomic_load(&all->state), PM_WATCH_IDLE);
+    assert_int_equal(atomic_load(&filtered->state), PM_WATCH_UNASKED);
+    pomai_result_free(search_where(coll, filter, queries, 1, K, &o));
+    assert_int_equal(atomic_load(&filtered->state), PM_WATCH_IDLE);
     for (int i = 0; i < PM_WATCH_KINDS; i++) {
         all[i].vector = pm_malloc(DIM * sizeof(float) + PM_WATCH_FILTER);
         all[i].filter = (char *)(all[i].vector + DIM);
-        atomic_store(&all[i].state, WANTED);
+        atomic_store(&all[i].state, PM_WATCH_WANTED);
     }
-    memset(longer, ' ', sizeof longer - 1);
-    memcpy(longer, filter, sizeof filter - 1);
     pomai_result_free(search_where(coll, longer, queries, 1, K, &o));
-    assert_int_equal(atomic_load(&all->state), WANTED);
-    assert_int_equal(atomic_load(&filtered->state), WANTED);
+    assert_int_equal(atomic_load(&all->state), PM_WATCH_WANTED);
+    assert_int_equal(atomic_load(&filtered->state), PM_WATCH_WANTED);
     pomai_result_free(search_where(coll, filter, queries, 1, K, &o));
-    assert_int_equal(atomic_load(&all->state), WANTED);
-    assert_int_equal(atomic_load(&filtered->state), TAKEN);
+    assert_int_equal(atomic_load(&all->state), PM_WATCH_WANTED);
+    assert_int_equal(atomic_load(&filtered->state), PM_WATCH_TAKEN);
     assert_int_equal(filtered->filter_size, sizeof filter - 1);
     assert_memory_equal(filtered->filter, filter, sizeof filter - 1);
-    atomic_store(&filtered->state, IDLE);
+    atomic_store(&filtered->state, PM_WATCH_IDLE);
     pomai_result_free(search_where(coll, "{}", queries, 1, K, &o));
-    assert_int_equal(atomic_load(&all->state), TAKEN);
-    atomic_store(&all->state, WANTED);
+    assert_int_equal(atomic_load(&all->state), PM_WATCH_TAKEN);
+    atomic_store(&all->state, PM_WATCH_WANTED);
     pomai_result_free(search(coll, queries, 1, K, RECALL, NULL));
-    assert_int_equal(atomic_load(&all->state), TAKEN);
+    assert_int_equal(atomic_load(&all->state), PM_WATCH_TAKEN);
     pomai_collection_close(coll);
     close_db(db);
 }

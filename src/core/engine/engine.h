@@ -406,6 +406,8 @@ typedef struct pm_watched {
     double asked, promised, recall, low, high;
     uint32_t raised;
 } pm_watched;
+/* Under db->state: what one more comparison found, of a search that asked for the watch's `asked`. */
+void pm_watch_note(pm_coll *coll, pm_watch_kind kind, double promised, double found);
 /* false: no samples. */
 bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watch_kind kind, pm_watched *to);
 /* Sleeps, flushes, or gives up, as others need it. */

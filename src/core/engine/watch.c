@@ -14,17 +14,21 @@
 enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 6, LEAST_SAMPLES = 64, LEAST_TOLD = 16 };
 #define SIGMAS        1.96   /* of a 95% interval */
 #define LEAST_MISSING 0.0005 /* a promise to miss less is taken for this */
-
-enum { IDLE, WANTED, TAKING, TAKEN };
+#define FAR_MISSING   4      /* times what was asked: raised by two at once */
 
 /* ---- searches ---- */
 
-/* Queries that are unlike the rows are so with a filter as well. */
+/* How often it is raised: queries that are unlike the rows are so with a filter as well. */
+static uint32_t raised_of(const pm_coll *coll, pm_watch_kind kind)
+{
+    const uint32_t own = atomic_load_explicit(&coll->watch[kind].raised, memory_order_relaxed);
+    if (kind == PM_WATCH_ALL || PM_MUTANT(WATCH_ASKS_ALONE)) return own;
+    return (uint32_t)pm_max_u64(own, atomic_load_explicit(&coll->watch[PM_WATCH_ALL].raised, memory_order_relaxed));
+}
+
 float pm_watch_asks(const pm_coll *coll, pm_watch_kind kind, float recall)
 {
-    uint32_t raised = atomic_load_explicit(&coll->watch[PM_WATCH_ALL].raised, memory_order_relaxed);
-    if (kind == PM_WATCH_FILTERED)
-        raised = (uint32_t)pm_max_u64(raised, atomic_load_explicit(&coll->watch[kind].raised, memory_order_relaxed));
+    const uint32_t raised = raised_of(coll, kind);
     if (raised == 0 || !(recall > 0 && recall < 1)) return recall;
     return 1 - ldexpf(1 - recall, -(int)raised);
 }
@@ -32,7 +36,7 @@ float pm_watch_asks(const pm_coll *coll, pm_watch_kind kind, float recall)
 float pm_watch_missing(const pm_coll *coll, pm_watch_kind kind)
 {
     const float missing = atomic_load_explicit(&coll->watch[kind].missing, memory_order_relaxed);
-    if (missing > 0) return missing;
+    if (missing > 0 || PM_MUTANT(WATCH_KNOWS_ALONE)) return missing;
     return atomic_load_explicit(&coll->watch[PM_WATCH_ALL].missing, memory_order_relaxed);
 }
 
@@ -40,39 +44,42 @@ void pm_watch_offer(pm_coll *coll, pm_watch_kind kind, const pm_read *read, cons
                     uint32_t k)
 {
     pm_watch *w = &coll->watch[kind];
-    uint32_t wanted = WANTED;
-    if (atomic_load_explicit(&w->state, memory_order_relaxed) != WANTED || read->ef != 0) return;
+    uint32_t state = atomic_load_explicit(&w->state, memory_order_relaxed);
+    if ((state != PM_WATCH_UNASKED && state != PM_WATCH_WANTED) || read->ef != 0) return;
     if (!(read->recall > 0 && read->recall < 1)) return;
     if (kind == PM_WATCH_FILTERED && read->filter_size > PM_WATCH_FILTER) return;
-    if (!atomic_compare_exchange_strong(&w->state, &wanted, TAKING)) return;
+    const uint32_t next = state == PM_WATCH_UNASKED ? PM_WATCH_IDLE : PM_WATCH_TAKING;
+    if (!atomic_compare_exchange_strong(&w->state, &state, next) || next != PM_WATCH_TAKING) return;
     const uint64_t which = atomic_load_explicit(&coll->queries, memory_order_relaxed) % queries;
     memcpy(w->vector, vectors + which * coll->dim, coll->dim * sizeof *vectors);
     w->filter_size = kind == PM_WATCH_FILTERED ? read->filter_size : 0;
     if (w->filter_size > 0) memcpy(w->filter, read->filter, w->filter_size);
     w->k = k;
     w->asked = read->recall;
-    atomic_store(&w->state, TAKEN);
+    atomic_store(&w->state, PM_WATCH_TAKEN);
 }
 
 /* ---- what was found ---- */
 
 /* Of the samples that are kept; false: there are none. */
-static bool sum_up(const pm_watch *w, pm_watched *to)
+static bool sum_up(const pm_coll *coll, pm_watch_kind kind, pm_watched *to)
 {
+    const pm_watch *w = &coll->watch[kind];
+    const pm_watch_samples *kept = w->samples;
     double sum = 0, asked = 0, promised = 0, squares = 0;
     const uint64_t n = pm_min_u64(w->count, PM_WATCH_SAMPLES);
-    *to = (pm_watched){.samples = n, .looked_at = w->all, .raised = atomic_load(&w->raised)};
+    *to = (pm_watched){.samples = n, .looked_at = w->all, .raised = raised_of(coll, kind)};
     for (uint64_t i = 0; i < n; i++) {
-        sum += (double)w->found[i];
-        asked += (double)w->wanted[i];
-        promised += (double)w->promised[i];
+        sum += (double)kept->found[i];
+        asked += (double)kept->wanted[i];
+        promised += (double)kept->promised[i];
     }
     if (n == 0) return false;
     to->recall = sum / (double)n;
     to->asked = asked / (double)n;
     to->promised = promised / (double)n;
     for (uint64_t i = 0; i < n; i++)
-        squares += ((double)w->found[i] - to->recall) * ((double)w->found[i] - to->recall);
+        squares += ((double)kept->found[i] - to->recall) * ((double)kept->found[i] - to->recall);
     /* One more that found half: few samples that all found everything prove little. */
     const double half = SIGMAS * sqrt((squares + 0.25) / (double)n / (double)n);
     to->low = to->recall > half ? to->recall - half : 0;
@@ -83,44 +90,65 @@ static bool sum_up(const pm_watch *w, pm_watched *to)
 bool pm_watch_read(pm_db *db, const pm_coll *coll, pm_watch_kind kind, pm_watched *to)
 {
     db->os->mutex_lock(db->os, &db->state);
-    const bool any = sum_up(&coll->watch[kind], to);
+    const bool any = sum_up(coll, kind, to);
     db->os->mutex_unlock(db->os, &db->state);
     return any;
 }
 
-/* Raises the effort, or lowers it; verdicts allow for what was seen to be missed. */
-static void steer(pm_watch *w)
+/* Searches are asked to miss half as much `by` times more. Until that is seen, they are taken to miss what they did. */
+static void begin_anew(pm_watch *w, int by)
 {
+    const float missing = atomic_load_explicit(&w->missing, memory_order_relaxed);
+    w->count = 0;
+    if (missing > 0 && !PM_MUTANT(RAISED_IS_ENOUGH))
+        atomic_store_explicit(&w->missing, fmaxf(ldexpf(missing, by), 1), memory_order_relaxed);
+}
+
+/* Those with a filter begin anew with those without, if their effort is the same. */
+static void raise_to(pm_coll *coll, pm_watch_kind kind, uint32_t raised)
+{
+    uint32_t before[PM_WATCH_KINDS];
+    for (pm_watch_kind i = 0; i < PM_WATCH_KINDS; i++)
+        before[i] = raised_of(coll, i);
+    atomic_store_explicit(&coll->watch[kind].raised, raised, memory_order_relaxed);
+    for (pm_watch_kind i = 0; i < PM_WATCH_KINDS; i++) {
+        const int by = (int)raised_of(coll, i) - (int)before[i];
+        if (by != 0) begin_anew(&coll->watch[i], by);
+    }
+}
+
+/* Raises the effort, or lowers it; verdicts allow for what was seen to be missed. */
+static void steer(pm_coll *coll, pm_watch_kind kind)
+{
+    pm_watch *w = &coll->watch[kind];
     pm_watched now;
-    if (!sum_up(w, &now) || now.samples < LEAST_TOLD) return;
-    const double times = (1 - now.high) / fmax(1 - now.promised, LEAST_MISSING);
+    if (!sum_up(coll, kind, &now) || now.samples < LEAST_TOLD) return;
+    const double times = fmax((1 - now.high) / fmax(1 - now.promised, LEAST_MISSING), 1);
     if (!PM_MUTANT(VERDICT_ONLY_PROMISES)) atomic_store_explicit(&w->missing, (float)times, memory_order_relaxed);
     if (now.samples < LEAST_SAMPLES) return;
     const double missing = 1 - now.asked;
+    const uint32_t least = kind == PM_WATCH_ALL ? 0 : raised_of(coll, PM_WATCH_ALL); /* others need it */
     if (now.high < now.asked && now.raised < MOST_RAISED && !PM_MUTANT(WATCH_ONLY_LOOKS)) {
-        now.raised++;
-        if (w->lowered) w->least = now.raised; /* less was tried, and is not enough */
-    } else if (now.samples == PM_WATCH_SAMPLES && now.raised > w->least && now.low > 1 - missing / 4) {
+        if (w->lowered) w->least = now.raised + 1; /* less was tried, and is not enough */
+        const uint32_t by = 1 - now.high > FAR_MISSING * missing ? 2 : 1;
+        raise_to(coll, kind, (uint32_t)pm_min_u64(now.raised + by, MOST_RAISED));
+    } else if (now.samples == PM_WATCH_SAMPLES && now.raised > pm_max_u64(w->least, least) &&
+               now.low > 1 - missing / 4) {
         /* twice as much may be missing then; as it may turn out not to be enough, not tried lightly */
-        now.raised--;
         w->lowered = true;
-    } else {
-        return;
+        raise_to(coll, kind, now.raised - 1);
     }
-    atomic_store_explicit(&w->raised, now.raised, memory_order_relaxed);
-    w->count = 0;
 }
 
-static void note(pm_db *db, pm_watch *w, double promised, double found)
+void pm_watch_note(pm_coll *coll, pm_watch_kind kind, double promised, double found)
 {
-    db->os->mutex_lock(db->os, &db->state);
-    w->found[w->count % PM_WATCH_SAMPLES] = (float)found;
-    w->wanted[w->count % PM_WATCH_SAMPLES] = w->asked;
-    w->promised[w->count % PM_WATCH_SAMPLES] = (float)promised;
+    pm_watch *w = &coll->watch[kind];
+    w->samples->found[w->count % PM_WATCH_SAMPLES] = (float)found;
+    w->samples->wanted[w->count % PM_WATCH_SAMPLES] = w->asked;
+    w->samples->promised[w->count % PM_WATCH_SAMPLES] = (float)promised;
     w->count++;
     w->all++;
-    steer(w);
-    db->os->mutex_unlock(db->os, &db->state);
+    steer(coll, kind);
 }
 
 /* ---- doing it again ---- */
@@ -171,12 +199,17 @@ static bool look_again(pm_db *db, const pm_coll *coll, pm_watch_kind kind, doubl
     return good;
 }
 
-static bool has_room(pm_watch *w, uint32_t dim)
+/* All in one piece, as long as the collection is there. */
+static bool has_room(pm_coll *coll, pm_watch_kind kind)
 {
+    pm_watch *w = &coll->watch[kind];
+    const size_t filter = kind == PM_WATCH_FILTERED ? PM_WATCH_FILTER : 0;
     if (w->vector != NULL) return true;
-    w->vector = pm_malloc(dim * sizeof(float) + PM_WATCH_FILTER);
-    if (w->vector == NULL) return false;
-    w->filter = (char *)(w->vector + dim);
+    float *vector = pm_malloc(coll->dim * sizeof(float) + sizeof *w->samples + filter);
+    if (vector == NULL) return false;
+    w->samples = (pm_watch_samples *)(void *)(vector + coll->dim);
+    w->filter = filter > 0 ? (char *)(w->samples + 1) : NULL;
+    w->vector = vector;
     return true;
 }
 
@@ -199,8 +232,9 @@ static pm_coll *find_taken(pm_db *db, uint64_t last, pm_watch_kind *which)
         const uint32_t state = atomic_load(&w->state);
         const uint64_t turn = turn_of(coll, kind);
         if (atomic_load(&coll->dropped)) continue;
-        if (state == IDLE && has_room(w, coll->dim)) atomic_store(&w->state, WANTED);
-        if (state != TAKEN || (best != NULL && (best_turn > last || turn <= last))) continue;
+        if (state == PM_WATCH_IDLE && has_room(coll, kind)) atomic_store(&w->state, PM_WATCH_WANTED);
+        if (state != PM_WATCH_TAKEN || (best != NULL && (best_turn > last || turn <= last))) continue;
+        if (best != NULL && PM_MUTANT(WATCH_TAKES_FIRST)) continue;
         best = coll;
         best_turn = turn;
         *which = (pm_watch_kind)kind;
@@ -218,8 +252,12 @@ uint64_t pm_watch_if_due(pm_db *db, uint64_t now)
     pm_coll *coll = find_taken(db, m->watched, &kind);
     if (coll == NULL) return m->watch_due = now + LOOK_MS * MS;
     m->watched = turn_of(coll, kind);
-    if (look_again(db, coll, kind, &promised, &found)) note(db, &coll->watch[kind], promised, found);
-    atomic_store(&coll->watch[kind].state, IDLE);
+    if (look_again(db, coll, kind, &promised, &found)) {
+        db->os->mutex_lock(db->os, &db->state);
+        pm_watch_note(coll, kind, promised, found);
+        db->os->mutex_unlock(db->os, &db->state);
+    }
+    atomic_store(&coll->watch[kind].state, PM_WATCH_IDLE);
     const uint64_t spent = db->os->now_ns(db->os) - now;
     return m->watch_due = now + pm_max_u64(spent * 1000 / db->watch_share, 1000);
 }

@@ -24,21 +24,27 @@ typedef struct pm_coll_shard {
 
 enum { PM_WATCH_SAMPLES = 256, PM_WATCH_FILTER = 4096 /* bytes of a filter; with longer ones none is watched */ };
 typedef enum pm_watch_kind { PM_WATCH_ALL, PM_WATCH_FILTERED, PM_WATCH_KINDS } pm_watch_kind;
+/* UNASKED until a search of the kind came, so that nobody else's takes memory. */
+enum { PM_WATCH_UNASKED, PM_WATCH_IDLE, PM_WATCH_WANTED, PM_WATCH_TAKING, PM_WATCH_TAKEN };
+/* The last comparisons. */
+typedef struct pm_watch_samples {
+    float wanted[PM_WATCH_SAMPLES], promised[PM_WATCH_SAMPLES], found[PM_WATCH_SAMPLES];
+} pm_watch_samples;
 /* The recall that searches without a filter get, or those with one (core/engine/watch.c). */
 typedef struct pm_watch {
     _Atomic uint32_t state;  /* whose turn it is with the search below */
-    _Atomic uint32_t raised; /* how often what searches may miss is halved */
-    _Atomic float missing;   /* times what calibration says is missed, at least 1, was seen to be; 0: as it says */
-    float *vector;           /* NULL: none was wanted yet */
-    char *filter;            /* behind it: room for PM_WATCH_FILTER bytes */
+    _Atomic uint32_t raised; /* how often what searches may miss is halved; with a filter, if not more without */
+    _Atomic float missing;   /* times what calibration says is missed, at least 1, was seen to be; 0: not known */
+    float *vector;           /* of the search; NULL: none was wanted yet */
+    char *filter;            /* with one: room for PM_WATCH_FILTER bytes */
     size_t filter_size;      /* 0: without */
     uint32_t k;
     float asked;
-    /* under db->state: the last ones */
+    /* under db->state */
     uint64_t count, all;
     uint32_t least; /* not below, as it was tried: */
     bool lowered;
-    float wanted[PM_WATCH_SAMPLES], promised[PM_WATCH_SAMPLES], found[PM_WATCH_SAMPLES];
+    pm_watch_samples *samples; /* if count > 0 */
 } pm_watch;
 
 /* A collection, as shards and readers see it. Lives until the database is closed. */
