@@ -282,7 +282,9 @@
       "what is known of searches without a filter says nothing of those with one")                                     \
     X(WATCH_TAKES_FIRST, "scenario.test_watch", "of the searches that are there the first is always looked at")        \
     X(RAISED_IS_ENOUGH, "scenario.test_watch",                                                                         \
-      "once effort is raised, a verdict promises more than before, though nobody has looked yet")
+      "once effort is raised, a verdict promises more than before, though nobody has looked yet")                      \
+    X(COLUMNS_IN_ANY_ORDER, "unit.test_columns:rows_of_a_value_ascend",                                                \
+      "columns are used whose rows of a value are in any order, some of them twice")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -1112,6 +1112,36 @@ static void nothing_that_leads_outside_is_sound(void **state)
     end("outside");
 }
 
+/* Half of the rows are open, the others have one value; each in turn is there twice, or after the next. */
+static void rows_of_a_value_ascend(void **state)
+{
+    (void)state;
+    enum { EACH = 32, ROWS = 5 };
+    struct t_columns built;
+    begin();
+    is_odd = true;
+    for (size_t i = 0; i < 2 * EACH; i++)
+        add_numbered(1, 1, i % 2 == 0 ? "\"a\": %u" : "\"a\": %u, \"a\": 2", "}");
+    assert_int_equal(t_columns_build(&built, documents, sizes, rows, ENOUGH), POMAI_OK);
+    assert_int_equal(built.columns.length[ROWS] / 4, 2 * EACH);
+    uint32_t *row = (uint32_t *)(void *)built.at[ROWS];
+    for (size_t at = 1; at < 2 * EACH; at++) {
+        const uint32_t before = row[at - 1], own = row[at];
+        if (at == EACH) continue;
+        row[at] = before;
+        if (pm_columns_is_sound(&built.columns)) failures++;
+        row[at - 1] = own;
+        if (pm_columns_is_sound(&built.columns)) failures++;
+        row[at - 1] = before;
+        row[at] = own;
+        cases += 2;
+    }
+    assert_true(pm_columns_is_sound(&built.columns));
+    t_columns_free(&built);
+    forget_documents();
+    end("order");
+}
+
 /* ---- kernels ---- */
 
 static uint32_t rank_at(const void *ranks, size_t width, size_t i)
@@ -1227,6 +1257,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(many_values_are_left_to_documents),
         cmocka_unit_test(damage_leads_nowhere),
         cmocka_unit_test(nothing_that_leads_outside_is_sound),
+        cmocka_unit_test(rows_of_a_value_ascend),
         cmocka_unit_test(levels_give_the_same_bits),
         cmocka_unit_test(plans_explain_themselves),
     };

@@ -62,7 +62,8 @@ typedef struct pm_columns {
 
 /*
  * Whether every offset, rank, row number and order that reading relies on is within bounds: after it no filter can make
- * reading leave the sections, whatever the bytes. Answers from forged ones may be wrong. Linear.
+ * reading leave the sections, whatever the bytes, and the rows of a value ascend. Answers from forged ones may be
+ * wrong. Linear.
  */
 bool pm_columns_is_sound(const pm_columns *columns);
 

@@ -2,6 +2,7 @@
 /* What the sections of docs/format/columns.md say, and whether that can be used. */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "index/columns/columns_int.h"
 
 /* A section without bytes lies somewhere, too. */
@@ -203,6 +204,25 @@ static bool are_below(const uint32_t *rows, uint64_t count, uint64_t below)
     return count == 0 || most < below;
 }
 
+/* How many do not ascend from the one before them. */
+static uint64_t count_descents(const uint32_t *rows, uint64_t count)
+{
+    uint64_t descents = 0;
+    for (uint64_t i = 1; i < count; i++)
+        descents += rows[i] <= rows[i - 1];
+    return descents;
+}
+
+/* Whether the rows of each rank ascend: as often as they do not, another rank begins. */
+static bool ranks_ascend(const columns_view *view, uint64_t ranks)
+{
+    const uint32_t *rows = view->rows, *at = view->row_at;
+    uint64_t descents = 0;
+    for (uint64_t i = 1; i < ranks; i++)
+        if (at[i] > at[i - 1] && at[i] < at[ranks]) descents += rows[at[i]] <= rows[at[i] - 1];
+    return descents == count_descents(rows, at[ranks]) || PM_MUTANT(COLUMNS_IN_ANY_ORDER);
+}
+
 /* Whether they begin with 0, never descend, and end at most at `most`. */
 static bool are_places(const uint32_t *places, uint64_t count, uint64_t most)
 {
@@ -243,7 +263,7 @@ static bool dictionary_is_sound(const pm_columns *columns, const columns_diction
         !are_places(view.row_at, ranks + 1, length[COLUMNS_ROWS] / 4 - dictionary->rows_at) ||
         !digits_are_within(&view))
         return false;
-    return are_below(view.rows, view.row_at[ranks], columns->rows);
+    return are_below(view.rows, view.row_at[ranks], columns->rows) && ranks_ascend(&view, ranks);
 }
 
 static bool ranks_are_sound(const pm_columns *columns, const columns_column *column)
@@ -276,7 +296,9 @@ static bool model_is_sound(const pm_columns *columns)
     return model.version == PM_COLUMNS_VERSION && model.rows == columns->rows && model.columns <= PM_COLUMNS_MOST &&
            length[COLUMNS_TABLE] == model.columns * sizeof(columns_column) && model.open <= rows &&
            model.residual <= rows - model.open &&
-           are_below(words_of(columns, COLUMNS_ROWS), model.open + model.residual, columns->rows);
+           are_below(words_of(columns, COLUMNS_ROWS), model.open + model.residual, columns->rows) &&
+           count_descents(words_of(columns, COLUMNS_ROWS), model.open) == 0 &&
+           count_descents(words_of(columns, COLUMNS_ROWS) + model.open, model.residual) == 0;
 }
 
 bool pm_columns_is_sound(const pm_columns *columns)
