@@ -58,6 +58,7 @@ CASES: dict[str, tuple[Any, list[int]]] = {
     "gte": (F.gte("n", 1), [0, 1, 2, 3, 8]), "lt": (F.lt("n", 1), [7]), "lte": (F.lte("n", 1), [0, 7]),
     "big": (F.eq("n", BIG), [2]), "above big": (F.gt("n", BIG), [3, 8]), "huge": (F.eq("n", 10**400), [8]),
     "in": (F.in_("n", [1, "1", BIG]), [0, 2, 4]), "in nothing": (F.in_("n", []), []),
+    "in a set": ({"n": {"$in": {1, "1", BIG}}}, [0, 2, 4]), "nin a set": ({"n": {"$nin": frozenset({1, 2.5})}}, [2, 3, 4, 5, 6, 7, 8]),
     "in a generator": (F.in_("n", (i for i in range(3))), [0]),
     "nin": (F.nin("n", {1, 2.5}), [2, 3, 4, 5, 6, 7, 8]), "exists": (F.exists("n"), [0, 1, 2, 3, 4, 7, 8]),
     "missing": (F.exists("n", False), [5, 6]), "contains": (F.contains("tags", 5), [0]),
@@ -102,6 +103,12 @@ def nested(levels: int) -> dict[str, Any]:
     return made
 
 
+def round_and_round() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made["a"] = made
+    return made
+
+
 BAD: dict[str, tuple[Callable[[], Any], type[pomai.Error], str]] = {
     "a number": (lambda: 5, pomai.InvalidTypeError, "int"), "a list": (lambda: [], pomai.InvalidTypeError, "list"),
     "NaN": (lambda: F.eq("a", float("nan")), pomai.InvalidError, "NaN"),
@@ -123,6 +130,8 @@ BAD: dict[str, tuple[Callable[[], Any], type[pomai.Error], str]] = {
     "key not Unicode": (lambda: {"$and": [{"\ud800": 1}]}, pomai.InvalidError, r"$and[0].\ud800 has a string"),
     "NaN in a list": (lambda: {"$and": [{}, {"a": {"$in": [1, float("nan")]}}]}, pomai.InvalidError, "$and[1].a.$in[1]"),
     "2,000 levels": (lambda: nested(2000), pomai.TooBigError, "$not.$not: more than 100 dicts"),
+    "itself": (lambda: round_and_round(), pomai.TooBigError, "filters: ....a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a: more"),
+    "a set as an operand": (lambda: {"a": {1, 2}}, pomai.InvalidError, "filter: a: an array is no operand"),
     "40 levels": (lambda: nested(40), pomai.TooBigError, "$not.$not: more than 32 of $and, $or, $not in each other"),
     "depth": (lambda: "{\"$not\":" * 40 + "{}" + "}" * 40, pomai.TooBigError, "filter"),
 }

@@ -189,7 +189,7 @@ def _plain(value: Any) -> Any:
         return value._tree
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, range):
+    if isinstance(value, (range, set, frozenset)):
         return _values(value)
     return plain_value(value, "is none of JSON's")
 
@@ -198,12 +198,12 @@ _DEEPEST = 100  # more than any filter has: 32 operators, each of which may have
 
 
 def _too_deep(at: Any) -> TooBigError:
-    path = ""
-    while at is not None and len(path) < 200:
+    path, most = "", 40  # of a dict that has itself in it, all is alike
+    while at is not None and len(path) < most:
         at, key = at
         path = (f"[{key}]" if isinstance(key, int) else key if at is None else f".{key}") + path
-    cut = "..." if at is not None or len(path) > 200 else ""
-    return TooBigError(f"filters: {cut}{path[-200:]}: more than {_DEEPEST} dicts and lists in each other; a filter has at "
+    cut = "..." if at is not None or len(path) > most else ""
+    return TooBigError(f"filters: {cut}{path[-most:]}: more than {_DEEPEST} dicts and lists in each other; a filter has at "
                        "most 32 of $and, $or, $not in each other")
 
 

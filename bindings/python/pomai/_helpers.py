@@ -236,11 +236,32 @@ def decode_metadata(document: str | bytes | None) -> dict[str, Any] | None:
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-def _expiry_ns(value: Any) -> Any:
+def _is_time64(value: Any) -> bool:
+    return getattr(getattr(value, "dtype", None), "kind", "") == "M"
+
+
+def _refuse_nat(at: int) -> InvalidError:
+    return InvalidError(f"expiry[{at}] is NaT; expected ns since 1970, datetimes, or None for rows that stay")
+
+
+def _time64_ns(values: Any) -> Any:
+    """Of a datetime64, or an array of them; NaT, and no other, is not equal to itself."""
+    if (values != values).any():
+        raise _refuse_nat(int((values != values).argmax()))
+    return values.astype("datetime64[ns]").astype("int64")
+
+
+def _expiry_ns(value: Any, at: int = 0) -> Any:
     if value is None:
         return 0
+    if _is_time64(value) and getattr(value, "shape", None) == ():
+        if value != value:
+            raise _refuse_nat(at)
+        return int(_time64_ns(value))
     if hasattr(value, "to_pydatetime"):  # the Timestamp of pandas refuses what a datetime does
         value = value.to_pydatetime()
+    if isinstance(value, datetime.datetime) and value != value:  # of pandas
+        raise _refuse_nat(at)
     if isinstance(value, datetime.datetime):  # without a zone: local time, as everywhere in Python
         try:
             since = value.astimezone(datetime.timezone.utc) - _EPOCH
@@ -254,10 +275,10 @@ def encode_expiry(expiry: Any, rows: int) -> Any:
     """One time in ns since 1970 a row."""
     if isinstance(expiry, (int, datetime.datetime)):
         return [_expiry_ns(expiry)] * rows
-    if hasattr(expiry, "dtype") and getattr(expiry.dtype, "kind", "") == "M":
-        return expiry.astype("datetime64[ns]").astype("int64")
+    if _is_time64(expiry):
+        return _time64_ns(expiry)
     if isinstance(expiry, (list, tuple)):
-        return [_expiry_ns(value) for value in expiry]
+        return [_expiry_ns(value, i) for i, value in enumerate(expiry)]
     return expiry
 
 
