@@ -65,9 +65,9 @@ void pm_watch_offer(pm_coll *coll, pm_watch_kind kind, const pm_read *read, cons
 static bool sum_up(const pm_coll *coll, pm_watch_kind kind, pm_watched *to)
 {
     const pm_watch *w = &coll->watch[kind];
-    const pm_watch_samples *kept = w->samples;
     double sum = 0, asked = 0, promised = 0, squares = 0;
     const uint64_t n = pm_min_u64(w->count, PM_WATCH_SAMPLES);
+    const pm_watch_samples *kept = n > 0 ? w->samples : NULL; /* before, maintenance may be making room for them */
     *to = (pm_watched){.samples = n, .looked_at = w->all, .raised = raised_of(coll, kind)};
     for (uint64_t i = 0; i < n; i++) {
         sum += (double)kept->found[i];
