@@ -254,7 +254,7 @@
       "a walk for a query unlike all rows is taken to have found what it finds for others")                            \
     X(EFFORT_OF_ROWS, "scenario.test_codes:queries_unlike_all_rows_are_answered",                                      \
       "codes look for what is near a query with the effort that was enough for rows")                                  \
-    X(FAR_MATCHES_MISSED, "scenario.test_filter_search:far_matches_are_found_in_graphs",                               \
+    X(FAR_MATCHES_MISSED, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                        \
       "who is far from all that match has no more rows ranked again than who is among them")                           \
     X(FEW_TELL_ENOUGH, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                           \
       "whether codes tell matches apart is judged by no more of the nearest than are asked for")                       \
