@@ -569,8 +569,8 @@ static bool reach_harder(const walk *w, pm_graph_effort *effort)
 
 /*
  * Query i is unlike those that calibration saw, or so is where its matches are: these are looked at by codes. Without a
- * filter it walks again with more effort; if it is in doubt still, codes have the effort for it. What is found without
- * codes is what there is.
+ * filter it walks again with more effort; if it is in doubt still, and not only as it is outlying, which some rows are
+ * as well, codes have the effort for it. What is found without codes is what there is.
  */
 static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, size_t found, double *lost)
 {
@@ -586,7 +586,8 @@ static bool settle_doubt(scan *s, walk *w, uint32_t i, const uint32_t *rows, siz
         if (memory != NULL) found = walk_with(w, memory, s->vectors + (size_t)i * s->g->search->dim, &effort, &rows);
         s->c->cut = search_is_over(s->g);
     }
-    if (s->c->cut || w->damaged || (is_enough(w, found) && (w->doubt == PM_GRAPH_NO_DOUBT || from->codes == NULL)))
+    const bool settled = w->doubt == PM_GRAPH_NO_DOUBT || w->doubt == PM_GRAPH_OUTLYING;
+    if (s->c->cut || w->damaged || (is_enough(w, found) && (settled || from->codes == NULL)))
         good = offer_found(s, w, i, rows, found);
     else
         good = scan_alone(s, from, i, lost);

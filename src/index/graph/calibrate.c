@@ -33,7 +33,7 @@ enum {
     WALKS = 8,        /* of a piece */
     FEW_FAR = 1000,   /* one in so many queries is taken to be far from all rows, */
     OUTLYING = 8,     /* one in so many to be farther from the nearest than most, */
-    DOUBTED = 30,     /* and one in so many may be in doubt for that */
+    DOUBTED = 60,     /* and one in so many may be in doubt for that */
     BESIDE = 50,      /* one in so many on either side makes a gap */
 };
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */

@@ -126,7 +126,7 @@ const uint32_t *pm_graph_distances(const pm_graph_query *query);
 /* Of a walk that was not over before: whether calibration says nothing about such a query. FAR: it is farther from all
  * rows than hardly any that calibration saw. CROWDED: a full pool was walked from, all of which lies about as far as
  * the k-th nearest, so others do as well; a greater effort may do. */
-typedef enum pm_graph_doubt { PM_GRAPH_NO_DOUBT, PM_GRAPH_CROWDED, PM_GRAPH_FAR } pm_graph_doubt;
+typedef enum pm_graph_doubt { PM_GRAPH_NO_DOUBT, PM_GRAPH_OUTLYING, PM_GRAPH_CROWDED, PM_GRAPH_FAR } pm_graph_doubt;
 pm_graph_doubt pm_graph_doubts(const pm_graph_query *query);
 /* Of the rows found, in order, so many lay among the effort's `near` nearest as hot codes tell. If the nearest of all
  * are among the others as well, hot codes hardly tell them apart, and some may lie farther than what was proposed;

@@ -451,7 +451,8 @@ static pm_graph_doubt doubt_of(const pm_graph_query *q, const pm_walk_pool *near
     if (!exhausted) return PM_GRAPH_NO_DOUBT;
     const float last = pm_walk_score(pool->key[pool->size - 1]), within = 1 + CROWD * (q->reach - 1);
     const bool outlying = kth > q->outlying && nearest == pool && !PM_MUTANT(OUTLYING_AS_OTHERS);
-    return last < kth * within || (outlying && last < kth * q->crowd) ? PM_GRAPH_CROWDED : PM_GRAPH_NO_DOUBT;
+    if (last < kth * within) return PM_GRAPH_CROWDED;
+    return outlying && last < kth * q->crowd ? PM_GRAPH_OUTLYING : PM_GRAPH_NO_DOUBT;
 }
 
 /* Into q->ahead the nodes that `node` leads to and that were not seen, as far as is remembered. */
