@@ -33,7 +33,7 @@ enum {
     WALKS = 8,        /* of a piece */
     FEW_FAR = 1000,   /* one in so many queries is taken to be far from all rows, */
     OUTLYING = 8,     /* one in so many to be farther from the nearest than most, */
-    DOUBTED = 60,     /* and one in so many may be in doubt for that */
+    AGAIN = 30,       /* and one in so many codes may be looked at again for that */
     BESIDE = 50,      /* one in so many on either side makes a gap */
 };
 #define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
@@ -479,14 +479,29 @@ static size_t index_of(const float *of, size_t n, float value)
     return i;
 }
 
+/* An outlying query whose walk was ended by its pool, and the codes that it would look at when it walks again. */
+typedef struct crowded {
+    float crowd;
+    uint32_t again;
+} crowded;
+
+static int by_crowd(const void *a, const void *b)
+{
+    const crowded *x = a, *y = b;
+    if (x->crowd != y->crowd) return x->crowd < y->crowd ? -1 : 1;
+    return (x->again > y->again) - (x->again < y->again);
+}
+
 /*
  * Who is outlying, and whose walk was ended by its pool, though what was left at its end was hardly farther than the
- * k-th, may well have missed some: queries unlike the rows end like that. It is in doubt if few rows did.
+ * k-th, may well have missed some: queries unlike the rows end like that. It is in doubt as far as second walks of rows
+ * that do take one in AGAIN codes more.
  */
 static float crowd_of(const calibration *c, size_t of_ks, const graph_row *row, const graph_entry *e)
 {
-    float *crowd = (float *)(void *)c->distance;
-    uint32_t n = 0, walks = 0;
+    crowded *of = (crowded *)(void *)c->distance; /* distances have been looked at */
+    uint32_t n = 0;
+    uint64_t scored = 0, again = 0;
     size_t pool = 0;
     while (pools[pool] != e->pool)
         pool++;
@@ -494,12 +509,17 @@ static float crowd_of(const calibration *c, size_t of_ks, const graph_row *row, 
         if (calibrate_ks_of(c, q) <= of_ks) continue;
         const stop *full = stop_of(c, q, of_ks, SLACKS + pool);
         const stop *s = stop_of(c, q, of_ks, index_of(slacks, SLACKS, e->slack));
-        walks++;
-        if (c->kth[q * GRAPH_KS + of_ks] > row->outlying && full->expanded < s->expanded && full->crowd < CROWDED)
-            crowd[n++] = full->crowd;
+        const bool ended = full->expanded < s->expanded;
+        scored += ended ? full->scored : s->scored;
+        if (ended && c->kth[q * GRAPH_KS + of_ks] > row->outlying && full->crowd < CROWDED)
+            of[n++] = (crowded){full->crowd, stop_of(c, q, of_ks, c->last[of_ks] - 1u)->scored};
     }
-    qsort(crowd, n, sizeof *crowd, by_value);
-    return n > walks / DOUBTED ? crowd[walks / DOUBTED] : CROWDED;
+    qsort(of, n, sizeof *of, by_crowd);
+    for (uint32_t i = 0; i < n; i++) {
+        again += of[i].again;
+        if (again * AGAIN > scored) return of[i].crowd;
+    }
+    return CROWDED;
 }
 
 static void fill_row(calibration *c, size_t of_ks, graph_row *row)
