@@ -471,14 +471,6 @@ static void fill_distances(const calibration *c, size_t of_ks, graph_row *row)
     widest_gap(kth, n, row);
 }
 
-static size_t index_of(const float *of, size_t n, float value)
-{
-    size_t i = 0;
-    while (i + 1 < n && of[i] != value)
-        i++;
-    return i;
-}
-
 /* An outlying query whose walk was ended by its pool, and the codes that it would look at when it walks again. */
 typedef struct crowded {
     float crowd;
@@ -502,13 +494,14 @@ static float crowd_of(const calibration *c, size_t of_ks, const graph_row *row, 
     crowded *of = (crowded *)(void *)c->distance; /* distances have been looked at */
     uint32_t n = 0;
     uint64_t scored = 0, again = 0;
-    size_t pool = 0;
-    while (pools[pool] != e->pool)
+    size_t pool = 0, slack = 0;
+    while (pools[pool] != e->pool) /* it was chosen among these */
         pool++;
+    while (slacks[slack] != e->slack)
+        slack++;
     for (uint32_t q = 0; q < c->queries; q++) {
         if (calibrate_ks_of(c, q) <= of_ks) continue;
-        const stop *full = stop_of(c, q, of_ks, SLACKS + pool);
-        const stop *s = stop_of(c, q, of_ks, index_of(slacks, SLACKS, e->slack));
+        const stop *full = stop_of(c, q, of_ks, SLACKS + pool), *s = stop_of(c, q, of_ks, slack);
         const bool ended = full->expanded < s->expanded;
         scored += ended ? full->scored : s->scored;
         if (ended && c->kth[q * GRAPH_KS + of_ks] > row->outlying && full->crowd < CROWDED)
