@@ -25,7 +25,9 @@ struct pm_pool {
     const pm_os *os;
     uint32_t helpers;
     _Atomic bool closing;
-    _Atomic(void *) kept; /* memory for a search, which begins with its size; NULL: it is in use */
+    /* Memory for a search, which begins with its size; NULL: it is in use. Who gives it releases what was written into
+     * it, who takes it acquires that; an exchange gives it to one alone. */
+    _Atomic(void *) kept;
     pm_task task[];
 };
 

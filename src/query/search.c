@@ -39,7 +39,7 @@ void *search_take(search_grid *g, size_t count, size_t size)
 void search_give(const search_grid *g, void *memory)
 {
     const uintptr_t at = (uintptr_t)memory, end = (uintptr_t)g->small + g->small_left;
-    if (memory != NULL && at < end && at + SEARCH_SMALL >= end) return;
+    if (at <= end && at + SEARCH_SMALL >= end) return; /* on the stack: nothing at its end, either */
     pm_free(memory);
 }
 
