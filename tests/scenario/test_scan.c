@@ -18,6 +18,7 @@
 
 #include "../support/scenario.h"
 #include "base/base.h"
+#include "support/no_memory.h"
 
 enum { DIM = 5, KEYS = 400 };
 
@@ -502,14 +503,6 @@ static void test_damage(void **state)
     close_db(db);
 }
 
-static long fail_at, asked;
-
-static bool fail_nth(size_t size)
-{
-    (void)size;
-    return ++asked == fail_at;
-}
-
 /* Each allocation fails once: the call says so, and the next one goes on from where it was. */
 static void test_no_memory(void **state)
 {
@@ -523,22 +516,22 @@ static void test_no_memory(void **state)
     put_key(&now, pomai_default(db), 0, KEYS, 1, 0);
     assert_ok(pomai_flush(db, &err));
     was = now;
-    for (fail_at = 1; scan == NULL; fail_at++) {
-        asked = 0;
-        pm_malloc_fails = fail_nth;
+    for (fails_at = 1; scan == NULL; fails_at++) {
+        allocations = 0;
+        pm_malloc_fails = fails;
         const pomai_status status = pomai_scan_open(pomai_default(db), NULL, &scan, &err);
         pm_malloc_fails = NULL;
         assert_true(status == POMAI_OK || (status == POMAI_ENOMEM && scan == NULL));
     }
-    assert_true(fail_at > 2);
-    for (fail_at = 1, rows = NULL; rows == NULL; fail_at++) {
-        asked = 0;
-        pm_malloc_fails = fail_nth;
+    assert_true(fails_at > 2);
+    for (fails_at = 1, rows = NULL; rows == NULL; fails_at++) {
+        allocations = 0;
+        pm_malloc_fails = fails;
         const pomai_status status = pomai_scan_next(scan, 300, &rows, &err);
         pm_malloc_fails = NULL;
         assert_true(status == POMAI_OK || (status == POMAI_ENOMEM && rows == NULL));
     }
-    assert_true(fail_at > 3);
+    assert_true(fails_at > 3);
     take(&was, rows, 3);
     assert_int_equal(left_of(&was), KEYS - 300);
     pomai_rows_free(rows);
