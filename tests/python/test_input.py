@@ -239,6 +239,20 @@ BAD_ADDS: dict[str, tuple[dict[str, Any], type[pomai.Error], str]] = {
     "expiry as a bool": ({"expiry": True}, TYPE, "bool"),
     "no such time": ({"expiry": np.array(["2030-01-01", "NaT"], "M8[D]")}, VALUE, "expiry[1] is NaT; expected ns since 1970"),
     "NaT alone": ({"expiry": np.datetime64("NaT")}, VALUE, "expiry[0] is NaT"),
+    "a time past 64 bits": ({"expiry": np.array(["2050", "2600"], "M8[Y]")}, VALUE, "expiry[1] is 2600; expected a time from 1970"),
+    "days past 64 bits": ({"expiry": np.array(["2600-01-01"] * 2, "M8[D]")}, VALUE, "expiry[0] is 2600-01-01;"),
+    "days that wrap to one of ours": ({"expiry": np.array(["2050-01-01", "2634-07-21"], "M8[D]")}, VALUE, "expiry[1] is 2634"),
+    "microseconds past 64 bits": ({"expiry": np.array(["2600-01-01"] * 2, "M8[us]")}, VALUE, "expiry[0] is 2600-01-01T"),
+    "25 seconds past 64 bits": ({"expiry": np.array([1, 2**58], "M8[25s]")}, VALUE, "expiry[1] is 2283"),
+    "no such year": ({"expiry": np.array([1, 2**60], "M8[Y]")}, VALUE, "expiry[1] is 1152921504606848946"),
+    "before all": ({"expiry": np.array([-(2**62)] * 2, "M8[s]")}, VALUE, "expiry[0] is -1461"),
+    "one time past 64 bits": ({"expiry": np.datetime64("2600-01-01")}, VALUE, "expiry[0] is 2600-01-01;"),
+    "times past 64 bits": ({"expiry": [None, np.datetime64("2600-01-01")]}, VALUE, "expiry[1] is 2600-01-01;"),
+    "a datetime past 64 bits": ({"expiry": [None, datetime.datetime(2600, 1, 1)]}, VALUE, "expiry[1] is 2600-01-01"),
+    "a day before 1970": ({"expiry": np.array(["2050", "1969"], "M8[D]")}, VALUE, "expiry[1] is 1969-01-01;"),
+    "a datetime before 1970": ({"expiry": [None, datetime.datetime(1960, 1, 1)]}, VALUE, "expiry[1] is 1960-01-01"),
+    "times without a unit": ({"expiry": np.array([5, 6]).view("M8")}, TYPE, "without a unit"),
+    "times of two dimensions": ({"expiry": np.array([["2050", "2051"]], "M8[s]")}, VALUE, "2 dimensions"),
     "NaT in a list": ({"expiry": [None, np.datetime64("NaT")]}, VALUE, "expiry[1] is NaT"),
     "negative deadline": ({"deadline_ms": -1}, VALUE, "deadline_ms is 0 or more, not -1"),
     "deadline NaN": ({"deadline_ms": NAN}, VALUE, "nan"),
@@ -717,6 +731,30 @@ def test_expiry_is_taken(db: pomai.Database) -> None:
         assert [row.expiry for row in db.get([1, 2])] == [ns, ns]
     db.add(np.ones((2, DIM)), ids=[1, 2], expiry=[1, None])
     assert db.get([1, 2]).found == [False, True] and db.get(2).expiry is None
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "D", "h", "m", "s", "ms", "us", "7D", "25us", "ns"])
+@pytest.mark.parametrize("year", [2050, 2261, 2300, 2553])
+def test_expiry_of_any_unit(db: pomai.Database, unit: str, year: int) -> None:
+    if unit == "ns" and year > 2261:
+        return
+    time = np.datetime64(str(year), unit)
+    days = int(time.astype("M8[D]").astype(int))
+    rest = int((time.astype("M8[us]") - np.datetime64(days, "D")).astype(int))
+    for given in (np.array([time, time]), [time] * 2, time, np.array([time, time]).astype(f">M8[{unit}]")):
+        db.add(np.ones((2, DIM)), ids=[1, 2], expiry=given)
+        assert [row.expiry for row in db.get([1, 2])] == [days * 86400 * 10**9 + rest * 1000] * 2
+
+
+def test_expiry_finer_than_a_nanosecond(db: pomai.Database) -> None:
+    for unit in ("ps", "fs", "as"):
+        db.add(np.ones((2, DIM)), ids=[1, 2], expiry=np.array([0, 3], "M8[us]").astype(f"M8[{unit}]"))
+        assert db.get([1, 2]).found == [True, False]  # 0: never
+    late = np.array([3 * 10**16, 10**17], "M8[100000ps]")
+    db.add(np.ones((2, DIM)), ids=[1, 2], expiry=late)
+    assert [row.expiry for row in db.get([1, 2])] == [3 * 10**18, 10**19]
+    with pytest.raises(pomai.InvalidError, match=r"expiry\[1\] is"):
+        db.add(np.ones((2, DIM)), ids=[1, 2], expiry=np.array([1, 2**62], "M8[100000ps]"))
 
 
 @pytest.mark.parametrize("given", [

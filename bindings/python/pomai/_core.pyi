@@ -82,6 +82,7 @@ ExpiryLike: TypeAlias = (
     | Sequence[datetime.datetime | None]
     | npt.NDArray[np.integer[Any]]
     | npt.NDArray[np.datetime64]
+    | np.datetime64
 )
 AnyPath: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 DType: TypeAlias = (

@@ -244,11 +244,53 @@ def _refuse_nat(at: int) -> InvalidError:
     return InvalidError(f"expiry[{at}] is NaT; expected ns since 1970, datetimes, or None for rows that stay")
 
 
-def _time64_ns(values: Any) -> Any:
-    """Of a datetime64, or an array of them; NaT, and no other, is not equal to itself."""
+def _no_time(at: int, value: Any) -> InvalidError:
+    return InvalidError(
+        f"expiry[{at}] is {value}; expected a time from 1970 to 2554-07-21, which 64 bits of ns since 1970 hold"
+    )
+
+
+_ATTOSECONDS = {"W": 604800 * 10**18, "D": 86400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18, "s": 10**18,
+                "ms": 10**15, "us": 10**12, "ns": 10**9, "ps": 10**6, "fs": 1000, "as": 1}
+
+
+def _exact_ns(numpy: Any, time: Any, at: int) -> int:
+    """Of one datetime64, by Python's whole numbers: NumPy's wrap around."""
+    unit, count = numpy.datetime_data(time.dtype)
+    ticks = int(time.astype("int64")) * count
+    if unit in ("Y", "M"):
+        year, month = divmod(ticks * (12 if unit == "Y" else 1), 12)
+        if not 0 <= year < 600:
+            raise _no_time(at, time)
+        ns = (datetime.date(1970 + year, 1 + month, 1) - _EPOCH.date()).days * 86400 * 10**9
+    elif unit in _ATTOSECONDS:
+        ns = ticks * _ATTOSECONDS[unit] // 10**9
+    else:
+        raise InvalidTypeError(f"expiry[{at}] is a datetime64 without a unit; expected one, as datetime64[ns]")
+    if not 0 <= ns < 2**64:
+        raise _no_time(at, time)
+    return ns
+
+
+def _times64_ns(values: Any) -> Any:
+    """Of an array of datetime64, or what makes one of itself; NaT, and no other, is not equal to itself."""
+    numpy = importlib.import_module("numpy")
+    if not isinstance(values, numpy.ndarray):
+        values = numpy.asarray(values)
+        if values.dtype.kind != "M":  # a Series with a zone gives Timestamps
+            return [_expiry_ns(value, i) for i, value in enumerate(values.tolist())]
+    if values.ndim != 1:
+        raise InvalidError(f"expiry has {values.ndim} dimensions; expected one")
     if (values != values).any():
         raise _refuse_nat(int((values != values).argmax()))
-    return values.astype("datetime64[ns]").astype("int64")
+    if values.dtype.str[1:] == "M8[ns]":
+        if (values.view("int64" if values.dtype.isnative else values.dtype.str[0] + "i8") >= 0).all():
+            return values.astype("int64")
+    elif numpy.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D", "h", "m", "s", "ms", "us"):
+        last = numpy.datetime64(2**63 - 1, "ns").astype(values.dtype)
+        if ((values >= numpy.datetime64(0, "ns").astype(values.dtype)) & (values <= last)).all():
+            return values.astype("datetime64[ns]").astype("int64")
+    return [_exact_ns(numpy, value, i) for i, value in enumerate(values)]
 
 
 def _expiry_ns(value: Any, at: int = 0) -> Any:
@@ -257,7 +299,7 @@ def _expiry_ns(value: Any, at: int = 0) -> Any:
     if _is_time64(value) and getattr(value, "shape", None) == ():
         if value != value:
             raise _refuse_nat(at)
-        return int(_time64_ns(value))
+        return _exact_ns(importlib.import_module("numpy"), value, at)
     if hasattr(value, "to_pydatetime"):  # the Timestamp of pandas refuses what a datetime does
         value = value.to_pydatetime()
     if isinstance(value, datetime.datetime) and value != value:  # of pandas
@@ -266,17 +308,20 @@ def _expiry_ns(value: Any, at: int = 0) -> Any:
         try:
             since = value.astimezone(datetime.timezone.utc) - _EPOCH
         except (OverflowError, ValueError) as error:
-            raise InvalidError(f"expiry {value!r} is out of range: {error}") from None
-        return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+            raise InvalidError(f"expiry[{at}] is {value!r}, which is out of range: {error}") from None
+        ns = (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+        if not 0 <= ns < 2**64:
+            raise _no_time(at, value)
+        return ns
     return value
 
 
 def encode_expiry(expiry: Any, rows: int) -> Any:
-    """One time in ns since 1970 a row."""
+    """One time in ns since 1970 a row; what has no times of NumPy or Python goes back as it is."""
     if isinstance(expiry, (int, datetime.datetime)):
         return [_expiry_ns(expiry)] * rows
     if _is_time64(expiry):
-        return _time64_ns(expiry)
+        return [_expiry_ns(expiry)] * rows if expiry.shape == () else _times64_ns(expiry)
     if isinstance(expiry, (list, tuple)):
         return [_expiry_ns(value, i) for i, value in enumerate(expiry)]
     return expiry
