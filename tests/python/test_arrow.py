@@ -345,6 +345,58 @@ def test_expiry_of_any_unit(db, unit):
     assert [db.get(i).expiry for i in (0, 1)] == [4 * 10**18, None]
 
 
+DAY = datetime.datetime(2050, 1, 1)
+DAY_NS = 2524608000 * 10**9
+
+
+@pytest.mark.parametrize("given", [
+    pa.array([DAY, None], pa.timestamp("us")), pa.array([DAY, None], pa.timestamp("s", "UTC")),
+    pa.array([DAY.date(), None]), pa.array([DAY.date(), None], pa.date64()), pa.array([DAY_NS, None]),
+    pa.chunked_array([pa.array([], pa.timestamp("ms")), [DAY], pa.array([None], pa.timestamp("ms"))]),
+    pa.array([None, DAY, None], pa.timestamp("us"))[1:],
+], ids=lambda given: f"{type(given).__name__} of {given.type}")
+def test_expiry_as_an_arrow_column(db, given):
+    db.add([[1.0], [2.0]], ids=[1, 2], expiry=given)
+    assert [db.get(i).expiry for i in (1, 2)] == [DAY_NS, None]
+
+
+def test_expiry_as_a_series_of_polars(db):
+    polars = pytest.importorskip("polars")
+    times = polars.Series([DAY, None])
+    for given in (times, times.cast(polars.Datetime("ns")), times.cast(polars.Date), polars.concat([times, times])[2:]):
+        db.add([[1.0], [2.0]], ids=[1, 2], expiry=given)
+        assert [db.get(i).expiry for i in (1, 2)] == [DAY_NS, None]
+
+
+@pytest.mark.parametrize("given, kind, part", [
+    (pa.array(["a", "b"]), pomai.InvalidTypeError, "expected timestamps"),
+    (pa.array([1, 2], pa.duration("s")), pomai.InvalidTypeError, "expected timestamps"),
+    (pa.array([], pa.string()), pomai.InvalidTypeError, "expected timestamps"),
+    (pa.table({"a": [DAY, DAY]}), pomai.InvalidTypeError, "expected timestamps"),
+    (pa.array([DAY], pa.timestamp("s")), pomai.InvalidError, "1 times of expiry for 2"),
+    (pa.chunked_array([[DAY], [DAY], [DAY]]), pomai.InvalidError, "3 times of expiry for 2"),
+    (pa.array([DAY, datetime.date(2600, 1, 1)], pa.date32()), pomai.InvalidError, "row 1: the expiry is before 1970, or"),
+    (pa.chunked_array([[DAY], [datetime.datetime(2600, 1, 1)]], pa.timestamp("s")), pomai.InvalidError, "row 1: the exp"),
+    (pa.array([DAY, datetime.datetime(1969, 1, 1)]), pomai.InvalidError, "row 1: the expiry is before 1970"),
+    (pa.array([1800000000, 1]), pomai.InvalidError, "nanoseconds"),
+], ids=str)
+def test_arrow_columns_that_are_no_expiry(db, given, kind, part):
+    with pytest.raises(kind, match=part):
+        db.add([[1.0], [2.0]], ids=[1, 2], expiry=given)
+    assert len(db) == 0
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_expiry_in_all_of_64_bits(db, unit):
+    late = [datetime.datetime(2300, 1, 1), datetime.datetime(2553, 1, 1), datetime.datetime(2600, 1, 1)]
+    ns = [int((t - datetime.datetime(1970, 1, 1)).total_seconds()) * 10**9 for t in late]
+    good = pa.array(late[:2], pa.timestamp(unit))
+    db.add(pa.table({"vector": fixed([1, 2], 1), "expiry": good}))
+    assert [db.get(i).expiry for i in (0, 1)] == ns[:2]
+    with pytest.raises(pomai.InvalidError, match="row 1: the expiry"):
+        db.add(pa.table({"vector": fixed([1, 2], 1), "expiry": pa.array(late[1:], pa.timestamp(unit))}))
+
+
 V = fixed([1, 2], 1)
 
 

@@ -733,6 +733,22 @@ def test_expiry_is_taken(db: pomai.Database) -> None:
     assert db.get([1, 2]).found == [False, True] and db.get(2).expiry is None
 
 
+class Times:
+    """What makes an array of itself, and is none: a Series, say."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.values
+
+
+class Series(Times):
+    def __init__(self, values: Any) -> None:
+        super().__init__(values)
+        self.dtype, self.shape = values.dtype, values.shape
+
+
 @pytest.mark.parametrize("unit", ["Y", "M", "D", "h", "m", "s", "ms", "us", "7D", "25us", "ns"])
 @pytest.mark.parametrize("year", [2050, 2261, 2300, 2553])
 def test_expiry_of_any_unit(db: pomai.Database, unit: str, year: int) -> None:
@@ -755,6 +771,19 @@ def test_expiry_finer_than_a_nanosecond(db: pomai.Database) -> None:
     assert [row.expiry for row in db.get([1, 2])] == [3 * 10**18, 10**19]
     with pytest.raises(pomai.InvalidError, match=r"expiry\[1\] is"):
         db.add(np.ones((2, DIM)), ids=[1, 2], expiry=np.array([1, 2**62], "M8[100000ps]"))
+
+
+def test_expiry_of_what_makes_an_array(db: pomai.Database) -> None:
+    ns = 2524608000 * 10**9
+    for kind in (Times, Series):
+        db.add(np.ones((2, DIM)), ids=[1, 2], expiry=kind(np.array(["2050-01-01"] * 2, "M8[ns]")))
+        assert [row.expiry for row in db.get([1, 2])] == [ns, ns]
+        with pytest.raises(pomai.InvalidError, match=r"expiry\[1\] is 2600-01-01"):
+            db.add(np.ones((2, DIM)), ids=[1, 2], expiry=kind(np.array(["2050-01-01", "2600-01-01"], "M8[D]")))
+        with pytest.raises(pomai.InvalidError, match="NaT"):
+            db.add(np.ones((2, DIM)), ids=[1, 2], expiry=kind(np.array(["2050-01-01", "NaT"], "M8[ns]")))
+    db.add(np.ones((2, DIM)), ids=[1, 2], expiry=Times(np.array([ns, ns + 1])))
+    assert [row.expiry for row in db.get([1, 2])] == [ns, ns + 1]
 
 
 @pytest.mark.parametrize("given", [

@@ -83,6 +83,7 @@ ExpiryLike: TypeAlias = (
     | npt.NDArray[np.integer[Any]]
     | npt.NDArray[np.datetime64]
     | np.datetime64
+    | _Arrow
 )
 AnyPath: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 DType: TypeAlias = (

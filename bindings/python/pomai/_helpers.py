@@ -236,6 +236,10 @@ def decode_metadata(document: str | bytes | None) -> dict[str, Any] | None:
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
+def _is_arrow(value: Any) -> bool:
+    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+
+
 def _is_time64(value: Any) -> bool:
     return getattr(getattr(value, "dtype", None), "kind", "") == "M"
 
@@ -324,6 +328,9 @@ def encode_expiry(expiry: Any, rows: int) -> Any:
         return [_expiry_ns(expiry)] * rows if expiry.shape == () else _times64_ns(expiry)
     if isinstance(expiry, (list, tuple)):
         return [_expiry_ns(value, i) for i, value in enumerate(expiry)]
+    if not hasattr(expiry, "dtype") and hasattr(expiry, "__array__") and not _is_arrow(expiry):
+        array = expiry.__array__()
+        return _times64_ns(array) if _is_time64(array) else array
     return expiry
 
 

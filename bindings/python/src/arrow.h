@@ -93,5 +93,7 @@ int pm_py_columns_take(pm_py_state *state, PyObject *metadata, uint64_t rows, pm
 PyObject *pm_arrow_add(pm_py_collection *on, PyObject *const *given, bool *taken);
 /* Vectors of an Arrow array of lists. 1: it is none, and nothing was done. */
 int pm_arrow_vectors(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out);
+/* Times, or ints of ns, of an Arrow array. 1: the same. */
+int pm_arrow_expiry(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *out);
 
 #endif

@@ -324,38 +324,69 @@ static int take_documents(pm_py_state *state, const pm_arrow_column *c, pm_py_do
     return 0;
 }
 
+/* Nanoseconds in a unit of times; 0: it holds none. */
+static uint64_t time_scale(const pm_arrow_column *c)
+{
+    if (c->kind == PM_ARROW_DAYS) return UINT64_C(86400000000000);
+    return c->kind == PM_ARROW_TIME ? 1000000000 / (uint64_t)c->unit : 0;
+}
+
+/* Behind those that `out` has. */
 static int take_expiry(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out)
 {
     const pm_py_numbers numbers = pm_py_column_numbers(c);
-    bool ints = c->kind == PM_ARROW_NUMBER && c->number != 'f';
-    if (c->schema->dictionary != NULL || (!ints && c->kind != PM_ARROW_TIME && c->kind != PM_ARROW_NULL)) {
+    const bool ints = c->kind == PM_ARROW_NUMBER && c->number != 'f';
+    const uint64_t scale = time_scale(c);
+    if (c->schema->dictionary != NULL || (!ints && scale == 0 && c->kind != PM_ARROW_NULL)) {
         pm_py_refuse_type(state,
                           "column '%.80s' is of the Arrow type '%.40s'; expected timestamps, or ints of ns since 1970",
                           c->name, c->schema->format);
         return -1;
     }
-    out->owned = calloc((size_t)c->length + 1, sizeof *out->owned);
-    if (out->owned == NULL) {
+    const size_t before = out->ids.count, count = (size_t)c->length;
+    uint64_t *grown = count > PY_SSIZE_T_MAX / 8 - 1 - before ? NULL : realloc(out->owned, (before + count + 1) * 8);
+    if (grown == NULL) {
         PyErr_NoMemory();
         return -1;
     }
+    out->owned = grown;
+    out->ids.u64 = grown;
     for (int64_t i = 0; i < c->length; i++) {
         uint64_t value = 0;
         bool right = true;
-        if (pm_arrow_is_null(c, i)) continue;
-        if (ints) {
+        if (!pm_arrow_is_null(c, i) && ints) {
             right = pm_py_load_u64(&numbers, pm_arrow_number(c, i), &value);
-        } else {
-            int64_t ticks = pm_arrow_int(c, i), scale = 1000000000 / c->unit;
-            right = ticks >= 0 && ticks <= INT64_MAX / scale;
-            value = (uint64_t)ticks * (uint64_t)scale;
+        } else if (!pm_arrow_is_null(c, i)) {
+            const int64_t ticks = pm_arrow_int(c, i);
+            right = ticks >= 0 && !__builtin_mul_overflow((uint64_t)ticks, scale, &value);
         }
-        if (!right) return refuse_vector(state, c, i, "the expiry is before 1970, or past what 64 bits of ns can hold");
-        out->owned[i] = value;
+        if (!right)
+            return refuse_vector(state, c, (int64_t)before + i,
+                                 "the expiry is before 1970, or past what 64 bits of ns can hold (2554-07-21)");
+        grown[before + (size_t)i] = value;
     }
-    out->ids.u64 = out->owned;
-    out->ids.count = (size_t)c->length;
+    out->ids.count = before + count;
     return 0;
+}
+
+int pm_arrow_expiry(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *out)
+{
+    pm_py_source s;
+    pm_arrow_column c;
+    memset(out, 0, sizeof *out);
+    int failed = pm_py_source_open(state, object, &s);
+    if (failed != 0) return failed;
+    failed = pm_py_column_take(state, what, s.schema, NULL, 0, 0, &c);
+    if (failed == 0) failed = take_expiry(state, &c, out); /* the type, where there is no batch */
+    while (failed == 0) {
+        failed = pm_py_source_next(state, &s);
+        if (failed != 0 || s.array.release == NULL) break;
+        failed = pm_py_column_take(state, what, s.schema, &s.array, 0, s.array.length, &c);
+        if (failed == 0) failed = take_expiry(state, &c, out);
+    }
+    pm_py_source_release(&s);
+    if (failed != 0) pm_py_ids_release(out);
+    return failed;
 }
 
 /* ---- which column is what ---- */

@@ -57,7 +57,8 @@ static int take_expiry(pm_py_state *state, PyObject *expiry, pm_py_add_input *in
     PyObject *rows = PyLong_FromUnsignedLongLong(in->vectors.rows);
     PyObject *list = rows == NULL ? NULL : pm_py_help(state, "encode_expiry", expiry, rows, NULL);
     Py_XDECREF(rows);
-    int failed = list == NULL ? -1 : pm_py_ids_take(state, "expiry", list, &in->expiry);
+    int failed = list == NULL ? -1 : pm_arrow_expiry(state, "expiry", list, &in->expiry);
+    if (failed > 0) failed = pm_py_ids_take(state, "expiry", list, &in->expiry);
     Py_XDECREF(list);
     if (failed != 0) return -1;
     in->has_expiry = true;
