@@ -253,6 +253,13 @@ BAD_ADDS: dict[str, tuple[dict[str, Any], type[pomai.Error], str]] = {
     "a datetime before 1970": ({"expiry": [None, datetime.datetime(1960, 1, 1)]}, VALUE, "expiry[1] is 1960-01-01"),
     "times without a unit": ({"expiry": np.array([5, 6]).view("M8")}, TYPE, "without a unit"),
     "times of two dimensions": ({"expiry": np.array([["2050", "2051"]], "M8[s]")}, VALUE, "2 dimensions"),
+    "a span": ({"expiry": np.timedelta64(5, "s")}, TYPE, "timedelta64[s], a span of time"),
+    "spans": ({"expiry": np.array([5, 6], "m8[s]")}, TYPE, "timedelta64[s], a span of time"),
+    "masked times": ({"expiry": np.ma.masked_array(np.array(["2050", "2051"], "M8[s]"), [0, 1])}, TYPE, "masked array"),
+    "masked expiry": ({"expiry": np.ma.masked_array([0, 5], [0, 1])}, TYPE, "masked array"),
+    "masked ids": ({"ids": np.ma.masked_array([11, 12], [0, 1])}, TYPE, "masked array"),
+    "masked ids in a list": ({"ids": [11, np.ma.masked_array(12, True)]}, TYPE, "masked array"),
+    "times as ids": ({"ids": np.array(["2050", "2051"], "M8[s]")}, TYPE, "datetime64[s], a time and no number"),
     "NaT in a list": ({"expiry": [None, np.datetime64("NaT")]}, VALUE, "expiry[1] is NaT"),
     "negative deadline": ({"deadline_ms": -1}, VALUE, "deadline_ms is 0 or more, not -1"),
     "deadline NaN": ({"deadline_ms": NAN}, VALUE, "nan"),
@@ -784,6 +791,37 @@ def test_expiry_of_what_makes_an_array(db: pomai.Database) -> None:
             db.add(np.ones((2, DIM)), ids=[1, 2], expiry=kind(np.array(["2050-01-01", "NaT"], "M8[ns]")))
     db.add(np.ones((2, DIM)), ids=[1, 2], expiry=Times(np.array([ns, ns + 1])))
     assert [row.expiry for row in db.get([1, 2])] == [ns, ns + 1]
+
+
+TIMES = [np.datetime64("2024-01-01"), np.timedelta64(5, "s"), np.array(["2024"], "M8[s]"), np.array([5], "m8[s]"),
+         np.array("2024", "M8[s]"), [np.datetime64("2024-01-01")], [np.timedelta64(5, "s")]]
+
+
+@pytest.mark.parametrize("given", TIMES, ids=repr)
+def test_times_are_no_numbers(db: pomai.Database, given: Any) -> None:
+    """NumPy shows the eight bytes of a time as eight numbers."""
+    db.add(np.ones((256, DIM)), ids=range(256), metadata=[{"n": i} for i in range(256)])
+    before = state(db)
+    for call in (db.get, db.delete, lambda ids: db.update(ids, metadata={"n": 0}), lambda ids: db.add(ROW, ids=ids)):
+        with pytest.raises(pomai.InvalidTypeError, match="time|timedelta"):
+            call(given)
+    for call in (lambda v: db.search(v, 1), db.add, lambda v: db.search([[1.0] * 8, v[0] if type(v) is list else v], 1)):
+        with pytest.raises(pomai.InvalidTypeError, match="time|timedelta"):
+            call(given)
+    assert state(db) == before
+
+
+def test_masked_ids(db: pomai.Database) -> None:
+    db.add(np.ones((9, DIM)), ids=range(9))
+    before = state(db)
+    for given in (np.ma.masked_array([1, 2, 3], [0, 1, 1]), np.ma.masked_array([1, 2]), np.ma.masked_array(5, True),
+                  [np.ma.masked_array(5, True)]):
+        for call in (db.get, db.delete, lambda ids: db.update(ids, metadata={"n": 0})):
+            with pytest.raises(pomai.InvalidTypeError, match="masked array"):
+                call(given)
+    with pytest.raises(pomai.InvalidTypeError, match="masked array"):
+        db.search([np.ma.masked_array(ROW, [0, 0, 1, 0])], 1)
+    assert state(db) == before
 
 
 @pytest.mark.parametrize("given", [

@@ -31,7 +31,7 @@ typedef struct pm_py_state {
     PyObject *filter;       /* the class of what FilterOp makes, the same */
     PyObject *shown;        /* pm_py_show's last */
     PyObject *asarray;      /* numpy.asarray, None without NumPy, NULL: not looked for yet */
-    PyTypeObject *unmasked; /* the type of vectors that was last seen to be no masked array */
+    PyTypeObject *unmasked; /* the type that was last seen to be no masked array */
     pm_py_database *open;   /* databases that are open */
 } pm_py_state;
 
@@ -103,6 +103,12 @@ typedef struct pm_py_vectors {
     void *owned;
     PyObject *keep; /* a DLPack capsule */
 } pm_py_vectors;
+
+/* Masked arrays of NumPy: what lies under the mask would be taken. */
+int pm_py_refuse_masked(pm_py_state *state, const char *what, PyObject *object);
+/* Times and spans of time of NumPy, whose scalars show their bytes as numbers from 0 to 255. NULL format: they show
+ * none. Costs nothing where the format is of other numbers. */
+int pm_py_refuse_times(pm_py_state *state, const char *what, PyObject *object, const char *format, const char *wanted);
 
 /* `narrow` as in the struct. */
 int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pomai_dtype narrow, pm_py_vectors *out);

@@ -43,6 +43,7 @@ PyObject *pm_py_ids_item(const pm_py_ids *ids, size_t i)
 
 static int take_int(pm_py_state *state, const char *what, Py_ssize_t i, PyObject *object, uint64_t *value)
 {
+    if (pm_py_refuse_masked(state, what, object) != 0) return -1;
     PyObject *number = PyLong_Check(object) ? Py_NewRef(object) : PyNumber_Index(object);
     if (number == NULL) {
         pm_py_refuse_type(state, "%s[%zd] of %R is no number; expected %s", what, i, Py_TYPE(object), wanted(what));
@@ -178,9 +179,14 @@ static int take_buffer(pm_py_state *state, const char *what, PyObject *object, p
     if (PyObject_GetBuffer(object, &buffer, PyBUF_RECORDS_RO) != 0) {
         if (!PyErr_ExceptionMatches(PyExc_ValueError) && !PyErr_ExceptionMatches(PyExc_BufferError)) return -1;
         PyErr_Clear(); /* dates, or NumPy's strings of any length */
+        if (pm_py_refuse_times(state, what, object, NULL, wanted(what)) != 0) return -1;
         return take_sequence(state, what, object, ids);
     }
     const char *format = buffer.format == NULL ? "B" : buffer.format;
+    if (pm_py_refuse_times(state, what, object, format, wanted(what)) != 0) {
+        PyBuffer_Release(&buffer);
+        return -1;
+    }
     char last = *format == '\0' ? '\0' : format[strlen(format) - 1];
     bool numbers = last != 'w' && last != 'O' && last != 's';
     int failed = numbers ? take_numbers(state, what, &buffer, ids) : 0;
@@ -214,6 +220,7 @@ static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_p
 int pm_py_ids_take(pm_py_state *state, const char *what, PyObject *object, pm_py_ids *out)
 {
     memset(out, 0, sizeof *out);
+    if (pm_py_refuse_masked(state, what, object) != 0) return -1;
     if (take_any(state, what, object, out) == 0) return 0;
     pm_py_ids_release(out);
     return -1;

@@ -91,6 +91,41 @@ static int take_numbers(const pm_py_numbers *n, pm_py_vectors *out)
     Py_END_ALLOW_THREADS return 0;
 }
 
+int pm_py_refuse_masked(pm_py_state *state, const char *what, PyObject *object)
+{
+    if (PyList_CheckExact(object) || PyLong_CheckExact(object) || PyUnicode_CheckExact(object) ||
+        Py_TYPE(object) == state->unmasked)
+        return 0;
+    if (PyObject_HasAttrString(object, "filled") && PyObject_HasAttrString(object, "mask")) {
+        pm_py_refuse_type(
+            state, "%s is a masked array; expected one without a mask: its filled(), or what is not masked", what);
+        return -1;
+    }
+    PyTypeObject *last = state->unmasked;
+    state->unmasked = (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(object));
+    Py_XDECREF((PyObject *)last);
+    return 0;
+}
+
+int pm_py_refuse_times(pm_py_state *state, const char *what, PyObject *object, const char *format, const char *wanted)
+{
+    PyObject *type, *value, *trace;
+    if (format != NULL && strcmp(format, "B") != 0) return 0;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *dtype = PyObject_GetAttrString(object, "dtype");
+    PyObject *kind = dtype == NULL ? NULL : PyObject_GetAttrString(dtype, "kind");
+    const bool text = kind != NULL && PyUnicode_Check(kind);
+    const bool moment = text && PyUnicode_CompareWithASCIIString(kind, "M") == 0;
+    const bool span = text && PyUnicode_CompareWithASCIIString(kind, "m") == 0;
+    PyErr_Restore(type, value, trace); /* instead of what the two raised */
+    if (moment || span)
+        pm_py_refuse_type(state, "%s is %R of %S, %s; expected %s", what, Py_TYPE(object), dtype,
+                          moment ? "a time and no number" : "a span of time and no number", wanted);
+    Py_XDECREF(kind);
+    Py_XDECREF(dtype);
+    return moment || span ? -1 : 0;
+}
+
 static int check_numbers(pm_py_state *state, const char *what, int ndim, const char *format, char kind)
 {
     if (ndim == 0)
@@ -114,11 +149,13 @@ static int take_list(pm_py_state *state, const char *what, PyObject *object, pm_
 static int take_buffer(pm_py_state *state, const char *what, PyObject *object, pm_py_vectors *out)
 {
     if (PyObject_GetBuffer(object, &out->buffer, PyBUF_RECORDS_RO) != 0) {
+        if (pm_py_refuse_times(state, what, object, NULL, WANTED) != 0) return -1;
         pm_py_refuse_type(state, "%s: the memory of %R cannot be borrowed; expected " WANTED, what, Py_TYPE(object));
         return -1;
     }
     out->borrowed = true;
     const Py_buffer *b = &out->buffer;
+    if (pm_py_refuse_times(state, what, object, b->format == NULL ? "B" : b->format, WANTED) != 0) return -1;
     pm_py_numbers n = {.data = b->buf, .ndim = b->ndim};
     pm_py_format(b->format, b->itemsize, &n);
     if (n.kind == 0 && b->format != NULL && strcmp(b->format, "O") == 0 && b->ndim > 0) {
@@ -228,7 +265,7 @@ static int list_row(pm_py_state *state, const char *what, PyObject *item, Py_ssi
         }
         dim = PyTuple_Size(numbers);
     } else {
-        if (take_any(state, what, item, &row) != 0) goto end;
+        if (pm_py_refuse_masked(state, what, item) != 0 || take_any(state, what, item, &row) != 0) goto end;
         if (!row.single) {
             pm_py_refuse(state, POMAI_EINVAL, "%s[%zd] is not one vector; expected " WANTED, what, i);
             goto end;
@@ -321,29 +358,14 @@ static int take_any(pm_py_state *state, const char *what, PyObject *object, pm_p
     return -1;
 }
 
-/* A set has no order that rows could go by. Of a masked array of NumPy the numbers below the mask would be taken. */
-static int refuse_unordered(pm_py_state *state, const char *what, PyObject *object)
-{
-    if (PyAnySet_Check(object)) {
-        pm_py_refuse_type(state, "%s is a set, which has no order; expected a list or an array", what);
-        return -1;
-    }
-    if (PyList_CheckExact(object) || Py_TYPE(object) == state->unmasked) return 0;
-    if (PyObject_HasAttrString(object, "filled") && PyObject_HasAttrString(object, "mask")) {
-        pm_py_refuse_type(
-            state, "%s is a masked array; expected one without a mask: its filled(), or what is not masked", what);
-        return -1;
-    }
-    PyTypeObject *last = state->unmasked;
-    state->unmasked = (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(object));
-    Py_XDECREF((PyObject *)last);
-    return 0;
-}
-
 int pm_py_vectors_take(pm_py_state *state, const char *what, PyObject *object, pomai_dtype narrow, pm_py_vectors *out)
 {
     *out = (pm_py_vectors){.dtype = POMAI_DTYPE_FLOAT32, .narrow = narrow};
-    if (refuse_unordered(state, what, object) != 0) return -1;
+    if (PyAnySet_Check(object)) { /* no order that rows could go by */
+        pm_py_refuse_type(state, "%s is a set, which has no order; expected a list or an array", what);
+        return -1;
+    }
+    if (pm_py_refuse_masked(state, what, object) != 0) return -1;
     if (take_any(state, what, object, out) == 0) return 0;
     pm_py_vectors_release(out);
     return -1;

@@ -54,6 +54,7 @@ static int check_times(pm_py_state *state, const pm_py_add_input *in)
 static int take_expiry(pm_py_state *state, PyObject *expiry, pm_py_add_input *in)
 {
     if (expiry == NULL || expiry == Py_None) return 0;
+    if (pm_py_refuse_masked(state, "expiry", expiry) != 0) return -1;
     PyObject *rows = PyLong_FromUnsignedLongLong(in->vectors.rows);
     PyObject *list = rows == NULL ? NULL : pm_py_help(state, "encode_expiry", expiry, rows, NULL);
     Py_XDECREF(rows);
