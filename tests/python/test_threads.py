@@ -308,3 +308,56 @@ def test_a_cancelled_call_goes_on(path: str) -> None:
             assert len(again) in (0, 2000)
 
     asyncio.run(main())
+
+
+CLOSES_WHILE_IT_READS = """
+import ctypes, functools, operator, pomai, signal, sys
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_void_p, pythonapi
+
+class Array(Structure):
+    _fields_ = [("length", c_int64), ("counts", c_int64 * 4), ("pointers", c_void_p * 3),
+                ("release", CFUNCTYPE(None, c_void_p)), ("private_data", c_void_p)]
+
+class Stream(Structure):
+    _fields_ = [("get_schema", c_void_p), ("get_next", CFUNCTYPE(c_int, c_void_p, POINTER(Array))),
+                ("get_last_error", CFUNCTYPE(c_char_p, c_void_p)), ("release", CFUNCTYPE(None, c_void_p)),
+                ("private_data", c_void_p)]
+
+db = pomai.open(sys.argv[1], durability="os")
+db.add([[float(i)] for i in range(100)], metadata=[{"n": i} for i in range(100)])
+pythonapi.PyCapsule_GetPointer.restype = c_void_p
+pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object, c_char_p]
+
+def close(*_):
+    stream.release(ctypes.addressof(stream))
+    ran.append(True)
+    if len(ran) > 5:
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, close)
+interrupt = functools.partial(ctypes.PyDLL(None)["raise"], int(signal.SIGALRM))
+ran = []
+for at in range(10):
+    capsule = db.scan(batch_rows=10).__arrow_c_stream__()
+    stream = Stream.from_address(pythonapi.PyCapsule_GetPointer(capsule, b"arrow_array_stream"))
+    array, address = Array(), ctypes.addressof(stream)
+    read = functools.partial(stream.get_next, address, array)
+    try:
+        failed = list(map(operator.call, [interrupt, read]))[1]  # no bytecode between, at which handlers would run
+        assert failed and not array.release, (failed, array.length)
+        assert b"closed" in stream.get_last_error(address)
+        for _ in range(9):
+            pass
+        assert at < 5
+    except KeyboardInterrupt:
+        assert at >= 5
+    assert len(ran) == at + 1
+assert db.count() == 100
+print(ran)
+"""
+
+
+def test_a_signal_handler_may_close_the_stream_that_is_read(path: str, program: Any) -> None:
+    done = program(CLOSES_WHILE_IT_READS, path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == f"{[True] * 10}\n"

@@ -309,15 +309,30 @@ static PyObject *scan_next(PyObject *self)
 
 /* ---- as an Arrow stream ---- */
 
+/* Of the stream until it is released, and of calls that are in it: a signal handler that runs in one may release it. */
 typedef struct {
+    atomic_size_t users;
+    atomic_bool released;
     PyObject *scan;
     pm_arrow_shape shape;
     char error[512];
 } stream_data;
 
+static void stream_drop(stream_data *d)
+{
+    if (atomic_fetch_sub(&d->users, 1) != 1) return;
+    if (Py_IsInitialized()) { /* else the process ends */
+        PyGILState_STATE gil = PyGILState_Ensure();
+        Py_DECREF(d->scan);
+        PyGILState_Release(gil);
+    }
+    free(d);
+}
+
 static const char *stream_error(pm_arrow_stream *stream)
 {
-    return ((stream_data *)stream->private_data)->error;
+    stream_data *d = stream->private_data;
+    return d == NULL ? "the stream was closed while it was read" : d->error; /* readers ask after that, too */
 }
 
 static int stream_schema(pm_arrow_stream *stream, pm_arrow_schema *out)
@@ -364,16 +379,21 @@ static int stream_next(pm_arrow_stream *stream, pm_arrow_array *out)
     pomai_rows *rows = NULL;
     memset(out, 0, sizeof *out);
     if (!Py_IsInitialized()) return ECANCELED;
+    atomic_fetch_add(&d->users, 1);
     PyGILState_STATE gil = PyGILState_Ensure();
     const bool main = pm_py_main_thread();
-    int failed = (main && PyErr_CheckSignals() != 0) || next_rows((pm_py_scan *)d->scan, &rows) != 0;
+    int failed = main && PyErr_CheckSignals() != 0;
+    if (failed == 0 && !atomic_load(&d->released)) failed = next_rows((pm_py_scan *)d->scan, &rows) != 0;
     if (failed != 0) failed = stream_failed(d);
     PyGILState_Release(gil);
-    if (failed != 0 || rows == NULL) return failed;
-    pm_py_held *held = pm_py_hold(rows, NULL);
-    if (held == NULL) return ENOMEM;
-    failed = pm_arrow_array_make(&d->shape, held, out, d->error);
-    pm_py_held_drop(held);
+    pm_py_held *held = failed != 0 || rows == NULL ? NULL : pm_py_hold(rows, NULL);
+    if (held == NULL && failed == 0 && rows != NULL) failed = ENOMEM;
+    if (atomic_load(&d->released) && failed == 0)
+        failed = ECANCELED; /* `stream` is not ours any more */
+    else if (held != NULL)
+        failed = pm_arrow_array_make(&d->shape, held, out, d->error);
+    if (held != NULL) pm_py_held_drop(held);
+    stream_drop(d);
     return failed;
 }
 
@@ -381,12 +401,9 @@ static void stream_release(pm_arrow_stream *stream)
 {
     stream_data *d = stream->private_data;
     stream->release = NULL;
-    if (Py_IsInitialized()) { /* else the process ends */
-        PyGILState_STATE gil = PyGILState_Ensure();
-        Py_DECREF(d->scan);
-        PyGILState_Release(gil);
-    }
-    free(d);
+    stream->private_data = NULL;
+    atomic_store(&d->released, true);
+    stream_drop(d);
 }
 
 static PyObject *stream_of(PyObject *scan)
@@ -398,6 +415,7 @@ static PyObject *stream_of(PyObject *scan)
         free(d);
         return PyErr_NoMemory();
     }
+    atomic_init(&d->users, 1);
     d->scan = Py_NewRef(scan);
     d->shape = ((pm_py_scan *)scan)->shape;
     stream->get_schema = stream_schema;
