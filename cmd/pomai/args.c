@@ -4,7 +4,6 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -146,66 +145,14 @@ int args_u64(const struct args *args, enum option_key key, uint64_t min, uint64_
     return EXIT_OK;
 }
 
-/* ---- filters that are every row ---- */
-
-/* What a filter says without a look at any row. */
-enum truth { NO_ROW, SOME_ROWS, EVERY_ROW };
-
-static enum truth truth_of(const json_t *filter);
-
-/* {"$nin": []} and so on, under a path; all of the operators must match. */
-static enum truth truth_of_operators(const json_t *operators)
+/* {}, {"$and": [{}]}, {"a": {"$nin": []}} and so on: what deletes everything is to be said in words. The engine says
+ * what it is: another reader of JSON takes other texts. */
+static int refuse_every_row(const struct args *args, const char *filter)
 {
-    const char *name;
-    json_t *operand;
-    enum truth truth = json_object_size(operators) > 0 ? EVERY_ROW : SOME_ROWS;
-    json_object_foreach((json_t *)(uintptr_t)operators, name, operand)
-    {
-        const bool none = json_is_array(operand) && json_array_size(operand) == 0;
-        enum truth one = SOME_ROWS;
-        if (none && strcmp(name, "$in") == 0) one = NO_ROW;
-        if (none && strcmp(name, "$nin") == 0) one = EVERY_ROW;
-        if (strcmp(name, "$not") == 0) one = EVERY_ROW - truth_of_operators(operand);
-        if (one < truth) truth = one;
-    }
-    return truth;
-}
-
-static enum truth truth_of_member(const char *key, const json_t *value)
-{
-    const bool all = strcmp(key, "$and") == 0;
-    if (strcmp(key, "$not") == 0) return EVERY_ROW - truth_of(value);
-    if (!all && strcmp(key, "$or") != 0) return truth_of_operators(value);
-    if (json_array_size(value) == 0) return SOME_ROWS;
-    enum truth truth = all ? EVERY_ROW : NO_ROW;
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        const enum truth one = truth_of(json_array_get(value, i));
-        if (all ? one < truth : one > truth) truth = one;
-    }
-    return truth;
-}
-
-static enum truth truth_of(const json_t *filter)
-{
-    const char *key;
-    json_t *value;
-    enum truth truth = json_is_object(filter) ? EVERY_ROW : SOME_ROWS; /* what is none is refused later */
-    json_object_foreach((json_t *)(uintptr_t)filter, key, value)
-    {
-        const enum truth one = truth_of_member(key, value);
-        if (one < truth) truth = one;
-    }
-    return truth;
-}
-
-/* {}, {"$and": [{}]}, {"a": {"$nin": []}} and so on: what deletes everything is to be said in words. */
-static bool is_every_row(const char *text)
-{
-    json_error_t error;
-    json_t *filter = written_load((struct written){text, strlen(text)}, false, JSON_ALLOW_NUL, &error);
-    const bool every = filter && truth_of(filter) == EVERY_ROW;
-    json_decref(filter);
-    return every;
+    int every;
+    pomai_error err;
+    if (pomai_filter_is_every_row(filter, strlen(filter), &every, &err) != POMAI_OK) return complain_error(&err);
+    return every ? usage_error(args, "this --where is every row: say --all") : EXIT_OK;
 }
 
 int args_rows(const struct args *args, const char **filter)
@@ -214,8 +161,7 @@ int args_rows(const struct args *args, const char **filter)
     *filter = where ? args->value[OPT_WHERE] : all ? "{}" : NULL;
     if ((int)ids + where + all != 1)
         return usage_error(args, "which rows? give ids, or --where, or --all%s", ids || where || all ? ": one" : "");
-    if (where && is_every_row(*filter)) return usage_error(args, "this --where is every row: say --all");
-    return EXIT_OK;
+    return where ? refuse_every_row(args, *filter) : EXIT_OK;
 }
 
 int args_milliseconds(const struct args *args, enum option_key key, uint64_t *microseconds)

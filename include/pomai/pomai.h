@@ -151,10 +151,15 @@ POMAI_API pomai_status pomai_delete(pomai_collection *collection, const pomai_id
  * meanwhile is looked at again. */
 
 /* Deletes the rows that match a filter (docs/filter.md) when they are looked at, of those that match at the call. {}
- * matches all rows: all are deleted. POMAI_EDEADLINE: the deadline passed, or it was cancelled, before all rows were
+ * matches all rows, and so does {"key": {"$nin": []}}, which a program with an empty list may come to: all are deleted;
+ * pomai_filter_is_every_row tells. POMAI_EDEADLINE: the deadline passed, or it was cancelled, before all rows were
  * looked at; what is deleted by then stays so: ack->rows. Called again, it goes on. */
 POMAI_API pomai_status pomai_delete_where(pomai_collection *collection, const char *filter, size_t filter_size,
                                           const pomai_write_options *options, pomai_ack *ack, pomai_error *err);
+/* *every is 1 for a filter that matches whatever rows have, so that no row need be looked at to say it: {} and
+ * {"key": {"$nin": []}}; else 0. To be asked before a delete or update by a filter that somebody typed. What is no
+ * filter is refused as by the calls that take one, with *every 1. */
+POMAI_API pomai_status pomai_filter_is_every_row(const char *filter, size_t filter_size, int *every, pomai_error *err);
 /* Gives the rows with these ids other documents, documents[i] to ids i; vectors and expiry stay to the bit. Ids that
  * are not there are passed over, an id twice is refused (POMAI_EDUPID). A merge into a row without a document is one
  * into {}; one into a document that is no JSON object gives POMAI_EINVAL, and so does a patch that is none, before

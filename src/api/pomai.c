@@ -547,6 +547,17 @@ void pomai_rows_free(pomai_rows *rows)
     pm_rows_free(rows);
 }
 
+pomai_status pomai_filter_is_every_row(const char *filter, size_t filter_size, int *every, pomai_error *err)
+{
+    bool is = false;
+    NEED(every);
+    *every = 1; /* for those who do not look at the status */
+    NEED(filter);
+    const pomai_status status = pm_is_every_row(filter, filter_size, &is, err);
+    if (status == POMAI_OK) *every = is;
+    return status;
+}
+
 pomai_status pomai_count(pomai_collection *collection, const pomai_count_options *options, uint64_t *rows,
                          pomai_error *err)
 {

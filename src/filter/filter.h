@@ -87,6 +87,8 @@ pomai_status pm_filter_parse(const char *json, size_t size, pm_filter **out, pom
 void pm_filter_free(pm_filter *filter);
 
 const pm_filter_node *pm_filter_root(const pm_filter *filter);
+/* Whether it matches whatever a row has: {}, {"a": {"$nin": []}}. What has to look at rows for that is none. */
+bool pm_filter_is_every_row(const pm_filter *filter);
 
 /* Bytes that pm_filter_matches wants, aligned for uint64_t; what is in them does not matter. */
 size_t pm_filter_scratch_size(const pm_filter *filter);

@@ -205,6 +205,8 @@ def test_where_on_every_verb(shop, without, flag):
 @pytest.mark.parametrize("words", [
     ("delete", "--where", "{ }"), ("delete", "--where", '{"a": {"$nin": []}}'), ("delete", "--where", '{"$not": {"a": {"$in": []}}}'),
     ("delete", "--where", '{"$or": [{"a": 1}, {"a": {"$not": {"$not": {"$nin": []}}}}]}'), ("update", "--where", '{"$and": [{}]}', "--set", "{}"), ("delete",), ("delete", 1, "--where", CHEAP), ("delete", "--all", "--where", CHEAP),
+    ("delete", "--where", r'{"a\u0000b": {"$nin": []}}'), ("delete", "--where", r'{"$or": [{}, {"x\u0000": 1}]}'),
+    ("delete", "--where", '{"$or": [{}, {"a": %s}]}' % ("1" * 5000)), ("update", "--where", r'{"a\u0000b": {"$nin": []}}', "--set", "{}"),
     ("get", "--where", "{}"), ("get",), ("get", 1, "--limit", 2), ("update", "--where", CHEAP), ("update", "--all"),
     ("update", "--where", CHEAP, "--set", "{}", "--document", "x"), ("update", "--set", "{}"),
 ])  # fmt: skip

@@ -856,6 +856,9 @@ def case_empty_filters():
             '{"$not": {"n": {"$in": []}}}', '{"n": {"$not": {"$gt": 5, "$in": []}}}',
             '{"n": {"$not": {"$not": {"$nin": [], "$not": {"$in": []}}}}}',
             '{"$and": [{"n": {"$nin": []}}, {}]}', '{"$or": [{"n": 7}, {"n": {"$nin": []}}]}',
+            # what readers of JSON elsewhere do not take
+            r'{"a\u0000b": {"$nin": []}}', r'{"$or": [{}, {"x\u0000": 1}]}', '{"$or": [{}, {"a": %s}]}' % ("1" * 5000),
+            '{"$or": [{}, {"a": {"$in": [%s, 1e-99999]}}]}' % ("1" * 400),
         ):
             refused(words[0], "x.db", *words[1:], "--where", empty, says="say --all", code=2)
         for other in ('{"$and": []}', '{"$or": {}}', "{} {}", "[]", '{"$and": [[]]}', '{"n": {}}', '{"n": {"$nin": {}}}'):

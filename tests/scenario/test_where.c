@@ -865,6 +865,38 @@ static void snapshots_and_bounded_reads(void **state)
     end_rows(db, coll);
 }
 
+static void what_is_every_row(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int every;
+    } cases[] = {
+        {"{}", 1},
+        {"{\"a\": {\"$nin\": []}}", 1},
+        {"{\"a\\u0000b\": {\"$nin\": []}, \"c\": {\"$not\": {\"$in\": []}}}", 1},
+        {"{\"$or\": [{\"a\": 1}, {\"$and\": [{}, {}]}]}", 1},
+        {"{\"$not\": {\"$not\": {\"$not\": {\"a\": {\"$in\": []}}}}}", 1},
+        {"{\"a\": {\"$not\": {\"$gt\": 1, \"$in\": []}}}", 1},
+        {"{\"a\": {\"$in\": []}}", 0},
+        {"{\"$not\": {}}", 0},
+        {"{\"a\": {\"$nin\": [null]}}", 0},
+        {"{\"a\": {\"$nin\": [], \"$gt\": 1}}", 0},
+        {"{\"$or\": [{\"a\": 1}, {\"a\": {\"$ne\": 1}}]}", 0}, /* only by a look at rows */
+    };
+    pomai_error err;
+    int every;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_ok(pomai_filter_is_every_row(cases[i].text, strlen(cases[i].text), &every, &err));
+        if (every != cases[i].every) fail_msg("%s", cases[i].text);
+    }
+    every = 0;
+    assert_refused(pomai_filter_is_every_row("{\"a\": {}}", 9, &every, &err), POMAI_EINVAL, "operator");
+    assert_int_equal(every, 1);
+    assert_refused(pomai_filter_is_every_row(NULL, 0, &every, &err), POMAI_EINVAL, "filter is NULL");
+    assert_refused(pomai_filter_is_every_row("{}", 2, NULL, &err), POMAI_EINVAL, "every is NULL");
+}
+
 /* A scan shows what was there when it was opened, judged as it was. */
 static void a_scan_is_fixed(void **state)
 {
@@ -1273,6 +1305,7 @@ int main(int argc, char **argv)
         BOXED(killed),
         BOXED(snapshots_and_bounded_reads),
         BOXED(a_scan_is_fixed),
+        BOXED(what_is_every_row),
         BOXED(many_rows),
         BOXED(refusals),
         BOXED(nothing_is_there),

@@ -123,55 +123,11 @@ def _ids(db: Collection, words: list[str]) -> list[Any]:
     return words if db.info.id_kind == "string" else [int(word) for word in words]
 
 
-def _all(truths: list[bool | None]) -> bool | None:
-    return False if False in truths else None if None in truths else True
-
-
-def _opposite(truth: bool | None) -> bool | None:
-    return None if truth is None else not truth
-
-
-def _truth(filters: Any) -> bool | None:
-    """What a filter says without a look at any row; None: it looks at them, or is refused later."""
-    if not isinstance(filters, dict):
-        return None
-    truths: list[bool | None] = [True]
-    for key, value in filters.items():
-        if key in ("$and", "$or") and isinstance(value, list) and value:
-            some = [_truth(one) for one in value]
-            truths.append(_all(some) if key == "$and" else _opposite(_all([_opposite(one) for one in some])))
-        elif key == "$not":
-            truths.append(_opposite(_truth(value)))
-        else:
-            truths.append(_truth_of_operators(value))
-    return _all(truths)
-
-
-def _truth_of_operators(operators: Any) -> bool | None:
-    """{"$nin": []} and so on, under a path; all of the operators must match."""
-    if not isinstance(operators, dict) or not operators:
-        return None
-    truths: list[bool | None] = []
-    for name, operand in operators.items():
-        if name == "$not":
-            truths.append(_opposite(_truth_of_operators(operand)))
-        else:
-            truths.append(name == "$nin" if operand == [] and name in ("$in", "$nin") else None)
-    return _all(truths)
-
-
-def _is_every_row(text: str) -> bool:
-    try:
-        return _truth(json.loads(text)) is True
-    except (ValueError, RecursionError):  # the engine refuses it with a reason
-        return False
-
-
 def _filters(args: argparse.Namespace) -> str | None:
     """The filter that says which rows, or None: their ids do."""
     if (args.ids != []) + (args.where is not None) + args.all != 1:
         raise _Usage("which rows? give ids, or --where, or --all: one of them")
-    if args.where is not None and _is_every_row(args.where):
+    if args.where is not None and _core.is_every_row(args.where):
         raise _Usage("this --where is every row: say --all")
     return "{}" if args.all else args.where
 

@@ -293,6 +293,7 @@ void pm_py_tell_stored(uint64_t rows);
 
 /* `filters=` as the text that the engine takes, which lives as long as *bytes: a new reference, NULL for none. */
 int pm_py_filters(pm_py_state *state, PyObject *object, PyObject **bytes, const char **filter, size_t *size);
+PyObject *pm_py_is_every_row(PyObject *module, PyObject *filters);
 PyObject *pm_py_get_where(pm_py_collection *on, PyObject *filters, PyObject *limit, bool vectors, bool documents,
                           PyObject *snapshot, pomai_read_mode mode);
 PyObject *pm_py_delete_where(pm_py_collection *on, PyObject *filters, const pomai_write_options *options);

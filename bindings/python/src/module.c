@@ -118,6 +118,8 @@ static PyMethodDef functions[] = {
      "call."},
     {"document_columns", FAST(pm_py_document_columns),
      "document_columns($module, /, documents, paths=None)\n--\n\nThe two capsules of a struct array; for to_arrow()."},
+    {"is_every_row", pm_py_is_every_row, METH_O,
+     "is_every_row($module, filters, /)\n--\n\nWhether a filter matches whatever rows have; for python -m pomai."},
     {"verify", FAST(pm_py_verify),
      "verify($module, /, path, progress=None)\n--\n\nChecks a database; pomai.verify() is the one to call."},
     {"salvage", FAST(pm_py_salvage),

@@ -180,6 +180,21 @@ PyObject *pm_py_get_where(pm_py_collection *on, PyObject *filters, PyObject *lim
     return pm_py_rows_new(on->state, rows, NULL, vectors, documents);
 }
 
+PyObject *pm_py_is_every_row(PyObject *module, PyObject *filters)
+{
+    pm_py_state *state = pm_py_state_of(module);
+    PyObject *bytes = NULL;
+    const char *filter = NULL;
+    size_t size = 0;
+    int every;
+    pomai_error err;
+    pomai_status status;
+    if (pm_py_filters(state, filters, &bytes, &filter, &size) != 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS status = pomai_filter_is_every_row(filter, size, &every, &err);
+    Py_END_ALLOW_THREADS Py_XDECREF(bytes);
+    return status == POMAI_OK ? PyBool_FromLong(every) : pm_py_raise(state, &err);
+}
+
 PyObject *pm_py_delete_where(pm_py_collection *on, PyObject *filters, const pomai_write_options *options)
 {
     where_job *w = where_new(DELETE);

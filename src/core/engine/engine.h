@@ -268,6 +268,8 @@ pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_r
                          pomai_error *err);
 /* Of a filter's text; NULL: none, which the filter {} is as well. */
 pomai_status pm_parse_filter(const char *text, size_t size, pm_filter **filter, pomai_error *err);
+/* Of a filter that is not NULL. */
+pomai_status pm_is_every_row(const char *text, size_t size, bool *every, pomai_error *err);
 /* Rows that are live now, and have not expired. */
 pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_error *err);
 pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err);

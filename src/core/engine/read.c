@@ -91,6 +91,15 @@ pomai_status pm_parse_filter(const char *text, size_t size, pm_filter **filter, 
     return POMAI_OK;
 }
 
+pomai_status pm_is_every_row(const char *text, size_t size, bool *every, pomai_error *err)
+{
+    pm_filter *filter;
+    const pomai_status status = pm_filter_parse(text, size, &filter, err);
+    *every = status == POMAI_OK && pm_filter_is_every_row(filter);
+    pm_filter_free(filter);
+    return status;
+}
+
 pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64_t queries, uint64_t dim, uint64_t k,
                           uint32_t include, uint64_t until_ns, const pm_read *read, pomai_result **result,
                           pomai_error *err)
