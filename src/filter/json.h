@@ -54,6 +54,8 @@ int pm_filter_order_numbers(const pm_filter_number *a, const pm_filter_number *b
 typedef int (*pm_filter_order)(const void *a, const void *b);
 /* n log n comparisons whatever comes; in place, twice as many, where there is no memory. Equals in any order. */
 void pm_filter_sort(void **items, size_t count, pm_filter_order order);
+/* The same by pm_filter_order_values: of many, at most UINT32_MAX, by their first digits or bytes. */
+void pm_filter_sort_values(void **values, size_t count);
 
 int pm_filter_order_keys(const pm_filter_key *a, const pm_filter_key *b);
 int pm_filter_order_values(const void *left, const void *right); /* of pm_filter_value */

@@ -249,22 +249,44 @@ static void set_width(pm_filter_value *value)
     }
 }
 
+/* Whether the number is a whole one that is written as pm_filter_write_number writes it. */
+static bool is_plain(const char *p, const char *end)
+{
+    const bool negative = *p == '-';
+    p += negative;
+    if (end - p > 19 || (negative && *p == '0')) return false;
+    while (p < end && pm_filter_digit(*p))
+        p++;
+    return p == end;
+}
+
 static bool read_number(struct parser *p, const struct frame *at, pm_filter_value *value)
 {
-    const char *behind = pm_filter_skip_number(p->p, p->end);
+    char small[128];
+    const char *behind = pm_filter_skip_number(p->p, p->end), *written = p->p;
     if (behind == NULL) return malformed(p, at, "a number that is none") != NULL;
-    pm_filter_read_number(p->p, behind, &value->number);
-    const int64_t most = PM_FILTER_MOST_EXPONENT, exponent = value->number.exponent - 1;
-    if (value->number.sign != 0 && (exponent > most || exponent < -most)) {
-        refuse(p, at, POMAI_EINVAL, "the exponent of a number is beyond %d", PM_FILTER_MOST_EXPONENT);
-        return false;
+    value->size = (size_t)(behind - p->p);
+    if (!is_plain(p->p, behind)) {
+        pm_filter_read_number(p->p, behind, &value->number);
+        const int64_t most = PM_FILTER_MOST_EXPONENT, exponent = value->number.exponent - 1;
+        if (value->number.sign != 0 && (exponent > most || exponent < -most)) {
+            refuse(p, at, POMAI_EINVAL, "the exponent of a number is beyond %d", PM_FILTER_MOST_EXPONENT);
+            return false;
+        }
+        const size_t room = pm_filter_number_room(value->size);
+        char *to = room <= sizeof small ? small : pm_filter_take(&p->filter->arena, room);
+        if (to == NULL) return no_memory(p, at) != NULL;
+        value->size = pm_filter_write_number(p->p, behind, to);
+        written = to;
     }
-    char *text = pm_filter_take(&p->filter->arena, pm_filter_number_room((size_t)(behind - p->p)));
-    if (text == NULL) return no_memory(p, at) != NULL;
+    const bool kept = written != p->p && written != small;
+    char *text = kept ? NULL : pm_filter_take(&p->filter->arena, value->size);
+    if (!kept && text == NULL) return no_memory(p, at) != NULL;
+    if (text != NULL) memcpy(text, written, value->size);
     value->type = PM_FILTER_NUMBER;
-    value->data = text;
-    value->size = pm_filter_write_number(p->p, behind, text);
-    pm_filter_read_number(text, text + value->size, &value->number); /* its digits are there from now on */
+    value->data = kept ? written : text;
+    pm_filter_read_number(value->data, value->data + value->size,
+                          &value->number); /* its digits are there from now on */
     set_width(value);
     p->p = behind;
     return true;
@@ -312,7 +334,7 @@ static bool settle_values(struct parser *p, const struct frame *at, pm_filter_no
     if (values == NULL || sorted == NULL) return no_memory(p, at) != NULL;
     for (size_t i = 0; i < count; i++)
         sorted[i] = &p->values[i];
-    pm_filter_sort(sorted, count, pm_filter_order_values);
+    pm_filter_sort_values(sorted, count);
     node->values = values;
     for (size_t i = 0; i < count; i++)
         if (i == 0 || pm_filter_order_values(&values[node->count - 1], sorted[i]) != 0)

@@ -695,6 +695,73 @@ static void sorting(void **state)
     }
 }
 
+/* A value as JSON: near others in its first digits or bytes, and far from all. */
+static int draw_value(struct t_rng *rng, int how, char *out, size_t room)
+{
+    const int r = (int)(t_next(rng) % 1000), sign = (int)(t_next(rng) % 2);
+    const char *minus = sign ? "-" : "";
+    switch (how == 0 ? (int)(t_next(rng) % 12) : how) {
+    case 1:
+        return snprintf(out, room, "%s%d", minus, r);
+    case 2:
+        return snprintf(out, room, "%s1700000000000000%03d", minus, r);
+    case 3:
+        return snprintf(out, room, "%s123456789012345678901234567890%03d", minus, r);
+    case 4:
+        return snprintf(out, room, "%s%d.%de%d", minus, r % 10, r, 2 * r - 1000);
+    case 5:
+        return snprintf(out, room, "%s%de%s%d", minus, r % 3, r % 2 ? "-" : "", 999999000 + r);
+    case 6:
+        return snprintf(out, room, "%s0.%06d", minus, r);
+    case 7:
+        return snprintf(out, room, "\"%d\"", r);
+    case 8:
+        return snprintf(out, room, "\"customer-number-%09d\"", r);
+    case 9:
+        return snprintf(out, room, "\"%d-customer-with-a-long-name-and-a-number-%d\"", r % 2, r);
+    case 10:
+        return snprintf(out, room, "\"\\u0000%.*s\\u00%02x\"", r % 12, "aaaaaaaa\x7f\x7f\x7f\x7f", r % 256);
+    default:
+        return snprintf(out, room, "%s", r % 4 == 0 ? "null" : r % 4 == 1 ? "true" : r % 4 == 2 ? "false" : "\"\"");
+    }
+}
+
+/* The values of an $in are each once and in order, and none is lost. */
+static void values_in_order(void **state)
+{
+    (void)state;
+    enum { MOST = 5000, ROOM = 80 };
+    static char drawn[MOST][ROOM], text[MOST * ROOM + 64];
+    struct t_rng rng = t_rng_from(11);
+    for (int how = 0; how < 12; how++) {
+        for (int count = 40; count <= MOST; count *= 5) {
+            int size = snprintf(text, sizeof text, "{\"a\": {\"$in\": [");
+            for (int i = 0; i < count; i++) {
+                assert_in_range(draw_value(&rng, how, drawn[i], ROOM), 1, ROOM - 1);
+                size += snprintf(text + size, sizeof text - (size_t)size, "%s%s", i > 0 ? "," : "", drawn[i]);
+            }
+            snprintf(text + size, sizeof text - (size_t)size, "]}}");
+            pm_filter *all = parsed(text);
+            const pm_filter_node *in = pm_filter_root(all);
+            for (uint32_t i = 1; i < in->count; i++)
+                assert_true(pm_filter_order_values(&in->values[i - 1], &in->values[i]) < 0);
+            for (int i = 0; i < count; i++) {
+                snprintf(text, sizeof text, "{\"a\": %s}", drawn[i]);
+                pm_filter *one = parsed(text);
+                const pm_filter_value *value = pm_filter_root(one)->values;
+                const pm_filter_value *found =
+                    bsearch(value, in->values, in->count, sizeof *value, pm_filter_order_values);
+                if (found == NULL) fail_msg("lost: %s", drawn[i]);
+                assert_int_equal(found->size, value->size);
+                if (value->size > 0) assert_memory_equal(found->data, value->data, value->size);
+                assert_int_equal(found->width, value->width);
+                pm_filter_free(one);
+            }
+            pm_filter_free(all);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -714,6 +781,7 @@ int main(void)
         cmocka_unit_test(widths),
         cmocka_unit_test(no_memory_is_no_crash),
         cmocka_unit_test(sorting),
+        cmocka_unit_test(values_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
