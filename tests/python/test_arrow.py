@@ -419,6 +419,7 @@ V = fixed([1, 2], 1)
     ({"vector": V, "expiry": ["a", "b"]}, pomai.InvalidTypeError, "timestamps"),
     ({"vector": V, "expiry": pa.array([-1, 1], pa.timestamp("ns"))}, pomai.InvalidError, "1970"),
     ({"vector": V, "expiry": pa.array([2**62, 1], pa.timestamp("s"))}, pomai.InvalidError, "64 bits"),
+    ({"vector": V, "expiry": pa.array([1, 1_800_000_000_000])}, pomai.InvalidError, "is 1800000000000, which in nanosec"),
     ({"vector": V, "x": [1.0, float("inf")]}, pomai.InvalidError, "NaN and infinity"),
     ({"vector": V, "x": pa.array([1, 2], pa.duration("s"))}, pomai.InvalidTypeError, "metadata cannot hold"),
     ({"vector": V, "x": pa.array([b"a", b"b"])}, pomai.InvalidTypeError, "metadata cannot hold"),

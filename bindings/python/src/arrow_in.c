@@ -356,6 +356,7 @@ static int take_expiry(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *
         bool right = true;
         if (!pm_arrow_is_null(c, i) && ints) {
             right = pm_py_load_u64(&numbers, pm_arrow_number(c, i), &value);
+            if (right && pm_py_check_time(state, (uint64_t)i + before, value) != 0) return -1;
         } else if (!pm_arrow_is_null(c, i)) {
             const int64_t ticks = pm_arrow_int(c, i);
             right = ticks >= 0 && !__builtin_mul_overflow((uint64_t)ticks, scale, &value);

@@ -282,6 +282,8 @@ typedef struct pm_py_add_input {
     pomai_write_options options;
 } pm_py_add_input;
 
+/* Refuses seconds, milliseconds or microseconds of our days, which taken for ns would make row i vanish at once. */
+int pm_py_check_time(pm_py_state *state, uint64_t i, uint64_t time);
 /* Puts all of it, in pieces if it is large. Runs of assigned ids are appended to `runs`, unless NULL. */
 int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs);
 /* The ids of runs (first, count): an array, a list or range without NumPy; an int if single. */

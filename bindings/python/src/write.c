@@ -35,19 +35,21 @@ static void release_input(pm_py_add_input *in)
     pm_py_documents_release(&in->documents);
 }
 
-/* Seconds, milliseconds or microseconds of our days, taken for nanoseconds, would make rows vanish at once. */
-static int check_times(pm_py_state *state, const pm_py_add_input *in)
+int pm_py_check_time(pm_py_state *state, uint64_t i, uint64_t time)
 {
     const uint64_t some_years = 100000000; /* in seconds; in microseconds 1e9 times as much */
-    for (uint64_t i = 0; i < in->expiry.ids.count; i++) {
-        const uint64_t time = in->expiry.ids.u64[i];
-        if (time < some_years || time >= some_years * 1000000000) continue;
-        pm_py_refuse(state, POMAI_EINVAL,
-                     "expiry[%llu] is %llu, which in nanoseconds since 1970 is before 1974; expected nanoseconds "
-                     "(seconds times 10**9), or a datetime",
-                     (unsigned long long)i, (unsigned long long)time);
-        return -1;
-    }
+    if (time < some_years || time >= some_years * 1000000000) return 0;
+    pm_py_refuse(state, POMAI_EINVAL,
+                 "expiry[%llu] is %llu, which in nanoseconds since 1970 is before 1974; expected nanoseconds (seconds "
+                 "times 10**9), or a datetime",
+                 (unsigned long long)i, (unsigned long long)time);
+    return -1;
+}
+
+static int check_times(pm_py_state *state, const pm_py_add_input *in)
+{
+    for (uint64_t i = 0; i < in->expiry.ids.count; i++)
+        if (pm_py_check_time(state, i, in->expiry.ids.u64[i]) != 0) return -1;
     return 0;
 }
 
