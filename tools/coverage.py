@@ -41,7 +41,7 @@ class File:
 
 
 def read(build):
-    notes = sorted(str(path) for path in build.glob("CMakeFiles/pomai_test.dir/src/**/*.gcno"))
+    notes = sorted(str(path) for path in build.glob("CMakeFiles/pomai_test_*.dir/src/**/*.gcno"))
     if not notes:
         sys.exit(f"{build}: no .gcno files; build with POMAI_COVERAGE")
     out = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", *notes], check=True,
