@@ -111,16 +111,22 @@ pomai.open("my.db", colour="red")  # type: ignore[call-arg]
 '''
 
 
-def mypy(*arguments: str, cwd: Path) -> None:
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cwd / "cache"), *arguments]
+def mypy(*arguments: str, cwd: Path, cache: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy knows of NumPy's types, for all who check by the same rules: to read them takes most of its time."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("program", [PROGRAM, REFUSED], ids=["program", "refused"])
-def test_a_program(program: str, tmp_path: Path) -> None:
+def test_a_program(program: str, tmp_path: Path, cache: Path) -> None:
     (tmp_path / "program.py").write_text(program)
-    mypy("program.py", cwd=tmp_path)
+    mypy("program.py", cwd=tmp_path, cache=cache)
 
 
 def test_where_numpy_is_not_installed(tmp_path: Path) -> None:
@@ -128,11 +134,11 @@ def test_where_numpy_is_not_installed(tmp_path: Path) -> None:
     shutil.copytree(Path(pomai.__file__).parent, tmp_path / "site/pomai", ignore=shutil.ignore_patterns("*.so", "_bin"))
     (tmp_path / "program.py").write_text(WITHOUT_NUMPY)
     (tmp_path / "mypy.ini").write_text("[mypy]\nmypy_path = site\n[mypy-pomai.*]\nignore_errors = True\n")
-    mypy("--config-file", "mypy.ini", "--no-site-packages", "program.py", cwd=tmp_path)
+    mypy("--config-file", "mypy.ini", "--no-site-packages", "program.py", cwd=tmp_path, cache=tmp_path / "cache")
 
 
-def test_the_examples(tmp_path: Path) -> None:
-    mypy(*map(str, sorted((ROOT / "examples/python").glob("*.py"))), cwd=tmp_path)
+def test_the_examples(tmp_path: Path, cache: Path) -> None:
+    mypy(*map(str, sorted((ROOT / "examples/python").glob("*.py"))), cwd=tmp_path, cache=cache)
 
 
 # Where the types say on purpose what the module does not: names for types only, protocols that C types follow without

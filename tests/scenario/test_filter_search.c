@@ -321,21 +321,21 @@ static void without_indexes(void **state)
 
 static void with_codes(void **state)
 {
-    build_only(PM_DERIVED_CODES, PM_CODES_LEAST_ROWS);
+    build_only(PM_DERIVED_CODES, LEAST_ROWS);
     go_through_lives(*state);
 }
 
 static void with_graphs(void **state)
 {
-    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    build_only(PM_DERIVED_GRAPH, LEAST_ROWS);
     go_through_lives(*state);
 }
 
 /* Where a walk fails it goes to codes. */
 static void with_both(void **state)
 {
-    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
-    pm_derive_least_rows[PM_DERIVED_CODES] = PM_CODES_LEAST_ROWS;
+    build_only(PM_DERIVED_GRAPH, LEAST_ROWS);
+    pm_derive_least_rows[PM_DERIVED_CODES] = LEAST_ROWS;
     go_through_lives(*state);
 }
 
@@ -666,7 +666,7 @@ static void far_matches_are_found(void **state)
     struct filter filter = {"", at_above, 0};
     size_t found[2] = {0, 0};
     pomai_search_options o = POMAI_SEARCH_OPTIONS_INIT;
-    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    build_only(PM_DERIVED_GRAPH, LEAST_ROWS);
     draw_rows();
     pomai_db *db = open_db(box, NULL);
     pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
@@ -919,7 +919,7 @@ static void what_is_cut_short_is_not_whole(void **state)
 /* A database that is closed again, with a graph over rows and their documents. */
 static void make_indexed(const struct box *box, bool columns)
 {
-    build_only(PM_DERIVED_GRAPH, PM_GRAPH_LEAST_ROWS);
+    build_only(PM_DERIVED_GRAPH, LEAST_ROWS);
     if (columns) pm_derive_least_rows[PM_DERIVED_COLUMNS] = PM_COLUMNS_LEAST_ROWS;
     draw_rows();
     pomai_db *db = open_db(box, NULL);

@@ -153,24 +153,35 @@ static double distance(const world *w, const float *q, uint64_t row)
     return isnan(d) ? 1 : d; /* the cosine of a zero vector */
 }
 
-static int by_value(const void *a, const void *b)
+/* The k-th smallest of them, INFINITY if there is none; k is small, so few come among those that are kept. */
+static double smallest(const double *d, uint64_t n, uint32_t k)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    double *kept = allocate(k * sizeof *kept), kth;
+    for (uint32_t i = 0; i < k; i++)
+        kept[i] = (double)INFINITY;
+    for (uint64_t i = 0; i < n; i++) {
+        if (!(d[i] < kept[k - 1])) continue;
+        uint32_t at = k - 1;
+        for (; at > 0 && kept[at - 1] > d[i]; at--)
+            kept[at] = kept[at - 1];
+        kept[at] = d[i];
+    }
+    kth = kept[k - 1];
+    free(kept);
+    return kth;
 }
 
 /* Distances of all rows into d, and the k-th smallest of those of `among` (NULL: of all); INFINITY if there is none. */
 static double kth_of(const world *w, const float *q, uint32_t k, const uint64_t *among, double *d)
 {
-    double *sorted = allocate(w->rows * sizeof *sorted);
+    double *some = allocate(w->rows * sizeof *some);
     uint64_t n = 0;
     for (uint64_t i = 0; i < w->rows; i++) {
         d[i] = distance(w, q, i);
-        if (among == NULL || (among[i / 64] >> (i % 64) & 1) != 0) sorted[n++] = d[i];
+        if (among == NULL || (among[i / 64] >> (i % 64) & 1) != 0) some[n++] = d[i];
     }
-    qsort(sorted, n, sizeof *sorted, by_value);
-    double kth = n >= k ? sorted[k - 1] : (double)INFINITY;
-    free(sorted);
+    double kth = smallest(some, n, k);
+    free(some);
     return kth;
 }
 
@@ -518,8 +529,11 @@ static void recall_is_what_was_asked_for(void **unused)
         enum { ROWS = 6000, QUERIES = 60 };
         world w = new_world(i % 2 == 0 ? CLUSTERED : NORMAL, ROWS, dim, metric, QUERIES);
         uint32_t *candidates = allocate(ROWS * sizeof *candidates);
-        double *d = allocate(ROWS * sizeof *d);
+        double *all = allocate((size_t)QUERIES * ROWS * sizeof *all);
         assert_int_equal(encode(&w, levels[nlevels - 1]), POMAI_OK);
+        for (uint64_t asked = 0; asked < QUERIES; asked++)
+            for (uint64_t row = 0; row < ROWS; row++)
+                all[asked * ROWS + row] = distance(&w, w.x + (ROWS + asked) * dim, row);
         for (size_t j = 0; j < 9; j++) {
             uint32_t k = ks[j / 3], found = 0;
             void *memory = room(&w, k);
@@ -530,7 +544,7 @@ static void recall_is_what_was_asked_for(void **unused)
                 pm_quant_query *query =
                     pm_quant_query_init(memory, &w.quant, levels[nlevels - 1], x, k, targets[j % 3], &expected);
                 assert_non_null(query);
-                double kth = kth_of(&w, x, k, NULL, d);
+                const double *d = all + (q - ROWS) * ROWS, kth = smallest(d, ROWS, k);
                 size_t n = collect(&w, query, NULL, INFINITY, candidates);
                 for (size_t c = 0; c < n; c++)
                     found += d[candidates[c]] <= kth;
@@ -545,7 +559,7 @@ static void recall_is_what_was_asked_for(void **unused)
         float expected;
         check(pm_quant_query_init(w.x, &w.quant, levels[0], w.x, 10, 0.9999f, &expected) == NULL, "too much", "", dim,
               0);
-        free(candidates), free(d);
+        free(candidates), free(all);
         drop(&w);
     }
     end("recall_is_what_was_asked_for");
