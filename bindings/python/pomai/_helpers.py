@@ -143,6 +143,8 @@ def column_values(key: str, column: Any, rows: int) -> list[Any]:
         raise InvalidTypeError(
             f"metadata[{key!r}] is of type {type(column).__name__}; expected a column of {rows} values"
         )
+    if isinstance(column, (set, frozenset)):
+        raise InvalidTypeError(f"metadata[{key!r}] is a set, which has no order; expected a list of {rows} values")
     shape: Any = getattr(column, "shape", None)
     if isinstance(shape, tuple) and len(shape) > 0 and shape[0] != rows:  # which may be more than there is memory
         raise InvalidError(f"metadata[{key!r}] has {shape[0]} values; expected a column of {rows} values")

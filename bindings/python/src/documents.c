@@ -79,6 +79,11 @@ static PyObject *gather(pm_py_state *state, PyObject *documents, PyObject *metad
         return pm_py_refuse_type(state, "documents is one %R; expected a list with one for each of the %llu %s",
                                  Py_TYPE(documents), (unsigned long long)rows, each);
     }
+    if (PyDict_Check(documents)) /* its keys are not what is meant */
+        return pm_py_refuse_type(state, "documents is a dict; expected a list of str, bytes or None (dicts go into "
+                                        "metadata=)");
+    if (PyAnySet_Check(documents))
+        return pm_py_refuse_type(state, "documents is a set, which has no order; expected a list");
     PyObject *items = PySequence_Tuple(documents);
     if (items != NULL) return items;
     return pm_py_refuse_type(state, "documents is %R; expected a list of str, bytes or None", Py_TYPE(documents));
