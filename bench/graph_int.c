@@ -3,7 +3,7 @@
  * Walks through a graph: recall and time of one query on one thread, everything in memory.
  *
  *   bench_graph_int --data FILE --queries FILE --truth FILE --dim N [--metric l2|ip|cosine] [--k N] [--simd LEVEL]
- *                   [--variant N] [--sweep] [--effort POOL,SLACK,RERANK] [--threads N]
+ *                   [--variant N] [--sweep] [--effort POOL,SLACK,MARGIN] [--threads N]
  *
  * FILEs are raw float32, row after row; the truth is 100 u32 a query. Without --sweep the efforts are those of the
  * graph's own table. Times are of the processor.
@@ -123,10 +123,11 @@ static void report(const struct in *in, uint32_t k, const pm_graph_effort *e)
         struct outcome o = measure(in, k, e, in->nqueries);
         if (o.seconds < best.seconds) best = o;
     }
-    printf("  k %3u pool %4u slack %5.3f rerank %4u: recall %.4f  %8.0f queries/s  %6.0f scored %5.0f expanded %5.1f "
+    printf("  k %3u pool %4u slack %5.3f margin %5.3f rerank %4u: recall %.4f  %8.0f queries/s  %6.0f scored %5.0f "
+           "expanded %5.1f "
            "offered\n",
-           k, e->pool, (double)e->slack, e->rerank, best.recall, 1 / best.seconds, best.scored, best.expanded,
-           best.offered);
+           k, e->pool, (double)e->slack, (double)e->margin, e->rerank, best.recall, 1 / best.seconds, best.scored,
+           best.expanded, best.offered);
 }
 
 static void sweep(const struct in *in, uint32_t k)
@@ -137,7 +138,8 @@ static void sweep(const struct in *in, uint32_t k)
     for (size_t p = 0; p < sizeof pools / sizeof *pools; p++)
         for (size_t s = 0; s < sizeof slacks / sizeof *slacks; s++)
             for (size_t r = 0; r < sizeof reranks / sizeof *reranks; r++) {
-                pm_graph_effort e = {.pool = pools[p], .slack = slacks[s], .rerank = (uint32_t)(k * reranks[r])};
+                pm_graph_effort e = {
+                    .pool = pools[p], .slack = slacks[s], .rerank = (uint32_t)(k * reranks[r]), .margin = INFINITY};
                 if (e.rerank <= e.pool) report(in, k, &e);
             }
 }
@@ -225,14 +227,16 @@ int main(int argc, char **argv)
     printf("%s: %llu rows of %u, %s\n", in.data, (unsigned long long)in.rows, in.dim, in.level->name);
     build(&in);
     if (in.sweep) sweep(&in, in.k);
-    pm_graph_effort own;
-    if (in.effort != NULL && sscanf(in.effort, "%u,%f,%u", &own.pool, &own.slack, &own.rerank) == 3)
+    pm_graph_effort own = {0};
+    if (in.effort != NULL && sscanf(in.effort, "%u,%f,%f", &own.pool, &own.slack, &own.margin) == 3) {
+        own.rerank = own.pool;
         for (int i = 0; i < 20; i++)
             report(&in, in.k, &own);
+    }
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         pm_graph_effort effort;
         printf("target %.3f:", (double)targets[i]);
-        if (pm_graph_look_up(&in.graph, in.k, targets[i], &effort)) {
+        if (pm_graph_look_up(&in.graph, in.k, targets[i], false, &effort)) {
             printf(" expected %.4f\n", (double)effort.expected);
             report(&in, in.k, &effort);
         } else

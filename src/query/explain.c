@@ -71,6 +71,7 @@ static void add_effort(pm_text *t, const char *way, const pm_graph_effort *effor
 {
     pm_text_add(t, ", \"way\": \"%s\", \"pool\": %u, \"rerank\": %u", way, effort->pool, effort->rerank);
     if (effort->slack < (float)INFINITY) pm_text_add(t, ", \"slack\": %.4g", (double)effort->slack);
+    if (effort->margin < (float)INFINITY) pm_text_add(t, ", \"margin\": %.4g", (double)effort->margin);
     pm_text_add(t, ", \"expected_recall\": %.4f", (double)effort->expected);
 }
 

@@ -86,6 +86,22 @@ static double codes_cost(uint64_t rows, uint32_t dim)
     return (double)rows * (1.5 + dim / 40.0);
 }
 
+/* The effort of a walk; false: there is none that does. */
+static bool find_effort(const pm_search *search, search_source *to)
+{
+    const uint32_t ef = search->ef < search->k ? search->k : search->ef;
+    float recall = search->recall;
+    if (search->ef > 0) return pm_graph_of_pool(&to->graph, search->k, ef, &to->effort);
+#ifdef POMAI_TEST_HOOKS
+    if (search_falls_short) recall = 1 - FALLS_SHORT * (1 - recall);
+#endif
+    const bool found = pm_graph_look_up(&to->graph, search->k, recall, to->match != NULL, &to->effort);
+#ifdef POMAI_TEST_HOOKS
+    if (search_falls_short) to->effort.expected = 1 - (1 - to->effort.expected) / FALLS_SHORT;
+#endif
+    return found;
+}
+
 /* By its graph, if that reaches what is asked for, and not by going through half the rows; else by its codes, which may
  * reach it or not. */
 static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
@@ -97,9 +113,7 @@ static void choose_way(search_grid *g, pm_pool *pool, search_source *to)
     pm_derived *graph = pm_segment_derived(to->segment, PM_DERIVED_GRAPH);
     if (graph != NULL && is_ready(g, pool, graph)) {
         pm_query_derived_graph(graph, &to->graph);
-        to->walked = search->ef == 0 ? pm_graph_look_up(&to->graph, search->k, search->recall, &to->effort)
-                                     : pm_graph_of_pool(&to->graph, search->k,
-                                                        search->ef < search->k ? search->k : search->ef, &to->effort);
+        to->walked = find_effort(search, to);
     }
     if (to->walked && to->match == NULL && to->list == NULL && to->codes != NULL &&
         (double)to->effort.cost > codes_cost(rows, search->dim))

@@ -24,7 +24,7 @@ enum {
 };
 
 #ifdef POMAI_TEST_HOOKS
-bool search_without_doubt;
+bool search_falls_short;
 #endif
 
 void search_id_of(const void *owner, uint32_t row, pm_flat_id *id)
@@ -559,7 +559,7 @@ static bool reach_harder(const walk *w, pm_graph_effort *effort)
     static const float more[] = {0.99f, 0.995f, 0.999f};
     const search_source *from = w->from;
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
-        if (pm_graph_look_up(&from->graph, w->g->search->k, more[i], effort) &&
+        if (pm_graph_look_up(&from->graph, w->g->search->k, more[i], false, effort) &&
             effort->pool + from->spare > from->effort.pool) {
             effort->pool = (uint32_t)pm_min_u64((uint64_t)effort->pool + from->spare, PM_GRAPH_MOST_POOL);
             return true;

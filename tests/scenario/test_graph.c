@@ -760,6 +760,45 @@ static void queries_between_tight_groups_get_what_they_ask_for(void **state)
     only_graphs();
 }
 
+/* Rows on a surface of two dimensions, which turns about in many, and queries beside it: it is about as far from them
+ * in more than one place, and a walk that has come to one has to go by farther rows to the others. */
+static void queries_off_a_surface_get_what_they_ask_for(void **state)
+{
+    enum { ASKED = 200, SURFACE = 2 };
+    const struct box *box = *state;
+    static float query[ASKED * DIM];
+    const uint64_t ks[] = {1, K};
+    struct t_rng r = t_rng_from(13);
+    float turn[SURFACE][DIM];
+    draw_all();
+    for (size_t i = 0; i < SURFACE * (size_t)DIM; i++)
+        turn[i / DIM][i % DIM] = draw_normal(&r);
+    for (size_t i = 0; i < ROWS + ASKED; i++) {
+        float *to = i < ROWS ? vectors + i * DIM : query + (i - ROWS) * DIM;
+        const float x = draw_normal(&r), y = draw_normal(&r);
+        for (size_t d = 0; d < DIM; d++)
+            to[d] = sinf(x * turn[0][d] + y * turn[1][d]) + (i < ROWS ? 0 : 0.3f * draw_normal(&r));
+    }
+    pomai_db *db = open_db(box, NULL);
+    pomai_collection *coll = make(db, "a", POMAI_METRIC_L2);
+    put(coll, 0, ROWS, NULL);
+    build(db);
+    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++) {
+        size_t found = 0;
+        pomai_result *best = search(coll, query, ASKED, ks[i], 0, NULL);
+        pomai_result *near = search(coll, query, ASKED, ks[i], 0.9f, NULL);
+        for (size_t q = 0; q < ASKED; q++)
+            found += common(near, q, best, q);
+        pomai_result_free(best);
+        pomai_result_free(near);
+        if (found * 10 < ASKED * ks[i] * 9)
+            fail_msg("k %llu: %zu of %llu", (unsigned long long)ks[i], found, (unsigned long long)ks[i] * ASKED);
+    }
+    draw_all();
+    pomai_collection_close(coll);
+    close_db(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -784,6 +823,7 @@ int main(void)
         BOXED(costly_walks_are_left_to_codes),
         BOXED(queries_unlike_all_rows_are_answered),
         BOXED(near_copies_promise_no_more),
+        BOXED(queries_off_a_surface_get_what_they_ask_for),
         BOXED(rows_of_two_scales_get_their_recall),
         BOXED(outlying_queries_get_what_they_ask_for),
         BOXED(queries_between_tight_groups_get_what_they_ask_for),

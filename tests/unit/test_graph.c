@@ -311,7 +311,7 @@ static void graphs_are_the_same_on_any_machine(void **unused)
             assert_true(pm_graph_of_pool(&w.graph, k, ef, &effort));
             compare_walks(&w, k, &effort);
         }
-        if (pm_graph_look_up(&w.graph, k, 0.95f, &effort)) compare_walks(&w, k, &effort);
+        if (pm_graph_look_up(&w.graph, k, 0.95f, false, &effort)) compare_walks(&w, k, &effort);
         for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++)
             free(copy[s]);
         drop(&w);
@@ -437,7 +437,7 @@ static void measure(const world *w, const char *name)
         for (size_t t = 0; t < sizeof targets / sizeof *targets; t++) {
             pm_graph_effort effort;
             double sum = 0;
-            if (!pm_graph_look_up(&w->graph, ks[j], targets[t], &effort)) {
+            if (!pm_graph_look_up(&w->graph, ks[j], targets[t], false, &effort)) {
                 printf(" %.2f scan;", (double)targets[t]);
                 continue;
             }
@@ -691,7 +691,7 @@ static void nothing_near_is_left_behind(void **unused)
     begin();
     for (uint32_t i = 0; i < 4; i++) {
         world w = new_world(i % 2 == 0 ? BETWEEN : CLUSTERED, 3000, 24 + 16 * (i / 2), POMAI_METRIC_L2, 40);
-        const pm_graph_effort effort = {.pool = 400, .slack = 0.02f, .rerank = 400};
+        const pm_graph_effort effort = {.pool = 400, .slack = 0.02f, .rerank = 400, .margin = INFINITY};
         const pm_graph_asks asks = {0};
         graph_shape shape;
         assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
@@ -847,7 +847,7 @@ static void copies_are_found_as_promised(void **unused)
                 const size_t by = way == WALKED_BY_HALF ? 1 : 0;
                 double sum = 0, ranked = 0;
                 pm_graph_effort effort;
-                assert_true(pm_graph_look_up(&w.graph, 10, targets[t], &effort));
+                assert_true(pm_graph_look_up(&w.graph, 10, targets[t], false, &effort));
                 for (uint64_t i = first; i < first + OF_COPIES; i++) {
                     ask_copies(&w, levels[nlevels - 1], i, (enum way)way, &effort, all, a);
                     sum += found_of(&w, w.x + (w.rows + i) * w.dim, a, 10, kth[by][i]);
@@ -886,7 +886,7 @@ static void alike_entries_have_their_own_distances(void **unused)
     }
     assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
     check((w.graph.variant & (GRAPH_EXACT | GRAPH_NIBBLES)) == (GRAPH_EXACT | GRAPH_NIBBLES), "turns", "", DIM, ROWS);
-    const pm_graph_effort effort = {.pool = POOL, .slack = INFINITY, .rerank = POOL};
+    const pm_graph_effort effort = {.pool = POOL, .slack = INFINITY, .rerank = POOL, .margin = INFINITY};
     void *memory = allocate(pm_graph_query_size(&w.graph, &effort));
     for (size_t i = 0; i < 2; i++) {
         const pm_graph_asks none = {0};
@@ -1008,7 +1008,7 @@ static void walk_forged(const world *w, uint64_t *sound)
             asked of = {w->rows, 3, 100, 0};
             const pm_graph_asks asks = {&of, counts, is_over};
             query_of(w, below(QUERIES), q);
-            if (pm_graph_look_up(&w->graph, k, uniform(), &effort))
+            if (pm_graph_look_up(&w->graph, k, uniform(), below(2) > 0, &effort))
                 ask(w, levels[below(nlevels)], q, k, &effort, below(2) == 0 ? &asks : NULL, a);
             check(distinct(w, a), "distinct rows", "", w->dim, k);
             if (pm_graph_of_pool(&w->graph, k, (uint32_t)below(300), &effort))

@@ -8,13 +8,15 @@
  * there. So what is found by then, at each end of some slacks and pools, tells the recall of all pairs of them and of
  * all k. (Until then such a walk has not gone on, as the one that is watched has. That is hardly ever of use to it: of
  * two steps, beyond its end.) An effort meets a target if the lower end of a 95% interval of
- * its recall does. Of those that do, the cheapest by a count of what was read is kept: not by the clock, so that the
- * same rows give the same table.
+ * its recall does. Of those that do, the cheapest by a count of what was read is looked for: not by the clock, so that
+ * the same rows give the same table. Of those that cost hardly more the one is kept whose walks are ended by slack, and
+ * hardly ever by a full pool: then queries unlike the rows, to which more is about as near as the k-th, walk farther.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "calibrate_int.h"
 #include "simd/graph.h"
 
@@ -26,6 +28,7 @@ enum {
     MOST_SCORED = 1 << 15, /* in a walk */
     FIRST_WALKS = 32,      /* to see how far others go */
     FIRST_SLACKS = 16,
+    FEW_DIMS_SLACKS = 28, /* at least, among rows of few dimensions */
     MORE_SLACKS = 2,
     MAYBE = 2048,
     BEHIND = 4,       /* copies whose links are looked at where a copy links to none but copies */
@@ -35,32 +38,46 @@ enum {
     OUTLYING = 8,     /* one in so many to be farther from the nearest than most, */
     AGAIN = 30,       /* and one in so many codes may be looked at again for that */
     BESIDE = 50,      /* one in so many on either side makes a gap */
+    ROOMY = 128,      /* a pool beyond which a place costs more */
 };
-#define ONE_SIDED 1.6448536269514722 /* 95% of a normal distribution are below */
-#define ENOUGH    0.9999             /* recall beyond which no walk goes */
-#define GAP       1.5f               /* times the squared distance before it */
-#define CROWDED   1.12f              /* a pool that ends farther off, times the k-th squared distance, is none */
+#define FEW_CRAMMED 0.02f
+#define HARDLY      1.05f /* times the cheapest, */
+#define LITTLE      2.0f  /* or, among rows of few dimensions, */
+#define FEW_DIMS    8.0   /* which are so many: more slack costs little there, and queries off their surface need it */
+#define ONE_SIDED   1.6448536269514722 /* 95% of a normal distribution are below */
+#define ENOUGH      0.9999             /* recall beyond which no walk goes */
+#define GAP         1.5f               /* times the squared distance before it */
+#define CROWDED     1.12f              /* a pool that ends farther off, times the k-th squared distance, is none */
 
 #define ks graph_ks
 enum { MIDDLE = 1 };
 static const float targets[GRAPH_TARGETS] = {0.8f, 0.85f, 0.9f, 0.93f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
-/* Efforts: every slack with every pool, and of each some numbers of rows to rank again: tenths of k, and some more. */
-enum { SLACKS = 32, POOLS = 24, STOPS = SLACKS + POOLS, RERANKS = 9 };
+/* Efforts: every slack with every pool, and of each some margins within which rows are ranked again, or numbers of
+ * them: tenths of k, and some more, or all. */
+enum { SLACKS = 32, POOLS = 24, STOPS = SLACKS + POOLS, MARGINS = 9, RERANKS = 9 };
 static const float slacks[SLACKS] = {0.02f, 0.03f,  0.04f, 0.045f, 0.05f, 0.055f, 0.06f, 0.065f,
                                      0.07f, 0.075f, 0.08f, 0.085f, 0.09f, 0.095f, 0.1f,  0.105f,
                                      0.11f, 0.115f, 0.12f, 0.13f,  0.14f, 0.15f,  0.16f, 0.17f,
                                      0.18f, 0.2f,   0.22f, 0.25f,  0.28f, 0.32f,  0.4f,  0.5f};
 static const uint32_t pools[POOLS] = {12,  16,  20,  24,  32,  40,  48,  64,  80,   96,   112,  128,
                                       160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, PM_GRAPH_MOST_POOL};
-static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100, 200};
-static const uint32_t rerank_more[RERANKS] = {2, 2, 2, 2, 4, 8, 16, 32, 64};
+static const float margins[MARGINS] = {0, 0.01f, 0.015f, 0.02f, 0.03f, 0.04f, 0.055f, 0.075f, INFINITY};
+static const uint32_t rerank_tenths[RERANKS] = {10, 12, 15, 20, 30, 40, 60, 100};
+static const uint32_t rerank_more[RERANKS] = {2, 2, 2, 2, 4, 8, 16, 32};
+enum { TRIALS = POOLS * SLACKS * MARGINS };
 
 /* What a walk has found when one with less slack, or a smaller pool, would end. */
 struct stop {
     uint32_t scored, by_rows, expanded;
-    float crowd;             /* of a pool: the score of its last by that of the k-th; INFINITY: it is not full */
-    uint16_t found[RERANKS]; /* of the k nearest, by the number of rows to rank again */
+    float crowd; /* of a pool: the score of its last by that of the k-th; INFINITY: it is not full */
+    uint16_t ranked[MARGINS];
+    uint8_t found[MARGINS + RERANKS]; /* of the k nearest, by the margin, and by the number of rows to rank again */
+};
+
+/* What an effort finds, the lower end of its interval, what it costs, and which share of walks its pool ends. */
+struct trial {
+    float mean, least, cost, crammed;
 };
 
 static uint32_t least_of(uint32_t a, uint32_t b)
@@ -98,16 +115,21 @@ static void score_wanted(watch *w)
         w->want[j] = pm_walk_key(score[j], row[j]);
 }
 
-/* Where codes are exact there is one, and what the codes say is nearest is. */
-static uint32_t rerank_of(const calibration *c, uint32_t k, size_t i)
+static uint32_t rerank_of(const calibration *c, uint32_t k, size_t i, uint32_t pool)
 {
-    if (c->reranks == 1) return k;
+    if (c->margins == 1) return k;
+    if (i + 1 == RERANKS) return pool;
     return k * rerank_tenths[i] / 10 + rerank_more[i];
 }
 
 static stop *stop_of(const calibration *c, uint32_t q, size_t of_ks, size_t i)
 {
     return &c->stops[((size_t)q * GRAPH_KS + of_ks) * STOPS + i];
+}
+
+static trial *trial_of(const calibration *c, size_t pool, size_t slack, size_t m)
+{
+    return &c->trials[(pool * SLACKS + slack) * MARGINS + m];
 }
 
 /* Where in the pool a key is, if it is among the first `most`; else UINT32_MAX. */
@@ -124,26 +146,6 @@ static uint32_t rank_of(const pm_walk_pool *pool, uint32_t most, uint64_t want)
     return from < most && (pool->key[from] & ~(uint64_t)1) == want ? from : UINT32_MAX;
 }
 
-/* A walk that stops here proposes the nodes it has walked from, the first `most` of the pool; others may have been kept
- * out of its pool. */
-static void note(watch *w, const graph_step *step, size_t of_ks, size_t i, uint32_t most)
-{
-    const calibration *c = w->c;
-    const uint32_t k = ks[of_ks], have = least_of(c->have[w->q], k);
-    stop *s = stop_of(c, w->q, of_ks, i);
-    uint32_t met[RERANKS] = {0};
-    for (; w->ranked < have; w->ranked++)
-        w->rank[w->ranked] = rank_of(step->pool, step->pool->next, w->want[w->ranked]);
-    for (size_t r = 0; r < c->reranks && c->told[w->q * GRAPH_KS + of_ks]; r++)
-        for (uint32_t j = 0; j < have; j++)
-            met[r] += w->rank[j] < least_of(most, rerank_of(c, k, r));
-    *s = (stop){(uint32_t)step->scored, (uint32_t)step->by_rows, (uint32_t)step->expanded, INFINITY, {0}};
-    if (i >= SLACKS && step->pool->size >= pools[i - SLACKS] && w->kth[of_ks] > 0)
-        s->crowd = pm_walk_score(step->pool->key[pools[i - SLACKS] - 1]) / w->kth[of_ks];
-    for (size_t r = 0; r < c->reranks; r++)
-        s->found[r] = (uint16_t)(met[r] + (c->told[w->q * GRAPH_KS + of_ks] ? k - have : 0));
-}
-
 /* The score that a walk's stop is by. */
 static float kth_of(const pm_walk_pool *pool, uint32_t k)
 {
@@ -151,11 +153,60 @@ static float kth_of(const pm_walk_pool *pool, uint32_t k)
     return pool->size < few ? INFINITY : pm_walk_score(pool->key[few - 1]);
 }
 
-/* Beyond which a walk for this k, with this slack, does not go. */
+/* Beyond which a walk for this k, with this slack, does not go, or with this margin ranks nothing again. */
 static float limit_for(const graph_step *step, uint32_t k, float slack)
 {
     const float limit = kth_of(step->pool, k) * ((1 + slack) * (1 + slack));
     return limit > step->noise ? limit : step->noise;
+}
+
+/* How many of a pool are within a limit. */
+static uint32_t within(const pm_walk_pool *pool, float limit)
+{
+    uint32_t from = 0, to = pool->next;
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (pm_walk_score(pool->key[middle]) > limit)
+            to = middle;
+        else
+            from = middle + 1;
+    }
+    return from;
+}
+
+/* Where all is ranked again, or the rows are what was walked among, the margin says nothing. */
+static uint32_t ranked_of(const calibration *c, const graph_step *step, uint32_t k, size_t m, uint32_t most)
+{
+    if (c->margins == 1) return k;
+    const uint32_t near = margins[m] < INFINITY ? within(step->pool, limit_for(step, k, margins[m])) : most;
+    return near < k ? k : least_of(near, most > k ? most : k);
+}
+
+/* A walk that stops here proposes the nodes it has walked from, the first `most` of the pool; others may have been kept
+ * out of its pool. */
+static void note(watch *w, const graph_step *step, size_t of_ks, size_t i, uint32_t most)
+{
+    const calibration *c = w->c;
+    const uint32_t k = ks[of_ks], have = least_of(c->have[w->q], k);
+    const bool told = c->told[w->q * GRAPH_KS + of_ks];
+    uint32_t met[MARGINS + RERANKS], last[MARGINS + RERANKS];
+    stop *s = stop_of(c, w->q, of_ks, i);
+    *s = (stop){(uint32_t)step->scored, (uint32_t)step->by_rows, (uint32_t)step->expanded, INFINITY, {0}, {0}};
+    if (i >= SLACKS && step->pool->size >= pools[i - SLACKS] && w->kth[of_ks] > 0)
+        s->crowd = pm_walk_score(step->pool->key[pools[i - SLACKS] - 1]) / w->kth[of_ks];
+    for (; w->ranked < have; w->ranked++)
+        w->rank[w->ranked] = rank_of(step->pool, step->pool->next, w->want[w->ranked]);
+    for (size_t m = 0; m < c->margins; m++)
+        last[m] = s->ranked[m] = (uint16_t)ranked_of(c, step, k, m, most);
+    for (size_t r = 0; r < c->reranks; r++)
+        last[MARGINS + r] = rerank_of(c, k, r, most);
+    for (size_t f = 0; f < MARGINS + RERANKS; f++) {
+        met[f] = told ? k - have : 0;
+        if (f < MARGINS ? f >= c->margins : f >= MARGINS + c->reranks) continue;
+        for (uint32_t j = 0; j < have && told; j++)
+            met[f] += w->rank[j] < least_of(most, last[f]);
+        s->found[f] = (uint8_t)met[f];
+    }
 }
 
 /* Nearly all rows are not. */
@@ -228,20 +279,6 @@ static bool leaves_out(void *context, uint32_t node)
     return is_left_out(context, node);
 }
 
-/* How many of a pool are within a limit. */
-static uint32_t within(const pm_walk_pool *pool, float limit)
-{
-    uint32_t from = 0, to = pool->next;
-    while (from < to) {
-        const uint32_t middle = from + (to - from) / 2;
-        if (pm_walk_score(pool->key[middle]) > limit)
-            to = middle;
-        else
-            from = middle + 1;
-    }
-    return from;
-}
-
 /* Of stops that have come by now those that had come at the steps before, too, which are noted for the next step. */
 static uint32_t came_before(uint32_t now, uint32_t before[GRAPH_UNDER_WAY])
 {
@@ -304,7 +341,7 @@ static void walk_piece(void *argument, uint32_t piece)
     calibration *c = argument;
     const uint32_t most = (uint32_t)pm_min_u64(pools[POOLS - 1], c->b->source->rows);
     const uint32_t first = c->first + piece * WALKS, end = least_of(first + WALKS, c->end);
-    const pm_graph_effort effort = {.pool = most, .slack = slacks[SLACKS - 1], .rerank = most};
+    const pm_graph_effort effort = {.pool = most, .slack = slacks[SLACKS - 1], .rerank = most, .margin = INFINITY};
     uint8_t *memory = pm_malloc_aligned(GRAPH_LINE, pm_graph_query_size(c->graph, &effort));
     if (memory == NULL) {
         atomic_store(&c->failed, true);
@@ -331,21 +368,22 @@ static void walk_piece(void *argument, uint32_t piece)
 /* ---- judging ---- */
 
 typedef struct tally {
-    uint64_t queries, found[RERANKS], squares[RERANKS];
+    uint64_t queries, found[MARGINS + RERANKS], squares[MARGINS + RERANKS];
 } tally;
 
 /* Sums over the queries for a k that have walked, of walks with a pool and a slack. */
 typedef struct sums {
     tally rows, fresh, apart; /* fresh: rows without their copies; apart: those of them whose walks do not turn */
-    uint64_t walks, scored, by_rows, expanded;
+    uint64_t crammed;         /* walks that their pool ends */
+    uint64_t walks, scored, by_rows, expanded, ranked[MARGINS];
 } sums;
 
-static void count(tally *t, const stop *s, uint32_t reranks)
+static void count(tally *t, const stop *s)
 {
     t->queries++;
-    for (size_t r = 0; r < reranks; r++) {
-        t->found[r] += s->found[r];
-        t->squares[r] += (uint32_t)s->found[r] * s->found[r];
+    for (size_t f = 0; f < MARGINS + RERANKS; f++) {
+        t->found[f] += s->found[f];
+        t->squares[f] += (uint32_t)s->found[f] * s->found[f];
     }
 }
 
@@ -355,33 +393,61 @@ static void add_up(const calibration *c, size_t of_ks, size_t pool, size_t slack
     for (uint32_t q = 0; q < c->end; q++) {
         if (calibrate_ks_of(c, q) <= of_ks) continue;
         const stop *s = stop_of(c, q, of_ks, slack), *full = stop_of(c, q, of_ks, SLACKS + pool);
+        out->crammed += full->expanded < s->expanded;
         if (full->expanded < s->expanded) s = full;
         out->scored += s->scored;
         out->by_rows += s->by_rows;
         out->expanded += s->expanded;
         out->walks++;
-        if (c->within[q] == 0) count(&out->rows, s, c->reranks);
+        for (size_t m = 0; m < MARGINS; m++)
+            out->ranked[m] += s->ranked[m];
+        if (c->within[q] == 0) count(&out->rows, s);
         if (c->copied[q]) continue;
-        count(&out->fresh, s, c->reranks);
-        if (!c->turned[q]) count(&out->apart, s, c->reranks);
+        count(&out->fresh, s);
+        if (!c->turned[q]) count(&out->apart, s);
     }
 }
 
-/* What a query reads and writes, in nanoseconds of a machine that is nobody's. */
-static double cost_of(const calibration *c, const sums *s, uint32_t pool, uint32_t rerank)
+static double lines_of(uint64_t bytes)
+{
+    return (double)bytes / GRAPH_LINE;
+}
+
+/* What a walk reads, in nanoseconds of a machine that is nobody's. */
+static double walking_of(const calibration *c, const sums *s)
 {
     const graph_shape *shape = &c->b->space.shape;
-    const double line = shape->warm_bytes > 0 ? 3.0 * shape->warm_bytes / GRAPH_LINE : 0.2 * shape->dim;
-    const double code = 8 + 5.0 * shape->hot_bytes / GRAPH_LINE, row = 8 + 5.0 * shape->whole / GRAPH_LINE;
-    const double codes = (double)(s->scored - s->by_rows) * code + (double)s->by_rows * row, n = (double)s->walks;
-    return (codes + (double)s->expanded * 40) / n + rerank * (10 + line) + pool * 10.0;
+    const double code = 3 + 2 * lines_of(shape->hot_bytes), row = 3 + 2 * lines_of(shape->whole);
+    const double codes = (double)(s->scored - s->by_rows) * code + (double)s->by_rows * row;
+    return (codes + (double)s->expanded * 120) / (double)s->walks;
+}
+
+/* And a row that is ranked again: its warm code was asked for when it was walked from. */
+static double ranking_of(const calibration *c)
+{
+    const graph_shape *shape = &c->b->space.shape;
+    return 10 + (shape->warm_bytes > 0 ? 3 * lines_of(shape->warm_bytes) : 12 * lines_of(shape->dim * sizeof(float)));
+}
+
+/* A query: what is met is put into the pool, which moves what is behind it; beyond ROOMY there is more to remember. */
+static double cost_of(const calibration *c, const sums *s, uint32_t pool, size_t m)
+{
+    const double n = (double)s->walks, ranked = (double)s->ranked[m] / n;
+    const double moved = 0.2 * (double)s->expanded / n * least_of(pool, ROOMY), more = pool > ROOMY ? pool - ROOMY : 0;
+    return walking_of(c, s) + ranked * ranking_of(c) + moved + more * 5;
+}
+
+/* The same if all has to be more, as others than those that count are met: the pool is full, and all is ranked. */
+static double narrow_cost(const calibration *c, const sums *s, uint32_t pool, uint32_t rerank)
+{
+    return walking_of(c, s) + rerank * ranking_of(c) + pool * 10.0;
 }
 
 /* Mean recall, and the lower end of its interval. */
-static double recall_of_tally(const tally *s, size_t r, uint32_t k, double *least)
+static double recall_of_tally(const tally *s, size_t f, uint32_t k, double *least)
 {
-    const double n = (double)s->queries, mean = (double)s->found[r] / n / k;
-    const double variance = (double)s->squares[r] / n / k / k - mean * mean;
+    const double n = (double)s->queries, mean = (double)s->found[f] / n / k;
+    const double variance = (double)s->squares[f] / n / k / k - mean * mean;
     /* all found says less than an interval of no width: count half a query that found nothing */
     const double width = ONE_SIDED * sqrt((variance > 0 ? variance : 0) / n) + 0.5 / n;
     *least = mean > width ? mean - width : 0;
@@ -391,7 +457,7 @@ static double recall_of_tally(const tally *s, size_t r, uint32_t k, double *leas
 /* The least of those that count: of rows as they are, of rows without their copies, and of the latter those whose walks
  * do not turn, if they are most. Rows that repeat are found with little effort, and are not to make up for what others,
  * which may be all that is ever asked for, do not find. */
-static double recall_of(const sums *s, size_t r, uint32_t k, double *least)
+static double recall_of(const sums *s, size_t f, uint32_t k, double *least)
 {
     const tally *of[] = {&s->rows, &s->fresh, &s->apart};
     const size_t n = s->apart.queries > s->fresh.queries / 2 ? 3 : 2;
@@ -399,31 +465,84 @@ static double recall_of(const sums *s, size_t r, uint32_t k, double *least)
     *least = 1;
     for (size_t i = 0; i < n; i++) {
         double low;
-        mean = fmin(mean, recall_of_tally(of[i], r, k, &low));
+        mean = fmin(mean, recall_of_tally(of[i], f, k, &low));
         *least = fmin(*least, low);
     }
     return mean;
 }
 
-/* Looks what walks with a pool and a slack mean for the targets. */
-static void judge(const calibration *c, size_t of_ks, size_t pool, size_t slack, graph_row *row, double *cost)
+/* Looks what walks with a pool and a slack find. */
+static void judge(calibration *c, size_t of_ks, size_t pool, size_t slack, graph_row *row)
 {
-    const uint32_t k = ks[of_ks];
     sums s;
     add_up(c, of_ks, pool, slack, &s);
-    for (size_t r = 0; r < c->reranks && rerank_of(c, k, r) <= pools[pool]; r++) {
-        const uint32_t rerank = rerank_of(c, k, r);
-        const double each = cost_of(c, &s, pools[pool], rerank);
+    const float crammed = fmaxf((float)s.crammed / (float)s.walks, FEW_CRAMMED);
+    for (size_t m = 0; m < c->margins; m++) {
         double least;
-        const double mean = recall_of(&s, r, k, &least);
+        const double mean = recall_of(&s, m, ks[of_ks], &least), cost = cost_of(c, &s, pools[pool], m);
+        *trial_of(c, pool, slack, m) = (trial){(float)mean, (float)least, (float)cost, crammed};
         if (mean > (double)row->best) row->best = (float)mean;
+    }
+    for (size_t r = 0; r < c->reranks; r++) {
+        const uint32_t rerank = rerank_of(c, ks[of_ks], r, pools[pool]);
+        if (rerank > pools[pool]) continue;
+        const float each = (float)narrow_cost(c, &s, pools[pool], rerank);
+        double least;
+        const double mean = recall_of(&s, MARGINS + r, ks[of_ks], &least);
         for (size_t t = 0; t < GRAPH_TARGETS; t++) {
             graph_entry *e = &row->entry[t];
-            if (least < (double)targets[t] || (e->pool > 0 && each >= cost[t])) continue;
-            cost[t] = each;
-            *e = (graph_entry){targets[t], slacks[slack], (float)mean, (float)each, pools[pool], rerank, 0, 0};
+            if ((float)least < targets[t] || (e->narrow_pool > 0 && each >= c->narrow[t])) continue;
+            c->narrow[t] = each;
+            e->narrow_slack = slacks[slack];
+            e->narrow_recall = (float)mean;
+            e->narrow_pool = pools[pool];
+            e->narrow_rerank = rerank;
         }
     }
+}
+
+/* The cheapest effort that meets a target costs so much. INFINITY: none does. */
+static float cheapest(const calibration *c, float target)
+{
+    float cost = INFINITY;
+    for (size_t i = 0; i < TRIALS; i++)
+        if (c->trials[i].least >= target && c->trials[i].cost < cost) cost = c->trials[i].cost;
+    return cost;
+}
+
+static bool of_few_dims(const calibration *c)
+{
+    return c->dims > 0 && c->dims < FEW_DIMS && !PM_MUTANT(FEW_DIMS_AS_OTHERS);
+}
+
+/* Which of two efforts that meet a target, and cost about the same, is better for queries unlike the rows. */
+static bool is_sturdier(const calibration *c, const trial *a, const trial *b)
+{
+    const size_t slack = (size_t)(a - c->trials) / MARGINS % SLACKS, other = (size_t)(b - c->trials) / MARGINS % SLACKS;
+    const size_t margin = (size_t)(a - c->trials) % MARGINS, other_margin = (size_t)(b - c->trials) % MARGINS;
+    if (a->crammed < b->crammed || b->crammed < a->crammed) return a->crammed < b->crammed;
+    if (slack != other) return slack > other;
+    return margin != other_margin ? margin > other_margin : a->cost < b->cost;
+}
+
+/* Of those that cost hardly more the one whose pool ends fewest walks. */
+static void choose(const calibration *c, size_t of_ks, graph_entry *e)
+{
+    const float most = cheapest(c, e->target) * (of_few_dims(c) ? LITTLE : HARDLY);
+    const trial *best = NULL;
+    for (const trial *of = c->trials; of < c->trials + TRIALS; of++) {
+        if (!(of->least >= e->target) || !(of->cost <= most)) continue;
+        if (best != NULL && !is_sturdier(c, of, best)) continue;
+        best = of;
+    }
+    if (best == NULL) return;
+    const size_t at = (size_t)(best - c->trials);
+    e->pool = pools[at / MARGINS / SLACKS];
+    e->slack = slacks[at / MARGINS % SLACKS];
+    e->margin = c->margins == 1 ? INFINITY : margins[at % MARGINS];
+    e->rerank = c->margins == 1 ? ks[of_ks] : e->pool;
+    e->recall = best->mean;
+    e->cost = best->cost;
 }
 
 static int by_value(const void *a, const void *b)
@@ -517,16 +636,18 @@ static float crowd_of(const calibration *c, size_t of_ks, const graph_row *row, 
 
 static void fill_row(calibration *c, size_t of_ks, graph_row *row)
 {
-    double cost[GRAPH_TARGETS] = {0};
     *row = (graph_row){.k = ks[of_ks],
                        .queries =
                            of_ks < CALIBRATE_LOWER ? c->drawn : (c->drawn + CALIBRATE_FOR_ALL - 1) / CALIBRATE_FOR_ALL};
     row->far = far_of(c, of_ks);
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         row->entry[t].target = targets[t];
+    memset(c->trials, 0, TRIALS * sizeof *c->trials);
     for (size_t pool = 0; pool < POOLS && pools[pool] <= c->b->source->rows; pool++)
-        for (size_t slack = 0; slack < c->last[of_ks]; slack++)
-            judge(c, of_ks, pool, slack, row, cost);
+        for (size_t slack = 0; slack < c->last[of_ks] && pools[pool] >= ks[of_ks]; slack++)
+            judge(c, of_ks, pool, slack, row);
+    for (size_t t = 0; t < GRAPH_TARGETS; t++)
+        choose(c, of_ks, &row->entry[t]);
     fill_distances(c, of_ks, row);
     for (size_t t = 0; t < GRAPH_TARGETS; t++)
         if (row->entry[t].pool > 0) row->entry[t].crowd = crowd_of(c, of_ks, row, &row->entry[t]);
@@ -560,9 +681,10 @@ static void choose_last(calibration *c, double budget)
             double unused;
             add_up(c, i, POOLS - 1, slack, &s);
             scored[i][slack] = (double)s.scored / (double)s.walks;
-            if (enough || recall_of(&s, c->reranks - 1, ks[i], &unused) <= ENOUGH) continue;
+            if (enough || recall_of(&s, c->margins - 1, ks[i], &unused) <= ENOUGH) continue;
             enough = true;
             c->last[i] = least_of(most, slack + 1 + SPARE_SLACKS);
+            if (of_few_dims(c)) c->last[i] = most;
         }
     }
     c->last[0] = c->last[MIDDLE]; /* for k of 1 few queries tell little */
@@ -585,7 +707,7 @@ static pomai_status try_first(calibration *c, double budget)
 {
     const uint32_t few = least_of(FIRST_WALKS, c->queries);
     bool enough = false;
-    for (uint32_t last = FIRST_SLACKS; !enough; last += MORE_SLACKS) {
+    for (uint32_t last = of_few_dims(c) ? FEW_DIMS_SLACKS : FIRST_SLACKS; !enough; last += MORE_SLACKS) {
         for (size_t i = 0; i < GRAPH_KS; i++)
             c->last[i] = last;
         const pomai_status status = walk_some(c, 0, few);
@@ -596,7 +718,7 @@ static pomai_status try_first(calibration *c, double budget)
         add_up(c, MIDDLE, POOLS - 1, last - 1, &s);
         enough = enough || (double)s.scored > budget * (double)s.walks;
         add_up(c, MIDDLE, POOLS - 1, last - 1 - SPARE_SLACKS, &s);
-        enough = enough || recall_of(&s, c->reranks - 1, ks[MIDDLE], &unused) > ENOUGH;
+        enough = enough || recall_of(&s, c->margins - 1, ks[MIDDLE], &unused) > ENOUGH;
     }
     choose_last(c, budget);
     return walk_some(c, few, c->queries);
@@ -620,14 +742,19 @@ static pomai_status calibrate(calibration *c, graph_table *table)
     c->turned = pm_calloc(c->queries, sizeof *c->turned);
     c->kth = pm_calloc((size_t)c->queries * GRAPH_KS, sizeof *c->kth);
     c->stops = pm_malloc((size_t)c->queries * GRAPH_KS * STOPS * sizeof *c->stops);
-    return c->turned == NULL || c->kth == NULL || c->stops == NULL ? POMAI_ENOMEM : walk_all(c, table);
+    c->trials = pm_malloc(TRIALS * sizeof *c->trials);
+    if (c->turned == NULL || c->kth == NULL || c->stops == NULL || c->trials == NULL) return POMAI_ENOMEM;
+    return walk_all(c, table);
 }
 
 pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, const pm_index_sink *sink)
 {
     const unsigned fp = pm_simd_fp_enter();
     graph_table table;
-    calibration c = {.b = b, .graph = graph, .reranks = b->space.shape.exact ? 1 : RERANKS};
+    calibration c = {.b = b,
+                     .graph = graph,
+                     .margins = b->space.shape.exact ? 1 : MARGINS,
+                     .reranks = b->space.shape.exact ? 1 : RERANKS};
     c.drawn = (uint32_t)pm_min_u64(LEAST_QUERIES + graph_fanout(&b->space.shape) * QUERIES, b->source->rows / 8);
     memset(&table, 0, sizeof table);
     table.revision = GRAPH_REVISION;
@@ -636,6 +763,7 @@ pomai_status pm_graph_calibrate(pm_graph_builder *b, const pm_graph *graph, cons
     pm_free(c.turned);
     pm_free(c.kth);
     pm_free(c.stops);
+    pm_free(c.trials);
     pm_simd_fp_leave(fp);
     if (status == POMAI_OK && !sink->append(sink->context, GRAPH_TABLE, &table, sizeof table)) status = POMAI_EDEADLINE;
     return status;

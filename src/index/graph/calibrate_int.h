@@ -17,6 +17,7 @@ enum {
 };
 
 typedef struct stop stop;
+typedef struct trial trial;
 
 /*
  * Queries are rows, each left out of its own answer. Where many have near copies, such a row is two: the `copied` one
@@ -26,9 +27,11 @@ typedef struct stop stop;
 typedef struct calibration {
     pm_graph_builder *b;
     const pm_graph *graph;
-    uint32_t reranks; /* that are looked at */
-    uint32_t drawn;   /* rows; all arrays have room for twice as many queries */
+    uint32_t margins,
+        reranks;    /* that are looked at: one of each where codes are exact, and what they say is nearest is */
+    uint32_t drawn; /* rows; all arrays have room for twice as many queries */
     uint32_t queries;
+    double dims;       /* among which rows are spread, about; 0: not known */
     uint32_t *row;     /* of each query */
     uint8_t *code;     /* of each query; IP: other than that of its row */
     bool *deep;        /* queries for the higher k, too */
@@ -50,9 +53,11 @@ typedef struct calibration {
     uint32_t *distance;
     uint32_t in_block;
     /* walks */
-    stop *stops;             /* queries x GRAPH_KS x (SLACKS, then POOLS) */
-    uint32_t last[GRAPH_KS]; /* slacks that are looked at */
-    uint32_t first, end;     /* queries that walk; all before have */
+    stop *stops;                 /* queries x GRAPH_KS x (SLACKS, then POOLS) */
+    trial *trials;               /* POOLS x SLACKS x MARGINS, of one k */
+    float narrow[GRAPH_TARGETS]; /* what these cost */
+    uint32_t last[GRAPH_KS];     /* slacks that are looked at */
+    uint32_t first, end;         /* queries that walk; all before have */
     _Atomic bool failed;
 } calibration;
 

@@ -324,13 +324,13 @@ static pomai_status see_copies(look *l, uint32_t *near, int32_t *reach, int32_t 
     calibration *c = l->c;
     l->by_rows = true;
     look_at_block(l, 0);
-    const double dims = see_sample(c, reach);
+    c->dims = see_sample(c, reach);
     l->near = near;
     l->reach = reach;
     l->keeps = c->b->source->metric != POMAI_METRIC_IP;
     const pomai_status status = look_at_all(l);
     for (uint32_t q = 0; q < c->drawn; q++)
-        within[q] = copies_within(c, near + (size_t)q * BUCKETS, reach[q], dims);
+        within[q] = copies_within(c, near + (size_t)q * BUCKETS, reach[q], c->dims);
     return status;
 }
 

@@ -19,7 +19,7 @@
 #include "simd/simd.h"
 
 #define PM_GRAPH_SECTIONS   8
-#define PM_GRAPH_VERSION    4    /* of the sections together */
+#define PM_GRAPH_VERSION    5    /* of the sections together */
 #define PM_GRAPH_LEAST_ROWS 4096 /* fewer are scanned by codes as fast */
 
 /* A graph in memory or mapped; each section 64-byte aligned (NULL: without bytes), its length what pm_graph_lengths
@@ -72,7 +72,8 @@ bool pm_graph_is_sound(const pm_graph *graph);
 typedef struct pm_graph_effort {
     uint32_t pool;   /* nodes kept (ef): 1 to PM_GRAPH_MOST_POOL */
     float slack;     /* nodes farther than 1 + slack times the k-th nearest are not walked from; INFINITY: all are */
-    uint32_t rerank; /* rows proposed, k to pool */
+    uint32_t rerank; /* rows proposed, k to pool, */
+    float margin;    /* and no farther than 1 + margin times the k-th nearest, but for the first k; INFINITY: all */
     uint32_t near;   /* of these, from k on: pm_graph_near; 0: all */
     uint32_t stop;  /* a walk's stop is by this one of the nearest, as it was calibrated, if it is more than the k-th */
     float expected; /* the recall that calibration saw */
@@ -84,8 +85,10 @@ typedef struct pm_graph_effort {
 } pm_graph_effort;
 #define PM_GRAPH_MOST_POOL 4096
 
-/* The cheapest effort that meets `recall`, under 1, for this k. false: none does; scan. */
-bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_effort *effort);
+/* The effort that meets `recall`, under 1, for this k, and is about the cheapest; `narrow`: with a pool, and rows that
+ * may be ranked again, no larger than has to be, for searches with a filter, which need more of both. false: none does;
+ * scan. */
+bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, bool narrow, pm_graph_effort *effort);
 /* The effort of a pool of `ef` nodes. false: no such pool; ef is at least k. */
 bool pm_graph_of_pool(const pm_graph *graph, uint32_t k, uint32_t ef, pm_graph_effort *effort);
 

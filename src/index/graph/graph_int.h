@@ -58,7 +58,9 @@ typedef struct graph_entry {
     float cost; /* of a query, in nanoseconds of a machine that is nobody's */
     uint32_t pool, rerank;
     float crowd; /* an outlying query whose full pool ends within so many times the k-th squared distance is in doubt */
-    uint32_t zero;
+    float margin; /* of the pool those that are within so much of the k-th are ranked again; INFINITY: all */
+    float narrow_slack, narrow_recall; /* of the effort for searches with a filter */
+    uint32_t narrow_pool, narrow_rerank;
 } graph_entry;
 typedef struct graph_row {
     uint32_t k, queries;
@@ -74,7 +76,7 @@ typedef struct graph_table {
     uint8_t zero[60];
     graph_row row[GRAPH_KS];
 } graph_table;
-static_assert(sizeof(graph_row) == 352 && sizeof(graph_table) == 1824, "section 7");
+static_assert(sizeof(graph_row) == 512 && sizeof(graph_table) == 2624, "section 7");
 
 /* What follows from dim, metric and variant. */
 typedef struct graph_shape {

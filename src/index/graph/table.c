@@ -13,6 +13,11 @@ static bool in_range(float x, float least, float most)
     return x >= least && x <= most; /* false for NaN */
 }
 
+static bool effort_is_sound(float slack, float recall, uint32_t pool, uint32_t rerank)
+{
+    return slack >= 0 && in_range(recall, 0, 1) && pool <= PM_GRAPH_MOST_POOL && rerank <= pool;
+}
+
 static bool table_is_sound(const graph_table *table)
 {
     if (table->revision != GRAPH_REVISION) return false;
@@ -21,11 +26,12 @@ static bool table_is_sound(const graph_table *table)
         if (row->k != graph_ks[i] || !in_range(row->best, 0, 1)) return false;
         for (size_t j = 0; j < GRAPH_TARGETS; j++) {
             const graph_entry *e = &row->entry[j];
-            if (!in_range(e->target, 0, 1) || !in_range(e->recall, 0, 1) || !(e->cost >= 0)) return false;
+            if (!in_range(e->target, 0, 1) || !(e->cost >= 0)) return false;
             if (!(e->crowd >= 0) || !(row->outlying >= 0)) return false;
             if (!(row->gap_from >= 0) || !(row->gap_to >= row->gap_from)) return false;
-            if (!(e->slack >= 0) || !(row->far >= 0) || e->pool > PM_GRAPH_MOST_POOL || e->rerank > e->pool)
-                return false;
+            if (!(row->far >= 0) || !effort_is_sound(e->slack, e->recall, e->pool, e->rerank)) return false;
+            if (!effort_is_sound(e->narrow_slack, e->narrow_recall, e->narrow_pool, e->narrow_rerank)) return false;
+            if (!(e->margin >= 0) || (e->pool == 0) != (e->narrow_pool == 0)) return false;
             if (j > 0 && e->target <= row->entry[j - 1].target) return false;
         }
     }
@@ -91,7 +97,7 @@ static size_t row_for(uint32_t k)
     return i;
 }
 
-bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_effort *effort)
+bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, bool narrow, pm_graph_effort *effort)
 {
     for (size_t i = row_for(k); k > 0 && i < GRAPH_KS;
          i++) { /* a higher k may have been seen to get what this did not */
@@ -99,10 +105,11 @@ bool pm_graph_look_up(const pm_graph *graph, uint32_t k, float recall, pm_graph_
         for (size_t j = 0; j < GRAPH_TARGETS; j++) {
             const graph_entry *e = &row->entry[j];
             if (e->target < recall || e->pool == 0) continue;
-            *effort = (pm_graph_effort){.pool = e->pool,
-                                        .slack = e->slack,
-                                        .rerank = e->rerank,
-                                        .expected = e->recall,
+            *effort = (pm_graph_effort){.pool = narrow ? e->narrow_pool : e->pool,
+                                        .slack = narrow ? e->narrow_slack : e->slack,
+                                        .rerank = narrow ? e->narrow_rerank : e->rerank,
+                                        .margin = narrow ? INFINITY : e->margin,
+                                        .expected = narrow ? e->narrow_recall : e->recall,
                                         .cost = e->cost,
                                         .far = row->far,
                                         .gap_from = row->gap_from,
@@ -121,10 +128,11 @@ bool pm_graph_of_pool(const pm_graph *graph, uint32_t k, uint32_t ef, pm_graph_e
     const size_t at = row_for(k);
     const uint32_t pool = ef > k ? ef : k;
     if (k == 0 || pool > PM_GRAPH_MOST_POOL) return false;
-    *effort = (pm_graph_effort){.pool = pool, .slack = INFINITY, .rerank = pool};
+    *effort = (pm_graph_effort){.pool = pool, .slack = INFINITY, .rerank = pool, .margin = INFINITY};
     for (size_t j = 0; at < GRAPH_KS && j < GRAPH_TARGETS; j++) { /* what a smaller pool reached */
         const graph_entry *e = &rows_of(graph)[at].entry[j];
-        if (e->pool > 0 && e->pool <= pool && e->recall > effort->expected) effort->expected = e->recall;
+        if (e->narrow_pool > 0 && e->narrow_pool <= pool && e->narrow_recall > effort->expected)
+            effort->expected = e->narrow_recall;
     }
     return true;
 }

@@ -44,6 +44,7 @@ struct pm_graph_query {
     float far, outlying, crowd, gap_from, gap_to;
     pm_graph_doubt doubt;
     float reach;   /* squared: (1 + slack)^2 */
+    float ranked;  /* the same of the margin */
     float noise;   /* distances that hot codes do not tell from none */
     float turn_at; /* that of few by which a walk turns to the rows */
     pm_walk_codes hot, warm;
@@ -171,6 +172,7 @@ static pm_graph_query *prepare(void *memory, const pm_graph *graph, const pm_sim
                           .gap_from = effort->gap_from * GAP_MARGIN,
                           .gap_to = effort->gap_to / GAP_MARGIN,
                           .reach = (1 + effort->slack) * (1 + effort->slack),
+                          .ranked = (1 + effort->margin) * (1 + effort->margin),
                           .seen = {.slot = (uint32_t *)(void *)(base + l.seen),
                                    .mask = seen_slots(effort->pool) - 1,
                                    .rows = (uint32_t)graph->rows,
@@ -295,13 +297,19 @@ static void score_entries(const pm_graph_query *q, float *out)
     }
 }
 
-/* Nodes beyond are neither walked from nor kept. The nearest of few is not where its code says, but nearer. */
-static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
+/* So many times as far as the k-th. The nearest of few is not where its code says, but nearer. */
+static float limit_by(const pm_graph_query *q, const pm_walk_pool *nearest, float times)
 {
     const uint32_t k = q->stop;
-    if (nearest->size < k || !(q->reach < INFINITY)) return INFINITY;
-    const float limit = pm_walk_score(nearest->key[k - 1]) * q->reach;
+    if (nearest->size < k || !(times < INFINITY)) return INFINITY;
+    const float limit = pm_walk_score(nearest->key[k - 1]) * times;
     return limit > q->noise ? limit : q->noise;
+}
+
+/* Nodes beyond are neither walked from nor kept. */
+static float limit_of(const pm_graph_query *q, const pm_walk_pool *nearest)
+{
+    return limit_by(q, nearest, q->reach);
 }
 
 /* Puts scored nodes into the pool, and into `found` if only some rows count. */
@@ -497,7 +505,8 @@ static uint32_t choose(pm_graph_query *q, float limit)
     ask_for_links(q, node);
     skip_walked(pool);
     if (pool->next < pool->size) ask_for_links(q, pm_walk_node(pool->key[pool->next])); /* likely the one after it */
-    if (place < q->rerank) ask_for_proposal(q, node);
+    if (place < q->rerank && !(pm_walk_score(pool->key[place]) * q->reach > limit * q->ranked))
+        ask_for_proposal(q, node);
     return node;
 }
 
@@ -668,7 +677,10 @@ static size_t propose(pm_graph_query *q, const pm_walk_pool *from, const uint32_
 {
     const bool all = q->whole && q->by_rows && q->rerank > q->k; /* codes tell all: no other row is nearer */
     const uint32_t most = all ? q->k : q->rerank;
+    const float limit = limit_by(q, from, q->ranked);
     size_t n = from->size < most ? from->size : most;
+    while (n > q->k && pm_walk_score(from->key[n - 1]) > limit)
+        n--;
     for (size_t i = 0; i < n; i++)
         q->result[i] = pm_walk_node(from->key[i]);
     *rows = q->result;
@@ -676,10 +688,10 @@ static size_t propose(pm_graph_query *q, const pm_walk_pool *from, const uint32_
     if (q->whole) {
         measure(q, from, n);
     } else if (q->shape.warm_bytes > 0) {
-        float limit;
+        float near;
         const size_t first = q->near;
-        q->near = rescore(q, first, &limit);
-        n = rescore_rest(q, q->near, first, n, limit);
+        q->near = rescore(q, first, &near);
+        n = rescore_rest(q, q->near, first, n, near);
     }
     return n;
 }
