@@ -286,7 +286,10 @@
     X(RAISED_IS_ENOUGH, "scenario.test_watch",                                                                         \
       "once effort is raised, a verdict promises more than before, though nobody has looked yet")                      \
     X(COLUMNS_IN_ANY_ORDER, "unit.test_columns:rows_of_a_value_ascend",                                                \
-      "columns are used whose rows of a value are in any order, some of them twice")
+      "columns are used whose rows of a value are in any order, some of them twice")                                   \
+    X(COUNT_SEES_AHEAD, "scenario.test_orders:test_counts", "a count has what is applied and not shown yet")           \
+    X(EXPIRED_STAY_COUNTED, "scenario.test_orders:test_counts",                                                        \
+      "rows that a flush or a merge leaves behind because they have expired are not taken from the count")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

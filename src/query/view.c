@@ -89,38 +89,39 @@ pomai_status pm_view_find(const pm_view *view, uint32_t shard, const pm_id *id, 
     return POMAI_OK;
 }
 
-/* Rows of a memtable (may be NULL) that have neither an end nor expired. */
-static uint64_t live_in_table(const pm_memtable *table, uint64_t now)
+/* Of a memtable, which may be NULL. */
+static uint64_t expired_in_table(const pm_memtable *table, uint64_t visible, uint64_t now)
 {
-    if (table == NULL) return 0;
-    const uint64_t live = pm_memtable_live(table);
-    uint64_t expired_rows = 0;
-    for (uint64_t c = 0; c < pm_memtable_chunks(table); c++) {
+    uint64_t rows = 0;
+    const uint64_t chunks = table == NULL ? 0 : pm_memtable_visible_chunks(table, visible);
+    for (uint64_t c = 0; c < chunks; c++) {
         const pm_chunk *chunk = pm_memtable_chunk(table, c);
         for (uint32_t row = 0; chunk->expiry != NULL && row < chunk->rows; row++)
-            expired_rows += pm_chunk_row_visible(chunk, row, PM_NO_END - 1, 0) &&
-                            !pm_chunk_row_visible(chunk, row, PM_NO_END - 1, now);
+            rows += pm_chunk_row_visible(chunk, row, visible, 0) && !pm_chunk_row_visible(chunk, row, visible, now);
     }
-    return live > expired_rows ? live - expired_rows : 0; /* rows may end while they are counted */
+    return rows;
 }
 
-pomai_status pm_view_count(const pm_view *view, uint64_t *rows, pomai_error *err)
+pomai_status pm_view_expired(const pm_view *view, uint64_t *rows, pomai_error *err)
 {
     const pm_shown *shown = view->shown;
     *rows = 0;
     for (uint32_t s = 0; s < shown->shards; s++) {
         const pm_shown_tables *t = &shown->table[s];
-        *rows += live_in_table(t->active, view->now) + live_in_table(t->frozen, view->now);
+        *rows += expired_in_table(t->active, view->visible[s], view->now);
+        *rows += expired_in_table(t->frozen, view->visible[s], view->now);
     }
     for (uint32_t i = 0; i < shown->segments; i++) {
         pm_segment *segment = shown->segment[i];
         const uint64_t all = pm_segment_rows(segment);
-        *rows += all - pm_segment_ended(segment);
         if (pm_segment_first_expiry(segment) == 0 || pm_segment_first_expiry(segment) > view->now) continue;
-        pomai_status status = pm_segment_check(segment, PM_SEG_EXPIRY, 0, all, err);
+        pomai_status status = pm_segment_check(segment, PM_SEG_SHARD | PM_SEG_LSN | PM_SEG_EXPIRY, 0, all, err);
         if (status != POMAI_OK) return status;
-        for (uint64_t row = 0; row < all; row++)
-            *rows -= pm_segment_end_of(segment, row) == PM_NO_END && expired(segment, (uint32_t)row, view->now);
+        for (uint64_t row = 0; row < all; row++) {
+            if (!expired(segment, (uint32_t)row, view->now)) continue;
+            const uint64_t visible = view->visible[pm_segment_shard(segment, row)];
+            *rows += pm_segment_lsn(segment, row) <= visible && pm_segment_end_of(segment, row) > visible;
+        }
     }
     return POMAI_OK;
 }

@@ -23,6 +23,7 @@ typedef struct pm_shown {
     uint64_t version;      /* another one whenever the segments are others */
     uint32_t shards, segments;
     uint32_t room;           /* segments that it could list */
+    int64_t rows;            /* without an end when the collection was opened, less those that were dropped since */
     pm_segment **segment;    /* oldest first */
     pm_shown_tables table[]; /* of each shard; then the array of segments */
 } pm_shown;
@@ -96,7 +97,7 @@ pomai_status pm_view_see(const pm_view *view, pm_segment *segment, bool plain, u
 /* The version of an id that the view shows; `hash` is that of the segments. */
 pomai_status pm_view_find(const pm_view *view, uint32_t shard, const pm_id *id, uint64_t hash, pm_where *where,
                           pomai_error *err);
-/* Rows that are live by now and have not expired by view->now; those that may have are looked at one by one. */
-pomai_status pm_view_count(const pm_view *view, uint64_t *rows, pomai_error *err);
+/* Rows that the view would show but for their expiry; those that may have expired are looked at one by one. */
+pomai_status pm_view_expired(const pm_view *view, uint64_t *rows, pomai_error *err);
 
 #endif

@@ -8,6 +8,8 @@
 
 /* The end of a version that has none. A reader at LSN v sees begin <= v < end. */
 #define PM_NO_END UINT64_MAX
+/* Of a row that had expired and was left behind when the others moved: as good as none, and never replaced. */
+#define PM_END_DROPPED (UINT64_MAX - 1)
 
 /* Begins pm_chunk and pm_segment, so that a search can keep rows of both. */
 typedef enum pm_rows_kind { PM_ROWS_CHUNK = 1, PM_ROWS_SEGMENT = 2 } pm_rows_kind;

@@ -779,6 +779,77 @@ static void test_flushes_during_compactions(void **state)
     close_db(db);
 }
 
+/* ---- counting ---- */
+
+enum { COUNTED = 3000, COUNT_WRITERS = 2, COUNT_PUTS = 1500, COUNTS = 20000 };
+
+struct replacer {
+    pomai_collection *coll;
+    uint64_t first;
+    _Atomic bool *stop;
+};
+
+static void *keep_replacing(void *arg)
+{
+    const struct replacer *r = arg;
+    pomai_error err;
+    uint64_t ids[10];
+    float vectors[10 * DIM];
+    pomai_batch batch = POMAI_BATCH_INIT;
+    pomai_write_options how = POMAI_WRITE_OPTIONS_INIT;
+    how.durability = POMAI_DURABILITY_OS;
+    batch.rows = 10;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = ids;
+    for (unsigned n = 0; n < COUNT_PUTS && !atomic_load(r->stop); n++) {
+        scenario_vectors(vectors, n, 10, DIM);
+        for (uint64_t i = 0; i < 10; i++) /* of both shards */
+            ids[i] = (r->first + (n * 7 + i * COUNTED / 10) % COUNTED) % COUNTED * 4096;
+        if (pomai_put(r->coll, &batch, &how, NULL, &err) != POMAI_OK) break;
+    }
+    return NULL;
+}
+
+/* Rows are only replaced, so each count is that of all of them, while they are flushed and merged, too. */
+static void test_counts_beside_writers(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_open_options o = small_options();
+    o.flush_bytes = 64 << 10;
+    o.shards = 2;
+    _Atomic bool stop = false;
+    pthread_t thread[COUNT_WRITERS];
+    struct replacer writer[COUNT_WRITERS];
+    pomai_db *db = open_db(box, &o);
+    pomai_collection *coll = pomai_default(db);
+    for (uint64_t id = 0; id < COUNTED; id += 10) {
+        uint64_t ids[10];
+        for (uint64_t i = 0; i < 10; i++)
+            ids[i] = (id + i) * 4096;
+        assert_ok(try_put_batch(coll, ids, id, 10, DIM, NULL, &err));
+    }
+    for (uint64_t w = 0; w < COUNT_WRITERS; w++) {
+        writer[w] = (struct replacer){coll, w * 1234, &stop};
+        assert_int_equal(pthread_create(&thread[w], NULL, keep_replacing, &writer[w]), 0);
+    }
+    uint64_t least = UINT64_MAX, most = 0;
+    for (unsigned i = 0; i < COUNTS; i++) {
+        pomai_collection_info info;
+        assert_ok(pomai_collection_get_info(coll, &info, &err));
+        least = info.rows < least ? info.rows : least;
+        most = info.rows > most ? info.rows : most;
+    }
+    atomic_store(&stop, true);
+    for (unsigned w = 0; w < COUNT_WRITERS; w++)
+        pthread_join(thread[w], NULL);
+    assert_int_equal(least, COUNTED);
+    assert_int_equal(most, COUNTED);
+    close_db(db);
+    verify(box);
+}
+
 /* ---- readers ---- */
 
 static void test_read_only(void **state)
@@ -893,6 +964,7 @@ int main(void)
         LIFE(test_compaction_gives_space_back),
         LIFE(test_interruptions),
         LIFE(test_flushes_during_compactions),
+        LIFE(test_counts_beside_writers),
         LIFE(test_read_only),
         LIFE(test_back_pressure),
     };

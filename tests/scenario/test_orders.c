@@ -243,6 +243,147 @@ static void test_snapshots_hold_time(void **state)
     finish(s);
 }
 
+/* ---- counting ---- */
+
+static uint64_t live_in(struct scene *s)
+{
+    pomai_collection_info info;
+    return pomai_collection_get_info(pomai_default(s->db), &info, &s->err) == POMAI_OK ? info.rows : UINT64_MAX;
+}
+
+static void delete_rows(void *arg)
+{
+    struct scene *s = arg;
+    pomai_ids ids = {.u64 = spaced, .count = ROWS};
+    CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_OK);
+}
+
+/* What is applied and not shown does not count: the count is that of the view. */
+static void count_under_write(void *arg)
+{
+    static const struct {
+        void (*write)(void *arg);
+        uint64_t before, after;
+    } steps[] = {
+        {put_rows, 0, ROWS}, {put_rows, ROWS, ROWS}, {delete_rows, ROWS, 0}, {delete_rows, 0, 0}, {put_rows, 0, ROWS},
+    };
+    struct scene *s = arg;
+    (void)rows_of(ROWS, 4096);
+    for (int flushed = 0; flushed < 2; flushed++) {
+        CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+        for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+            holds_begin(s);
+            arm(0, PM_POINT_ROWS_APPLIED);
+            arm(1, PM_POINT_ROWS_SHOWN);
+            const uint32_t writer = pm_sim_spawn(s->sim, steps[i].write, s);
+            CHECK(s, is_held(0));
+            CHECK(s, live_in(s) == steps[i].before && count_in(s, NULL) == steps[i].before);
+            let_go(0);
+            CHECK(s, is_held(1));
+            CHECK(s, live_in(s) == steps[i].after && count_in(s, NULL) == steps[i].after);
+            let_go(1);
+            pm_sim_join(s->sim, writer);
+            holds_end();
+            if (flushed) flush_it(s);
+            CHECK(s, live_in(s) == steps[i].after);
+        }
+        CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+        CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+        CHECK(s, live_in(s) == ROWS);
+        delete_rows(s);
+        CHECK(s, live_in(s) == 0);
+        CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    }
+}
+
+static void compact_it(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, pomai_compact(s->db, NULL, &s->err) == POMAI_OK);
+}
+
+/* Rows move, or go because they have expired, while they are replaced. */
+static void count_under_move(struct scene *s, void (*move)(void *arg), bool expire, enum pm_point at)
+{
+    static uint64_t expiry[ROWS];
+    pomai_rows *rows;
+    uint64_t stay = UINT64_C(1) << 40; /* a row that nothing happens to */
+    pomai_batch batch = rows_of(1, 4096);
+    const pomai_ids first = {.u64 = &stay, .count = 1};
+    batch.u64_ids = &stay;
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    CHECK(s, pomai_get(pomai_default(s->db), &first, NULL, &rows, &s->err) == POMAI_OK);
+    for (size_t i = 0; i < ROWS; i++)
+        expiry[i] = i % 2 != 0 || !expire ? 0 : pomai_rows_stamp(rows, 0) + 1000 * MS;
+    pomai_rows_free(rows);
+    if (move == compact_it) flush_it(s);
+    batch = rows_of(ROWS, 4096);
+    batch.expiry_ns = expiry;
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    if (move == compact_it) flush_it(s);
+    CHECK(s, live_in(s) == 1 + ROWS);
+    holds_begin(s);
+    arm(0, at);
+    pm_sim_sleep(s->sim, 5000 * MS);
+    const uint32_t mover = pm_sim_spawn(s->sim, move, s); /* unless maintenance does it by itself */
+    CHECK(s, is_held(0));
+    const uint64_t left = 1 + (expire ? ROWS / 2 : ROWS);
+    CHECK(s, live_in(s) == left && count_in(s, NULL) == left);
+    batch = rows_of(ROWS / 4, 4096); /* half of them have expired */
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    const uint64_t now = left + (expire ? ROWS / 8 : 0);
+    CHECK(s, live_in(s) == now && count_in(s, NULL) == now);
+    if (at != PM_POINT_SEGMENT_SHOWN) {
+        arm(1, PM_POINT_SEGMENT_SHOWN);
+        let_go(0);
+        CHECK(s, is_held(1));
+        CHECK(s, live_in(s) == now && count_in(s, NULL) == now);
+    }
+    let_go(0);
+    let_go(1);
+    pm_sim_join(s->sim, mover);
+    holds_end();
+    CHECK(s, live_in(s) == now && count_in(s, NULL) == now);
+    batch = rows_of(ROWS / 2, 4096);
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    const uint64_t then = left + (expire ? ROWS / 4 : 0);
+    CHECK(s, live_in(s) == then && count_in(s, NULL) == then);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+    CHECK(s, open_with(s, 0, 1, 0) == POMAI_OK);
+    CHECK(s, live_in(s) == then && count_in(s, NULL) == then);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static struct {
+    void (*move)(void *arg);
+    bool expire;
+    enum pm_point at;
+} moving;
+
+static void count_while_moving(void *arg)
+{
+    count_under_move(arg, moving.move, moving.expire, moving.at);
+}
+
+static void test_counts(void **state)
+{
+    static const enum pm_point points[] = {PM_POINT_SEGMENT_WRITTEN, PM_POINT_SEGMENT_NAMED, PM_POINT_ENDS_CARRIED,
+                                           PM_POINT_SEGMENT_SHOWN};
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, count_under_write);
+    finish(s);
+    for (size_t i = 0; i < 4 * sizeof points / sizeof points[0]; i++) {
+        moving.move = i % 2 == 0 ? flush_it : compact_it;
+        moving.expire = i / 2 % 2 != 0;
+        moving.at = points[i / 4];
+        s = make(1, 0);
+        play(s, count_while_moving);
+        finish(s);
+    }
+}
+
 /* ---- a dropped collection ---- */
 
 /* What was under way to it is in no memtable that anything will flush. */
@@ -528,6 +669,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_snapshots_hold_time),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_drop_under_put),
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),

@@ -100,6 +100,8 @@ static pomai_status coll_make(pm_db *db, const pm_manifest_entry *entry, pm_coll
         return status;
     }
     shown->version = 1;
+    for (uint32_t i = 0; i < shown->segments; i++)
+        shown->rows += (int64_t)(pm_segment_rows(shown->segment[i]) - pm_segment_ended(shown->segment[i]));
     db->graveyard[db->graves++] = coll;
     *out = coll;
     return POMAI_OK;

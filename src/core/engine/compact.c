@@ -35,9 +35,10 @@ typedef struct merge {
     pm_carry *carry[MOST_SOURCES];
     uint32_t sources;
     pm_build build;
-    pm_shown *room; /* of the next view */
-    uint64_t held;  /* rows that only snapshots keep, in all segments */
-    uint32_t aside; /* damaged segments */
+    pm_shown *room;   /* of the next view */
+    uint64_t held;    /* rows that only snapshots keep, in all segments */
+    uint64_t dropped; /* rows without an end */
+    uint32_t aside;   /* damaged segments */
 } merge;
 
 /* ---- which ---- */
@@ -255,6 +256,19 @@ static void carry_ends(const merge *m)
     }
 }
 
+/* After `forward` is set: rows that expired and went nowhere, and that nobody has ended. */
+static uint64_t drop_expired(const merge *m)
+{
+    uint64_t dropped = 0;
+    for (uint32_t i = 0; i < m->sources; i++) {
+        pm_segment *segment = m->source[i];
+        const uint64_t rows = pm_segment_first_expiry(segment) == 0 ? 0 : pm_segment_rows(segment);
+        for (uint64_t row = 0; row < rows; row++)
+            dropped += m->carry[i]->place[row] == PM_NO_ROW && pm_segment_end(segment, row, PM_END_DROPPED);
+    }
+    return dropped;
+}
+
 /* A flush may have moved on while the rows were written. */
 static pomai_status read_flushed(merge *m, pomai_error *err)
 {
@@ -313,6 +327,7 @@ static void show(void *context, pm_shown *next)
     next->segments = kept;
     for (uint32_t i = 0; i < m->build.outputs; i++)
         next->segment[next->segments++] = m->build.out[i];
+    if (!PM_MUTANT(EXPIRED_STAY_COUNTED)) next->rows -= (int64_t)m->dropped;
     next->version++;
 }
 
@@ -327,6 +342,7 @@ static void install(merge *m)
     for (uint32_t i = 0; i < m->sources && !PM_MUTANT(CARRY_FORGETS); i++)
         atomic_store(pm_segment_forward(m->source[i]), m->carry[i]);
     carry_ends(m);
+    m->dropped = drop_expired(m);
     PM_POINT(ENDS_CARRIED);
     for (uint32_t s = 0; s < db->shared.shards; s++)
         pm_raise(&m->coll->shard[s].frozen_lsn, m->flushed[s]);

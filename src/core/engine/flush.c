@@ -22,7 +22,8 @@ typedef struct flush {
     pm_manifest_segment *changed; /* segments that get another liveness file */
     uint64_t *old_live;           /* their generation before */
     uint32_t changes;
-    pm_shown *room; /* of the next view */
+    uint64_t dropped; /* rows without an end */
+    pm_shown *room;   /* of the next view */
 } flush;
 
 /* ---- freezing ---- */
@@ -101,6 +102,20 @@ static void carry_table(const flush *f, uint32_t shard)
     }
 }
 
+/* After `forward` is set: rows that expired and went nowhere, and that nobody has ended. */
+static uint64_t drop_expired(const flush *f, uint32_t shard)
+{
+    uint64_t dropped = 0;
+    pm_memtable *table = f->frozen[shard];
+    const pm_carry *carry = f->carry[shard];
+    for (uint64_t c = 0; c < pm_memtable_chunks(table); c++) {
+        const pm_chunk *chunk = pm_memtable_chunk(table, c);
+        for (uint32_t row = 0; chunk->expiry != NULL && row < chunk->rows; row++)
+            dropped += carry->place[carry->first[c] + row] == PM_NO_ROW && pm_memtable_drop(table, c, row);
+    }
+    return dropped;
+}
+
 static bool aim_carries(const flush *f)
 {
     for (uint32_t s = 0; s < f->db->shared.shards; s++)
@@ -175,6 +190,7 @@ static void show(void *context, pm_shown *next)
         if (f->frozen[s] != NULL && next->table[s].frozen == f->frozen[s]) next->table[s].frozen = NULL;
     for (uint32_t i = 0; i < f->build.outputs; i++)
         next->segment[next->segments++] = f->build.out[i];
+    if (!PM_MUTANT(EXPIRED_STAY_COUNTED)) next->rows -= (int64_t)f->dropped;
     next->version++;
 }
 
@@ -190,6 +206,7 @@ static void install(flush *f)
         if (f->frozen[s] == NULL || PM_MUTANT(VIEW_BEFORE_ENDS)) continue;
         if (!PM_MUTANT(CARRY_FORGETS)) pm_memtable_set_forward(f->frozen[s], &f->carry[s]->forward);
         carry_table(f, s);
+        f->dropped += drop_expired(f, s);
     }
     PM_POINT(ENDS_CARRIED);
     pm_coll_publish(shared, f->coll, f->room, show, f);

@@ -35,11 +35,14 @@ static pomai_status check_read(const pm_db *db, const pm_read *read, pomai_error
 
 pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_error *err)
 {
-    const pm_read latest = {0};
     pm_view view;
-    pm_epoch_hold hold = pm_db_take_view(db, coll, &latest, &view);
-    pomai_status status = pm_view_count(&view, rows, err);
+    int64_t all;
+    uint64_t expired;
+    pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
+    pm_coll_view_counted(&db->shared, coll, &view, &all);
+    pomai_status status = pm_view_expired(&view, &expired, err);
     pm_epoch_leave(&db->shared.epoch, hold);
+    *rows = all > 0 && (uint64_t)all > expired ? (uint64_t)all - expired : 0;
     return status;
 }
 

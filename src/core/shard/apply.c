@@ -66,23 +66,26 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
     pm_coll_shard *own = &coll->shard[shard->index];
     search s = {.shard = shard, .coll = coll, .part = part};
     const pm_older older = {end_older, &s};
-    uint64_t there = 0;
+    uint64_t ended = 0;
     const bool counts =
         !atomic_load(&coll->dropped) || PM_MUTANT(DROPPED_COUNTS); /* else nothing would ever flush it */
     if (counts) pm_memtable_note(own->table, record->lsn, bytes);
     if (chunk != NULL && chunk->fresh_range) { /* its ids are above all before: there is nothing older */
-        pm_memtable_apply(own->table, chunk, NULL);
+        ended = pm_memtable_apply(own->table, chunk, NULL);
     } else {
         pm_epoch_hold hold = pm_epoch_enter(&shared->epoch);
         s.shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
         PM_POINT(VIEW_TO_END_IN);
         if (chunk != NULL)
-            pm_memtable_apply(own->table, chunk, &older);
+            ended = pm_memtable_apply(own->table, chunk, &older);
         else
-            there = pm_memtable_end_all(own->table, record, (const uint8_t *)(record + 1), &older);
+            ended = pm_memtable_end_all(own->table, record, (const uint8_t *)(record + 1), &older);
         pm_epoch_leave(&shared->epoch, hold);
     }
+    const int64_t more = (chunk != NULL ? (int64_t)record->rows : 0) - (int64_t)ended;
+    if (more != 0) pm_tally_add(own, record->lsn, more);
     own->thawed += record->rows;
+    const uint64_t there = chunk == NULL ? ended : 0;
     if (!counts) return there;
     const uint64_t before = atomic_fetch_add_explicit(&shared->unflushed, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&shared->taken, bytes, memory_order_relaxed);

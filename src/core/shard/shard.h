@@ -14,12 +14,21 @@
 typedef struct pm_shard pm_shard;
 typedef struct pm_batch pm_batch;
 
+/* How many rows more than at the opening a collection has in a shard, from an LSN on: docs/threads.md, "Counting". */
+enum { PM_TALLIES = 4 };
+typedef struct pm_tally {
+    _Atomic uint64_t lsn;
+    _Atomic int64_t rows;
+} pm_tally;
+
 /* What a shard keeps of a collection. */
 typedef struct pm_coll_shard {
     pm_memtable *table;          /* the actor's: where rows go; the published view has it, too */
     uint64_t thawed;             /* the actor's: rows applied since the last soft freeze */
     uint64_t flushed;            /* at open: records at or below it are in segments */
     _Atomic uint64_t frozen_lsn; /* what bounded reads see */
+    _Atomic uint64_t tallies;    /* how many there were but the first, which is of no row */
+    pm_tally tally[PM_TALLIES];  /* the last of them, in turn */
 } pm_coll_shard;
 
 enum { PM_WATCH_SAMPLES = 256, PM_WATCH_FILTER = 4096 /* bytes of a filter; with longer ones none is watched */ };
@@ -268,6 +277,8 @@ typedef void (*pm_change_fn)(void *context, pm_shown *next);
 void pm_coll_publish(pm_shared *shared, pm_coll *coll, pm_shown *next, pm_change_fn change, void *context);
 /* The present view, with the LSNs of all shards; inside shared->epoch. */
 void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view);
+/* The same, and how many rows it would show if none had expired. */
+void pm_coll_view_counted(pm_shared *shared, const pm_coll *coll, pm_view *view, int64_t *rows);
 
 /* Where the rows of something that is being replaced went: ends that are stored meanwhile are stored there, too. */
 typedef struct pm_carry {

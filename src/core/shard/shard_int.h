@@ -190,6 +190,8 @@ bool pm_job_take(pm_shard *shard);
 void pm_job_run(pm_shard *shard);
 
 /* shown.c */
+/* The actor's, or recovery's: from `lsn` on, which is not shown yet, there are `rows` more. */
+void pm_tally_add(pm_coll_shard *own, uint64_t lsn, int64_t rows);
 /* Ends a row of a segment, and of what replaces it; false: it had an end. */
 bool pm_end_in_segment(pm_segment *segment, uint32_t row, uint64_t lsn);
 /* The row of an id that has no end: 0 if there is none, or (segment + 1) << 32 | row. */

@@ -25,6 +25,7 @@ void pm_coll_publish(pm_shared *shared, pm_coll *coll, pm_shown *next, pm_change
     pm_shown *now = atomic_load(&coll->shown);
     do {
         next->version = now->version;
+        next->rows = now->rows;
         next->segments = now->segments;
         assert(now->segments <= next->room);
         memcpy(next->table, now->table, now->shards * sizeof now->table[0]);
@@ -47,6 +48,49 @@ void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view)
         for (uint32_t i = 0; i < shared->shards; i++)
             view->visible[i] = pm_shard_visible(shared->shard[i]);
     } while (atomic_load_explicit(&coll->shown, memory_order_acquire) != view->shown && !PM_MUTANT(VIEW_NOT_RECHECKED));
+    view->now = pm_clock_now(shared);
+}
+
+/* ---- counting: docs/threads.md ---- */
+
+void pm_tally_add(pm_coll_shard *own, uint64_t lsn, int64_t rows)
+{
+    const uint64_t last = atomic_load_explicit(&own->tallies, memory_order_relaxed);
+    pm_tally *to = &own->tally[(last + 1) % PM_TALLIES];
+    rows += atomic_load_explicit(&own->tally[last % PM_TALLIES].rows, memory_order_relaxed);
+    /* Who reads either of these sees that the tally which was there before is long out of date. */
+    atomic_store_explicit(&to->lsn, lsn, memory_order_release);
+    atomic_store_explicit(&to->rows, rows, memory_order_release);
+    atomic_store_explicit(&own->tallies, last + 1, memory_order_release);
+}
+
+/* As of `visible`, which was loaded before; false: there have been others since. */
+static bool tally_at(const pm_coll_shard *own, uint64_t visible, int64_t *rows)
+{
+    const uint64_t last = atomic_load_explicit(&own->tallies, memory_order_acquire);
+    for (uint64_t back = 0; back < 2 && back <= last; back++) { /* the last may not be shown yet */
+        const pm_tally *from = &own->tally[(last - back) % PM_TALLIES];
+        const uint64_t lsn = atomic_load_explicit(&from->lsn, memory_order_acquire);
+        *rows = atomic_load_explicit(&from->rows, memory_order_acquire);
+        if (atomic_load_explicit(&own->tallies, memory_order_relaxed) > last + 1) return false; /* written over */
+        if (lsn <= visible || PM_MUTANT(COUNT_SEES_AHEAD)) return true;
+    }
+    return false;
+}
+
+void pm_coll_view_counted(pm_shared *shared, const pm_coll *coll, pm_view *view, int64_t *rows)
+{
+    do {
+        view->shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
+        *rows = view->shown->rows;
+        for (uint32_t i = 0; i < shared->shards; i++) {
+            int64_t more;
+            do
+                view->visible[i] = pm_shard_visible(shared->shard[i]);
+            while (!tally_at(&coll->shard[i], view->visible[i], &more));
+            *rows += more;
+        }
+    } while (atomic_load_explicit(&coll->shown, memory_order_acquire) != view->shown);
     view->now = pm_clock_now(shared);
 }
 

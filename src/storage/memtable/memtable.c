@@ -436,15 +436,29 @@ void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t 
     }
 }
 
-static void end_version(pm_memtable *table, uint64_t ref, uint64_t lsn)
+/* false: it has an end, or was dropped. */
+static bool set_end(pm_chunk *chunk, uint32_t row, uint64_t lsn)
+{
+    uint64_t none = PM_NO_END;
+    return atomic_compare_exchange_strong_explicit(&chunk->end[row], &none, lsn, memory_order_release,
+                                                   memory_order_relaxed);
+}
+
+bool pm_memtable_drop(pm_memtable *table, uint64_t chunk, uint32_t row)
+{
+    return set_end((pm_chunk *)(uintptr_t)pm_memtable_chunk(table, chunk), row, PM_END_DROPPED);
+}
+
+static bool end_version(pm_memtable *table, uint64_t ref, uint64_t lsn)
 {
     pm_chunk *old = (pm_chunk *)(uintptr_t)pm_memtable_chunk(table, (ref >> ROW_BITS) - 1);
-    atomic_store_explicit(&old->end[ref & ROW_MASK], lsn, memory_order_release);
+    if (!set_end(old, ref & ROW_MASK, lsn)) return false;
     atomic_fetch_sub_explicit(&table->live, 1, memory_order_relaxed);
     /* Sequentially consistent, and so is who sets `forward` and then looks at `ended`: one of us sees the other. */
     atomic_fetch_add(&old->ended, 1);
     pm_forward *forward = atomic_load(&table->forward);
     if (forward != NULL) forward->end(forward, (ref >> ROW_BITS) - 1, (uint32_t)(ref & ROW_MASK), lsn);
+    return true;
 }
 
 static bool version_live(const pm_memtable *table, uint64_t ref)
@@ -460,7 +474,8 @@ static uint64_t newest(const pm_memtable *table, const pm_id *id, uint64_t map_v
     return id->bytes == NULL ? find_in_ranges(table, id->u64) : 0;
 }
 
-static void apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t index, uint32_t row,
+/* true: it ended another version. */
+static bool apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t index, uint32_t row,
                       const pm_older *older)
 {
     pm_id id;
@@ -473,22 +488,24 @@ static void apply_row(pm_memtable *table, id_map *map, pm_chunk *chunk, uint64_t
     atomic_store_explicit(slot, (hash >> TAG_SHIFT) << TAG_SHIFT | ref,
                           PM_MUTANT_ORDER(SLOT_RELAXED, memory_order_release));
     if (value == 0) table->used_slots++;
-    if (old == 0 && older != NULL)
-        (void)older->end(older->context, &id, row, chunk->lsn); /* a version here ended what is older when it came */
-    else if (old != 0 && version_live(table, old) && !PM_MUTANT(OLD_VERSION_STAYS))
-        end_version(table, old, chunk->lsn + PM_MUTANT(ENDS_ONE_LATE));
+    if (old == 0) /* else the version here ended what is older when it came */
+        return older != NULL && older->end(older->context, &id, row, chunk->lsn);
+    return version_live(table, old) && !PM_MUTANT(OLD_VERSION_STAYS) &&
+           end_version(table, old, chunk->lsn + PM_MUTANT(ENDS_ONE_LATE));
 }
 
-void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk, const pm_older *older)
+uint64_t pm_memtable_apply(pm_memtable *table, pm_chunk *chunk, const pm_older *older)
 {
     uint64_t index = atomic_load_explicit(&table->chunks.count, memory_order_relaxed);
     list_add(&table->chunks, (uint64_t)(uintptr_t)chunk);
     no_longer_reserved(table, chunk);
     id_map *map = atomic_load_explicit(&table->map, memory_order_relaxed);
     if (chunk->fresh_range) list_add(&table->ranges, index);
+    uint64_t ended = 0;
     for (uint32_t row = 0; !chunk->fresh_range && row < chunk->rows; row++)
-        apply_row(table, map, chunk, index, row, older);
+        ended += apply_row(table, map, chunk, index, row, older);
     atomic_fetch_add_explicit(&table->live, chunk->rows, memory_order_relaxed);
+    return ended;
 }
 
 /* Where an id's newest version is, for writer and readers; 0: nowhere. */
@@ -503,9 +520,7 @@ static uint64_t find_newest(const pm_memtable *table, const pm_id *id, memory_or
 bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn)
 {
     uint64_t ref = find_newest(table, id, memory_order_relaxed);
-    if (ref == 0 || !version_live(table, ref)) return false;
-    end_version(table, ref, lsn - PM_MUTANT(DELETES_ONE_EARLY));
-    return true;
+    return ref != 0 && version_live(table, ref) && end_version(table, ref, lsn - PM_MUTANT(DELETES_ONE_EARLY));
 }
 
 bool pm_memtable_newest(const pm_memtable *table, const pm_id *id, uint64_t *lsn)

@@ -70,6 +70,8 @@ typedef struct pm_forward {
     void (*end)(struct pm_forward *forward, uint64_t chunk, uint32_t row, uint64_t lsn);
 } pm_forward;
 void pm_memtable_set_forward(pm_memtable *table, pm_forward *forward);
+/* A row that has expired and goes nowhere: from now on it cannot be ended. false: it has an end. */
+bool pm_memtable_drop(pm_memtable *table, uint64_t chunk, uint32_t row);
 
 /* ---- the writer ---- */
 
@@ -79,9 +81,9 @@ pm_chunk *pm_memtable_reserve(pm_memtable *table, uint32_t rows, const pm_id_bou
 void pm_memtable_forget(pm_memtable *table, pm_chunk *chunk);
 /* Points a chunk's columns into a PUT record. `vectors` may lie elsewhere (an adopted block). */
 void pm_chunk_point(pm_chunk *chunk, const pm_rec_header *record, const uint8_t *payload, const void *vectors);
-/* Publishes the chunk and ends the versions it replaces, here or in what is older (may be NULL). Not shown until the
- * shard's visible LSN is raised. */
-void pm_memtable_apply(pm_memtable *table, pm_chunk *chunk, const pm_older *older);
+/* Publishes the chunk and ends the versions it replaces, here or in what is older (may be NULL); how many it ended. Not
+ * shown until the shard's visible LSN is raised. */
+uint64_t pm_memtable_apply(pm_memtable *table, pm_chunk *chunk, const pm_older *older);
 /* Ends the version of an id, if it has one; true if it had. */
 bool pm_memtable_end(pm_memtable *table, const pm_id *id, uint64_t lsn);
 /* The same for all ids of a DELETE record, here or in what is older; how many had one. */

@@ -231,7 +231,7 @@ pomai_status pm_segment_find(pm_segment *segment, const pm_id *id, uint64_t hash
 
 /* ---- ends ---- */
 
-/* Stores the end of a row; true if it had none. Two threads may store the same end of the same row. */
+/* Stores the end of a row; true if it had none. Of two threads one stores it. */
 bool pm_segment_end(pm_segment *segment, uint64_t row, uint64_t lsn);
 
 /* PM_NO_END if it has none. */

@@ -10,10 +10,11 @@ bool pm_segment_end(pm_segment *s, uint64_t row, uint64_t lsn)
 {
     const uint64_t bit = (uint64_t)1 << (row & 63);
     if ((atomic_load(&s->ended[row >> 6]) & bit) != 0) return false;
-    atomic_store_explicit(&s->ends[row], lsn, memory_order_release);
-    if ((atomic_fetch_or(&s->ended[row >> 6], bit) & bit) != 0) return false;
-    atomic_fetch_add(&s->ended_count, 1);
-    return true;
+    uint64_t none = 0;
+    const bool first = atomic_compare_exchange_strong(&s->ends[row], &none, lsn);
+    atomic_fetch_or(&s->ended[row >> 6], bit); /* also for who was first and did not come to it yet */
+    if (first) atomic_fetch_add(&s->ended_count, 1);
+    return first;
 }
 
 /* ---- reading live-<g> ---- */
