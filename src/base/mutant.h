@@ -289,7 +289,8 @@
       "columns are used whose rows of a value are in any order, some of them twice")                                   \
     X(COUNT_SEES_AHEAD, "scenario.test_orders:test_counts", "a count has what is applied and not shown yet")           \
     X(EXPIRED_STAY_COUNTED, "scenario.test_orders:test_counts",                                                        \
-      "rows that a flush or a merge leaves behind because they have expired are not taken from the count")
+      "rows that a flush or a merge leaves behind because they have expired are not taken from the count")             \
+    X(COPY_NOT_WRITTEN, "scenario.test_salvage", "the copy of the catalogue is not written")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

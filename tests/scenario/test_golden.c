@@ -121,8 +121,18 @@ static bool differs(const struct golden_file *kept, const struct golden_file *no
     return places > 0;
 }
 
+/* Sets from before there were copies of the catalogue have none; it has the bytes of the manifest, which they have. */
+static bool is_copy(struct golden_files *of, const struct golden_file *f)
+{
+    if (strncmp(f->path, "/db/shards/CATALOGUE-", strlen("/db/shards/CATALOGUE-")) != 0) return false;
+    const struct golden_file *m = golden_find(of, "/db/manifest/MANIFEST-", "");
+    assert_int_equal(m->size, f->size);
+    assert_memory_equal(m->bytes, f->bytes, f->size);
+    return true;
+}
+
 /* What of the two sets is not the same, as bits: 1 what is frozen, others kinds of derived files. */
-static uint32_t compare_sets(const struct golden_files *kept, const struct golden_files *now)
+static uint32_t compare_sets(const struct golden_files *kept, struct golden_files *now)
 {
     uint32_t changed = 0;
     unsigned k = 0, n = 0;
@@ -131,6 +141,7 @@ static uint32_t compare_sets(const struct golden_files *kept, const struct golde
         const int order = k == kept->count ? 1 : n == now->count ? -1 : strcmp(a->path, b->path);
         k += order <= 0;
         n += order >= 0;
+        if (order > 0 && is_copy(now, b)) continue;
         if (order != 0) {
             print_message(order < 0 ? "%s is not written any more\n" : "%s is new\n", order < 0 ? a->path : b->path);
             changed |= 1u << kind_of(order < 0 ? a : b);

@@ -118,7 +118,7 @@ static void drop_half_way(void *arg)
     CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
     CHECK(s, pomai_reserve(pomai_default(s->db), 1, DIM, &block, &s->err) == POMAI_OK);
     memset(pomai_block_vectors(block), 0, sizeof(float) * DIM);
-    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(DIR_SYNC), 1, false, false, EIO});
+    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(DIR_SYNC), 2, false, false, EIO});
     CHECK(s, pomai_collection_drop(s->db, "default", &s->err) == POMAI_EIO);
     CHECK(s, pm_sim_faults(s->sim) == 1);
     pm_sim_set_fault(s->sim, (pm_sim_fault){0});

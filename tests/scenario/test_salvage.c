@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <ftw.h>
+#include <sys/stat.h>
 
 #include "../support/one_in.h"
 #include "../support/rng.h"
@@ -412,6 +413,43 @@ static void test_segment_lost(void **state)
     forget();
 }
 
+/* Everything is there, and nobody has to be told that something is not. */
+static void must_save_all(const struct box *box)
+{
+    struct found f;
+    must_salvage(box, &f);
+    assert_int_equal(f.missing + f.returned + f.bare, 0);
+    assert_int_equal(f.right, ROWS - 60);
+    assert_int_equal(f.strings, STRINGS);
+    assert_int_equal(f.whole, 1);
+    done(&f);
+}
+
+/* The same, but nothing proves that it is all. */
+static void must_save_all_there_is(const struct box *box)
+{
+    struct found f;
+    must_salvage(box, &f);
+    assert_int_equal(f.missing + f.returned + f.bare, 0);
+    assert_int_equal(f.right, ROWS - 60);
+    assert_int_equal(f.strings, STRINGS);
+    assert_int_equal(f.whole, 0);
+    assert_non_null(strstr(f.json, "\"what\": \"catalogue\""));
+    done(&f);
+}
+
+static void must_not_open(const struct box *box)
+{
+    static const uint32_t flags[] = {0, POMAI_OPEN_READONLY, POMAI_OPEN_READONLY | POMAI_OPEN_ACCEPT_DAMAGE};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        pomai_error err;
+        pomai_db *db;
+        pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+        options.flags = flags[i];
+        assert_refused(pomai_open(box->db, &options, &db, &err), POMAI_ECORRUPT, "pomai salvage");
+    }
+}
+
 static void test_catalogue(void **state)
 {
     const struct box *box = *state;
@@ -419,20 +457,84 @@ static void test_catalogue(void **state)
     pomai_error err;
     make_image(box);
     struct file *current = find("manifest/CURRENT"), *manifest = find("manifest/MANIFEST-");
-    flip(current, 33);
-    must_salvage(box, &f); /* the MANIFEST speaks for itself */
-    assert_int_equal(f.missing + f.returned, 0);
-    assert_int_equal(f.whole, 0);
-    done(&f);
+    struct file *copy = find("shards/CATALOGUE-");
+    assert_int_equal(copy->size, manifest->size);
+    assert_memory_equal(copy->bytes, manifest->bytes, copy->size);
+    for (size_t at = 0; at < current->size; at += 5) {
+        flip(current, at);
+        must_not_open(box);
+        must_save_all(box); /* MANIFEST and its copy agree */
+    }
     t_remove(current->path);
-    must_salvage(box, &f);
-    assert_int_equal(f.missing + f.returned, 0);
-    done(&f);
+    must_not_open(box);
+    must_save_all(box);
+    t_remove(copy->path);
+    must_save_all_there_is(box); /* the MANIFEST speaks for itself */
     restore(current);
+    restore(copy);
+    for (size_t at = 0; at<manifest->size; at += T_ONE_IN> 1 ? 40 : 3) { /* every bit: unit.test_manifest */
+        flip(manifest, at);
+        must_not_open(box);
+        must_save_all(box);
+    }
+    for (size_t size = 0; size<manifest->size; size += T_ONE_IN> 1 ? 200 : 40) {
+        t_write_file(manifest->path, manifest->bytes, size);
+        must_not_open(box);
+        must_save_all(box);
+    }
+    t_remove(manifest->path);
+    must_not_open(box);
+    must_save_all(box);
+    t_remove(current->path); /* all of the directory is lost: nothing says which number was the newest */
+    must_not_open(box);
+    must_save_all_there_is(box);
+    char dir[T_PATH_MAX];
+    t_join(dir, box->db, "manifest");
+    t_remove(dir);
+    must_not_open(box);
+    must_save_all_there_is(box);
+    assert_int_equal(mkdir(dir, 0777), 0);
+    restore(current);
+    restore(manifest);
+    flip(copy, copy->size / 2); /* nothing needs it, and verify tells */
+    must_save_all(box);
+    assert_refused(pomai_verify_path(box->db, NULL, NULL, NULL, &err), POMAI_ECORRUPT, "CATALOGUE-");
     flip(manifest, manifest->size / 2);
     assert_false(try_salvage(box, &f, &err));
     assert_int_equal(err.status, POMAI_ECORRUPT);
     assert_non_null(strstr(err.message, "catalogue"));
+    forget();
+}
+
+/* A copy that is missing, damaged, or older is written when the database is opened for writing. */
+static void test_copy_of_the_catalogue(void **state)
+{
+    const struct box *box = *state;
+    pomai_error err;
+    char *json;
+    make_image(box);
+    struct file *copy = find("shards/CATALOGUE-");
+    char older[T_PATH_MAX];
+    t_join(older, box->db, "shards/CATALOGUE-0000000001");
+    for (int i = 0; i < 3; i++) {
+        pomai_open_options options = POMAI_OPEN_OPTIONS_INIT;
+        if (i == 0) flip(copy, 77);
+        if (i > 0) t_remove(copy->path);
+        if (i == 2) t_write_file(older, copy->bytes, copy->size);
+        options.flags = POMAI_OPEN_READONLY; /* writes nothing */
+        close_db(open_db(box, &options));
+        assert_int_equal(access(copy->path, F_OK) == 0, i == 0);
+        options.flags = POMAI_OPEN_NO_FLUSH_AT_CLOSE;
+        close_db(open_db(box, &options));
+        size_t size;
+        uint8_t *bytes = t_read_file(copy->path, &size);
+        assert_int_equal(size, copy->size);
+        assert_memory_equal(bytes, copy->bytes, size);
+        free(bytes);
+        assert_int_equal(access(older, F_OK), -1);
+        assert_ok(pomai_verify_path(box->db, NULL, NULL, &json, &err));
+        pomai_free(json);
+    }
     forget();
 }
 
@@ -609,6 +711,7 @@ int main(void)
         BOXED(test_liveness),
         BOXED(test_segment_lost),
         BOXED(test_catalogue),
+        BOXED(test_copy_of_the_catalogue),
         BOXED(test_anything),
         BOXED(test_no_memory),
         BOXED(test_refusals),

@@ -382,6 +382,127 @@ static void features_are_said_when_used(void **state)
     }
 }
 
+/* ---- the copy ---- */
+
+enum copy { COPY_SAME, COPY_OTHER, COPY_OLDER, COPY_FOREIGN, COPY_KINDS };
+
+static pm_sim *write_two(pm_manifest *m, struct taken file[3], enum copy kind)
+{
+    pm_sim *sim = make_sim();
+    const pm_os *os = pm_sim_os(sim);
+    bool uncertain;
+    assert_int_equal(os->dir_make(os, "/c"), 0);
+    make_catalogue(m, 2, 3, 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pm_manifest_install(os, "/m", m, &uncertain, NULL), POMAI_OK);
+    m->uuid[3] ^= kind == COPY_FOREIGN;
+    m->entry[2].segment[1].rows ^= kind == COPY_OTHER;
+    assert_int_equal(pm_manifest_write_copy(os, "/c", m, kind == COPY_OLDER ? 1 : 2, NULL), POMAI_OK);
+    m->uuid[3] ^= kind == COPY_FOREIGN;
+    m->entry[2].segment[1].rows ^= kind == COPY_OTHER;
+    file[0] = (struct taken){.path = "/m/MANIFEST-0000000002"};
+    file[1] = (struct taken){.path = "/m/CURRENT"};
+    file[2] = (struct taken){.path = kind == COPY_OLDER ? "/c/CATALOGUE-0000000001" : "/c/CATALOGUE-0000000002"};
+    for (int i = 0; i < 3; i++) {
+        pm_disk_each_file(pm_sim_disk(sim), take, &file[i]);
+        assert_true(file[i].size > 0);
+    }
+    return sim;
+}
+
+static pomai_status read_any(pm_sim *sim, const pm_manifest *wanted, bool *current)
+{
+    pm_manifest m;
+    pm_text notes = {0};
+    pomai_error err;
+    pomai_status status = pm_manifest_read_any(pm_sim_os(sim), "/m", "/c", &m, current, &notes, &err);
+    if (status == POMAI_OK && *current) assert_same(&m, wanted);
+    pm_manifest_clear(&m);
+    pm_free(notes.data);
+    return status;
+}
+
+/* Every bit of the catalogue may be wrong, every length of it too short: the copy says what it said. */
+static void the_copy_says_the_same(void **state)
+{
+    (void)state;
+    static struct taken file[3];
+    static const uint8_t nothing[1];
+    pm_manifest m;
+    pm_sim *sim = write_two(&m, file, COPY_SAME);
+    pm_disk *disk = pm_sim_disk(sim);
+    bool current, there;
+    assert_int_equal(pm_manifest_check_copy(pm_sim_os(sim), "/c", &m, &there, NULL), POMAI_OK);
+    assert_true(there);
+    for (int f = 0; f < 3; f++) {
+        struct taken *t = &file[f];
+        for (uint64_t bit = 0; bit < 8 * t->size; bit++) {
+            t->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            assert_int_equal(pm_disk_put(disk, t->path, t->bytes, t->size), 0);
+            assert_int_equal(read_any(sim, &m, &current), POMAI_OK);
+            assert_true(current);
+            if (f == 2) assert_int_not_equal(pm_manifest_check_copy(pm_sim_os(sim), "/c", &m, &there, NULL), POMAI_OK);
+            t->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        for (uint64_t size = 0; size < t->size; size++) {
+            assert_int_equal(pm_disk_put(disk, t->path, t->bytes, size), 0);
+            assert_int_equal(read_any(sim, &m, &current), POMAI_OK);
+            assert_true(current);
+        }
+        assert_int_equal(pm_disk_put(disk, t->path, t->bytes, t->size), 0);
+    }
+    for (int f = 0; f < 8; f++) { /* which of the three are lost */
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(pm_disk_put(disk, file[i].path, (f >> i & 1) != 0 ? nothing : file[i].bytes,
+                                         (f >> i & 1) != 0 ? 0 : file[i].size),
+                             0);
+        const bool named = (f & 2) == 0, manifest = (f & 1) == 0, copy = (f & 4) == 0;
+        assert_int_equal(read_any(sim, &m, &current), manifest || copy ? POMAI_OK : POMAI_ECORRUPT);
+        assert_int_equal(current, (named && (manifest || copy)) || (manifest && copy));
+    }
+    pm_manifest_clear(&m);
+    pm_sim_free(sim);
+}
+
+/* An interrupted edit's, with the number of one that another build made then. */
+static void a_copy_that_says_something_else_is_found(void **state)
+{
+    (void)state;
+    static struct taken file[3];
+    pm_manifest m;
+    bool there;
+    pm_sim *sim = write_two(&m, file, COPY_OTHER);
+    assert_int_equal(pm_manifest_check_copy(pm_sim_os(sim), "/c", &m, &there, NULL), POMAI_ECORRUPT);
+    pm_manifest_clear(&m);
+    pm_sim_free(sim);
+}
+
+/* Nor is one that is older, or of another database, taken for the same. */
+static void another_copy_is_not_the_same(void **state)
+{
+    (void)state;
+    static struct taken file[3];
+    for (enum copy kind = COPY_OLDER; kind < COPY_KINDS; kind++) {
+        pm_manifest m;
+        bool current, there;
+        pm_sim *sim = write_two(&m, file, kind);
+        pm_disk *disk = pm_sim_disk(sim);
+        pomai_status status = pm_manifest_check_copy(pm_sim_os(sim), "/c", &m, &there, NULL);
+        assert_true(kind == COPY_OLDER ? !there : status == POMAI_EFOREIGN);
+        assert_int_equal(read_any(sim, &m, &current), POMAI_OK);
+        assert_true(current);
+        assert_int_equal(pm_disk_put(disk, file[1].path, file[1].bytes, 1), 0);
+        assert_int_equal(read_any(sim, &m, &current), POMAI_OK); /* the manifest, by its own word */
+        assert_false(current);
+        assert_int_equal(pm_disk_put(disk, file[1].path, file[1].bytes, file[1].size), 0);
+        assert_int_equal(pm_disk_put(disk, file[0].path, file[0].bytes, 100), 0);
+        assert_int_equal(read_any(sim, &m, &current), POMAI_OK); /* it is all there is */
+        assert_false(current);
+        pm_manifest_clear(&m);
+        pm_sim_free(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +511,9 @@ int main(void)
         cmocka_unit_test(entries_come_and_go),
         cmocka_unit_test(no_memory_changes_nothing),
         cmocka_unit_test(no_byte_changes_unseen),
+        cmocka_unit_test(the_copy_says_the_same),
+        cmocka_unit_test(another_copy_is_not_the_same),
+        cmocka_unit_test(a_copy_that_says_something_else_is_found),
         cmocka_unit_test(other_formats_and_features),
         cmocka_unit_test(features_are_said_when_used),
     };

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import _core
 from ._core import Database
+from ._errors import CorruptError
 
 _EXISTING, _READ_ONLY, _ACCEPT_DAMAGE, _STRICT_MARK, _NO_FLUSH_AT_CLOSE = 1, 2, 4, 8, 16
 
@@ -94,7 +95,11 @@ def salvage(source: Path, target: Path, progress: Progress | None = None) -> dic
     >>> len(pomai.open(tmp / "new.db"))
     2
     """
-    return _core.salvage(source, target, progress)
+    try:
+        return _core.salvage(source, target, progress)
+    except CorruptError as error:
+        error.hint = "restore the directory manifest, or the file shards/CATALOGUE-*, from a copy"
+        raise
 
 
 atexit.register(_core.close_all)

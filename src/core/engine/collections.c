@@ -9,6 +9,7 @@
 
 #include "base/mutant.h"
 #include "core/engine/engine.h"
+#include "core/engine/layout.h"
 #include "filter/json.h"
 
 static const char default_name[] = "default";
@@ -202,7 +203,7 @@ static pomai_status check_changeable(const pm_db *db, pomai_error *err)
 static pomai_status install(pm_db *db, pm_manifest *next, pomai_error *err)
 {
     bool uncertain = false;
-    pomai_status status = pm_manifest_install(db->os, db->manifest_dir, next, &uncertain, err);
+    pomai_status status = pm_layout_install(db->os, db->path, next, &uncertain, err);
     if (uncertain) db->catalogue_broken = true;
     if (status != POMAI_OK) {
         pm_manifest_clear(next);

@@ -4,6 +4,7 @@
 
 #include "base/mutant.h"
 #include "core/engine/engine.h"
+#include "core/engine/layout.h"
 
 /* ---- segments ---- */
 
@@ -214,7 +215,7 @@ static pomai_status edit_locked(pm_db *db, pm_edit *edits, uint32_t count, const
             return POMAI_OK;
         }
         if (PM_MUTANT(RETIRED_BEFORE_NAMED)) retire(db, retired);
-        status = pm_manifest_install(db->os, db->manifest_dir, &next, &uncertain, err);
+        status = pm_layout_install(db->os, db->path, &next, &uncertain, err);
         if (uncertain) db->catalogue_broken = true;
     }
     if (status != POMAI_OK) {

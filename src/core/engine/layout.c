@@ -80,11 +80,12 @@ pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *st
     if (!c.ours && c.other[0] != '\0')
         return pm_fail(err, POMAI_ENOTDB,
                        "the directory %s holds other things (%s) and is no database: give another path", path, c.other);
-    char *dir = pm_layout_path(path, "manifest");
-    if (dir == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to open the database");
-    pm_manifest_state manifest;
-    pomai_status status = pm_manifest_probe(os, dir, &manifest, err);
+    char *dir = pm_layout_path(path, "manifest"), *copies = pm_layout_path(path, PM_COPIES_DIR);
+    pm_manifest_state manifest = PM_MANIFEST_NONE;
+    pomai_status status = dir == NULL || copies == NULL ? pm_fail(err, POMAI_ENOMEM, "no memory to open the database")
+                                                        : pm_manifest_probe(os, dir, copies, &manifest, err);
     pm_free(dir);
+    pm_free(copies);
     if (status != POMAI_OK) return status;
     if (manifest == PM_MANIFEST_THERE) {
         *state = PM_DIR_DATABASE;
@@ -98,8 +99,11 @@ pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *st
     status = any_log(os, path, &log, err);
     if (status != POMAI_OK) return status;
     if (log || manifest == PM_MANIFEST_LOST)
-        return pm_fail(err, POMAI_ECORRUPT,
-                       "%s/manifest/CURRENT is missing though the database has data; restore it from a copy", path);
+        return pm_fail(
+            err, POMAI_ECORRUPT,
+            "%s/manifest/CURRENT is missing though the database has data; restore it from a copy, or make a new "
+            "database of what is whole with `pomai salvage`",
+            path);
     *state = PM_DIR_EMPTY;
     return POMAI_OK;
 }
@@ -181,12 +185,41 @@ pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, 
     }
     if (status != POMAI_OK) return status;
     PM_POINT(INIT_DIRS);
-    char *dir = pm_layout_path(path, "manifest");
-    if (dir == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to make the database");
     bool uncertain;
-    status = pm_manifest_install(os, dir, &m, &uncertain, err);
+    return pm_layout_install(os, path, &m, &uncertain, err);
+}
+
+/* ---- the catalogue ---- */
+
+pomai_status pm_layout_install(const pm_os *os, const char *path, pm_manifest *manifest, bool *uncertain,
+                               pomai_error *err)
+{
+    const uint64_t before = manifest->number;
+    char *dir = pm_layout_path(path, "manifest"), *copies = pm_layout_path(path, PM_COPIES_DIR);
+    pomai_status status = POMAI_OK;
+    *uncertain = false;
+    if (dir == NULL || copies == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory to write the catalogue");
+    if (status == POMAI_OK) status = pm_manifest_write_copy(os, copies, manifest, before + 1, err);
+    if (status == POMAI_OK) {
+        status = pm_manifest_install(os, dir, manifest, uncertain, err);
+        if (!*uncertain) pm_manifest_remove_copy(os, copies, status == POMAI_OK ? before : before + 1);
+    }
     pm_free(dir);
+    pm_free(copies);
     return status;
+}
+
+void pm_layout_settle(const pm_os *os, const char *path, const pm_manifest *manifest)
+{
+    bool there;
+    char *dir = pm_layout_path(path, "manifest"), *copies = pm_layout_path(path, PM_COPIES_DIR);
+    if (dir != NULL && copies != NULL) {
+        pm_manifest_remove_others(os, dir, copies, manifest);
+        if (pm_manifest_check_copy(os, copies, manifest, &there, NULL) != POMAI_OK || !there)
+            (void)pm_manifest_write_copy(os, copies, manifest, manifest->number, NULL);
+    }
+    pm_free(dir);
+    pm_free(copies);
 }
 
 /* ---- lock ---- */

@@ -23,6 +23,15 @@ typedef enum pm_dir_state {
 pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *state, pomai_error *err);
 /* Directories, watermarks and the first manifest of a new database; what an interrupted creation left is reused. */
 pomai_status pm_layout_make(const pm_os *os, const char *path, uint32_t shards, pomai_error *err);
+/* Where the copy of the catalogue is: elsewhere than the catalogue. */
+#define PM_COPIES_DIR "shards"
+/* pm_manifest_install, and the copy before it. */
+pomai_status pm_layout_install(const pm_os *os, const char *path, pm_manifest *manifest, bool *uncertain,
+                               pomai_error *err);
+/* When CURRENT is durable: removes what interrupted edits left, and writes the copy if it is missing or damaged.
+ * Failure only costs space, or the copy until the next edit. */
+void pm_layout_settle(const pm_os *os, const char *path, const pm_manifest *manifest);
+
 /* Two locks: of the file LOCK, and of the directory itself, which holds also when somebody removes the file. */
 typedef struct pm_lock {
     int file; /* -1: not held */

@@ -453,7 +453,7 @@ static pomai_status open_parts(pm_db *db, const pomai_open_options *o, pomai_err
     atomic_store(&db->shared.batch_sequence, 1);
     if (db->readonly) return POMAI_OK;
     uint64_t largest;
-    pm_manifest_remove_others(os, db->manifest_dir, &db->manifest);
+    pm_layout_settle(os, db->path, &db->manifest);
     pm_segments_remove_others(db, &largest);
     db->maintenance.next_segment = pm_max_u64(db->manifest.next_segment, largest + 1);
     for (uint32_t i = 0; i < db->shared.shards && status == POMAI_OK; i++)

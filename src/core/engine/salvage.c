@@ -744,8 +744,11 @@ pomai_status pm_salvage(const pm_os *os, const char *from, const char *to, pomai
     s->progress = progress;
     s->context = context;
     pomai_status status = pm_inspect_lock(&s->in, os, from, true, err);
+    char *copies = status == POMAI_OK ? pm_layout_path(from, PM_COPIES_DIR) : NULL;
+    if (status == POMAI_OK && copies == NULL) status = no_memory(err);
     if (status == POMAI_OK)
-        status = pm_manifest_read_any(os, s->in.manifest_dir, &s->in.manifest, &s->current, &s->notes, err);
+        status = pm_manifest_read_any(os, s->in.manifest_dir, copies, &s->in.manifest, &s->current, &s->notes, err);
+    pm_free(copies);
     if (status == POMAI_OK) status = rescue_all(s, to, err);
     if (status == POMAI_OK) {
         status = give_report(s, json, err);

@@ -326,9 +326,25 @@ static void count_rows(verifier *v)
     if (status != POMAI_OK) (void)add_problem(v, status, &own);
 }
 
+/* false: there is no use in going on. A database from before there were copies has none. */
+static bool verify_copy(verifier *v)
+{
+    pomai_error own;
+    bool there = false;
+    char *copies = pm_layout_path(v->in.path, PM_COPIES_DIR);
+    pomai_status status = copies == NULL ? pm_fail(&own, POMAI_ENOMEM, "no memory to look at the database")
+                                         : pm_manifest_check_copy(v->in.os, copies, &v->in.manifest, &there, &own);
+    pm_free(copies);
+    if (status == POMAI_OK) return true;
+    pomai_error advised;
+    (void)pm_fail(&advised, status, "%.400s; the next open for writing makes it anew", own.message);
+    return add_problem(v, status, &advised);
+}
+
 static void verify_all(verifier *v)
 {
     const pm_manifest *m = &v->in.manifest;
+    if (!verify_copy(v)) return;
     for (uint32_t s = 0; s < m->shards; s++) {
         char *dir = pm_inspect_log_dir(&v->in, s);
         v->total += pm_inspect_dir_bytes(v->in.os, dir);

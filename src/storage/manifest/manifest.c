@@ -145,6 +145,37 @@ pm_manifest_entry *pm_manifest_find(pm_manifest *manifest, uint32_t collection)
     return low < manifest->collections && manifest->entry[low].fixed.id == collection ? &manifest->entry[low] : NULL;
 }
 
+/* ---- names ---- */
+
+#define MANIFEST_NAME "MANIFEST-"
+#define COPY_NAME     "CATALOGUE-"
+
+/* Of a manifest, or of a copy; 0: it is none. */
+static uint64_t number_in(const char *prefix, const char *name)
+{
+    const size_t n = strlen(prefix);
+    if (strncmp(name, prefix, n) != 0 || strlen(name) != n + 10 || strspn(name + n, "0123456789") != 10) return 0;
+    return strtoull(name + n, NULL, 10);
+}
+
+typedef struct newest {
+    uint64_t number, below;
+} newest;
+
+static int take_newest(void *context, const char *name)
+{
+    newest *n = context;
+    const uint64_t number = pm_max_u64(number_in(MANIFEST_NAME, name), number_in(COPY_NAME, name));
+    if (number < n->below && number > n->number) n->number = number;
+    return 0;
+}
+
+static pomai_status path_of(char *path, const char *dir, const char *prefix, uint64_t number, pomai_error *err)
+{
+    if (snprintf(path, PATH_SIZE, "%s/%s%010llu", dir, prefix, (unsigned long long)number) < PATH_SIZE) return POMAI_OK;
+    return pm_fail(err, POMAI_ETOOBIG, "the path of the database is too long");
+}
+
 /* ---- reading ---- */
 
 static int look_at_name(void *context, const char *name)
@@ -158,9 +189,13 @@ static int look_at_name(void *context, const char *name)
     return 0;
 }
 
-pomai_status pm_manifest_probe(const pm_os *os, const char *dir, pm_manifest_state *state, pomai_error *err)
+pomai_status pm_manifest_probe(const pm_os *os, const char *dir, const char *copies, pm_manifest_state *state,
+                               pomai_error *err)
 {
+    newest n = {.below = UINT64_MAX};
     *state = PM_MANIFEST_NONE;
+    (void)os->dir_list(os, copies, take_newest, &n);
+    if (n.number > 1) *state = PM_MANIFEST_LOST;
     int rc = os->dir_list(os, dir, look_at_name, state);
     if (rc == -ENOENT || rc == -ENOTDIR) return POMAI_OK;
     if (rc != 0) return pm_fail_os(err, rc, "cannot list %s", dir);
@@ -173,15 +208,14 @@ static pomai_status read_file(const pm_os *os, const char *path, uint64_t least,
 {
     *bytes = NULL;
     int fd = os->file_open(os, path, PM_OPEN_READ);
-    if (fd == -ENOENT) return pm_fail(err, POMAI_ECORRUPT, "%s is missing; restore it from a copy", path);
+    if (fd == -ENOENT) return pm_fail(err, POMAI_ECORRUPT, "%s is missing", path);
     if (fd < 0) return pm_fail_os(err, fd, "cannot open %s", path);
     pomai_status status = POMAI_OK;
     int rc = os->file_size(os, fd, size);
     if (rc != 0)
         status = pm_fail_os(err, rc, "cannot read the size of %s", path);
     else if (*size < least || *size > MOST_BYTES)
-        status = pm_fail(err, POMAI_ECORRUPT, "%s has an impossible size, %llu bytes; restore it from a copy", path,
-                         (unsigned long long)*size);
+        status = pm_fail(err, POMAI_ECORRUPT, "%s has an impossible size, %llu bytes", path, (unsigned long long)*size);
     else if ((*bytes = pm_malloc(*size)) == NULL)
         status = pm_fail(err, POMAI_ENOMEM, "no memory to read %s", path);
     if (status == POMAI_OK) {
@@ -212,7 +246,7 @@ static pomai_status read_current(const pm_os *os, const char *dir, pm_current *c
     pm_free(bytes);
     if (size != sizeof *current || memcmp(current->magic, PM_CURRENT_MAGIC, 8) != 0 ||
         current->crc != pm_crc32c(0, (const uint8_t *)current + CRC_FROM, sizeof *current - CRC_FROM))
-        return pm_fail(err, POMAI_ECORRUPT, "%s is damaged; restore it from a copy", path);
+        return pm_fail(err, POMAI_ECORRUPT, "%s is damaged", path);
     if (current->format != PM_FORMAT)
         return pm_fail(err, POMAI_EFORMAT, "%s has format %u, this build reads %u; %s", path, current->format,
                        PM_FORMAT, pm_format_advice(current->format));
@@ -347,7 +381,7 @@ static pomai_status check_header(const pm_manifest_header *h, const uint8_t *byt
 {
     if (memcmp(h->magic, PM_MANIFEST_MAGIC, 8) != 0 || h->length != size ||
         h->crc != pm_crc32c(0, bytes + CRC_FROM, size - CRC_FROM))
-        return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s is damaged; restore it from a copy", path);
+        return pm_fail(err, POMAI_ECORRUPT, "the catalogue %s is damaged", path);
     if (h->format != PM_FORMAT)
         return pm_fail(err, POMAI_EFORMAT, "the catalogue %s has format %u, this build reads %u; %s", path, h->format,
                        PM_FORMAT, pm_format_advice(h->format));
@@ -394,7 +428,7 @@ static pomai_status decode(pm_manifest *m, const uint8_t *bytes, uint64_t size, 
     return check_segments(m, path, err);
 }
 
-pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *manifest, pomai_error *err)
+static pomai_status read_named(const pm_os *os, const char *dir, pm_manifest *manifest, pomai_error *err)
 {
     pm_current current;
     memset(manifest, 0, sizeof *manifest);
@@ -412,58 +446,92 @@ pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *man
     return status;
 }
 
-/* ---- reading what is left ---- */
-
-typedef struct newest {
-    uint64_t number, below;
-} newest;
-
-static int take_newest(void *context, const char *name)
+pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *manifest, pomai_error *err)
 {
-    newest *n = context;
-    if (strncmp(name, "MANIFEST-", 9) != 0 || strlen(name) != 19 || strspn(name + 9, "0123456789") != 10) return 0;
-    const uint64_t number = strtoull(name + 9, NULL, 10);
-    if (number < n->below && number > n->number) n->number = number;
-    return 0;
+    pomai_error own;
+    pomai_status status = read_named(os, dir, manifest, &own);
+    if (status == POMAI_ECORRUPT)
+        return pm_fail(err, status,
+                       "%.350s; restore manifest/ from a copy, or make a new database of what is whole with `pomai "
+                       "salvage`",
+                       own.message);
+    if (status != POMAI_OK && err != NULL) *err = own;
+    return status;
 }
 
-/* A manifest by its own word: CURRENT may be lost. */
-static pomai_status read_alone(const pm_os *os, const char *dir, uint64_t number, pm_manifest *m, pomai_error *err)
+/* ---- reading what is left ---- */
+
+/* A manifest, or a copy, by its own word, or by CURRENT's if that can be read. */
+static pomai_status read_alone(const pm_os *os, const char *dir, const char *prefix, uint64_t number,
+                               const pm_current *current, pm_manifest *m, pomai_error *err)
 {
     char path[PATH_SIZE];
     uint8_t *bytes = NULL;
     uint64_t size = 0;
     memset(m, 0, sizeof *m);
-    if (snprintf(path, sizeof path, "%s/MANIFEST-%010llu", dir, (unsigned long long)number) >= PATH_SIZE)
-        return pm_fail(err, POMAI_ETOOBIG, "the path of the database is too long");
-    pomai_status status = read_file(os, path, sizeof(pm_manifest_header), &bytes, &size, err);
+    pomai_status status = path_of(path, dir, prefix, number, err);
+    if (status == POMAI_OK) status = read_file(os, path, sizeof(pm_manifest_header), &bytes, &size, err);
     if (status == POMAI_OK) {
         pm_current own = {.number = number};
         memcpy(own.uuid, bytes + offsetof(pm_manifest_header, uuid), 16);
-        status = decode(m, bytes, size, &own, path, err);
+        status = decode(m, bytes, size, current != NULL ? current : &own, path, err);
     }
     pm_free(bytes);
     if (status != POMAI_OK) pm_manifest_clear(m);
     return status;
 }
 
-pomai_status pm_manifest_read_any(const pm_os *os, const char *dir, pm_manifest *manifest, bool *current,
-                                  pm_text *notes, pomai_error *err)
+/* The copy with CURRENT's number and uuid says what the manifest said. Without CURRENT, a manifest and a copy that both
+ * have the largest number that a name has: either is what CURRENT named, or an edit that nobody was told of. */
+static bool read_copy(const pm_os *os, const char *dir, const char *copies, pm_manifest *m, pm_text *notes)
+{
+    pm_current current;
+    pm_manifest other;
+    pomai_error own;
+    if (read_current(os, dir, &current, &own) == POMAI_OK) {
+        if (read_alone(os, copies, COPY_NAME, current.number, &current, m, &own) != POMAI_OK) return false;
+        pm_text_add(notes, "%s/" COPY_NAME "%010llu was taken, which says the same\n", copies,
+                    (unsigned long long)current.number);
+        return true;
+    }
+    newest n = {.below = UINT64_MAX};
+    (void)os->dir_list(os, dir, take_newest, &n);
+    (void)os->dir_list(os, copies, take_newest, &n);
+    if (n.number == 0 || read_alone(os, dir, MANIFEST_NAME, n.number, NULL, m, &own) != POMAI_OK) return false;
+    const bool same = read_alone(os, copies, COPY_NAME, n.number, NULL, &other, &own) == POMAI_OK &&
+                      memcmp(other.uuid, m->uuid, sizeof m->uuid) == 0;
+    pm_manifest_clear(&other);
+    if (!same) pm_manifest_clear(m);
+    return same;
+}
+
+pomai_status pm_manifest_read_any(const pm_os *os, const char *dir, const char *copies, pm_manifest *manifest,
+                                  bool *current, pm_text *notes, pomai_error *err)
 {
     pomai_error own;
-    pomai_status status = pm_manifest_read(os, dir, manifest, &own);
-    *current = status == POMAI_OK;
+    pomai_status status = read_named(os, dir, manifest, &own);
+    const bool lost = status == POMAI_ECORRUPT || status == POMAI_EFOREIGN || status == POMAI_EIO;
+    *current = !lost;
+    if (lost) pm_text_add(notes, "%s\n", own.message);
+    if (lost && read_copy(os, dir, copies, manifest, notes)) {
+        *current = true;
+        return POMAI_OK;
+    }
     newest n = {.below = UINT64_MAX};
     while (status == POMAI_ECORRUPT || status == POMAI_EFOREIGN || status == POMAI_EIO) {
-        pm_text_add(notes, "%s\n", own.message);
         n.number = 0;
         (void)os->dir_list(os, dir, take_newest, &n);
+        (void)os->dir_list(os, copies, take_newest, &n);
         if (n.number == 0)
-            return pm_fail(err, POMAI_ECORRUPT,
-                           "no catalogue in %s can be read, so nothing says what is what: restore CURRENT and its "
-                           "MANIFEST from a copy",
-                           dir);
-        status = read_alone(os, dir, n.number, manifest, &own);
+            return pm_fail(
+                err, POMAI_ECORRUPT,
+                "no catalogue in %.150s can be read, nor a copy in %.150s, so nothing says what is what: restore one "
+                "of them; the rows can be read with any reader of Arrow files, vectors.arrow of each segment",
+                dir, copies);
+        status = read_alone(os, dir, MANIFEST_NAME, n.number, NULL, manifest, &own);
+        if (status != POMAI_OK && own.status != POMAI_ENOMEM)
+            status = read_alone(os, copies, COPY_NAME, n.number, NULL, manifest, &own);
+        if (status != POMAI_OK) pm_text_add(notes, "%s\n", own.message);
         n.below = n.number;
     }
     if (status != POMAI_OK && err != NULL) *err = own;
@@ -550,15 +618,22 @@ static int install_manifest(const pm_os *os, const char *dir, const char *path, 
     return rc;
 }
 
+/* Without its checksum. */
+static pm_current current_of(const pm_manifest *m, uint64_t number)
+{
+    pm_current current = {.format = PM_FORMAT, .number = number};
+    memcpy(current.magic, PM_CURRENT_MAGIC, 8);
+    memcpy(current.uuid, m->uuid, 16);
+    return current;
+}
+
 static int install_current(const pm_os *os, const char *dir, const pm_manifest *m, uint64_t number, bool *uncertain)
 {
     char temp[PATH_SIZE], path[PATH_SIZE];
     if (snprintf(temp, sizeof temp, "%s/CURRENT.tmp", dir) >= PATH_SIZE ||
         snprintf(path, sizeof path, "%s/CURRENT", dir) >= PATH_SIZE)
         return -ENAMETOOLONG;
-    pm_current current = {.format = PM_FORMAT, .number = number};
-    memcpy(current.magic, PM_CURRENT_MAGIC, 8);
-    memcpy(current.uuid, m->uuid, 16);
+    pm_current current = current_of(m, number);
     current.crc = pm_crc32c(0, (const uint8_t *)&current + CRC_FROM, sizeof current - CRC_FROM);
     const char *from = PM_MUTANT(CURRENT_IN_PLACE) ? path : temp;
     int rc = write_temp(os, from, &current, sizeof current);
@@ -599,7 +674,63 @@ pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *
     return POMAI_OK;
 }
 
+/* ---- the copy ---- */
+
+pomai_status pm_manifest_write_copy(const pm_os *os, const char *copies, const pm_manifest *manifest, uint64_t number,
+                                    pomai_error *err)
+{
+    char path[PATH_SIZE];
+    const uint64_t size = encoded_size(manifest);
+    if (size > MOST_BYTES) return POMAI_OK; /* the manifest itself will be refused */
+    pomai_status status = path_of(path, copies, COPY_NAME, number, err);
+    if (status != POMAI_OK || PM_MUTANT(COPY_NOT_WRITTEN)) return status;
+    uint8_t *bytes = encode(manifest, number, size);
+    if (bytes == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to write the catalogue");
+    const int rc = install_manifest(os, copies, path, bytes, size);
+    pm_free(bytes);
+    return rc == 0 ? POMAI_OK : pm_fail_os(err, rc, "cannot write the copy of the catalogue %s", path);
+}
+
+static pomai_status same_words(const pm_manifest *manifest, const pm_manifest *copy, const char *path, pomai_error *err)
+{
+    const uint64_t size = encoded_size(manifest);
+    const bool as_long = encoded_size(copy) == size;
+    uint8_t *own = encode(manifest, manifest->number, size);
+    uint8_t *its = as_long ? encode(copy, manifest->number, size) : NULL;
+    pomai_status status = POMAI_OK;
+    if (own == NULL || (as_long && its == NULL))
+        status = pm_fail(err, POMAI_ENOMEM, "no memory to compare the copy of the catalogue");
+    else if (!as_long || memcmp(own, its, size) != 0)
+        status = pm_fail(err, POMAI_ECORRUPT, "%s is of another catalogue with the same number", path);
+    pm_free(own);
+    pm_free(its);
+    return status;
+}
+
+pomai_status pm_manifest_check_copy(const pm_os *os, const char *copies, const pm_manifest *manifest, bool *there,
+                                    pomai_error *err)
+{
+    char path[PATH_SIZE];
+    pm_manifest copy;
+    const pm_current current = current_of(manifest, manifest->number);
+    pomai_status status = path_of(path, copies, COPY_NAME, manifest->number, err);
+    *there = false;
+    if (status != POMAI_OK) return status;
+    *there = os->path_kind(os, path) != PM_PATH_NONE;
+    if (!*there) return POMAI_OK;
+    status = read_alone(os, copies, COPY_NAME, manifest->number, &current, &copy, err);
+    if (status == POMAI_OK) status = same_words(manifest, &copy, path, err);
+    pm_manifest_clear(&copy);
+    return status;
+}
+
 /* ---- leftovers ---- */
+
+void pm_manifest_remove_copy(const pm_os *os, const char *copies, uint64_t number)
+{
+    char path[PATH_SIZE];
+    if (path_of(path, copies, COPY_NAME, number, NULL) == POMAI_OK) (void)os->path_remove(os, path);
+}
 
 typedef struct leftovers {
     const pm_os *os;
@@ -612,14 +743,18 @@ static int remove_other(void *context, const char *name)
     const leftovers *l = context;
     char path[PATH_SIZE];
     if (strcmp(name, "CURRENT") == 0 || strcmp(name, l->keep) == 0) return 0;
-    if (strncmp(name, "MANIFEST-", 9) != 0 && strcmp(name, "CURRENT.tmp") != 0) return 0;
+    if (strncmp(name, MANIFEST_NAME, 9) != 0 && strcmp(name, "CURRENT.tmp") != 0 && strncmp(name, COPY_NAME, 10) != 0)
+        return 0;
     if (snprintf(path, sizeof path, "%s/%s", l->dir, name) < PATH_SIZE) (void)l->os->path_remove(l->os, path);
     return 0;
 }
 
-void pm_manifest_remove_others(const pm_os *os, const char *dir, const pm_manifest *manifest)
+void pm_manifest_remove_others(const pm_os *os, const char *dir, const char *copies, const pm_manifest *manifest)
 {
     leftovers l = {.os = os, .dir = dir};
-    snprintf(l.keep, sizeof l.keep, "MANIFEST-%010llu", (unsigned long long)manifest->number);
+    snprintf(l.keep, sizeof l.keep, MANIFEST_NAME "%010llu", (unsigned long long)manifest->number);
     (void)os->dir_list(os, dir, remove_other, &l);
+    l.dir = copies;
+    snprintf(l.keep, sizeof l.keep, COPY_NAME "%010llu", (unsigned long long)manifest->number);
+    (void)os->dir_list(os, copies, remove_other, &l);
 }

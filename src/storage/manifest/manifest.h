@@ -52,24 +52,34 @@ pomai_status pm_manifest_set_segments(pm_manifest_entry *entry, const pm_manifes
 typedef enum pm_manifest_state {
     PM_MANIFEST_THERE,
     PM_MANIFEST_NONE, /* no CURRENT, and at most the first manifest: an interrupted creation */
-    PM_MANIFEST_LOST, /* no CURRENT, but later manifests */
+    PM_MANIFEST_LOST, /* no CURRENT, but later manifests, or a copy of one */
 } pm_manifest_state;
 
-pomai_status pm_manifest_probe(const pm_os *os, const char *dir, pm_manifest_state *state, pomai_error *err);
+/* `copies`: the directory that has the copy, here and below. */
+pomai_status pm_manifest_probe(const pm_os *os, const char *dir, const char *copies, pm_manifest_state *state,
+                               pomai_error *err);
 /* Reads the manifest that CURRENT names. */
 pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *manifest, pomai_error *err);
-/* For salvage: the newest manifest that can be read, whatever CURRENT says; *current: it is the one that CURRENT names.
- * `notes` gets what is wrong. POMAI_ECORRUPT: there is none. */
-pomai_status pm_manifest_read_any(const pm_os *os, const char *dir, pm_manifest *manifest, bool *current,
-                                  pm_text *notes, pomai_error *err);
+/* For salvage: the newest manifest, or copy of one, that can be read, whatever CURRENT says; *current: it is the one
+ * that CURRENT names, or its copy. `notes` gets what is wrong. POMAI_ECORRUPT: there is none. */
+pomai_status pm_manifest_read_any(const pm_os *os, const char *dir, const char *copies, pm_manifest *manifest,
+                                  bool *current, pm_text *notes, pomai_error *err);
 /* Writes the catalogue as number + 1 and moves CURRENT to it; durable on return. After a failure *uncertain says
  * whether the new one may have become current. */
 pomai_status pm_manifest_install(const pm_os *os, const char *dir, pm_manifest *manifest, bool *uncertain,
                                  pomai_error *err);
 
+/* Writes the copy of the catalogue with that number; durable on return. Before CURRENT names the number. */
+pomai_status pm_manifest_write_copy(const pm_os *os, const char *copies, const pm_manifest *manifest, uint64_t number,
+                                    pomai_error *err);
+/* POMAI_ECORRUPT: there is a copy of the catalogue's number, and it is damaged, or says something else. */
+pomai_status pm_manifest_check_copy(const pm_os *os, const char *copies, const pm_manifest *manifest, bool *there,
+                                    pomai_error *err);
+void pm_manifest_remove_copy(const pm_os *os, const char *copies, uint64_t number);
+
 /* Removes what interrupted edits left: an old manifest that stays could become the catalogue again if CURRENT were put
  * back. Only once CURRENT is durable. Failure only costs space. */
-void pm_manifest_remove_others(const pm_os *os, const char *dir, const pm_manifest *manifest);
+void pm_manifest_remove_others(const pm_os *os, const char *dir, const char *copies, const pm_manifest *manifest);
 
 /* Whether a collection may have this name. */
 bool pm_manifest_name_valid(const char *name, size_t size);
