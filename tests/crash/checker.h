@@ -446,6 +446,21 @@ static pm_manifest read_manifest(const char *path)
     return manifest;
 }
 
+/* At any moment: it is there before CURRENT names its number. */
+static void check_copy(const char *path)
+{
+    char dir[T_PATH_MAX];
+    pm_manifest manifest;
+    pomai_error err;
+    bool there = false;
+    t_join(dir, path, "manifest");
+    if (pm_manifest_read(pm_os_posix(), dir, &manifest, &err) != POMAI_OK) return; /* the first is not there yet */
+    t_join(dir, path, "shards");
+    check_ok(pm_manifest_check_copy(pm_os_posix(), dir, &manifest, &there, &err), &err, "read the copy");
+    if (!there) check_fail("the catalogue has no copy");
+    pm_manifest_clear(&manifest);
+}
+
 /* Once recovered, a batch is in the log with all its parts, or an ABORT is in every shard that has one of them; but of
  * batches up to `resolved` parts may be retired. */
 static void check_log(const char *path)
@@ -597,6 +612,7 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
     check_seed = l->plan.seed;
     for (unsigned i = 0; i < CLIENTS; i++)
         ledger_fold(&l->clients[i]); /* the writer may have died while it did so */
+    check_copy(path);
     bool visited = t_chance(&rng, 25) && read_only_visit(l, path, seen_read_only, &rng);
     pomai_open_options options = draw_open_options(&rng, l);
     if (l->opened && t_chance(&rng, 50)) options.flags |= POMAI_OPEN_EXISTING;
@@ -616,6 +632,7 @@ __attribute__((noreturn)) static void checker_main(struct ledger *l, const char 
     check_ok(pomai_close(db, &err), &err, "close");
     verify(path);
     check_leftovers(path);
+    check_copy(path);
     if (t_chance(&rng, 20)) check_log(path);
     if (t_chance(&rng, 35)) {
         uint64_t digest = found->digest;

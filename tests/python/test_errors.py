@@ -81,6 +81,26 @@ def test_damage_is_told(tmp_path: Path) -> None:
         pomai.verify(path, 5)  # type: ignore[arg-type]
 
 
+def test_a_lost_catalogue_is_in_its_copy(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    with pomai.open(path) as db:
+        db.add([[1.0, 2.0]] * 100)
+        db.delete(range(40, 50))
+    manifest, copy = next(path.glob("manifest/MANIFEST-*")), next(path.glob("shards/CATALOGUE-*"))
+    data = bytearray(manifest.read_bytes())
+    data[len(data) // 2] ^= 1
+    manifest.write_bytes(data)
+    with pytest.raises(pomai.CorruptError, match="pomai salvage") as caught:
+        pomai.open(path)
+    assert "salvage" in caught.value.hint
+    report = pomai.salvage(path, tmp_path / "saved")
+    assert report["rows"] == 90 and not report["lost"], report
+    copy.unlink()
+    with pytest.raises(pomai.CorruptError, match="catalogue") as caught:
+        pomai.salvage(path, tmp_path / "again")
+    assert "salvage" not in caught.value.hint and "salvage" not in str(caught.value)  # that was just tried
+
+
 def test_module_and_members_are_documented() -> None:
     assert pomai.__doc__ and re.fullmatch(r"\d+\.\d+\.\d+", pomai.__version__)
     assert pomai.__version__ in (ROOT / "include/pomai/version.h").read_text()

@@ -133,6 +133,19 @@ static uint64_t live_bytes(const struct world *w)
     return bytes;
 }
 
+void w_check_copy(struct world *w)
+{
+    const pm_os *os = pm_sim_os(w->sim);
+    pm_manifest manifest;
+    pomai_error err = {0};
+    bool there = false;
+    if (pm_manifest_read(os, "/db/manifest", &manifest, &err) != POMAI_OK) return; /* whoever opens it says why */
+    pomai_status status = pm_manifest_check_copy(os, "/db/shards", &manifest, &there, &err);
+    if (status != POMAI_OK || !there)
+        w_fail(w, "the copy of the catalogue: %s", status != POMAI_OK ? err.message : "missing");
+    pm_manifest_clear(&manifest);
+}
+
 void w_check_disk(struct world *w)
 {
     enum { OF_SEGMENT = 16 << 10, OF_LOG = 3 * (256 << 10) };
@@ -146,6 +159,7 @@ void w_check_disk(struct world *w)
     walk k = {.w = w, .manifest = &manifest, .dir = "/db/collections"};
     (void)os->dir_list(os, k.dir, collection_dirs, &k);
     const uint64_t live = live_bytes(w), log = check_logs(&k);
+    w_check_copy(w);
     if (w->tidy && k.bytes > 3 * live + k.segments * OF_SEGMENT)
         w_fail(w, "%llu bytes in %llu segments after a compaction, for at most %llu bytes of rows",
                (unsigned long long)k.bytes, (unsigned long long)k.segments, (unsigned long long)live);

@@ -261,6 +261,8 @@ void w_unpin(struct world *w, uint32_t client);
 bool w_may_fail(const struct world *w);
 /* After a clean close: nothing is left over, and not too much is there. */
 void w_check_disk(struct world *w);
+/* The catalogue that CURRENT names, if it is whole, has its copy: at any moment, and after any power loss. */
+void w_check_copy(struct world *w);
 /* Checks every file, as a tool would. What opens must be found good. */
 pomai_status w_verify(struct world *w, pomai_error *err);
 
