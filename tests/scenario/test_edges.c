@@ -372,12 +372,14 @@ static void test_quarantine_made_again_lasts(void **state)
     assert_int_equal(syncs_of_database, 1);
 }
 
-static bool writes_fail;
+static int writes_left = -1; /* until one fails; -1: none does */
 
 static int failing_write(const pm_os *os, int fd, const pm_span *spans, size_t count, uint64_t offset)
 {
     (void)os;
-    return writes_fail ? -EIO : pm_os_posix()->file_write(pm_os_posix(), fd, spans, count, offset);
+    if (writes_left == 0) return -EIO;
+    writes_left -= writes_left > 0;
+    return pm_os_posix()->file_write(pm_os_posix(), fd, spans, count, offset);
 }
 
 /* A rename that a crash cut in half leaves CURRENT.tmp as a second name of CURRENT; the next edit does not get far. */
@@ -395,13 +397,18 @@ static void test_second_name_of_current(void **state)
     assert_ok(pm_db_open(&os, box->db, NULL, &db, &err));
     t_join(manifest, box->db, "manifest");
     t_join(current, manifest, "CURRENT");
-    for (int i = 0; i < 2; i++) { /* the temporary files of the edit: the catalogue's, then CURRENT's */
-        t_join(temp, manifest, i == 0 ? "MANIFEST-0000000002.tmp" : "CURRENT.tmp");
-        assert_int_equal(link(current, temp), 0);
+    for (int fails = 0; fails < 3; fails++) {
+        static const char *const temps[] = {"../shards/CATALOGUE-0000000002.tmp", "MANIFEST-0000000002.tmp",
+                                            "CURRENT.tmp"}; /* of the edit, in its order */
+        for (int i = 0; i < 3; i++) {
+            t_join(temp, manifest, temps[i]);
+            (void)unlink(temp);
+            assert_int_equal(link(current, temp), 0);
+        }
+        writes_left = fails;
+        assert_refused(pomai_collection_create(db, "never", &options, &coll, &err), POMAI_EIO, NULL);
+        writes_left = -1;
     }
-    writes_fail = true;
-    assert_refused(pomai_collection_create(db, "never", &options, &coll, &err), POMAI_EIO, NULL);
-    writes_fail = false;
     close_db(db);
     close_db(open_db(box, NULL));
 }
