@@ -515,11 +515,13 @@ static bool of_few_dims(const calibration *c)
     return c->dims > 0 && c->dims < FEW_DIMS && !PM_MUTANT(FEW_DIMS_AS_OTHERS);
 }
 
-/* Which of two efforts that meet a target, and cost about the same, is better for queries unlike the rows. */
+/* Which of two efforts that meet a target, and cost about the same, is better for queries unlike the rows. Beside a
+ * surface of few dimensions rows are about as far as each other, which codes do not tell apart. */
 static bool is_sturdier(const calibration *c, const trial *a, const trial *b)
 {
     const size_t slack = (size_t)(a - c->trials) / MARGINS % SLACKS, other = (size_t)(b - c->trials) / MARGINS % SLACKS;
     const size_t margin = (size_t)(a - c->trials) % MARGINS, other_margin = (size_t)(b - c->trials) % MARGINS;
+    if (of_few_dims(c) && margin != other_margin) return margin > other_margin;
     if (a->crammed < b->crammed || b->crammed < a->crammed) return a->crammed < b->crammed;
     if (slack != other) return slack > other;
     return margin != other_margin ? margin > other_margin : a->cost < b->cost;
