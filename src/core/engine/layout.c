@@ -233,15 +233,34 @@ static void read_holder(const pm_os *os, int fd, char *text, size_t size)
     if (text[0] == '\0') snprintf(text, size, "another process");
 }
 
-static pomai_status locked(const pm_os *os, const char *path, int fd, pomai_error *err)
+/* Whether a lock for reading is to be had where one for writing was not. */
+static bool readers_hold(const pm_os *os, const char *path, int fd)
+{
+    os->file_unlock(os, fd); /* where the directory's is the one that was refused */
+    if (os->file_lock(os, fd, false) != 0) return false;
+    int dir = os->dir_lock(os, path, false);
+    os->file_unlock(os, fd);
+    if (dir >= 0) {
+        os->file_unlock(os, dir);
+        os->file_close(os, dir);
+    }
+    return dir != -EAGAIN;
+}
+
+static pomai_status locked(const pm_os *os, const char *path, int fd, bool exclusive, pomai_error *err)
 {
     char holder[128], who[128] = {0};
+    if (exclusive && readers_hold(os, path, fd)) /* LOCK names who wrote last, not them */
+        return pm_fail(err, POMAI_ELOCKED,
+                       "the database %.300s is open read-only, in another process or this one; a writer has it for "
+                       "itself: close it there first, or open it read-only here",
+                       path);
     read_holder(os, fd, holder, sizeof holder);
     os->who(os, who, sizeof who - 1);
     if (strcmp(holder, who) == 0)
         return pm_fail(err, POMAI_ELOCKED, "this process has the database %.300s open already; use that handle", path);
     return pm_fail(err, POMAI_ELOCKED,
-                   "the database %.300s is open in another process (last writer: %s); close it there first", path,
+                   "the database %.300s is open for writing in another process (%s); close it there first", path,
                    holder);
 }
 
@@ -265,7 +284,7 @@ pomai_status pm_layout_lock(const pm_os *os, const char *path, bool exclusive, p
     }
     pomai_status status = POMAI_OK;
     if (rc == -EAGAIN)
-        status = locked(os, path, lock->file, err);
+        status = locked(os, path, lock->file, exclusive, err);
     else if (rc != 0)
         status = pm_fail_os(err, rc, "cannot lock %s/LOCK", path);
     if (status != POMAI_OK) {
