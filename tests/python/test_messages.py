@@ -57,3 +57,35 @@ def test_locked_tells_readers_from_a_writer(path: str, program: Program) -> None
         told = program(f"import pomai\ntry: pomai.open({path!r}, read_only=True)\nexcept pomai.LockedError as e: print(e)")
         assert "open for writing in another process (process " in told.stdout, told
     pomai.open(path, **SMALL).close()  # nobody keeps a lock
+
+
+# ---- updates, ids, snapshots ----
+
+
+def test_a_snapshot_and_a_collection_made_anew(db: pomai.Database) -> None:
+    db.add(np.eye(4), ids=[1, 2, 3, 4])
+    old = db.collection("c", dim=2)
+    old.add([[1, 0], [0, 1]], ids=[1, 2])
+    with db.snapshot() as before:
+        db.collection("later", dim=2).add([1, 0])
+        later = db.collection("later")
+        assert len(later.search([1, 0], snapshot=before)) == 0  # there was none
+        db.drop("c")
+        new = db.collection("c", dim=2)
+        new.add([1, 0], ids=7)
+        for call in (
+            lambda: new.search([1, 0], snapshot=before), lambda: new.get(7, snapshot=before),
+            lambda: new.count(snapshot=before), lambda: new.count(filters={}, snapshot=before),
+            lambda: new.scan(snapshot=before), lambda: new.get(filters={}, snapshot=before),
+        ):
+            says(pomai.NotFoundError, call, "the collection c ", "dropped and made anew after the snapshot", "another snapshot")
+        assert new.get(7).id == 7 and len(new.search([1, 0])) == 1
+        assert db.get(1, snapshot=before).id == 1
+        with db.snapshot() as now:
+            assert new.get(7, snapshot=now).id == 7
+        db.drop("default")
+        db.add(V, ids=1)
+        says(pomai.NotFoundError, lambda: db.get(1, snapshot=before), "default", "made anew after the snapshot")
+        db.drop("c")
+    with db.snapshot() as after:  # dropped before it, made after it: there was none
+        assert db.collection("c", dim=2).count(snapshot=after) == 0

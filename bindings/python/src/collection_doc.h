@@ -251,7 +251,8 @@ static const char drop_doc[] =
     "[]\n";
 static const char snapshot_method_doc[] =
     "snapshot($self, /)\n--\n\nWhat every collection shows now, as a Snapshot for get() and search(). It costs no\n"
-    "memory, but keeps the rows it shows from compaction until it is closed.\n\n"
+    "memory, but keeps the rows it shows from compaction until it is closed. Rows of a collection that is dropped\n"
+    "meanwhile are gone from it, too: reads raise NotFoundError, also if one of that name is made anew.\n\n"
     ">>> _ = db.add([1, 0], ids=1)\n"
     ">>> with db.snapshot() as before:\n"
     "...     _ = db.delete([1])\n"

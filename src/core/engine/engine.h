@@ -35,7 +35,8 @@ struct pomai_snapshot {
     pm_db *db;
     pomai_snapshot *next, *before;
     uint64_t now, taken_ns;
-    uint64_t visible[]; /* of each shard */
+    const struct pm_catalog *catalog; /* of that moment */
+    uint64_t visible[];               /* of each shard */
 };
 
 /* When a call is over that looks at rows. */

@@ -33,6 +33,23 @@ static pomai_status check_read(const pm_db *db, const pm_read *read, pomai_error
     return POMAI_OK;
 }
 
+/* Finds the collection, too; NULL: `default`, which was not made yet. */
+static pomai_status begin_read(pomai_collection *handle, const pm_read *read, pm_coll **coll, pomai_error *err)
+{
+    *coll = NULL;
+    pomai_status status = check_read(handle->db, read, err);
+    if (status == POMAI_OK) status = pm_handle_coll(handle, coll, err);
+    if (status != POMAI_OK || read->snapshot == NULL || *coll == NULL) return status;
+    const pm_catalog *then = read->snapshot->catalog;
+    for (uint32_t i = 0; i < then->count; i++) /* one of that name had rows, which are gone: none is no answer */
+        if (then->coll[i] != *coll && strcmp(then->coll[i]->name, (*coll)->name) == 0)
+            return pm_fail(err, POMAI_ENOTFOUND,
+                           "the collection %s was dropped and made anew after the snapshot was taken, which shows "
+                           "nothing of it any more: take another snapshot, or read without",
+                           (*coll)->name);
+    return POMAI_OK;
+}
+
 pomai_status pm_coll_live(pm_db *db, const pm_coll *coll, uint64_t *rows, pomai_error *err)
 {
     pm_view view;
@@ -112,8 +129,7 @@ pomai_status pm_db_search(pomai_collection *handle, const float *vectors, uint64
     pm_filter *filter = NULL;
     *result = NULL;
     uint64_t begin = db->os->now_ns(db->os);
-    pomai_status status = check_read(db, read, err);
-    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
+    pomai_status status = begin_read(handle, read, &coll, err);
     if (status == POMAI_OK) status = check_queries(db, coll, vectors, queries, dim, k, err);
     if (status == POMAI_OK) status = pm_parse_filter(read->filter, read->filter_size, &filter, err);
     if (status != POMAI_OK) return status;
@@ -156,8 +172,7 @@ pomai_status pm_db_get(pomai_collection *handle, const pomai_ids *ids, const pm_
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
     *rows = NULL;
-    pomai_status status = check_read(db, read, err);
-    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
+    pomai_status status = begin_read(handle, read, &coll, err);
     if (status == POMAI_OK) status = pm_check_ids(coll, ids, err);
     if (status != POMAI_OK) return status;
     pm_view view;
@@ -186,8 +201,7 @@ pomai_status pm_db_count(pomai_collection *handle, uint64_t until_ns, const pm_r
     pm_coll *coll = NULL;
     pm_filter *filter = NULL;
     *rows = 0;
-    pomai_status status = check_read(db, read, err);
-    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
+    pomai_status status = begin_read(handle, read, &coll, err);
     if (status == POMAI_OK) status = pm_parse_filter(read->filter, read->filter_size, &filter, err);
     if (status != POMAI_OK || coll == NULL) {
         pm_filter_free(filter);
@@ -221,6 +235,7 @@ pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err)
     if (snapshot == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory for a snapshot");
     snapshot->db = db;
     snapshot->taken_ns = db->os->now_ns(db->os);
+    snapshot->catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
     /* Under the mutex, so that whoever decides what nobody needs sees it, or decided before these LSNs were loaded. */
     db->os->mutex_lock(db->os, &db->pins);
     for (uint32_t s = 0; s < db->shared.shards; s++)
@@ -255,8 +270,7 @@ pomai_status pm_db_scan(pomai_collection *handle, uint32_t include, const pm_rea
 {
     pm_db *db = handle->db;
     pm_coll *coll = NULL;
-    pomai_status status = check_read(db, read, err);
-    if (status == POMAI_OK) status = pm_handle_coll(handle, &coll, err);
+    pomai_status status = begin_read(handle, read, &coll, err);
     if (status != POMAI_OK) return status;
     pm_filter *filter;
     status = pm_parse_filter(read->filter, read->filter_size, &filter, err);
