@@ -393,3 +393,9 @@ bool pm_merge_apply(pm_merge *merge, const void *document, size_t size, pm_bytes
     (void)write_merged(merge->root, begin, end, 1, to);
     return true;
 }
+
+bool pm_merge_is_nothing(const void *patch, size_t size)
+{
+    const char *end = (const char *)patch + size, *p = size == 0 ? end : pm_filter_blank(patch, end);
+    return p < end && *p == '{' && (p = pm_filter_blank(p + 1, end)) < end && *p == '}';
+}

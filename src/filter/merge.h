@@ -25,6 +25,8 @@ typedef struct pm_merge pm_merge;
  * POMAI_ENOMEM. */
 pomai_status pm_merge_parse(const void *patch, size_t size, pm_merge **out, pomai_error *err);
 void pm_merge_free(pm_merge *merge);
+/* Of a patch that was parsed: it names no key. */
+bool pm_merge_is_nothing(const void *patch, size_t size);
 /* Adds the patched document; one of 0 bytes counts as {}. false: it is no JSON object, and nothing was added. Takes
  * time in proportion to document and patch. */
 bool pm_merge_apply(pm_merge *merge, const void *document, size_t size, pm_bytes *to);

@@ -62,6 +62,21 @@ def test_locked_tells_readers_from_a_writer(path: str, program: Program) -> None
 # ---- updates, ids, snapshots ----
 
 
+def test_an_empty_patch_writes_nothing(filled: pomai.Database) -> None:
+    db = filled
+    db.add(V, ids=5)
+    stamps = [row.stamp for row in db.get([1, 2, 3, 4, 5])]
+    assert db.update(filters={}, metadata={}) == 0
+    assert db.update(1, metadata={}) == db.update([1, 2], metadata=[{}, {}]) == db.update([1, 2], metadata={}) == 0
+    assert db.update(5, metadata={}) == db.update(filters={"a": 1}, documents=" { }\n", merge=True) == 0
+    assert [row.stamp for row in db.get([1, 2, 3, 4, 5])] == stamps and db.get(5).document is None
+    assert db.update([1, 2], metadata=[{}, {"b": 1}]) == 1 and db.get(2).metadata == {"a": 1, "b": 1}
+    assert [row.stamp for row in db.get([1, 3])] == [stamps[0], stamps[2]]
+    assert db.update(1, documents="{}") == 1 and db.get(1).metadata == {}  # replaced, not merged
+    says(pomai.InvalidError, lambda: db.update(filters={"$x": 1}, metadata={}), "no such operator")
+    says(pomai.IdError, lambda: db.update(["a"], metadata=[{}]), "string ids")
+
+
 def test_a_snapshot_and_a_collection_made_anew(db: pomai.Database) -> None:
     db.add(np.eye(4), ids=[1, 2, 3, 4])
     old = db.collection("c", dim=2)

@@ -1047,8 +1047,13 @@ static void refusals(void **state)
     /* A merge into what is no object: said with the row; {} and none are something else. */
     assert_ok(pomai_update(coll, &both, mixed, POMAI_UPDATE_REPLACE, NULL, &ack, &err));
     assert_int_equal(ack.rows, 2);
-    assert_refused(pomai_update(coll, &both, objects, POMAI_UPDATE_MERGE, NULL, &ack, &err), POMAI_EINVAL, "2000");
     const pomai_bytes empty[] = {{NULL, 0}, {NULL, 0}}, patches[] = {{"{\"a\":1}", 7}, {"{\"b\":null}", 10}};
+    assert_refused(pomai_update(coll, &both, patches, POMAI_UPDATE_MERGE, NULL, &ack, &err), POMAI_EINVAL, "2000");
+    assert_ok(pomai_update(coll, &both, objects, POMAI_UPDATE_MERGE, NULL, &ack, &err)); /* {} names nothing */
+    assert_int_equal(ack.rows, 0);
+    assert_int_equal(ack.parts, 0);
+    assert_ok(pomai_update_where(coll, "{}", 2, &object, POMAI_UPDATE_MERGE, NULL, &ack, &err));
+    assert_int_equal(ack.rows, 0);
     assert_ok(pomai_update(coll, &both, empty, POMAI_UPDATE_REPLACE, NULL, &ack, &err));
     assert_ok(pomai_update(coll, &both, patches, POMAI_UPDATE_MERGE, NULL, &ack, &err));
     assert_int_equal(count_of(coll, "{\"a\": 1}", NULL), 1);

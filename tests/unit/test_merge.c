@@ -300,6 +300,18 @@ static bool same(const struct tree *a, const struct tree *b)
     return true;
 }
 
+static void what_names_nothing(void **state)
+{
+    static const char *const nothing[] = {"{}", " {} ", "\t{ \r\n}\n"};
+    static const char *const something[] = {"", " ", "{", "{\"a\": {}}", "{\"\": null}", "[]", "null"};
+    (void)state;
+    for (size_t i = 0; i < sizeof nothing / sizeof nothing[0]; i++)
+        assert_true(pm_merge_is_nothing(nothing[i], strlen(nothing[i])));
+    for (size_t i = 0; i < sizeof something / sizeof something[0]; i++)
+        assert_false(pm_merge_is_nothing(something[i], strlen(something[i])));
+    assert_false(pm_merge_is_nothing(NULL, 0));
+}
+
 static uint64_t cases = 3000, seed = 1;
 
 static void random_ones(void **state)
@@ -329,11 +341,9 @@ static void random_ones(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_cases_of_the_rfc),
-        cmocka_unit_test(what_is_not_named_stays),
-        cmocka_unit_test(what_is_no_object_is_refused),
-        cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(random_ones),
+        cmocka_unit_test(the_cases_of_the_rfc),         cmocka_unit_test(what_is_not_named_stays),
+        cmocka_unit_test(what_is_no_object_is_refused), cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(what_names_nothing),           cmocka_unit_test(random_ones),
     };
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 10);

@@ -220,6 +220,12 @@ static bool is_cancelled(const change *c)
     return pm_until_is_over(&cancel);
 }
 
+/* Nothing to merge: the row stays as it is, whatever its document. */
+static bool is_left(const change *c, uint32_t index)
+{
+    return c->merges && c->documents != NULL && pm_merge_is_nothing(c->documents[index].data, c->documents[index].size);
+}
+
 /* Of a row that is there. */
 static bool matches(change *c, uint32_t shard, const pm_where *at)
 {
@@ -244,7 +250,8 @@ static pomai_status gather(change *c, const work *w, uint32_t *from, piece *p, p
         id_of(w->ids, w->todo[*from], &id);
         const uint32_t shard = shard_of(c->db, &id);
         status = pm_view_find(&view, shard, &id, pm_id_hash(&id, c->db->shared.segment_seed), &at, err);
-        const bool take = status == POMAI_OK && at.owner != NULL && matches(c, shard, &at);
+        const bool take =
+            status == POMAI_OK && at.owner != NULL && !is_left(c, w->todo[*from]) && matches(c, shard, &at);
         if (c->asks.over && p->rows > 0) break; /* these are written first */
         if (c->asks.over || (*from % ASK_ROWS == 0 && is_cancelled(c)))
             status = pm_judge_is_over(err);
@@ -546,7 +553,8 @@ pomai_status pm_db_update_where(pomai_collection *handle, const pm_change_where 
     if (status == POMAI_OK) status = check_document(document, err);
     if (status == POMAI_OK && c.merges) status = pm_merge_parse(document->data, document->size, &c.merged, err);
     if (status == POMAI_OK) status = begin_filter(&c, where, &filter, err);
-    if (status == POMAI_OK && c.coll != NULL) status = change_matching(&c, filter, err);
+    const bool nothing = c.merges && pm_merge_is_nothing(document->data, document->size);
+    if (status == POMAI_OK && c.coll != NULL && !nothing) status = change_matching(&c, filter, err);
     return end(&c, filter, status, ack);
 }
 
