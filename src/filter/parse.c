@@ -485,6 +485,50 @@ static struct made *read_operand(struct parser *p, const struct frame *at, unsig
     return negated ? negate(p, at, leaf) : leaf;
 }
 
+enum { LONG_NAME = 16 };
+
+static unsigned least(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+static bool same_letter(char a, char b)
+{
+    return a == b || (a >= 'A' && a <= 'Z' && a + ('a' - 'A') == b);
+}
+
+/* Letters to change, put in, leave out, or exchange with the next, without regard to capitals. */
+static unsigned distance(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    unsigned d[LONG_NAME + 1][LONG_NAME + 1];
+    if (a_size > LONG_NAME || b_size > LONG_NAME) return LONG_NAME;
+    for (unsigned i = 0; i <= a_size; i++) {
+        for (unsigned j = 0; j <= b_size; j++) {
+            d[i][j] = i + j;
+            if (i == 0 || j == 0) continue;
+            d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + !same_letter(a[i - 1], b[j - 1]));
+            if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]))
+                d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
+        }
+    }
+    return d[a_size][b_size];
+}
+
+/* What was meant by a name that is none; or "". */
+static const char *near_name(const pm_filter_key *key, const char *const *names, size_t count)
+{
+    const char *found = "";
+    unsigned best = key->size <= 4 ? 2 : 3;
+    if (key->size < 3 || is_named(key, "$nor")) return found; /* that is no misspelt $or, where it is one */
+    for (size_t i = 0; i < count; i++) {
+        const unsigned letters = distance(key->data + 1, key->size - 1, names[i] + 1, strlen(names[i] + 1));
+        if (letters >= best) continue;
+        best = letters;
+        found = names[i];
+    }
+    return found;
+}
+
 static void *no_operator(struct parser *p, const struct frame *at, const struct frame *inside)
 {
     const pm_filter_key key = {inside->key, inside->size};
@@ -499,11 +543,16 @@ static void *no_operator(struct parser *p, const struct frame *at, const struct 
     }
     if (is_named(&key, "$and") || is_named(&key, "$or"))
         return refuse(p, inside, POMAI_EINVAL, "stands beside keys, not under one");
+    const char *names[OPERATORS];
     char known[160];
     size_t size = 0;
-    for (unsigned i = 0; i < OPERATORS; i++)
-        size += (size_t)snprintf(known + size, sizeof known - size, " %s", operators[i].name);
-    return refuse(p, inside, POMAI_EINVAL, "no such operator; there are%s", known);
+    for (unsigned i = 0; i < OPERATORS; i++) {
+        names[i] = operators[i].name;
+        size += (size_t)snprintf(known + size, sizeof known - size, " %s", names[i]);
+    }
+    const char *meant = near_name(&key, names, OPERATORS);
+    return refuse(p, inside, POMAI_EINVAL, "no such operator; %s%s%sthere are%s", *meant == '\0' ? "" : "did you mean ",
+                  meant, *meant == '\0' ? "" : "? ", known);
 }
 
 /* From an opening brace. */
@@ -607,9 +656,12 @@ static struct made *read_member(struct parser *p, const struct frame *at, const 
     const unsigned which = find_operator(key);
     if (which < OPERATORS)
         return refuse(p, at, POMAI_EINVAL, "stands under a key: {\"key\": {\"%s\": ...}}", operators[which].name);
+    static const char *const beside[] = {"$and", "$or", "$not"};
+    const char *meant = near_name(key, beside, 3);
     return refuse(p, at, POMAI_EINVAL,
-                  "no such operator; beside keys there are $and $or $not; a key that begins with $ is written "
-                  "\"\\\\$...\"");
+                  "no such operator; %s%s%sbeside keys there are $and $or $not; a key that begins with $ is written "
+                  "\"\\\\$...\"",
+                  *meant == '\0' ? "" : "did you mean ", meant, *meant == '\0' ? "" : "? ");
 }
 
 static int order_members(const void *a, const void *b)

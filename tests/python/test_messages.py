@@ -59,6 +59,20 @@ def test_locked_tells_readers_from_a_writer(path: str, program: Program) -> None
     pomai.open(path, **SMALL).close()  # nobody keeps a lock
 
 
+# ---- filters ----
+
+
+def test_near_operators(filled: pomai.Database) -> None:
+    for filters, near in (
+        ({"x": {"$gtt": 1}}, "did you mean $gt?"), ({"x": {"$start_with": "a"}}, "did you mean $starts_with?"),
+        ({"x": {"$startswith": "a"}}, "did you mean $starts_with?"), ({"x": {"$exist": True}}, "did you mean $exists?"),
+        ({"$adn": []}, "did you mean $and?"), ({"x": {"$EQ": 1}}, "did you mean $eq?"),
+    ):
+        says(pomai.InvalidError, lambda: filled.count(filters=filters), "no such operator", near)
+    for unlike in ({"x": {"$regex": 1}}, {"$nor": []}, {"$xyzzyx": []}, {"x": {"$": 1}}, {"x": {"$x": 1}}):
+        assert "did you mean" not in str(refused(pomai.InvalidError, lambda: filled.count(filters=unlike)))
+
+
 # ---- updates, ids, snapshots ----
 
 
