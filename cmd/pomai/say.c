@@ -46,8 +46,14 @@ const char *first_complaint(void)
 
 int complain_error(const pomai_error *err)
 {
-    complain("%s (%s)", err->message[0] ? err->message : pomai_status_text(err->status),
-             pomai_status_name(err->status));
+    static const char flag[] = "POMAI_OPEN_ACCEPT_DAMAGE"; /* the library's word for an option */
+    const char *sentence = err->message[0] ? err->message : pomai_status_text(err->status);
+    const char *at = strstr(sentence, flag);
+    if (at)
+        complain("%.*s--accept-damage%s (%s)", (int)(at - sentence), sentence, at + sizeof flag - 1,
+                 pomai_status_name(err->status));
+    else
+        complain("%s (%s)", sentence, pomai_status_name(err->status));
     return EXIT_FAILED;
 }
 

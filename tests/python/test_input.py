@@ -332,7 +332,7 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], type[pomai.Error], str]] = {
     "nothing": ({"vectors": None}, TYPE, "None"),
     "twice": ({"vector": ROW}, TYPE, "twice"),
     "wrong dimension": ({"vectors": ROW[:3]}, pomai.DimensionError, "3"),
-    "NaN": ({"vectors": [NAN, 1, 2, 3]}, pomai.NotFiniteError, "dimension 0 is not a finite number"),
+    "NaN": ({"vectors": [NAN, 1, 2, 3]}, pomai.NotFiniteError, "dimension 0 is NaN"),
     "no query": ({"vectors": np.ones((0, DIM))}, VALUE, "no query"),
     "k = 0": ({"k": 0}, VALUE, "k"),
     "k negative": ({"k": -1}, VALUE, "k is from 0 to 2**64 - 1, not -1"),

@@ -44,6 +44,30 @@ def says(kind: type[pomai.Error], call: Callable[[], object], *words: str) -> No
 # ---- opening ----
 
 
+def test_read_only_is_said_in_words_of_python(path: str) -> None:
+    with pomai.open(path, **SMALL) as db:
+        db.add(V, ids=1)
+    with pomai.open(path, read_only=True) as db:
+        for call in (
+            lambda: db.add(V), lambda: db.delete(1), lambda: db.update(1, metadata={"a": 1}), lambda: db.flush(),
+            lambda: db.compact(), lambda: db.build_indexes(), lambda: db.collection("new", dim=3),
+            lambda: db.drop("default"), lambda: db.reserve(3),
+        ):
+            says(pomai.ReadOnlyError, call, "read-only", "open it without read_only=True")
+    says(pomai.InvalidError, lambda: pomai.open(path, accept_damage=True), "accept_damage=True needs read_only=True")
+
+
+HOLD = """
+import sys
+import pomai
+db = pomai.open(sys.argv[1], read_only=sys.argv[2] == "reader")
+try:
+    pomai.open(sys.argv[1], read_only=sys.argv[3] == "reader")
+except pomai.LockedError as error:
+    print(error)
+"""
+
+
 def test_locked_tells_readers_from_a_writer(path: str, program: Program) -> None:
     with pomai.open(path, **SMALL) as db:
         db.add(V)
@@ -57,6 +81,21 @@ def test_locked_tells_readers_from_a_writer(path: str, program: Program) -> None
         told = program(f"import pomai\ntry: pomai.open({path!r}, read_only=True)\nexcept pomai.LockedError as e: print(e)")
         assert "open for writing in another process (process " in told.stdout, told
     pomai.open(path, **SMALL).close()  # nobody keeps a lock
+
+
+# ---- vectors ----
+
+
+def test_nan_of_a_query_was_not_to_be_stored(filled: pomai.Database) -> None:
+    error = refused(pomai.NotFiniteError, lambda: filled.search([float("nan"), 0, 0, 0]))
+    assert "query 0, dimension 0 is NaN" in str(error) and "stored" not in str(error) + error.hint
+    error = refused(pomai.NotFiniteError, lambda: filled.search([V, [0, float("inf"), 0, 0]]))
+    assert "query 1, dimension 1 is infinite" in str(error)
+    error = refused(pomai.NotFiniteError, lambda: filled.add([float("nan"), 0, 0, 0]))
+    assert "nothing of the batch was stored" in str(error) and error.hint
+    cosine = filled.collection("cosine", dim=2, metric="cosine")
+    error = refused(pomai.ZeroVectorError, lambda: cosine.search([0, 0]))
+    assert "row" not in str(error) + error.hint, error.hint
 
 
 # ---- filters ----
@@ -91,6 +130,18 @@ def test_an_empty_patch_writes_nothing(filled: pomai.Database) -> None:
     says(pomai.IdError, lambda: db.update(["a"], metadata=[{}]), "string ids")
 
 
+def test_when_ids_are_used_up(db: pomai.Database) -> None:
+    last = 2**64 - 1
+    db.add(V, ids=last - 2)
+    says(pomai.TooBigError, lambda: db.add(np.eye(4)), "the batch needs 4 ids", "1 is left", "largest id ever put")
+    assert db.add(V) == last - 1
+    db.add(V, ids=last)
+    assert db.delete(last) == 1
+    for call in (lambda: db.add(V), lambda: db.add(np.eye(4))):
+        says(pomai.TooBigError, call, "none is left", "also if it was deleted", "give ids", "another collection")
+    db.add(V, ids=7)
+
+
 def test_a_snapshot_and_a_collection_made_anew(db: pomai.Database) -> None:
     db.add(np.eye(4), ids=[1, 2, 3, 4])
     old = db.collection("c", dim=2)
@@ -118,3 +169,15 @@ def test_a_snapshot_and_a_collection_made_anew(db: pomai.Database) -> None:
         db.drop("c")
     with db.snapshot() as after:  # dropped before it, made after it: there was none
         assert db.collection("c", dim=2).count(snapshot=after) == 0
+
+
+# ---- rows and ids ----
+
+
+def test_a_merge_that_is_refused_names_the_id(db: pomai.Database) -> None:
+    db.add(np.eye(3), ids=[7, 8, 9], documents=["{}", "{}", "text"])
+    says(pomai.InvalidError, lambda: db.update([7, 9], metadata=[{"a": 1}, {"a": 1}]), "the row with id 9 is no JSON object")
+    texts = db.collection("texts", dim=3, ids="string")
+    texts.add(np.eye(3), ids=["x", "y", "z"], documents=["{}", "{}", "text"])
+    says(pomai.InvalidError, lambda: texts.update(filters={}, metadata={"a": 1}) or texts.update("z", metadata={"a": 1}),
+         'the row with id "z" is no JSON object')

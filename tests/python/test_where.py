@@ -170,7 +170,7 @@ def test_refusals(db: pomai.Database, call: Any, says: str) -> None:
 
 def test_rows_that_were_done_are_told(db: pomai.Database) -> None:
     db.add([1, 1], ids=10**6, documents="no JSON")
-    with pytest.raises(pomai.InvalidError, match="row 1000000 is no JSON object"):
+    with pytest.raises(pomai.InvalidError, match="row with id 1000000 is no JSON object"):
         db.update(filters={}, metadata={"a": 1})
     db.delete(10**6)
     with pytest.raises(pomai.ClosedError):

@@ -1416,7 +1416,7 @@ def case_by_what_documents_say():
     expect(pomai("update", "x.db", "3", "77", "--set", '{"n": 30}').out == "updated 1 of 2\n", "update by id")
     expect(pomai("update", "x.db", "4", "--document", "plain").out == "updated 1 of 1\n", "update --document")
     expect([get("x.db", i)[0]["document"] for i in "34"] == [{"n": 30, "cheap": True}, "plain"], "documents")
-    refused("update", "x.db", "3", "4", "--set", '{"a": 1}', says="row 4 is no JSON object")
+    refused("update", "x.db", "3", "4", "--set", '{"a": 1}', says="row with id 4 is no JSON object")
     refused("update", "x.db", "3", "--set", "[1]", says="no JSON object")
     refused("count", "x.db", "--where", '{"n": {"$like": 1}}', says="filter: n.$like")
     refused("delete", "x.db", "--where", '{"n": {"$like": 1}}', says="filter: n.$like")

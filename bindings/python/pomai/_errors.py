@@ -76,13 +76,13 @@ class DimensionError(InvalidError):
 class NotFiniteError(InvalidError):
     """NaN or infinity in a vector."""
 
-    status, name, hint = 5, "POMAI_ENOTFINITE", "clean the data; nothing of the batch was stored"
+    status, name, hint = 5, "POMAI_ENOTFINITE", "clean the data"
 
 
 class ZeroVectorError(InvalidError):
     """A zero vector under the cosine metric."""
 
-    status, name, hint = 6, "POMAI_EZEROVEC", "leave the row out, or use another metric"
+    status, name, hint = 6, "POMAI_EZEROVEC", "leave it out, or use another metric"
 
 
 class IdError(InvalidError):

@@ -26,6 +26,23 @@ static PyObject *decode(const char *text)
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
 }
 
+/* The engine speaks of flags of the C interface, in a few sentences; here they have other names. */
+static PyObject *decode_words(const char *text)
+{
+    static const char *const words[][2] = {
+        {"POMAI_OPEN_READONLY", "read_only=True"},
+        {"POMAI_OPEN_ACCEPT_DAMAGE", "accept_damage=True"},
+    };
+    PyObject *decoded = decode(text);
+    for (size_t i = 0; decoded != NULL && i < sizeof words / sizeof words[0]; i++) {
+        if (strstr(text, words[i][0]) == NULL) continue;
+        PyObject *put = PyObject_CallMethod(decoded, "replace", "ss", words[i][0], words[i][1]);
+        Py_DECREF(decoded);
+        decoded = put;
+    }
+    return decoded;
+}
+
 static void set_number(PyObject *error, const char *name, long value)
 {
     PyObject *number = PyLong_FromLong(value);
@@ -74,7 +91,11 @@ PyObject *pm_py_show(pm_py_state *state, PyObject *object)
     PyObject *shown =
         text == NULL ? NULL : PyUnicode_FromFormat("%.80U%s", text, PyUnicode_GetLength(text) > 80 ? "..." : "");
     Py_XDECREF(text);
-    if (shown == NULL) { /* an int of thousands of digits, for one */
+    if (shown == NULL && PyLong_Check(object)) { /* more than 4,300 digits */
+        PyErr_Clear();
+        shown = PyUnicode_FromString("an int of too many digits to show");
+    }
+    if (shown == NULL) {
         PyErr_Clear();
         shown = PyObject_Repr((PyObject *)Py_TYPE(object));
     }
@@ -95,7 +116,7 @@ PyObject *pm_py_raise(pm_py_state *state, const pomai_error *err)
     Py_XDECREF(key);
     if (PyErr_Occurred()) return NULL;
     if (type == NULL) type = state->base_error;
-    PyObject *message = decode(err->message);
+    PyObject *message = decode_words(err->message);
     PyObject *error = message == NULL ? NULL : PyObject_CallFunctionObjArgs(type, message, NULL);
     Py_XDECREF(message);
     if (error == NULL) return NULL;

@@ -142,10 +142,10 @@ static pomai_status no_object(const pm_id *id, pomai_error *err)
 {
     if (id->bytes == NULL)
         return pm_fail(err, POMAI_EINVAL,
-                       "the document of row %llu is no JSON object, so nothing can be merged into it",
+                       "the document of the row with id %llu is no JSON object, so nothing can be merged into it",
                        (unsigned long long)id->u64);
     return pm_fail(err, POMAI_EINVAL,
-                   "the document of row \"%.*s\" is no JSON object, so nothing can be merged into it",
+                   "the document of the row with id \"%.*s\" is no JSON object, so nothing can be merged into it",
                    (int)pm_min_u64(id->size, 80), (const char *)id->bytes);
 }
 

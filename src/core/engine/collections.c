@@ -194,7 +194,7 @@ static pomai_status take_cluster(const char *given, char path[PM_FILTER_MOST_PAT
 static pomai_status check_changeable(const pm_db *db, pomai_error *err)
 {
     if (db->readonly)
-        return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; collections cannot be changed");
+        return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; open it without POMAI_OPEN_READONLY");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
     return pm_catalog_check(db, err);
 }
@@ -281,7 +281,7 @@ static pomai_status drop_locked(pm_db *db, const char *name, pomai_error *err)
     pomai_status status = check_changeable(db, err);
     if (status != POMAI_OK) return status;
     pm_coll *coll = pm_db_find(db, name);
-    if (coll == NULL) return pm_fail(err, POMAI_ENOTFOUND, "there is no collection %.80s to drop", name);
+    if (coll == NULL) return pm_fail(err, POMAI_ENOTFOUND, "there is no collection \"%.80s\" to drop", name);
     pm_manifest next;
     status = pm_manifest_copy(&next, &db->manifest, err);
     if (status != POMAI_OK) return status;

@@ -77,7 +77,8 @@ static pomai_status ask(pm_db *db, pm_request *r, pm_coll **only, pm_coll *coll,
 {
     pm_maintenance *m = &db->maintenance;
     const pm_os *os = db->os;
-    if (db->readonly) return pm_fail(err, POMAI_EREADONLY, "the database is open read-only");
+    if (db->readonly)
+        return pm_fail(err, POMAI_EREADONLY, "the database is open read-only; open it without POMAI_OPEN_READONLY");
     if (pm_stopped(&db->shared)) return pm_stopped_error(&db->shared, err);
     os->mutex_lock(os, &db->state);
     if (only != NULL && atomic_load(&r->wanted) != atomic_load(&r->done) && *only != coll) coll = NULL; /* then all */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads: a view is the tables of a collection and the visible LSNs, loaded first. No lock, no reference to anything
  * that moves. */
+#include <math.h>
 #include <string.h>
 
 #include "base/mutant.h"
@@ -83,8 +84,8 @@ static pomai_status check_queries(const pm_db *db, const pm_coll *coll, const fl
     const uint64_t floats = queries * dim; /* far from the end of the range: both are bounded by now */
     size_t bad = db->simd->first_not_finite(vectors, floats);
     if (bad < floats)
-        return pm_fail(err, POMAI_ENOTFINITE, "query %zu, dimension %zu is not a finite number", (size_t)(bad / dim),
-                       (size_t)(bad % dim));
+        return pm_fail(err, POMAI_ENOTFINITE, "query %zu, dimension %zu is %s", (size_t)(bad / dim),
+                       (size_t)(bad % dim), isnan(vectors[bad]) ? "NaN" : "infinite");
     for (uint64_t q = 0; coll != NULL && coll->metric == POMAI_METRIC_COSINE && q < queries; q++) {
         uint64_t d = 0;
         while (d < dim && vectors[q * dim + d] == 0.0f)

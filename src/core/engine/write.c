@@ -4,6 +4,7 @@
  * then its rows are routed to shards. What is admitted can only fail for want of disk or memory, or because a log
  * fails.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "arrow/arrow.h"
@@ -359,14 +360,21 @@ static pomai_status route(pm_db *db, const pm_batch *from, pm_batch **out, pomai
 
 /* ---- assigned ids ---- */
 
+static pomai_status no_ids_left(const pm_coll *coll, uint64_t left, uint64_t rows, pomai_error *err)
+{
+    char text[32] = "none";
+    if (left > 0) snprintf(text, sizeof text, "%llu", (unsigned long long)left);
+    return pm_fail(err, POMAI_ETOOBIG,
+                   "the batch needs %llu ids to be assigned and %s %s left in %s: they go on from the largest id ever "
+                   "put there, also if it was deleted, to 2^64-2; give ids yourself, or use another collection",
+                   (unsigned long long)rows, text, left > 1 ? "are" : "is", coll->name);
+}
+
 static pomai_status assign_ids(pm_coll *coll, uint64_t rows, uint64_t *first, pomai_error *err)
 {
     uint64_t next = atomic_load(&coll->next_id);
     do {
-        if (next > UINT64_MAX - rows)
-            return pm_fail(err, POMAI_ETOOBIG,
-                           "no ids are left to assign: the largest id in %s is near 2^64; give ids yourself",
-                           coll->name);
+        if (next > UINT64_MAX - rows) return no_ids_left(coll, UINT64_MAX - next, rows, err);
     } while (!atomic_compare_exchange_weak(&coll->next_id, &next, next + rows));
     *first = next;
     return POMAI_OK;

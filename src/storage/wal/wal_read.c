@@ -393,7 +393,7 @@ static pomai_status broken_record(pm_wal_scan *scan, const file_scan *f, const c
         return pm_fail(
             err, POMAI_ECORRUPT,
             "log file %llu of %s is damaged at offset %llu: %s; %s was durable and cannot be read; restore the "
-            "file from a copy, or open read-only up to the damage (--accept-damage)",
+            "file from a copy, or open read-only up to the damage (POMAI_OPEN_ACCEPT_DAMAGE)",
             (unsigned long long)f->image.number, scan->place->dir, (unsigned long long)at, why, range);
     }
     uint64_t torn_end = f->size;
