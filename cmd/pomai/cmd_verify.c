@@ -16,7 +16,10 @@ static int run(const struct args *args)
     progress_begin(&progress, args, "verify", "bytes");
     pomai_status verified = pomai_verify_path(args->positional[0], on_progress, &progress, &json, &err);
     progress_end(&progress);
-    if (json && !args_has(args, OPT_QUIET) && (args_has(args, OPT_JSON) || !print_readable(json))) puts(json);
+    /* Where there was nothing to read a table of zeros says nothing. */
+    const bool read = verified != POMAI_ENOTFOUND && verified != POMAI_ENOTDB && verified != POMAI_EACCESS &&
+                      verified != POMAI_ELOCKED;
+    if (json && !args_has(args, OPT_QUIET) && (args_has(args, OPT_JSON) || (read && !print_readable(json)))) puts(json);
     pomai_free(json);
     if (verified != POMAI_OK) return complain_error(&err);
     if (!args_has(args, OPT_JSON) && !args_has(args, OPT_QUIET)) puts("no damage found");

@@ -1498,6 +1498,28 @@ def case_damage_is_reported():
     pomai("verify", "x.db")
 
 
+def case_verify_of_what_is_no_database():
+    os.mkdir("empty")
+    os.mkdir("other")
+    write("other/x", "y")
+    write("file", "y")
+    for path, says in (("empty", "there is no database at"), ("none", "there is no database at"),
+                       ("other", "is no database"), ("file", "a database is a directory")):
+        expect(refused("verify", path, says=[says, path]).out == "", "a table of zeros")
+        expect(refused("verify", path, "--quiet", says=says).out == "", "--quiet")
+        expect(len(json.loads(refused("verify", path, "--json", says=says).out)["problems"]) == 1, "--json")
+    expect(os.listdir("empty") == [] and os.listdir("other") == ["x"] and not os.path.exists("none"), "left as it was")
+
+
+def case_words_of_refusals_are_options():
+    npy("x.npy", vectors(10, 4))
+    pomai("import", "x.db", "x.npy")
+    for verb in (["get", "1"], ["count"], ["search", "-v", "[1, 2, 3, 4]"], ["delete", "1"]):
+        refused(verb[0], "x.db", *verb[1:], "-c", "none",
+                says=["there is no collection 'none'", "'pomai collections x.db' lists those", "'create --dim'"])
+    expect(pomai("update", "x.db", "1", "--set", "{}").out == "updated 0 of 1\n", "nothing to set")
+
+
 def case_damage_in_the_log_is_reported():
     npy("x.npy", vectors(9000, 16))
     process = start_import("x.db", "x.npy", "--batch", 1, "--ledger", "ledger", "--shards", 1)
