@@ -112,6 +112,37 @@ def test_near_operators(filled: pomai.Database) -> None:
         assert "did you mean" not in str(refused(pomai.InvalidError, lambda: filled.count(filters=unlike)))
 
 
+# ---- expiry ----
+
+
+def test_dates_as_expiry(filled: pomai.Database) -> None:
+    day = datetime.date(2030, 1, 2)
+    midnight = int(datetime.datetime(2030, 1, 2, tzinfo=datetime.timezone.utc).timestamp()) * 10**9
+    two = np.eye(2, 4)
+    for given, want in (
+        ([day, datetime.date(2031, 1, 1)], [midnight, midnight + 364 * 86400 * 10**9]), (day, [midnight] * 2),
+        ([None, day], [None, midnight]), ((day, day), [midnight] * 2),
+        (np.array([day, day], object), [midnight] * 2), (np.array([day, day], "M8[D]"), [midnight] * 2),
+    ):
+        filled.add(two, ids=[11, 12], expiry=given)
+        assert [row and row.expiry for row in filled.get([11, 12])] == want
+    for day in (datetime.date(1969, 12, 31), datetime.date(2600, 1, 1)):
+        says(pomai.InvalidError, lambda: filled.add(two, ids=[11, 12], expiry=[day, day]), "expected a time from 1970")
+    says(pomai.InvalidTypeError, lambda: filled.add(two, expiry=[datetime.time(3)] * 2), "datetimes, dates or None")
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64"])
+def test_one_number_of_numpy_as_expiry(filled: pomai.Database, kind: str) -> None:
+    moment = 2 * 10**18
+    for given in (np.dtype(kind).type(moment), np.array(moment, kind)):
+        filled.add(np.eye(2, 4), ids=[11, 12], expiry=given)
+        assert [row and row.expiry for row in filled.get([11, 12])] == [moment] * 2
+        filled.add(V, ids=13, expiry=given)
+    assert filled.get(13).expiry == moment
+    says(pomai.InvalidError, lambda: filled.add(V, expiry=np.int64(-1)), "expiry[0] is -1")
+    says(pomai.InvalidError, lambda: filled.add(V, expiry=np.int64(1_900_000_000)), "seconds times 10**9")
+
+
 # ---- updates, ids, snapshots ----
 
 

@@ -19,6 +19,7 @@ pytest.importorskip("numpy", reason="NumPy, whose types these are, is not instal
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = '''
+import datetime
 from typing import Any, assert_type
 
 import numpy as np
@@ -35,6 +36,9 @@ def main(queries: npt.NDArray[np.float32], one: Vector, many: Matrix) -> None:
         assert_type(db, pomai.Database)
         db.add([[1.0, 0.0], [0.0, 1.0]], ids=[1, 2], metadata=[{"name": "apple"}, None])
         db.add([1.0, 0.0], ids="x", documents="text")
+        db.add([1.0, 0.0], expiry=datetime.date(2030, 1, 1))
+        db.add([1.0, 0.0], expiry=np.int64(2 * 10**18))
+        db.add(queries, expiry=[datetime.date(2030, 1, 1), None])
         db.add(queries, metadata={"year": [1999, 2000], "author": np.array(["a", "b"])})
         assert_type(db.search([1.0, 0.0]), pomai.Result)
         assert_type(db.search([[1.0, 0.0]], k=3, include=["metadata"]), pomai.Results)

@@ -77,9 +77,10 @@ MetadataLike: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any] | None]
 ExpiryLike: TypeAlias = (
     int
     | str  # the column of a table
-    | datetime.datetime
+    | datetime.date  # or a datetime
+    | np.integer[Any]
     | Sequence[int | None]
-    | Sequence[datetime.datetime | None]
+    | Sequence[datetime.date | None]
     | npt.NDArray[np.integer[Any]]
     | npt.NDArray[np.datetime64]
     | np.datetime64

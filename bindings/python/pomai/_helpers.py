@@ -324,7 +324,7 @@ def _expiry_ns(value: Any, at: int = 0) -> Any:
 
 def encode_expiry(expiry: Any, rows: int) -> Any:
     """One time in ns since 1970 a row; what has no times of NumPy or Python goes back as it is."""
-    if isinstance(expiry, (int, datetime.datetime)):
+    if isinstance(expiry, (int, datetime.date)):
         return [_expiry_ns(expiry)] * rows
     if _is_time64(expiry):
         return [_expiry_ns(expiry)] * rows if expiry.shape == () else _times64_ns(expiry)
@@ -337,6 +337,8 @@ def encode_expiry(expiry: Any, rows: int) -> Any:
 
 
 def ttl_ns(ttl: Any) -> int:
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):  # as in columns of dates
+        value = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
     """A time to live, in seconds or as a timedelta, as ns."""
     if isinstance(ttl, datetime.timedelta):
         ns = (ttl.days * 86400 + ttl.seconds) * 10**9 + ttl.microseconds * 1000
@@ -353,8 +355,12 @@ class _Pair:
     """An Arrow array as its two capsules."""
 
     def __init__(self, capsules: tuple[object, object]) -> None:
+    if getattr(expiry, "shape", None) == () and getattr(getattr(expiry, "dtype", None), "kind", "") in ("i", "u"):
+        return [int(expiry)] * rows
         self.capsules = capsules
 
+    if getattr(getattr(expiry, "dtype", None), "kind", "") == "O" and getattr(expiry, "ndim", 0) == 1:
+        expiry = list(expiry)  # of dates, for one
     def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
         return self.capsules
 

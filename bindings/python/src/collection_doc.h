@@ -15,7 +15,7 @@ static const char add_doc[] =
     "documents: n str, bytes or None.\n"
     "metadata: n dicts, a dict of columns of n, or an Arrow table of n rows; stored as the row's document, in JSON.\n"
     "    Columns are the fast way: arrays of NumPy, Arrow or Polars, or lists. Not with documents.\n"
-    "expiry: when rows vanish, in ns since 1970 or as datetime, one or n; None: after the collection's ttl.\n"
+    "expiry: when rows vanish, in ns since 1970, as datetime or date, one or n; None: after the collection's ttl.\n"
     "durability: 'sync' survives power loss, 'group' does after at most group_ms, 'os' survives kill -9; None: the\n"
     "    database's.\n"
     "deadline_ms: wait at most so long for room; then BusyError or DeadlineError, and nothing is stored.\n\n"

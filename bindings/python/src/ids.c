@@ -15,7 +15,7 @@ static bool is_expiry(const char *what)
 
 static const char *wanted(const char *what)
 {
-    return is_expiry(what) ? "ns since 1970 (ints from 0 to 2**64 - 1, or an integer array), datetimes or None"
+    return is_expiry(what) ? "ns since 1970 (ints from 0 to 2**64 - 1, or an integer array), datetimes, dates or None"
                            : "ints from 0 to 2**64 - 1 (a list, range or integer array), or a list of str";
 }
 

@@ -66,7 +66,7 @@ static int take_expiry(pm_py_state *state, PyObject *expiry, pm_py_add_input *in
     if (failed != 0) return -1;
     in->has_expiry = true;
     if (in->expiry.ids.u64 == NULL) {
-        pm_py_refuse_type(state, "expiry holds strings; expected ns since 1970, datetimes or None");
+        pm_py_refuse_type(state, "expiry holds strings; expected ns since 1970, datetimes, dates or None");
         return -1;
     }
     if (in->expiry.ids.count == in->vectors.rows) return check_times(state, in);
