@@ -98,6 +98,15 @@ def test_nan_of_a_query_was_not_to_be_stored(filled: pomai.Database) -> None:
     assert "row" not in str(error) + error.hint, error.hint
 
 
+def test_rows_of_a_later_chunk(db: pomai.Database) -> None:
+    x = np.ones((300_000, 64), np.float32)
+    x[299_999, 5] = np.nan
+    error = refused(pomai.NotFiniteError, lambda: db.add(x))
+    assert 0 < error.rows_stored < 299_999
+    assert f"row {299_999 - error.rows_stored}, dimension 5" in str(error)
+    assert f"rows are counted from row {error.rows_stored}, the first that is not stored" in str(error)
+
+
 # ---- filters ----
 
 
@@ -212,3 +221,45 @@ def test_a_merge_that_is_refused_names_the_id(db: pomai.Database) -> None:
     texts.add(np.eye(3), ids=["x", "y", "z"], documents=["{}", "{}", "text"])
     says(pomai.InvalidError, lambda: texts.update(filters={}, metadata={"a": 1}) or texts.update("z", metadata={"a": 1}),
          'the row with id "z" is no JSON object')
+
+
+def test_rows_of_a_later_batch_of_arrow(db: pomai.Database) -> None:
+    pa = pytest.importorskip("pyarrow")
+
+    def batch(ids: list[int | None], x: float = 1.0) -> Any:
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array([1.0] * 11 + [x], pa.float32()), 3)
+        return pa.record_batch({"vector": vectors, "id": pa.array(ids, pa.int64())})
+
+    for last, row in (
+        (batch([4, 5, 6, 7], float("nan")), "row 3, dimension 2 is NaN"), (batch([4, None, 6, 7]), "row 1: there is no id"),
+        (batch([4, 5, 5, 7]), "rows 1 and 2 have the same id 5"),
+    ):
+        table = pa.Table.from_batches([batch([0, 1, 2, 3]), last])
+        with pytest.raises(pomai.InvalidError) as caught:
+            db.add(table)
+        assert caught.value.rows_stored == 4 and row in str(caught.value)
+        assert "rows are counted from row 4, the first that is not stored" in str(caught.value)
+
+
+def test_files_say_which_rows_are_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    from pomai import _files
+
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([1.0] * 26 + [np.nan], pa.float32()), 3)
+    parquet.write_table(pa.table({"vector": vectors, "id": pa.array(range(100, 109))}), tmp_path / "x.parquet")
+    source, path = str(tmp_path / "x.parquet"), str(tmp_path / "db")
+    assert _files.run(["import", path, source, "--batch", "4", "-q"]) == 1
+    said = capsys.readouterr().err
+    assert "row 0, dimension 2 is NaN" in said and "rows are counted from row 8 of the file" in said, said
+    assert "--skip 8" in said
+    assert _files.run(["import", path, source, "--skip", "7", "-q"]) == 1
+    said = capsys.readouterr().err
+    assert "row 1, dimension 2 is NaN" in said and "rows are counted from row 7 of the file" in said, said
+    with pomai.open(path) as db:
+        db.add([1, 1, 1], ids=207, documents=b"\xff")
+        names = db.collection("names", dim=2, ids="string")
+        names.add([1, 1], ids="a", documents=b"\xff")
+    for collection, row in (("default", "the row with id 207: "), ("names", 'the row with id "a": ')):
+        assert _files.run(["export", path, "-c", collection, "-o", str(tmp_path / "y.parquet")]) == 1
+        said = capsys.readouterr().err
+        assert row in said and "--binary" in said, said

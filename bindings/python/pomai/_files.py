@@ -233,13 +233,19 @@ def _import(args: argparse.Namespace, kind: str) -> dict[str, Any]:
                 progress.update(stored, total)
         except BaseException as error:
             progress.end()
+            before = args.skip + stored
             stored += getattr(error, "rows_stored", 0)
             if stored == 0 and created:
                 db.drop(args.collection)
-            if stored == 0:
-                raise
             broken = isinstance(error, KeyboardInterrupt)
-            raise _Refused(f"{'interrupted' if broken else _sentence(error)}; {stored} rows before it are stored: go "
+            sentence = "interrupted" if broken else _sentence(error)
+            if before > 0 and re.search(r"\brows? \d", sentence):
+                sentence += f"; rows are counted from row {before} of the file"
+            if stored == 0 and (before == 0 or broken):
+                raise
+            if stored == 0:
+                raise _Refused(sentence) from error
+            raise _Refused(f"{sentence}; {stored} rows before it are stored: go "
                            f"on with --skip {args.skip + stored}", _INTERRUPTED if broken else _FAILED) from error
         seconds = progress.end()
         dim = collection.dim if collection is not None else 0

@@ -654,7 +654,7 @@ static int put_batches(add_call *a)
         release_batch_input(a);
         if (failed != 0 || PyErr_CheckSignals() != 0) break;
     }
-    pm_py_tell_stored(a->in.before);
+    pm_py_tell_added(a->on->state, a->in.before);
     return -1;
 }
 

@@ -181,8 +181,11 @@ static bool is_utf8(const unsigned char *p, size_t size)
 static int refuse_row(batch_block *b, size_t i, int number, const char *what)
 {
     const uint64_t *ids = b->held->rows != NULL ? pomai_rows_ids(b->held->rows) : NULL;
+    const pomai_bytes string = b->held->rows != NULL ? pomai_rows_string_id(b->held->rows, i) : (pomai_bytes){NULL, 0};
     if (ids != NULL)
-        (void)snprintf(b->why, 256, "row %llu: %s", (unsigned long long)ids[i], what);
+        (void)snprintf(b->why, 256, "the row with id %llu: %s", (unsigned long long)ids[i], what);
+    else if (string.size > 0 && string.size <= 80 && is_utf8(string.data, string.size))
+        (void)snprintf(b->why, 256, "the row with id \"%.*s\": %s", (int)string.size, (const char *)string.data, what);
     else
         (void)snprintf(b->why, 256, "row %zu of the batch: %s", i, what);
     return number;

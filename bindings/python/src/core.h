@@ -294,6 +294,8 @@ void pm_py_tell_stored(uint64_t rows);
 /* ---- where.c: by what documents say ---- */
 
 /* `filters=` as the text that the engine takes, which lives as long as *bytes: a new reference, NULL for none. */
+/* The same of a batch, for which a sentence names rows of what is not stored. */
+void pm_py_tell_added(pm_py_state *state, uint64_t rows);
 int pm_py_filters(pm_py_state *state, PyObject *object, PyObject **bytes, const char **filter, size_t *size);
 PyObject *pm_py_is_every_row(PyObject *module, PyObject *filters);
 PyObject *pm_py_get_where(pm_py_collection *on, PyObject *filters, PyObject *limit, bool vectors, bool documents,

@@ -151,6 +151,31 @@ void pm_py_tell_stored(uint64_t rows)
     PyErr_Restore(type, value, trace);
 }
 
+/* The row that a sentence names is one of the batch that was refused: says where that begins. */
+static PyObject *add_place(PyObject *error, uint64_t rows)
+{
+    PyObject *text = PyObject_Str(error), *row = PyUnicode_FromString("row"), *told = NULL;
+    if (text != NULL && row != NULL && PyUnicode_Contains(text, row) == 1)
+        told = PyUnicode_FromFormat("%U (rows are counted from row %llu, the first that is not stored)", text,
+                                    (unsigned long long)rows);
+    Py_XDECREF(text);
+    Py_XDECREF(row);
+    return told;
+}
+
+void pm_py_tell_added(pm_py_state *state, uint64_t rows)
+{
+    pm_py_tell_stored(rows);
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    const bool ours = rows > 0 && value != NULL && PyObject_IsInstance(value, state->base_error) == 1;
+    PyObject *told = ours ? add_place(value, rows) : NULL, *arguments = told == NULL ? NULL : PyTuple_Pack(1, told);
+    if (arguments == NULL || PyObject_SetAttrString(value, "args", arguments) != 0) PyErr_Clear();
+    Py_XDECREF(told);
+    Py_XDECREF(arguments);
+    PyErr_Restore(type, value, trace);
+}
+
 /* Appends a run of assigned ids to `runs`, merging it with the last if it follows. */
 static int note_run(PyObject *runs, const pomai_ack *ack, uint64_t rows)
 {
@@ -176,13 +201,13 @@ int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs)
         if (status == POMAI_OK && !raised && runs != NULL && note_run(runs, &call.ack, rows) != 0) raised = true;
         if (status != POMAI_OK && !raised) pm_py_raise(on->state, &err);
         if (status != POMAI_OK || raised) {
-            pm_py_tell_stored(in->before + done);
+            pm_py_tell_added(on->state, in->before + done);
             return -1;
         }
         done += rows;
         on->rows_hint += rows;
         if (done < in->vectors.rows && pm_py_check_signals(on) != 0) {
-            pm_py_tell_stored(in->before + done);
+            pm_py_tell_added(on->state, in->before + done);
             return -1;
         }
     } while (done < in->vectors.rows && rows > 0);
