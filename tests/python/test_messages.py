@@ -83,7 +83,113 @@ def test_locked_tells_readers_from_a_writer(path: str, program: Program) -> None
     pomai.open(path, **SMALL).close()  # nobody keeps a lock
 
 
+def test_unknown_options_have_near_names(tmp_path: Path) -> None:
+    opened: Any = pomai.open
+    for call, words in (
+        (lambda: opened(tmp_path / "q", shard=3), "open() has no argument 'shard'; there is shards="),
+        (lambda: opened(tmp_path / "q", readonly=True), "there is read_only="),
+        (lambda: opened(tmp_path / "q", read_onl=True), "there is read_only="),
+        (lambda: opened(tmp_path / "q", xyzzy=True), "open() has no argument 'xyzzy'"),
+        (lambda: pomai.verify(tmp_path / "q", progres=None), "there is progress="),  # type: ignore[call-arg]
+        (lambda: pomai.salvage(tmp_path / "q", tmp_path / "r", progres=None), "there is progress="),  # type: ignore[call-arg]
+    ):
+        says(pomai.InvalidTypeError, call, words)
+    assert not (tmp_path / "q").exists()
+
+
+def test_unknown_arguments_have_near_names(filled: pomai.Database) -> None:
+    db: Any = filled
+    says(pomai.InvalidTypeError, lambda: db.search(V, filtr={}), "search() has no argument 'filtr'; there is filters=")
+    says(pomai.InvalidTypeError, lambda: db.collection("y", dims=3), "there is dim=")
+    with pytest.raises(pomai.InvalidTypeError, match="has no argument 'xyzzy'$"):
+        db.search(V, xyzzy=1)
+
+
+# ---- numbers ----
+
+
+@pytest.mark.parametrize("k", [-1, pytest.param(-HUGE, id="huge")])
+def test_k_below(filled: pomai.Database, k: int) -> None:
+    says(pomai.InvalidError, lambda: filled.search(V, k=k), "k is from 1 to 1,000,000, not ")
+
+
+@pytest.mark.parametrize("k", [2**64, 2**70, pytest.param(HUGE, id="huge")])
+def test_k_above(filled: pomai.Database, k: int) -> None:
+    says(pomai.TooBigError, lambda: filled.search(V, k=k), "k is from 1 to 1,000,000, not ")
+
+
+@pytest.mark.parametrize("dim", [-1, 2**64, pytest.param(HUGE, id="huge")])
+def test_dim(db: pomai.Database, dim: int) -> None:
+    says(pomai.DimensionError, lambda: db.collection("x", dim=dim), "dim is from 1 to 65,536, not ")
+
+
+def test_other_ranges(filled: pomai.Database, tmp_path: Path) -> None:
+    says(pomai.InvalidError, lambda: filled.search(V, ef=-1), "ef is from 1 to 4,096, not -1")
+    says(pomai.InvalidError, lambda: filled.search(V, ef=2**64), "ef is from 1 to 4,096")
+    says(pomai.InvalidError, lambda: filled.search(V, ef=5000), "ef is from 1 to 4,096, not 5000")
+    says(pomai.InvalidError, lambda: filled.reserve(-1), "rows is 1 or more, not -1")
+    for shards in (-1, 2**32, 2**64):
+        says(pomai.InvalidError, lambda: pomai.open(tmp_path / "s", shards=shards), "shards is from 0 to 256, not ")
+    says(pomai.InvalidError, lambda: pomai.open(tmp_path / "s", group_ms=-1), "group_ms is from 0 to 2**32 - 1, not -1")
+
+
+# ---- collections ----
+
+
+def test_a_missing_collection_says_how_to_make_it(filled: pomai.Database) -> None:
+    db = filled
+    db.collection("books", dim=4)
+    db.collection("docs", dim=4)
+    says(pomai.NotFoundError, lambda: db.collection("book"), "there is no collection 'book'", "did you mean 'books'?",
+         "collection('book', dim=...) makes it")
+    says(pomai.NotFoundError, lambda: db.collection("x"), "there is no collection 'x'", "there are 'books', 'default', "
+         "'docs'; ", "collection('x', dim=...) makes it")
+    says(pomai.NotFoundError, lambda: db.collection("x", metric="cosine"), "collection('x', dim=...) makes it")
+    error = refused(pomai.NotFoundError, lambda: db.collection("book", dim=3, create=False))
+    assert str(error) == "there is no collection 'book'; did you mean 'books'?"
+    says(pomai.NotFoundError, lambda: db.drop("book"), "there is no collection 'book' to drop", "did you mean 'books'?")
+    for i in range(30):
+        db.collection(f"n{i}", dim=2)
+    assert "and 23 more" in str(refused(pomai.NotFoundError, lambda: db.collection("zzz")))
+
+
+def test_missing_default(db: pomai.Database) -> None:
+    says(pomai.NotFoundError, lambda: db.collection("default"), "there is no collection 'default' yet",
+         "the first add makes it")
+
+
 # ---- vectors ----
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        ("longdouble", ("longdouble", "astype('float32')")), ("complex64", ("complex64", "no real numbers")),
+        ("complex128", ("complex128", "no real numbers")), ("clongdouble", ("complex", "no real numbers")),
+        ("datetime64[ns]", ("datetime64[ns]", "a time and no number")), ("datetime64[D]", ("datetime64[D]",)),
+        ("timedelta64[s]", ("timedelta64[s]", "a span of time")), ("U3", ("holds str",)), ("S3", ("holds bytes",)),
+        ("V4", ("void",)),
+    ],
+)
+def test_types_of_vectors(filled: pomai.Database, dtype: str, words: tuple[str, ...]) -> None:
+    x = np.zeros((1, 4)).astype(dtype)
+    for call in (lambda: filled.add(x), lambda: filled.search(x), lambda: filled.add([x[0]])):
+        error = refused(pomai.InvalidTypeError, call)
+        assert error.__cause__ is None and error.__context__ is None, error.__cause__
+        for word in (*words, "expected float32"):
+            assert word in str(error), error
+        assert "format" not in str(error)
+
+
+def test_records_are_no_vectors(filled: pomai.Database) -> None:
+    says(pomai.InvalidTypeError, lambda: filled.add(np.zeros(1, [("a", "f4"), ("b", "f4")])), "records")
+
+
+def test_an_int_too_large_for_a_float(filled: pomai.Database) -> None:
+    for row in ([10**400, 1, 1, 1], [[1, 1, 1, 1], [1, 1, -(10**400), 1]]):
+        error = refused(pomai.InvalidError, lambda: filled.add(row))
+        assert "which is beyond float32" in str(error) and "not a number" not in str(error)
+    assert "vectors[1][2]" in str(error)
 
 
 def test_nan_of_a_query_was_not_to_be_stored(filled: pomai.Database) -> None:
@@ -110,6 +216,79 @@ def test_rows_of_a_later_chunk(db: pomai.Database) -> None:
 # ---- filters ----
 
 
+@pytest.mark.parametrize(
+    ("filters", "given"),
+    [(3, "3, of type int"), (b'{"a":1}', "of type bytes"), (True, "True, of type bool"), (1.5, "1.5, of type float"),
+     ([{"a": 1}], "of type list"), ((("a", 1),), "of type tuple"), ({1}, "of type set"), pytest.param(HUGE, "of type int", id="huge")],
+)
+def test_what_is_no_filter(filled: pomai.Database, filters: Any, given: str) -> None:
+    for call in (
+        lambda: filled.search(V, filters=filters), lambda: filled.count(filters=filters),
+        lambda: filled.delete(filters=filters), lambda: filled.scan(filters=filters),
+        lambda: filled.update(filters=filters, metadata={"z": 1}), lambda: filled.get(filters=filters),
+    ):
+        error = refused(pomai.InvalidTypeError, call)
+        assert "filters is " in str(error) and given in str(error), error
+        assert "expected a dict, its JSON text (str), or what FilterOp makes" in str(error), error
+        if isinstance(filters, list):
+            assert 'FilterOp.AND(*filters)' in str(error), error
+        if isinstance(filters, bytes):
+            assert "decode()" in str(error), error
+    assert len(filled) == 4
+
+
+def test_what_is_no_part_of_a_filter() -> None:
+    makes: Any = F
+    for call in (lambda: F.eq("a", 1) & 3, lambda: makes.AND(F.eq("a", 1), 3), lambda: 3 | F.eq("a", 1)):
+        says(pomai.InvalidTypeError, call, "3, of type int", "expected a dict or what FilterOp makes")
+    says(pomai.InvalidTypeError, lambda: makes.AND([F.eq("a", 1)]), "of type list", "AND(*filters)")
+    says(pomai.InvalidTypeError, lambda: makes.in_("a", 3), "3, of type int", "expected a list")
+    says(pomai.InvalidTypeError, lambda: makes.in_("a", "abc"), "'abc', of type str", "expected a list", "eq()")
+
+
+def test_huge_ints_in_filters(filled: pomai.Database) -> None:
+    for filters, where in (
+        ({"a": HUGE}, "filters: a is"), ({"a": {"$in": [1, HUGE]}}, "filters: a.$in[1] is"),
+        (F.gt("a", HUGE), "filters: a.$gt is"),
+    ):
+        error = refused(pomai.InvalidError, lambda: filled.count(filters=filters))
+        for word in (where, "whole number of more than 4,300 digits", "sys.set_int_max_str_digits()", "as JSON text"):
+            assert word in str(error), error
+        assert "NaN" not in str(error) and "Exceeds" not in str(error)
+    assert filled.count(filters='{"a": {"$lt": 1%s}}' % ("0" * 5000)) == 4
+    assert "4,300 digits" in repr(F.gt("a", HUGE))
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(6000)
+    try:
+        assert filled.count(filters={"a": {"$lt": HUGE}}) == 4
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+def test_huge_ints_in_metadata(filled: pomai.Database) -> None:
+    for call, where in (
+        (lambda: filled.add(V, metadata={"a": HUGE}), "metadata[0]['a'] is"),
+        (lambda: filled.add(np.eye(4), metadata={"a": [1, 2, 3, HUGE]}), "metadata[3]['a'] is"),
+        (lambda: filled.add(np.eye(2, 4), metadata=[{}, {"a": [1, {"b": HUGE}]}]), "metadata[1]['a'][1]['b'] is"),
+        (lambda: filled.update(1, metadata={"a": HUGE}), "metadata[0]['a'] is"),
+    ):
+        error = refused(pomai.InvalidError, call)
+        for word in (where, "whole number of more than 4,300 digits", "sys.set_int_max_str_digits()", "documents="):
+            assert word in str(error), error
+        assert "Exceeds" not in str(error)
+
+
+def test_huge_ints_elsewhere(filled: pomai.Database) -> None:
+    for call in (
+        lambda: filled.get(HUGE), lambda: filled.add(V, expiry=HUGE), lambda: filled.search(V, k=HUGE),
+        lambda: filled.collection("t", dim=3, ttl=HUGE), lambda: filled.search(V, deadline_ms=-HUGE),
+    ):
+        with pytest.raises(pomai.InvalidError) as caught:
+            call()
+        assert "an int of too many digits to show" in str(caught.value) and "<class" not in str(caught.value)
+    assert filled.count(filters={}, deadline_ms=HUGE) == 4  # no bound
+
+
 def test_near_operators(filled: pomai.Database) -> None:
     for filters, near in (
         ({"x": {"$gtt": 1}}, "did you mean $gt?"), ({"x": {"$start_with": "a"}}, "did you mean $starts_with?"),
@@ -119,6 +298,17 @@ def test_near_operators(filled: pomai.Database) -> None:
         says(pomai.InvalidError, lambda: filled.count(filters=filters), "no such operator", near)
     for unlike in ({"x": {"$regex": 1}}, {"$nor": []}, {"$xyzzyx": []}, {"x": {"$": 1}}, {"x": {"$x": 1}}):
         assert "did you mean" not in str(refused(pomai.InvalidError, lambda: filled.count(filters=unlike)))
+
+
+def test_near_names_of_filter_op() -> None:
+    makes: Any = F
+    for name, near in (("lt_", "lt"), ("startswith", "starts_with"), ("and_", "AND"), ("equals", "eq"), ("in", "in_"),
+                       ("not_in", "nin"), ("contain", "contains"), ("or_", "OR")):
+        with pytest.raises(AttributeError, match=f"FilterOp has no '{name}'; did you mean {near}\\?"):
+            getattr(makes, name)
+    with pytest.raises(AttributeError, match="FilterOp has no 'xyzzy'; there are AND, OR, NOT, eq, ne"):
+        makes.xyzzy
+    says(pomai.InvalidTypeError, lambda: makes("x"), 'FilterOp.lt("price", 50)')
 
 
 # ---- expiry ----

@@ -145,7 +145,7 @@ def test_against_a_dict(tmp_path: Path) -> None:
     (lambda db: db.scan(filters={"n": {"$like": 1}}), "n.$like"),
     (lambda db: db.delete(filters={"n": {"$like": 1}}), "n.$like"),
     (lambda db: db.update(filters={"n": {"$like": 1}}, metadata={}), "n.$like"),
-    (lambda db: db.count(filters=5), "a filter is of type int"), (lambda db: db.count(5), "without a name"),
+    (lambda db: db.count(filters=5), "filters is 5, of type int"), (lambda db: db.count(5), "without a name"),
     (lambda db: db.count(limit=5), "limit"), (lambda db: db.get(), "filters="),
     (lambda db: db.get(limit=1), "filters="),
     (lambda db: db.get(1, filters={}), "not both"), (lambda db: db.get(1, limit=1), "goes with"),

@@ -11,6 +11,7 @@ from typing import Any
 from . import _core
 from ._core import Database
 from ._errors import CorruptError
+from ._near import named
 
 _EXISTING, _READ_ONLY, _ACCEPT_DAMAGE, _STRICT_MARK, _NO_FLUSH_AT_CLOSE = 1, 2, 4, 8, 16
 
@@ -18,6 +19,7 @@ Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Progress = Callable[[int, int], object]
 
 
+@named
 def open(
     path: Path,
     *,
@@ -71,6 +73,7 @@ def open(
     )
 
 
+@named
 def verify(path: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Reads and checks every byte of a database that nobody has open for writing, changing nothing.
 
@@ -84,6 +87,7 @@ def verify(path: Path, progress: Progress | None = None) -> dict[str, Any]:
     return _core.verify(path, progress)
 
 
+@named
 def salvage(source: Path, target: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Copies what is intact of a damaged database into a new one, which must not be there yet.
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._errors import InvalidError, InvalidTypeError, TooBigError
-from ._times import keys_at_fault, plain_array, plain_value
+from ._near import near
+from ._times import is_too_long, keys_at_fault, plain_array, plain_value, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,19 +61,32 @@ class Filter:
         return json.dumps(self._tree, default=_plain, ensure_ascii=False)
 
     def __repr__(self) -> str:
-        return f"Filter({self})"
+        try:
+            return f"Filter({self})"
+        except ValueError as error:
+            return f"<pomai.Filter with {is_too_long(error) or error}>"
 
 
 Part: TypeAlias = Filter | Mapping[str, Any]
 FiltersLike: TypeAlias = Part | str  # the text goes to the engine as it is, and its numbers with it
 
 
-def _tree(filters: Any) -> Any:
+def _tree(filters: Any, what: str = "a filter", wanted: str = "a dict") -> Any:
     if isinstance(filters, Filter):
         return filters._tree
     if isinstance(filters, Mapping):
         return filters
-    raise InvalidTypeError(f"a filter is of type {type(filters).__name__}; expected a dict or what FilterOp makes")
+    way = ""
+    if isinstance(filters, (list, tuple)):
+        way = ": FilterOp.AND(*filters) has all of them match, FilterOp.OR(*filters) one"
+    elif isinstance(filters, (bytes, bytearray)):
+        way = ": decode() makes its bytes a str" if "str" in wanted else ""
+    raise InvalidTypeError(f"{what} is {_given(filters)}; expected {wanted} or what FilterOp makes{way}")
+
+
+def _given(value: Any) -> str:
+    text, kind = shown(value), f"of type {type(value).__name__}"
+    return text if text == kind else f"{text}, {kind}"
 
 
 def _parts(filters: Any, operator: str) -> list[Any]:
@@ -92,13 +106,35 @@ _MOST_VALUES = 1 << 18  # of all terms of a filter
 
 def _values(values: Any) -> list[Any]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise InvalidTypeError(f"the values of a filter are of type {type(values).__name__}; expected a list")
+        one = "; one value goes into eq()" if isinstance(values, str) else ""
+        raise InvalidTypeError(f"the values of a filter are {_given(values)}; expected a list of them{one}")
     if isinstance(values, range) and len(values[:_MOST_VALUES]) == _MOST_VALUES:
         raise TooBigError(f"{values!r} has more values than a filter, which has fewer than {_MOST_VALUES:,}")
     return plain_array(values) if hasattr(values, "tolist") else list(values)
 
 
-class FilterOp:
+class _Operators(type):
+    """What FilterOp has not says what was meant."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(cls, name: str) -> Any:
+            if name.startswith("_"):  # what looks at classes asks for much
+                raise AttributeError(name)
+            known = [word for word in vars(cls) if not word.startswith("_")]
+            meant = _OTHER_WORDS.get(name.lower().strip("_")) or near(name.rstrip("_"), known)
+            there = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
+            raise AttributeError(f"FilterOp has no {name!r}; {there}")
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            raise InvalidTypeError('FilterOp is not called, only what it has is: FilterOp.lt("price", 50)')
+
+
+_OTHER_WORDS = {"equals": "eq", "equal": "eq", "in": "in_", "isin": "in_", "notin": "nin", "not_in": "nin", "ge": "gte",
+                "le": "lte", "neq": "ne"}
+
+
+class FilterOp(metaclass=_Operators):
     """What filters are made of, for search(filters=). A path is a key of the document; "a.b" is one inside another.
 
     >>> from pomai import FilterOp as F
@@ -238,7 +274,7 @@ def _fault(tree: Any) -> str:
 
 def encode(filters: Any) -> bytes:
     """The text of a filter. Numbers are as they are written: whole ones of any size, others by repr()."""
-    tree = filters if isinstance(filters, str) else _tree(filters)
+    tree = filters if isinstance(filters, str) else _tree(filters, "filters", "a dict, its JSON text (str),")
     _check_keys(tree)
     try:
         if isinstance(tree, str):
@@ -250,6 +286,10 @@ def encode(filters: Any) -> bytes:
     except InvalidError as error:
         raise type(error)(f"filters{_fault(tree)}: {error}") from None
     except (ValueError, RecursionError) as error:
+        if is_too_long(error):
+            raise InvalidError(
+                f"filters{_fault(tree)} is {is_too_long(error)}: raise that, or give the filter as JSON text, a str"
+            ) from None
         raise InvalidError(
             f"filters{_fault(tree)} cannot be written as JSON; there is no NaN, no Infinity: {error}"
         ) from None

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from ._errors import InvalidError, InvalidTypeError, TooBigError, UnsupportedError
 from ._filter import Filter as Filter
 from ._filter import encode as encode_filters
-from ._times import keys_at_fault, plain_array, plain_value
+from ._near import near
+from ._near import near_argument as near_argument
+from ._times import is_too_long, keys_at_fault, plain_array, plain_value, shown
 
 loads = json.loads
 
@@ -57,6 +59,26 @@ def dtype_name(dtype: Any) -> Any:
         return dtype
     name = getattr(dtype, "name", None)  # numpy.dtype("float16")
     return name if isinstance(name, str) else getattr(dtype, "__name__", dtype)  # numpy.float16
+
+
+_SHOWN = 10  # collections in a message
+
+
+def missing(name: str, names: list[str], wanted: str) -> str:
+    """Of a collection that is not there. wanted: what the call lacks to make it ("dim"), "drop", or ""."""
+    like = near(name, names)
+    if like is not None:
+        there = f"did you mean {like!r}?"
+    else:
+        more = len(names) - _SHOWN
+        there = f"there are {', '.join(map(repr, names[:_SHOWN]))}" + (f" and {more} more" if more > 0 else "")
+        there = there if names else "there are none"
+    if wanted == "drop":
+        return f"there is no collection {name!r} to drop; {there}"
+    way = f"collection({name!r}, dim=...) makes it" if wanted else ""
+    if name == "default":
+        return f"there is no collection 'default' yet; the first add makes it{way and f', or {way}'}"
+    return f"there is no collection {name!r}; {there}" + (way and f"{'' if there[-1] == '?' else ';'} {way}")
 
 
 def check_same(
@@ -131,6 +153,11 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
     except TypeError as error:
         raise InvalidTypeError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
     except (ValueError, RecursionError) as error:
+        if is_too_long(error):
+            raise InvalidError(
+                f"metadata[{i}]{_at_fault(row)} is {is_too_long(error)}: raise that, or give the row's JSON text by "
+                "documents= instead of metadata="
+            ) from None
         raise InvalidError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
 
 
@@ -310,6 +337,8 @@ def _expiry_ns(value: Any, at: int = 0) -> Any:
         value = value.to_pydatetime()
     if isinstance(value, datetime.datetime) and value != value:  # of pandas
         raise _refuse_nat(at)
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):  # as in columns of dates
+        value = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
     if isinstance(value, datetime.datetime):  # without a zone: local time, as everywhere in Python
         try:
             since = value.astimezone(datetime.timezone.utc) - _EPOCH
@@ -326,8 +355,12 @@ def encode_expiry(expiry: Any, rows: int) -> Any:
     """One time in ns since 1970 a row; what has no times of NumPy or Python goes back as it is."""
     if isinstance(expiry, (int, datetime.date)):
         return [_expiry_ns(expiry)] * rows
+    if getattr(expiry, "shape", None) == () and getattr(getattr(expiry, "dtype", None), "kind", "") in ("i", "u"):
+        return [int(expiry)] * rows
     if _is_time64(expiry):
         return [_expiry_ns(expiry)] * rows if expiry.shape == () else _times64_ns(expiry)
+    if getattr(getattr(expiry, "dtype", None), "kind", "") == "O" and getattr(expiry, "ndim", 0) == 1:
+        expiry = list(expiry)  # of dates, for one
     if isinstance(expiry, (list, tuple)):
         return [_expiry_ns(value, i) for i, value in enumerate(expiry)]
     if not hasattr(expiry, "dtype") and hasattr(expiry, "__array__") and not _is_arrow(expiry):
@@ -337,15 +370,13 @@ def encode_expiry(expiry: Any, rows: int) -> Any:
 
 
 def ttl_ns(ttl: Any) -> int:
-    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):  # as in columns of dates
-        value = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
     """A time to live, in seconds or as a timedelta, as ns."""
     if isinstance(ttl, datetime.timedelta):
         ns = (ttl.days * 86400 + ttl.seconds) * 10**9 + ttl.microseconds * 1000
     elif isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and abs(ttl) < 1e10:
         ns = round(ttl * 10**9)
     else:
-        raise InvalidTypeError(f"ttl is {ttl!r}; expected seconds, or a timedelta")
+        raise InvalidTypeError(f"ttl is {shown(ttl)}; expected seconds, or a timedelta")
     if ns < 0:
         raise InvalidError(f"ttl is {ttl!r}; expected 0 (never) or more")
     return ns
@@ -355,12 +386,8 @@ class _Pair:
     """An Arrow array as its two capsules."""
 
     def __init__(self, capsules: tuple[object, object]) -> None:
-    if getattr(expiry, "shape", None) == () and getattr(getattr(expiry, "dtype", None), "kind", "") in ("i", "u"):
-        return [int(expiry)] * rows
         self.capsules = capsules
 
-    if getattr(getattr(expiry, "dtype", None), "kind", "") == "O" and getattr(expiry, "ndim", 0) == 1:
-        expiry = list(expiry)  # of dates, for one
     def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
         return self.capsules
 

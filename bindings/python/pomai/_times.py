@@ -55,6 +55,23 @@ def plain_array(value: Any) -> Any:
     return _shaped(iter(_texts(numpy, numpy.asarray(value).reshape(-1))), value.shape)
 
 
+def is_too_long(error: Exception) -> str:
+    """What Python says of an int that it makes no text of, in better words; of other errors nothing."""
+    if not isinstance(error, ValueError) or "integer string conversion" not in str(error):
+        return ""
+    return (f"a whole number of more than {sys.get_int_max_str_digits():,} digits, which Python writes only after "
+            "sys.set_int_max_str_digits()")
+
+
+def shown(value: Any) -> str:
+    """repr(), in a message."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        return "an int of too many digits to show" if is_too_long(error) else f"of type {type(value).__name__}"
+    return text if len(text) <= 80 else text[:80] + "..."
+
+
 def keys_at_fault(value: Any, encode: Callable[[Any], object], most: int) -> list[Any]:
     """The keys that lead to what has no text, from the outside in, `most` at most: the encoder does not say."""
     keys: list[Any] = []

@@ -28,6 +28,24 @@ static const char *usual_name(const char *const *names, PyObject *name)
     return NULL;
 }
 
+static void refuse_name(pm_py_state *state, const char *function, const char *const *names, PyObject *name)
+{
+    const char *usual = usual_name(names, name);
+    PyObject *known = usual == NULL ? PyList_New(0) : NULL, *hint = NULL;
+    for (int i = 0; known != NULL && names[i] != NULL; i++) {
+        PyObject *one = PyUnicode_FromString(names[i]);
+        if (one == NULL || PyList_Append(known, one) != 0) Py_CLEAR(known);
+        Py_XDECREF(one);
+    }
+    if (usual != NULL)
+        hint = PyUnicode_FromFormat("; there is %s=", usual);
+    else if (known != NULL)
+        hint = pm_py_help(state, "near_argument", name, known, NULL);
+    if (hint != NULL) pm_py_refuse_type(state, "%s() has no argument '%U'%U", function, name, hint);
+    Py_XDECREF(known);
+    Py_XDECREF(hint);
+}
+
 int pm_py_args(pm_py_state *state, const char *function, const char *const *names, Py_ssize_t positional,
                PyObject *const *args, Py_ssize_t count, PyObject *keywords, PyObject **out)
 {
@@ -43,9 +61,7 @@ int pm_py_args(pm_py_state *state, const char *function, const char *const *name
         PyObject *name = PyTuple_GetItem(keywords, i);
         Py_ssize_t at = find_name(names, name);
         if (at < 0) {
-            const char *usual = usual_name(names, name);
-            pm_py_refuse_type(state, "%s() has no argument '%U'%s%s%s", function, name,
-                              usual == NULL ? "" : "; there is ", usual == NULL ? "" : usual, usual == NULL ? "" : "=");
+            refuse_name(state, function, names, name);
             return -1;
         }
         if (out[at] != NULL) {
@@ -129,6 +145,13 @@ int pm_py_deadline(pm_py_state *state, PyObject *object, uint64_t *microseconds)
 {
     if (object == NULL || object == Py_None) return 0;
     double ms = PyBool_Check(object) ? -1 : PyFloat_AsDouble(object);
+    if (ms == -1 && PyErr_Occurred() &&
+        PyErr_ExceptionMatches(PyExc_OverflowError)) { /* an int of 309 digits or more */
+        PyErr_Clear();
+        PyObject *zero = PyLong_FromLong(0);
+        ms = zero != NULL && PyObject_RichCompareBool(object, zero, Py_GT) == 1 ? (double)INFINITY : -2;
+        Py_XDECREF(zero);
+    }
     if (ms == -1 && (PyErr_Occurred() || PyBool_Check(object))) {
         pm_py_refuse_type(state, "deadline_ms is a number of milliseconds or None, not %R", Py_TYPE(object));
         return -1;
@@ -155,18 +178,27 @@ int pm_py_bool(pm_py_state *state, const char *what, PyObject *object, bool *val
 
 int pm_py_count(pm_py_state *state, const char *what, PyObject *object, uint64_t *value)
 {
+    return pm_py_count_in(state, what, "from 0 to 2**64 - 1", POMAI_EINVAL, object, value);
+}
+
+int pm_py_count_in(pm_py_state *state, const char *what, const char *range, pomai_status above, PyObject *object,
+                   uint64_t *value)
+{
     if (object == NULL || object == Py_None) return 0;
     PyObject *index = PyBool_Check(object) ? NULL : PyNumber_Index(object);
     if (index == NULL) {
+        if (!PyIndex_Check(object)) PyErr_Clear(); /* says no more */
         pm_py_refuse_type(state, "%s is a whole number, not %R", what, Py_TYPE(object));
         return -1;
     }
-    *value = PyLong_AsUnsignedLongLong(index);
+    int beyond = 0;
+    const long long number = PyLong_AsLongLongAndOverflow(index, &beyond);
+    *value = beyond > 0 ? PyLong_AsUnsignedLongLong(index) : (uint64_t)number;
     Py_DECREF(index);
-    if (*value == UINT64_MAX && PyErr_Occurred()) {
-        PyErr_Clear();
-        pm_py_refuse(state, POMAI_EINVAL, "%s is from 0 to 2**64 - 1, not %U", what, pm_py_show(state, object));
-        return -1;
-    }
-    return 0;
+    const bool negative = beyond < 0 || (beyond == 0 && number < 0), large = PyErr_Occurred() != NULL;
+    if (!negative && !large) return 0;
+    PyErr_Clear();
+    if (negative && above == POMAI_ETOOBIG) above = POMAI_EINVAL;
+    pm_py_refuse(state, above, "%s is %s, not %U", what, range, pm_py_show(state, object));
+    return -1;
 }

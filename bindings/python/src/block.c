@@ -69,8 +69,8 @@ PyObject *pm_py_reserve(PyObject *self, PyObject *const *args, Py_ssize_t count,
     pomai_status status = POMAI_OK;
     if (pm_py_args(on->state, "reserve", names, 2, args, count, keywords, given) != 0) return NULL;
     if (given[0] == NULL) return pm_py_refuse_type(on->state, "reserve() needs the number of rows");
-    if (pm_py_count(on->state, "rows", given[0], &rows) != 0 || pm_py_count(on->state, "dim", given[1], &dim) != 0 ||
-        pm_py_begin(on) != 0)
+    if (pm_py_count_in(on->state, "rows", "1 or more", POMAI_ETOOBIG, given[0], &rows) != 0 ||
+        pm_py_count_in(on->state, "dim", "from 1 to 65,536", POMAI_EDIM, given[1], &dim) != 0 || pm_py_begin(on) != 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS if (dim == 0)
     {

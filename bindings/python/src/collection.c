@@ -211,11 +211,36 @@ static PyObject *py_collections(PyObject *self, PyObject *none)
     return list;
 }
 
+/* Instead of a NotFoundError: what there is, and what makes it. */
+static void say_missing(pm_py_collection *on, PyObject *name, const char *wanted)
+{
+    PyObject *missing = PyDict_GetItemString(on->state->errors, "ENOTFOUND");
+    if (missing == NULL || !PyErr_ExceptionMatches(missing)) return;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *names = py_collections((PyObject *)on, NULL), *way = PyUnicode_FromString(wanted);
+    PyObject *text = names == NULL || way == NULL ? NULL : pm_py_help(on->state, "missing", name, names, way, NULL);
+    if (text != NULL) {
+        pm_py_refuse(on->state, POMAI_ENOTFOUND, "%U", text);
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(trace);
+    } else {
+        PyErr_Restore(type, value, trace);
+    }
+    Py_XDECREF(names);
+    Py_XDECREF(way);
+    Py_XDECREF(text);
+}
+
 static PyObject *py_drop(PyObject *self, PyObject *name)
 {
     pm_py_collection *on = (pm_py_collection *)self;
     const char *text = pm_py_text(on->state, "the collection's name", name);
-    return text == NULL ? NULL : nothing(admin(on, DROP, text, NULL, true, NULL));
+    if (text == NULL) return NULL;
+    admin_job *a = admin(on, DROP, text, NULL, true, NULL);
+    if (a == NULL) say_missing(on, name, "drop");
+    return nothing(a);
 }
 
 /* ---- collection() ---- */
@@ -245,7 +270,7 @@ static int take_options(pm_py_state *state, PyObject *const *given, pomai_collec
     static const char *const kinds[] = {"u64", "string", NULL};
     static const char *const dtypes[] = {"float32", "float16", "int8", NULL};
     static const char *const indexes[] = {"auto", "exact", "codes", "graph", NULL};
-    if (pm_py_count(state, "dim", given[1], &options->dim) != 0) return -1;
+    if (pm_py_count_in(state, "dim", "from 1 to 65,536", POMAI_EDIM, given[1], &options->dim) != 0) return -1;
     if (given[2] != NULL && given[2] != Py_None) {
         int metric = pm_py_word(state, "metric", given[2], metrics);
         if (metric < 0) return -1;
@@ -327,7 +352,11 @@ static PyObject *py_collection(PyObject *self, PyObject *const *args, Py_ssize_t
         admin_job *a = admin(on, OPEN, name, NULL, true, NULL);
         if (a != NULL) return check_same(state, collection_new(on, a), given, options.dim);
         PyObject *missing = PyDict_GetItemString(state->errors, "ENOTFOUND");
-        if (missing == NULL || !PyErr_ExceptionMatches(missing) || !create || !told) return NULL;
+        if (missing == NULL || !PyErr_ExceptionMatches(missing)) return NULL;
+        if (!create || !told) {
+            say_missing(on, given[0], create ? "dim" : "");
+            return NULL;
+        }
         PyErr_Clear();
         a = admin(on, CREATE, name, NULL, true, &options);
         if (a != NULL) return collection_new(on, a);

@@ -65,6 +65,10 @@ int pm_py_deadline(pm_py_state *state, PyObject *object, uint64_t *microseconds)
 int pm_py_mode(pm_py_state *state, PyObject *object, pomai_read_mode *mode);
 int pm_py_bool(pm_py_state *state, const char *what, PyObject *object, bool *value);
 int pm_py_count(pm_py_state *state, const char *what, PyObject *object, uint64_t *value);
+/* The same where less than 64 bits are allowed, as `range` says; `above` is what more than that is refused with (and
+ * less, but for POMAI_ETOOBIG). What 64 bits hold is the caller's to check. */
+int pm_py_count_in(pm_py_state *state, const char *what, const char *range, pomai_status above, PyObject *object,
+                   uint64_t *value);
 /* The word of `words` (ended by NULL) that object is, else -1 and an exception that lists them. */
 int pm_py_word(pm_py_state *state, const char *what, PyObject *object, const char *const *words);
 /* A path as a new reference to bytes. */
@@ -290,12 +294,12 @@ int pm_py_put_all(pm_py_collection *on, pm_py_add_input *in, PyObject *runs);
 PyObject *pm_py_assigned_ids(pm_py_state *state, PyObject *runs, bool single);
 /* Sets rows_stored of the exception that is set. */
 void pm_py_tell_stored(uint64_t rows);
+/* The same of a batch, for which a sentence names rows of what is not stored. */
+void pm_py_tell_added(pm_py_state *state, uint64_t rows);
 
 /* ---- where.c: by what documents say ---- */
 
 /* `filters=` as the text that the engine takes, which lives as long as *bytes: a new reference, NULL for none. */
-/* The same of a batch, for which a sentence names rows of what is not stored. */
-void pm_py_tell_added(pm_py_state *state, uint64_t rows);
 int pm_py_filters(pm_py_state *state, PyObject *object, PyObject **bytes, const char **filter, size_t *size);
 PyObject *pm_py_is_every_row(PyObject *module, PyObject *filters);
 PyObject *pm_py_get_where(pm_py_collection *on, PyObject *filters, PyObject *limit, bool vectors, bool documents,

@@ -195,10 +195,12 @@ static int open_options(pm_py_state *state, PyObject *const *given, pomai_open_o
     uint32_t *const words[] = {&options->flags, &options->shards, &options->group_ms, &options->search_threads,
                                &options->mailbox_slots};
     for (int i = 0; i < 5; i++) {
+        const bool shards = i == 1;
+        const char *range = shards ? "from 0 to 256" : "from 0 to 2**32 - 1";
         uint64_t value = 0;
-        if (pm_py_count(state, names[i], given[i], &value) != 0) return -1;
-        if (value > UINT32_MAX) {
-            pm_py_refuse(state, POMAI_EINVAL, "%s is at most 2**32 - 1, not %U", names[i], pm_py_show(state, given[i]));
+        if (pm_py_count_in(state, names[i], range, POMAI_EINVAL, given[i], &value) != 0) return -1;
+        if (value > (shards ? 256 : UINT32_MAX)) {
+            pm_py_refuse(state, POMAI_EINVAL, "%s is %s, not %U", names[i], range, pm_py_show(state, given[i]));
             return -1;
         }
         *words[i] = (uint32_t)value;

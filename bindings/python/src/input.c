@@ -118,12 +118,38 @@ int pm_py_refuse_times(pm_py_state *state, const char *what, PyObject *object, c
     const bool moment = text && PyUnicode_CompareWithASCIIString(kind, "M") == 0;
     const bool span = text && PyUnicode_CompareWithASCIIString(kind, "m") == 0;
     PyErr_Restore(type, value, trace); /* instead of what the two raised */
+    if ((moment || span) && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_ValueError))
+        PyErr_Clear(); /* "cannot include dtype 'M' in a buffer" says less */
     if (moment || span)
         pm_py_refuse_type(state, "%s is %R of %S, %s; expected %s", what, Py_TYPE(object), dtype,
                           moment ? "a time and no number" : "a span of time and no number", wanted);
     Py_XDECREF(kind);
     Py_XDECREF(dtype);
     return moment || span ? -1 : 0;
+}
+
+/* Items that are no numbers which a float32 could be of, in words; the format is of the buffer protocol. */
+static void refuse_format(pm_py_state *state, const char *what, const char *format)
+{
+    static const char *const words[][2] = {
+        {"Zf", "complex64"},   {"Zd", "complex128"}, {"Zg", "complex longdouble"}, {"w", "str"},     {"s", "bytes"},
+        {"x", "void (bytes)"}, {"}", "records"},     {"c", "characters"},          {"O", "objects"},
+    };
+    const size_t size = strlen(format);
+    const char *word = NULL;
+    for (size_t i = 0; word == NULL && i < sizeof words / sizeof words[0]; i++) {
+        const size_t tail = strlen(words[i][0]);
+        if (size >= tail && strcmp(format + size - tail, words[i][0]) == 0) word = words[i][1];
+    }
+    if (size > 0 && format[size - 1] == 'g' && word == NULL)
+        pm_py_refuse_type(state, "%s holds longdouble; expected " WANTED ": astype('float32') makes it so", what);
+    else if (word != NULL && strstr(format, "Z") != NULL && *format != 'T')
+        pm_py_refuse_type(state, "%s holds %s, which are no real numbers; expected " WANTED, what, word);
+    else if (word != NULL)
+        pm_py_refuse_type(state, "%s holds %s, which are no numbers; expected " WANTED, what, word);
+    else
+        pm_py_refuse_type(state, "%s holds items of the format '%.30s'; expected " WANTED ": convert it before", what,
+                          format);
 }
 
 static int check_numbers(pm_py_state *state, const char *what, int ndim, const char *format, char kind)
@@ -135,9 +161,7 @@ static int check_numbers(pm_py_state *state, const char *what, int ndim, const c
     else if (kind == '?')
         pm_py_refuse_type(state, "%s holds bools; expected " WANTED, what);
     else if (kind == 0)
-        pm_py_refuse_type(state,
-                          "%s holds items of format %.30s; expected " WANTED " (other real numbers are converted)",
-                          what, format);
+        refuse_format(state, what, format);
     else
         return 0;
     return -1;
@@ -241,7 +265,14 @@ static int fill_row(pm_py_state *state, const char *what, PyObject *items, Py_ss
     for (Py_ssize_t j = 0; j < dim; j++) {
         PyObject *item = PyTuple_GetItem(items, j);
         if (list_number(item, &to[j])) continue;
-        if (row < 0)
+        const bool large = PyErr_Occurred() != NULL && PyErr_ExceptionMatches(PyExc_OverflowError);
+        PyObject *shown = large ? pm_py_show(state, item) : NULL;
+        if (large) PyErr_Clear();
+        if (large && row < 0)
+            pm_py_refuse(state, POMAI_EINVAL, "%s[%zd] is %U, which is beyond float32", what, j, shown);
+        else if (large)
+            pm_py_refuse(state, POMAI_EINVAL, "%s[%zd][%zd] is %U, which is beyond float32", what, row, j, shown);
+        else if (row < 0)
             pm_py_refuse_type(state, "%s[%zd] is %R, not a number; expected " WANTED, what, j, Py_TYPE(item));
         else
             pm_py_refuse_type(state, "%s[%zd][%zd] is %R, not a number; expected " WANTED, what, row, j, Py_TYPE(item));

@@ -142,7 +142,7 @@ static int take_include(pm_py_state *state, PyObject *object, uint32_t *include)
     return failed;
 }
 
-static int take_recall(pm_py_state *state, PyObject *exact, PyObject *recall, float *share)
+static int take_recall(pm_py_state *state, bool exact, PyObject *recall, float *share)
 {
     if (recall == NULL || recall == Py_None) return 0;
     double value = PyFloat_AsDouble(recall);
@@ -155,25 +155,25 @@ static int take_recall(pm_py_state *state, PyObject *exact, PyObject *recall, fl
         return -1;
     }
     *share = (float)value;
-    if (exact != Py_True || value >= 1) return 0;
+    if (!exact || value >= 1) return 0;
     pm_py_refuse(state, POMAI_EINVAL, "exact=True and recall=%U contradict each other: give one",
                  pm_py_show(state, recall));
     return -1;
 }
 
-static int take_ef(pm_py_state *state, PyObject *exact, PyObject *recall, PyObject *object, uint32_t *ef)
+static int take_ef(pm_py_state *state, bool exact, PyObject *recall, PyObject *object, uint32_t *ef)
 {
     uint64_t value = 0;
     if (object == NULL || object == Py_None) return 0;
-    if (pm_py_count(state, "ef", object, &value) != 0) return -1;
+    if (pm_py_count_in(state, "ef", "from 1 to 4,096", POMAI_EINVAL, object, &value) != 0) return -1;
     if (value == 0 || value > POMAI_MAX_EF) {
         pm_py_refuse(state, POMAI_EINVAL, "ef is from 1 to 4,096, not %U", pm_py_show(state, object));
         return -1;
     }
     *ef = (uint32_t)value;
-    if (exact != Py_True && (recall == NULL || recall == Py_None)) return 0;
+    if (!exact && (recall == NULL || recall == Py_None)) return 0;
     pm_py_refuse(state, POMAI_EINVAL, "ef=%U and %s contradict each other: give one", pm_py_show(state, object),
-                 exact == Py_True ? "exact=True" : "recall=");
+                 exact ? "exact=True" : "recall=");
     return -1;
 }
 
@@ -181,6 +181,7 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
 {
     pm_py_state *state = on->state;
     PyObject *vectors = given[0];
+    bool exact = false;
     if (given[10] != NULL && given[10] != Py_None) {
         if (vectors != NULL) {
             pm_py_refuse_type(state, "search() got the query twice: as vectors and as vector");
@@ -193,11 +194,12 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
         return -1;
     }
     s->k = 10;
-    if (pm_py_count(state, "k", given[1], &s->k) != 0 || take_include(state, given[3], &s->options.include) != 0 ||
+    if (pm_py_count_in(state, "k", "from 1 to 1,000,000", POMAI_ETOOBIG, given[1], &s->k) != 0 ||
+        take_include(state, given[3], &s->options.include) != 0 ||
         pm_py_deadline(state, given[4], &s->options.deadline_us) != 0 ||
-        pm_py_mode(state, given[6], &s->options.mode) != 0 ||
-        take_recall(state, given[7], given[8], &s->options.recall) != 0 ||
-        take_ef(state, given[7], given[8], given[9], &s->options.ef) != 0 ||
+        pm_py_mode(state, given[6], &s->options.mode) != 0 || pm_py_bool(state, "exact", given[7], &exact) != 0 ||
+        take_recall(state, exact, given[8], &s->options.recall) != 0 ||
+        take_ef(state, exact, given[8], given[9], &s->options.ef) != 0 ||
         pm_py_filters(state, given[2], &s->filter, &s->options.filter, &s->options.filter_size) != 0)
         return -1;
     return pm_py_vectors_take(state, "the query", vectors, POMAI_DTYPE_FLOAT32, &s->vectors);

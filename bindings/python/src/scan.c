@@ -97,14 +97,14 @@ typedef struct {
 static int take_options(pm_py_state *state, PyObject *const *given, scan_input *in)
 {
     bool vectors = true, documents = true;
-    if (pm_py_count(state, "batch_rows", given[0], &in->batch_rows) != 0 ||
+    if (pm_py_count_in(state, "batch_rows", "from 1 to 1,048,576", POMAI_EINVAL, given[0], &in->batch_rows) != 0 ||
         pm_py_bool(state, "vectors", given[1], &vectors) != 0 ||
         pm_py_bool(state, "documents", given[2], &documents) != 0 ||
         pm_py_mode(state, given[4], &in->options.mode) != 0 || pm_py_bool(state, "binary", given[5], &in->binary) != 0)
         return -1;
     bool said = given[0] != NULL && given[0] != Py_None;
     if (said && (in->batch_rows == 0 || in->batch_rows > MOST_ROWS)) {
-        pm_py_refuse(state, POMAI_EINVAL, "batch_rows is from 1 to %d, not %R", MOST_ROWS, given[0]);
+        pm_py_refuse(state, POMAI_EINVAL, "batch_rows is from 1 to 1,048,576, not %R", given[0]);
         return -1;
     }
     in->options.include = (vectors ? POMAI_INCLUDE_VECTORS : 0) | (documents ? POMAI_INCLUDE_DOCUMENTS : 0);
