@@ -57,17 +57,6 @@ def test_read_only_is_said_in_words_of_python(path: str) -> None:
     says(pomai.InvalidError, lambda: pomai.open(path, accept_damage=True), "accept_damage=True needs read_only=True")
 
 
-HOLD = """
-import sys
-import pomai
-db = pomai.open(sys.argv[1], read_only=sys.argv[2] == "reader")
-try:
-    pomai.open(sys.argv[1], read_only=sys.argv[3] == "reader")
-except pomai.LockedError as error:
-    print(error)
-"""
-
-
 def test_locked_tells_readers_from_a_writer(path: str, program: Program) -> None:
     with pomai.open(path, **SMALL) as db:
         db.add(V)
