@@ -982,9 +982,26 @@ static bool take_shot(struct world *w, struct shot *shot)
     for (unsigned s = 0; s < SLOTS; s++) {
         if (!w->slots[s].exists) continue;
         shot->coll[s] = m_copy(&w->slots[s].model);
-        shot->made[s] = w->slots[s].made;
+        shot->made[s] = w->slots[s].exists ? w->slots[s].made : 0;
     }
     return check_digest(w, shot->snapshot, shot->digest, "snapshot");
+}
+
+/* Of what was dropped since, and made anew. */
+static bool is_refused(struct world *w, const struct slot *slot)
+{
+    float *query = m_alloc(slot->model.dim * sizeof(float));
+    draw_vector(w, slot, query);
+    pomai_search_options options = POMAI_SEARCH_OPTIONS_INIT;
+    options.snapshot = w->snapshot;
+    options.mode = w->mode;
+    pomai_error err;
+    pomai_result *result;
+    pomai_status status = pomai_search(slot->handle, query, 1, slot->model.dim, 1, &options, &result, &err);
+    const bool ok = expect(w, status, POMAI_ENOTFOUND, &err, "search of what was made anew");
+    pomai_result_free(result);
+    free(query);
+    return ok;
 }
 
 /* It shows what there was; of a collection that was made since, nothing. */
@@ -995,9 +1012,12 @@ static bool check_shot(struct world *w, struct shot *shot)
     for (unsigned s = 0; s < SLOTS && ok; s++) {
         struct slot then = w->slots[s];
         if (!then.exists) continue;
-        then.model.count = 0;
-        if (shot->made[s] == then.made) then.model = shot->coll[s];
-        ok = compare_slot(w, &then);
+        if (shot->made[s] == then.made)
+            then.model = shot->coll[s];
+        else
+            then.model.count = 0;
+        const bool anew = shot->made[s] != 0 && shot->made[s] != then.made;
+        ok = anew ? is_refused(w, &then) : compare_slot(w, &then);
     }
     w->snapshot = NULL;
     return ok;
