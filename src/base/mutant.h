@@ -41,9 +41,10 @@
     X(CURRENT_FIRST, "crash power", "CURRENT names a MANIFEST before there is one")                                    \
     X(CURRENT_IN_PLACE, "fault power", "CURRENT is overwritten, not replaced")                                         \
     X(OLD_MANIFEST_FIRST, "crash power", "the old MANIFEST is removed before CURRENT names the new one")               \
-    X(LEFTOVER_BLOCKS, "crash scenario.test_damage",                                                                   \
+    X(LEFTOVER_BLOCKS, "scenario.test_machine:test_shorter_edit",                                                      \
       "the temporary file of an interrupted edit makes the next one fail")                                             \
-    X(LEFTOVER_REUSED, "scenario.test_machine", "the temporary file of an interrupted edit is written over")           \
+    X(LEFTOVER_REUSED, "scenario.test_machine:test_shorter_edit",                                                      \
+      "the temporary file of an interrupted edit is written over")                                                     \
     X(ENOSPC_IGNORED, "scenario.test_faults fault", "a disk that is full when a log file is made counts as success")   \
     X(PRED_LENGTH_WRONG, "model", "a file header states the predecessor's capacity as its length")                     \
     /* reading */                                                                                                      \

@@ -291,7 +291,8 @@ static bool is_slow(const char *program)
 {
     static const char slow[] =
         "scenario.test_build scenario.test_codes scenario.test_damage scenario.test_filter_search "
-        "scenario.test_graph scenario.test_machine unit.test_flat unit.test_graph unit.test_quant unit.test_segment";
+        "scenario.test_graph scenario.test_machine scenario.test_salvage unit.test_columns unit.test_flat "
+        "unit.test_graph unit.test_quant unit.test_segment";
     return has_word(slow, program);
 }
 

@@ -472,12 +472,12 @@ static void test_catalogue(void **state)
     must_save_all_there_is(box); /* the MANIFEST speaks for itself */
     restore(current);
     restore(copy);
-    for (size_t at = 0; at<manifest->size; at += T_ONE_IN> 1 ? 40 : 3) { /* every bit: unit.test_manifest */
+    for (size_t at = 0; at<manifest->size; at += T_ONE_IN> 1 ? 40 : 17) { /* every bit: unit.test_manifest */
         flip(manifest, at);
         must_not_open(box);
         must_save_all(box);
     }
-    for (size_t size = 0; size<manifest->size; size += T_ONE_IN> 1 ? 200 : 40) {
+    for (size_t size = 0; size<manifest->size; size += T_ONE_IN> 1 ? 200 : 120) {
         t_write_file(manifest->path, manifest->bytes, size);
         must_not_open(box);
         must_save_all(box);
