@@ -518,7 +518,7 @@ static unsigned distance(const char *a, size_t a_size, const char *b, size_t b_s
 static const char *near_name(const pm_filter_key *key, const char *const *names, size_t count)
 {
     const char *found = "";
-    unsigned best = key->size <= 4 ? 2 : 3;
+    unsigned best = key->size <= 5 ? 2 : 3;                   /* $like is not $lte */
     if (key->size < 3 || is_named(key, "$nor")) return found; /* that is no misspelt $or, where it is one */
     for (size_t i = 0; i < count; i++) {
         const unsigned letters = distance(key->data + 1, key->size - 1, names[i] + 1, strlen(names[i] + 1));

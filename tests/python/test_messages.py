@@ -383,6 +383,8 @@ def test_a_snapshot_and_a_collection_made_anew(db: pomai.Database) -> None:
         with db.snapshot() as now:
             assert new.get(7, snapshot=now).id == 7
         db.drop("default")
+        for gone in (lambda: db.get(1, snapshot=before), lambda: db.count(snapshot=before)):
+            says(pomai.NotFoundError, gone, "default was dropped after the snapshot")
         db.add(V, ids=1)
         says(pomai.NotFoundError, lambda: db.get(1, snapshot=before), "default", "made anew after the snapshot")
         db.drop("c")

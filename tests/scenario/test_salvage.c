@@ -658,6 +658,9 @@ static void test_refusals(void **state)
     assert_refused(pomai_salvage(NULL, to, NULL, NULL, &json, NULL, &err), POMAI_EINVAL, NULL);
     assert_refused(pomai_salvage(box->db, NULL, NULL, NULL, &json, NULL, &err), POMAI_EINVAL, NULL);
     assert_refused(pomai_salvage(box->db, box->db, NULL, NULL, &json, NULL, &err), POMAI_EEXISTS, NULL);
+    char inside[T_PATH_MAX];
+    t_join(inside, box->db, "manifest/saved");
+    assert_refused(pomai_salvage(box->db, inside, NULL, NULL, &json, NULL, &err), POMAI_EINVAL, "inside");
     pomai_db *db = open_db(box, NULL);
     assert_refused(pomai_salvage(box->db, to, NULL, NULL, &json, NULL, &err), POMAI_ELOCKED, NULL);
     close_db(db);

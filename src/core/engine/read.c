@@ -40,14 +40,15 @@ static pomai_status begin_read(pomai_collection *handle, const pm_read *read, pm
     *coll = NULL;
     pomai_status status = check_read(handle->db, read, err);
     if (status == POMAI_OK) status = pm_handle_coll(handle, coll, err);
-    if (status != POMAI_OK || read->snapshot == NULL || *coll == NULL) return status;
+    if (status != POMAI_OK || read->snapshot == NULL) return status;
     const pm_catalog *then = read->snapshot->catalog;
+    const char *name = *coll == NULL ? "default" : (*coll)->name;
     for (uint32_t i = 0; i < then->count; i++) /* one of that name had rows, which are gone: none is no answer */
-        if (then->coll[i] != *coll && strcmp(then->coll[i]->name, (*coll)->name) == 0)
+        if (then->coll[i] != *coll && strcmp(then->coll[i]->name, name) == 0)
             return pm_fail(err, POMAI_ENOTFOUND,
-                           "the collection %s was dropped and made anew after the snapshot was taken, which shows "
-                           "nothing of it any more: take another snapshot, or read without",
-                           (*coll)->name);
+                           "the collection %s was dropped%s after the snapshot was taken, which shows nothing of it "
+                           "any more: take another snapshot, or read without",
+                           name, *coll == NULL ? "" : " and made anew");
     return POMAI_OK;
 }
 

@@ -666,10 +666,22 @@ static pomai_status rescue_collection(salvage *s, const pm_manifest_entry *entry
 
 /* ---- all of it ---- */
 
-static pomai_status make_new(salvage *s, const char *to, pomai_error *err)
+/* As the paths are spelled. */
+static bool is_inside(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/')
+        n--;
+    return strncmp(path, dir, n) == 0 && path[n] == '/' && path[n + strspn(path + n, "/")] != '\0';
+}
+
+static pomai_status make_new(salvage *s, const char *from, const char *to, pomai_error *err)
 {
     pm_dir_state state;
     if (to == NULL || to[0] == '\0') return pm_fail(err, POMAI_EINVAL, "the path of the new database is empty");
+    if (is_inside(to, from))
+        return pm_fail(err, POMAI_EINVAL,
+                       "%.300s is inside the damaged database, which is only read; give a path elsewhere", to);
     pomai_status status = pm_layout_probe(s->in.os, to, &state, err);
     if (status != POMAI_OK) return status;
     if (state == PM_DIR_DATABASE)
@@ -681,7 +693,7 @@ static pomai_status make_new(salvage *s, const char *to, pomai_error *err)
     return pm_db_open(s->in.os, to, &options, &s->db, err);
 }
 
-static pomai_status rescue_all(salvage *s, const char *to, pomai_error *err)
+static pomai_status rescue_all(salvage *s, const char *from, const char *to, pomai_error *err)
 {
     const pm_manifest *m = &s->in.manifest;
     for (uint32_t i = 0; i < m->collections; i++)
@@ -700,7 +712,7 @@ static pomai_status rescue_all(salvage *s, const char *to, pomai_error *err)
                     "not in it, and what was removed since is missing\"}",
                     (ull)m->number);
     }
-    pomai_status status = make_new(s, to, err);
+    pomai_status status = make_new(s, from, to, err);
     for (uint32_t i = 0; i < m->shards && status == POMAI_OK; i++)
         status = read_log(s, i, err);
     if (status == POMAI_OK) status = decide_batches(s, err);
@@ -749,7 +761,7 @@ pomai_status pm_salvage(const pm_os *os, const char *from, const char *to, pomai
     if (status == POMAI_OK)
         status = pm_manifest_read_any(os, s->in.manifest_dir, copies, &s->in.manifest, &s->current, &s->notes, err);
     pm_free(copies);
-    if (status == POMAI_OK) status = rescue_all(s, to, err);
+    if (status == POMAI_OK) status = rescue_all(s, from, to, err);
     if (status == POMAI_OK) {
         status = give_report(s, json, err);
         *whole = status == POMAI_OK && s->losses == 0;
