@@ -429,11 +429,12 @@ static double ranking_of(const calibration *c)
     return 10 + (shape->warm_bytes > 0 ? 3 * lines_of(shape->warm_bytes) : 12 * lines_of(shape->dim * sizeof(float)));
 }
 
-/* A query: what is met is put into the pool, which moves what is behind it; beyond ROOMY there is more to remember. */
+/* A query: of what is met some goes into the pool, and moves what is behind it; beyond ROOMY there is more to remember.
+ */
 static double cost_of(const calibration *c, const sums *s, uint32_t pool, size_t m)
 {
-    const double n = (double)s->walks, ranked = (double)s->ranked[m] / n;
-    const double moved = 0.2 * (double)s->expanded / n * least_of(pool, ROOMY), more = pool > ROOMY ? pool - ROOMY : 0;
+    const double n = (double)s->walks, ranked = (double)s->ranked[m] / n, met = (double)s->scored / n;
+    const double moved = 0.012 * met * least_of(pool, 2 * ROOMY), more = pool > ROOMY ? pool - ROOMY : 0;
     return walking_of(c, s) + ranked * ranking_of(c) + moved + more * 5;
 }
 
