@@ -22,7 +22,7 @@ typedef struct pomai_ticket pomai_ticket;         /* a put under way */
 typedef struct pomai_block pomai_block;           /* reserved rows, to be written by the caller */
 typedef struct pomai_rows pomai_rows;             /* what a get found, or a scan came to */
 typedef struct pomai_result pomai_result;         /* what a search found */
-typedef struct pomai_snapshot pomai_snapshot;     /* the whole database at one moment of each shard */
+typedef struct pomai_snapshot pomai_snapshot;     /* the whole database at one moment */
 typedef struct pomai_scan pomai_scan;             /* a walk over all rows of a collection */
 
 /* How the distance of two vectors is computed; smaller is closer, always. Numbers are kept on disk. */

@@ -288,6 +288,13 @@
       "once effort is raised, a verdict promises more than before, though nobody has looked yet")                      \
     X(COLUMNS_IN_ANY_ORDER, "unit.test_columns:rows_of_a_value_ascend",                                                \
       "columns are used whose rows of a value are in any order, some of them twice")                                   \
+    X(SHOWN_APART, "scenario.test_orders:test_several", "each shard shows its part of a batch for itself")             \
+    X(FLIP_IN_PART, "scenario.test_orders:test_several",                                                               \
+      "a batch is shown whose part in another shard is behind one that is not")                                        \
+    X(FLIP_LOOKS_ONCE, "scenario.test_orders:test_several hang",                                                       \
+      "who has shown batches does not look whether others asked meanwhile")                                            \
+    X(CUT_NOT_RECHECKED, "scenario.test_orders:test_several",                                                          \
+      "a reader does not look whether a batch was shown while it loaded what shards show")                             \
     X(COUNT_SEES_AHEAD, "scenario.test_orders:test_counts", "a count has what is applied and not shown yet")           \
     X(EXPIRED_STAY_COUNTED, "scenario.test_orders:test_counts",                                                        \
       "rows that a flush or a merge leaves behind because they have expired are not taken from the count")             \

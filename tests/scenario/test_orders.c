@@ -384,6 +384,173 @@ static void test_counts(void **state)
     }
 }
 
+/* ---- batches of several parts ---- */
+
+enum { SETS = 3, SET_ROWS = 8, EDITS = 6, MOST_TRIES = 400 };
+
+static struct {
+    uint32_t writers; /* that have more to write */
+    uint32_t shards;
+    bool counted; /* there are no other rows */
+} several;
+
+static uint64_t set_id(unsigned set, unsigned row)
+{
+    return (uint64_t)(set * SET_ROWS + row) * 4096; /* of all shards */
+}
+
+/* A set of rows is only ever put, replaced and deleted as a whole. */
+static void edit_set(struct scene *s, unsigned set)
+{
+    uint64_t id[SET_ROWS];
+    float vector[SET_ROWS * DIM] = {0};
+    pomai_batch batch = POMAI_BATCH_INIT;
+    for (unsigned i = 0; i < SET_ROWS; i++)
+        id[i] = set_id(set, i);
+    batch.rows = SET_ROWS;
+    batch.dim = DIM;
+    batch.vectors = vector;
+    batch.u64_ids = id;
+    const pomai_ids ids = {.u64 = id, .count = SET_ROWS};
+    for (unsigned edit = 1; edit <= EDITS; edit++) {
+        for (unsigned i = 0; i < SET_ROWS; i++)
+            vector[(size_t)i * DIM] = (float)edit;
+        if (edit % 3 == 0)
+            CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_OK);
+        else
+            CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    }
+    several.writers--;
+}
+
+static void edit_set_0(void *arg)
+{
+    edit_set(arg, 0);
+}
+
+static void edit_set_1(void *arg)
+{
+    edit_set(arg, 1);
+}
+
+static void edit_set_2(void *arg)
+{
+    edit_set(arg, 2);
+}
+
+/* Single rows, which come behind parts of sets and are of no set. */
+static void edit_others(void *arg)
+{
+    struct scene *s = arg;
+    pomai_batch batch = POMAI_BATCH_INIT;
+    float vector[DIM] = {0};
+    batch.rows = 1;
+    batch.dim = DIM;
+    batch.vectors = vector;
+    for (uint64_t i = 0; i < 4 * EDITS; i++) {
+        const uint64_t id = (i % 4 * 4096) + 4095; /* one stays, and is there when it was put */
+        const pomai_ids ids = {.u64 = &id, .count = 1};
+        pomai_rows *rows;
+        batch.u64_ids = &id;
+        CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+        CHECK(s, pomai_get(pomai_default(s->db), &ids, NULL, &rows, &s->err) == POMAI_OK);
+        CHECK(s, pomai_rows_found(rows, 0) != 0);
+        pomai_rows_free(rows);
+        if (i % 5 == 4) CHECK(s, pomai_delete(pomai_default(s->db), &ids, NULL, NULL, &s->err) == POMAI_OK);
+    }
+    several.writers--;
+}
+
+/* Of each set all rows, of one version, or none. */
+static bool sets_are_whole(const pomai_rows *rows)
+{
+    for (size_t i = 0; i < SETS * SET_ROWS; i++) {
+        const size_t first = i - i % SET_ROWS;
+        if (pomai_rows_found(rows, i) != pomai_rows_found(rows, first)) return false;
+        if (pomai_rows_found(rows, i) != 0 && pomai_rows_vector(rows, i)[0] != pomai_rows_vector(rows, first)[0])
+            return false;
+    }
+    return true;
+}
+
+static void look_at_sets(struct scene *s, const pomai_snapshot *snapshot)
+{
+    uint64_t id[SETS * SET_ROWS];
+    const pomai_ids ids = {.u64 = id, .count = SETS * SET_ROWS};
+    pomai_get_options o = POMAI_GET_OPTIONS_INIT;
+    pomai_rows *rows;
+    for (unsigned i = 0; i < SETS * SET_ROWS; i++)
+        id[i] = set_id(i / SET_ROWS, i % SET_ROWS);
+    o.snapshot = snapshot;
+    CHECK(s, pomai_get(pomai_default(s->db), &ids, &o, &rows, &s->err) == POMAI_OK);
+    const bool whole = sets_are_whole(rows);
+    pomai_rows_free(rows);
+    CHECK(s, whole);
+}
+
+static void read_sets(void *arg)
+{
+    struct scene *s = arg;
+    for (int tries = 0; tries < MOST_TRIES && several.writers > 0; tries++) {
+        pomai_snapshot *snapshot;
+        look_at_sets(s, NULL);
+        CHECK(s, pomai_snapshot_open(s->db, &snapshot, &s->err) == POMAI_OK);
+        look_at_sets(s, snapshot);
+        const uint64_t rows = count_in(s, snapshot);
+        look_at_sets(s, snapshot); /* and stay as they are */
+        const bool same = count_in(s, snapshot) == rows;
+        pomai_snapshot_close(snapshot);
+        CHECK(s, same);
+    }
+}
+
+/* No single rows: what there is is sets. */
+static void count_sets(void *arg)
+{
+    struct scene *s = arg;
+    for (int tries = 0; tries < MOST_TRIES && several.writers > 0; tries++) {
+        CHECK(s, live_in(s) % SET_ROWS == 0);
+        CHECK(s, count_in(s, NULL) % SET_ROWS == 0);
+    }
+}
+
+static void flush_often(void *arg)
+{
+    for (int tries = 0; tries < MOST_TRIES && several.writers > 0; tries++)
+        flush_it(arg);
+}
+
+static void edit_several(void *arg)
+{
+    static const pm_sim_fn tasks[] = {edit_set_0, edit_set_1, edit_set_2, read_sets};
+    struct scene *s = arg;
+    uint32_t fiber[6];
+    several.writers = SETS + !several.counted;
+    CHECK(s, open_with(s, 0, several.shards, several.counted ? 0 : 8) == POMAI_OK);
+    CHECK(s, create(s, "default", DIM, POMAI_ID_U64) == POMAI_OK);
+    for (int i = 0; i < 4; i++)
+        fiber[i] = pm_sim_spawn(s->sim, tasks[i], s);
+    fiber[4] = pm_sim_spawn(s->sim, several.counted ? count_sets : edit_others, s);
+    fiber[5] = pm_sim_spawn(s->sim, flush_often, s);
+    for (int i = 0; i < 6; i++)
+        pm_sim_join(s->sim, fiber[i]);
+    look_at_sets(s, NULL);
+    CHECK(s, live_in(s) == count_in(s, NULL));
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_several(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 240; seed++) {
+        struct scene *s = make(seed, 2 + (uint32_t)(seed % 17));
+        several.shards = 1 + (uint32_t)(seed % 3);
+        several.counted = seed / 3 % 2 == 0;
+        play(s, edit_several);
+        finish(s);
+    }
+}
+
 /* ---- a dropped collection ---- */
 
 /* What was under way to it is in no memtable that anything will flush. */
@@ -670,6 +837,7 @@ int main(void)
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_snapshots_hold_time),
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_several),
         cmocka_unit_test(test_drop_under_put),
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),

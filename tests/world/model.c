@@ -98,11 +98,19 @@ static bool matches(const struct world *w, uint32_t number, uint32_t found)
     return found == number || (found == 0 && op->expiry == W_NEAR);
 }
 
-static void apply(struct w_client *c, const struct w_op *op, uint32_t number)
+static void apply(const struct world *w, struct w_client *c, const struct w_op *op, uint32_t number)
 {
     if (op->coll == W_ASSIGNED) return;
-    for (uint32_t key = 0; key < W_KEYS; key++)
-        if ((op->keys >> key & 1) != 0) c->sure[op->coll][key] = op->is_delete ? 0 : number;
+    for (uint32_t key = 0; key < W_KEYS; key++) {
+        if ((op->keys >> key & 1) == 0) continue;
+        uint32_t *sure = &c->sure[op->coll][key];
+        const uint64_t bit = (uint64_t)1 << key;
+        if (!op->is_delete || !op->guessed)
+            c->undead[op->coll] &= ~bit;
+        else if (*sure != 0 && op_of(w, *sure)->expiry >= W_NEAR)
+            c->undead[op->coll] |= bit;
+        *sure = op->is_delete ? 0 : number;
+    }
 }
 
 /* Takes the sure and the dead off the front of the open ones. */
@@ -112,7 +120,7 @@ static void settle_front(struct world *w, struct w_client *c)
     while (gone < c->open_count) {
         const struct w_op *op = op_of(w, c->open[gone]);
         if (op->state != W_SURE && op->state != W_DEAD) break;
-        if (op->state == W_SURE) apply(c, op, c->open[gone]);
+        if (op->state == W_SURE) apply(w, c, op, c->open[gone]);
         gone++;
     }
     memmove(c->open, c->open + gone, (c->open_count - gone) * sizeof c->open[0]);
@@ -210,6 +218,7 @@ void w_rows_there(const struct world *w, uint32_t number, uint64_t *least, uint6
         if ((op->keys >> key & 1) == 0) continue;
         const uint32_t last = c->sure[op->coll][key];
         bool may = last != 0, must = may && op_of(w, last)->expiry < W_NEAR;
+        may |= (c->undead[op->coll] >> key & 1) != 0;
         for (uint32_t i = 0; i < c->open_count; i++) {
             const struct w_op *before = op_of(w, c->open[i]);
             if (c->open[i] == number || before->coll != op->coll || (before->keys >> key & 1) == 0) continue;
@@ -474,6 +483,7 @@ static void decide_client(struct world *w, uint32_t client, const struct found *
         bool there = op->coll == W_ASSIGNED ? found->rows[c->open[i]] != 0 : included(op, i, upto);
         if (op->coll == W_ASSIGNED && must_be_there(w, op) && !there)
             w_fail(w, "op %u, assigned ids, was acknowledged and is gone", c->open[i]);
+        op->guessed = !must_be_there(w, op);
         op->state = there ? W_SURE : W_DEAD;
     }
     settle_front(w, c);

@@ -54,6 +54,7 @@ struct w_op {
     bool shown;     /* a reader saw a row of it */
     bool refusable; /* calls may fail meanwhile: the shard may have refused it, and nobody has asked yet */
     bool refused;   /* in the outcome that is being tried */
+    bool guessed;   /* a crash may have lost it, and what was found tells only that it may be there */
     uint8_t rows;   /* of W_ASSIGNED */
     uint8_t shards; /* a bit each: where its parts go; of W_ASSIGNED once the ids are known */
     uint64_t keys;  /* a bit each */
@@ -65,6 +66,7 @@ struct w_op {
 
 struct w_client {
     uint32_t sure[2][W_KEYS]; /* the operation that wrote the version that is sure; 0: none */
+    uint64_t undead[2];       /* a bit a key: of none, but one that had expired may not have been deleted */
     uint32_t open[W_OPEN];    /* operations in order */
     uint32_t open_count;
 };

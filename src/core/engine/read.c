@@ -240,8 +240,7 @@ pomai_status pm_db_snapshot(pm_db *db, pomai_snapshot **out, pomai_error *err)
     snapshot->catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
     /* Under the mutex, so that whoever decides what nobody needs sees it, or decided before these LSNs were loaded. */
     db->os->mutex_lock(db->os, &db->pins);
-    for (uint32_t s = 0; s < db->shared.shards; s++)
-        snapshot->visible[s] = pm_shard_visible(db->shared.shard[s]);
+    pm_shards_visible(&db->shared, snapshot->visible);
     snapshot->now = pm_clock_now(&db->shared);
     snapshot->next = db->snapshots;
     if (db->snapshots != NULL) db->snapshots->before = snapshot;

@@ -60,7 +60,7 @@ static bool end_older(void *context, const pm_id *id, uint32_t row, uint64_t lsn
 }
 
 uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_chunk *chunk,
-                        const pm_rec_header *record, uint64_t bytes)
+                        const pm_rec_header *record, uint64_t bytes, int64_t *more)
 {
     pm_shared *shared = shard->shared;
     pm_coll_shard *own = &coll->shard[shard->index];
@@ -82,8 +82,7 @@ uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_
             ended = pm_memtable_end_all(own->table, record, (const uint8_t *)(record + 1), &older);
         pm_epoch_leave(&shared->epoch, hold);
     }
-    const int64_t more = (chunk != NULL ? (int64_t)record->rows : 0) - (int64_t)ended;
-    if (more != 0) pm_tally_add(own, record->lsn, more);
+    *more = (chunk != NULL ? (int64_t)record->rows : 0) - (int64_t)ended;
     own->thawed += record->rows;
     const uint64_t there = chunk == NULL ? ended : 0;
     if (!counts) return there;
@@ -118,7 +117,7 @@ static bool pending_of(const pm_pending *p, const pm_coll *coll)
 static bool reserve_pending(const pm_shard *shard, const pm_coll *coll, pm_memtable *fresh, pm_chunk **moved)
 {
     size_t n = 0;
-    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
+    for (uint64_t i = shard->unapplied; i != shard->pending_end; i++) {
         const pm_pending *p = &shard->pending[i & shard->pending_mask];
         if (!pending_of(p, coll)) continue;
         pm_id_bounds bounds;
@@ -132,7 +131,7 @@ static bool reserve_pending(const pm_shard *shard, const pm_coll *coll, pm_memta
 static void move_pending(pm_shard *shard, const pm_coll *coll, pm_chunk *const *moved)
 {
     size_t n = 0;
-    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
+    for (uint64_t i = shard->unapplied; i != shard->pending_end; i++) {
         pm_pending *p = &shard->pending[i & shard->pending_mask];
         if (pending_of(p, coll)) p->chunk = moved[n++];
     }
@@ -143,12 +142,12 @@ static pomai_status rotate(pm_shard *shard, pm_coll *coll)
 {
     pm_shared *shared = shard->shared;
     pm_coll_shard *own = &coll->shard[shard->index];
-    shard->rotate_lsn = atomic_load_explicit(&shard->visible, memory_order_relaxed);
+    shard->rotate_lsn = shard->applied_lsn;
     if (PM_MUTANT(UNDECIDED_FLUSHED)) shard->rotate_lsn = shard->end.lsn;
     shard->rotate_frozen = NULL;
     if (pm_memtable_first_lsn(own->table) == 0) return POMAI_OK; /* nothing of it was applied */
     rotation r = {shard->index, pm_memtable_make(coll->id_kind, shared->hash_seed, pm_memtable_largest_id(own->table))};
-    pm_chunk **moved = pm_calloc(shard->pending_end - shard->pending_first + 1, sizeof(pm_chunk *));
+    pm_chunk **moved = pm_calloc(shard->pending_end - shard->unapplied + 1, sizeof(pm_chunk *));
     pm_memtable_close(own->table, shard->rotate_lsn);
     pm_shown *room = pm_coll_room(shared, coll, 0);
     const bool good = r.fresh != NULL && moved != NULL && room != NULL && reserve_pending(shard, coll, r.fresh, moved);
@@ -209,6 +208,11 @@ pomai_status pm_shard_rotate(pm_shard *shard, pm_coll *coll, uint64_t *lsn, pm_m
     }
     *lsn = shard->rotate_lsn;
     *frozen = shard->rotate_frozen;
+    /* What ended by then may be left out of segments: not before every reader to come sees the end. */
+    while (pm_shard_visible(shard) < *lsn) {
+        _Atomic uint32_t nobody = 0;
+        shared->os->word_wait(shared->os, &nobody, 0, shared->os->now_ns(shared->os) + PM_RETRY_NS);
+    }
     if (shard->rotate_status == POMAI_OK) return POMAI_OK;
     return pm_fail(err, POMAI_ENOMEM, "no memory for another memtable of the collection %s", coll->name);
 }

@@ -244,6 +244,7 @@ void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
     batch->id =
         shared->open_counter << 40 | atomic_fetch_add_explicit(&shared->batch_sequence, 1, memory_order_release);
     atomic_store_explicit(&batch->undurable, batch->parts, memory_order_relaxed);
+    atomic_store_explicit(&batch->unready, batch->parts, memory_order_relaxed);
     atomic_store_explicit(&batch->unapplied, batch->parts, memory_order_relaxed);
     atomic_fetch_add_explicit(&batch->holders, batch->parts - PM_MUTANT(BATCH_FREED_EARLY), memory_order_relaxed);
     /* The caller helps with the last part; the shards of the others run side by side with it. */

@@ -79,7 +79,7 @@ static void pass_over_chunk(const pm_shared *shared, const pm_batch *batch, cons
 
 static void pass_over_pending(const pm_shard *shard, const pm_batch *batch)
 {
-    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
+    for (uint64_t i = shard->unapplied; i != shard->pending_end; i++) {
         const pm_pending *p = &shard->pending[i & shard->pending_mask];
         if (p->part == NULL || p->part->batch->coll != batch->coll || PM_MUTANT(CONDITION_NOT_PENDING)) continue;
         pm_chunk ids; /* of a delete only its id columns are used */

@@ -200,6 +200,7 @@ static void append(pm_shard *shard, const pm_rec_header *h, uint64_t total, pm_p
     shard->end.stamp = h->stamp;
     shard->end.chain = pm_rec_chain(shard->end.chain, h);
     shard->end.length += total;
+    if (part != NULL) part->place = shard->pending_end;
     shard->pending[shard->pending_end++ & shard->pending_mask] = (pm_pending){.lsn = h->lsn,
                                                                               .part = part,
                                                                               .chunk = chunk,

@@ -151,13 +151,20 @@ static pm_pages *image_of(const pm_shard *shard, const pm_rec_header *h, size_t 
     return shard->image[*at];
 }
 
+static void replay(pm_shard *shard, pm_coll *coll, pm_chunk *chunk, const pm_rec_header *h, uint64_t bytes)
+{
+    int64_t more;
+    (void)pm_shard_apply(shard, coll, NULL, chunk, h, bytes, &more);
+    if (more != 0) pm_tally_add(&coll->shard[shard->index], h->lsn, more);
+}
+
 static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_header *h, size_t *image_at,
                                   pomai_error *err)
 {
     const uint8_t *payload = (const uint8_t *)(h + 1);
     const uint64_t bytes = sizeof *h + h->payload_len;
     if (h->op == PM_OP_DELETE) {
-        if (!PM_MUTANT(DELETE_NOT_REPLAYED)) (void)pm_shard_apply(shard, coll, NULL, NULL, h, bytes);
+        if (!PM_MUTANT(DELETE_NOT_REPLAYED)) replay(shard, coll, NULL, h, bytes);
         return POMAI_OK;
     }
     pm_id_bounds bounds;
@@ -167,7 +174,7 @@ static pomai_status replay_record(pm_shard *shard, pm_coll *coll, const pm_rec_h
     const uint8_t *vectors = payload + pm_align_up(h->ids_len, PM_WAL_ALIGN);
     pm_chunk_point(chunk, h, payload, vectors);
     chunk->pages[0] = pm_pages_hold(image_of(shard, h, image_at));
-    (void)pm_shard_apply(shard, coll, NULL, chunk, h, bytes);
+    replay(shard, coll, chunk, h, bytes);
     return POMAI_OK;
 }
 
@@ -198,6 +205,7 @@ pomai_status pm_shard_replay(pm_shard *shard, const uint64_t *aborted, size_t ab
     shard->record = NULL;
     shard->end = shard->scan.end;
     atomic_store(&shard->visible, shard->end.lsn);
+    shard->applied_lsn = shard->end.lsn;
     atomic_store(&shard->durable_lsn, shard->end.lsn);
     atomic_store(&shard->count_bytes, shard->scan.bytes);
     pm_clock_at_least(shard->shared, shard->end.stamp);
@@ -229,7 +237,7 @@ static pomai_status begin_file_with_aborts(pm_shard *shard, const uint64_t *abor
         if (pm_shard_encode_abort(shard, aborts[i]) != PM_ENCODED)
             return pm_fail(err, POMAI_ENOMEM, "no memory to abort an incomplete batch");
         pm_pages_let_go(shard->pending[shard->pending_first & shard->pending_mask].pages);
-        shard->pending_first = shard->pending_end; /* nothing to show */
+        shard->pending_first = shard->unapplied = shard->pending_end; /* nothing to show */
     }
     int rc = 0;
     if (shard->span_count > 0) {
@@ -292,9 +300,12 @@ pomai_status pm_shard_settle(pm_shard *shard, const char *quarantine_dir, const 
     const bool new_file = shard->fd < 0 && (shard->scan.torn_at != 0 || abort_count > 0);
     if (new_file) status = begin_file_with_aborts(shard, aborts, abort_count, err);
     if (status != POMAI_OK) return status;
+    atomic_store(&shard->ready, shard->pending_end);
+    atomic_store(&shard->flipped, shard->pending_end);
     shard->synced = shard->written = shard->end;
     shard->marked_lsn = shard->end.lsn;
     atomic_store(&shard->visible, shard->end.lsn);
+    shard->applied_lsn = shard->end.lsn;
     atomic_store(&shard->durable_lsn, shard->end.lsn);
     if (shard->end.number == 0) return POMAI_OK;
     /* Also when it says the same: it may have been left unsynced. */

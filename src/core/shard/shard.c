@@ -66,7 +66,7 @@ static void commit_done(pm_shard *shard, const pm_job *job)
         pm_count(&shard->commit_ns, job->took_ns);
         pm_hist_add(&shard->commit_latency, job->took_ns);
     }
-    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
+    for (uint64_t i = shard->unapplied; i != shard->pending_end; i++) {
         const pm_pending *p = &shard->pending[i & shard->pending_mask];
         if (p->lsn > job->end.lsn) break;
         if (p->durable || p->part == NULL) continue;
@@ -154,10 +154,10 @@ static uint64_t *witness_of(const pm_shard *shard, uint64_t lsn)
 }
 #endif
 
-static void apply(pm_shard *shard, const pm_pending *p)
+static void apply(pm_shard *shard, pm_pending *p)
 {
     pm_batch *batch = p->part->batch;
-    uint64_t there = pm_shard_apply(shard, batch->coll, p->part, p->chunk, p->record, p->bytes);
+    uint64_t there = pm_shard_apply(shard, batch->coll, p->part, p->chunk, p->record, p->bytes, &p->more);
     if (there > 0) atomic_fetch_add_explicit(&batch->rows_there, there, memory_order_relaxed);
 }
 
@@ -201,9 +201,9 @@ static void fail_undurable(pm_shard *shard)
 {
     pm_shared *shared = shard->shared;
     if (!pm_stopped(shared) || atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE) return;
-    for (uint64_t i = shard->pending_first; i != shard->pending_end; i++) {
+    for (uint64_t i = shard->unapplied; i != shard->pending_end; i++) {
         const pm_pending *p = &shard->pending[i & shard->pending_mask];
-        if (PM_MUTANT(UNDURABLE_WAITS) && i != shard->pending_first) return;
+        if (PM_MUTANT(UNDURABLE_WAITS) && i != shard->unapplied) return;
         if (p->part == NULL || p->durable) continue;
         if (atomic_load_explicit(&p->part->batch->outcome, memory_order_acquire) != PM_PENDING) continue;
         pomai_error error = {0};
@@ -215,40 +215,93 @@ static void fail_undurable(pm_shard *shard)
     }
 }
 
+/* Lets go of the records that others have shown meanwhile; whether there were any. */
+static bool let_flipped_go(pm_shard *shard)
+{
+    const uint64_t flipped = atomic_load(&shard->flipped), first = shard->pending_first;
+    while (shard->pending_first != flipped)
+        pm_pages_let_go(shard->pending[shard->pending_first++ & shard->pending_mask].pages);
+    return shard->pending_first != first;
+}
+
+/* Nothing before it is held: it is shown now. */
+static void show_alone(pm_shard *shard, uint64_t place)
+{
+    const pm_pending *p = &shard->pending[place & shard->pending_mask];
+    (void)let_flipped_go(shard);
+    if (p->more != 0) pm_tally_add(&p->part->batch->coll->shard[shard->index], p->lsn, p->more);
+    atomic_store_explicit(&shard->visible, p->lsn, PM_MUTANT_ORDER(VISIBLE_RELAXED, memory_order_release));
+    PM_POINT(ROWS_SHOWN);
+    shard->pending_first = place + 1;
+    /* In this order: who looks what is held must not find any. */
+    atomic_store(&shard->flipped, place + 1);
+    atomic_store(&shard->ready, place + 1);
+    pm_pages_let_go(p->pages);
+    if (p->part != NULL) pm_batch_part_done(shard->shared, p->part);
+}
+
+/* From now on it belongs to the shower; so does its batch once that has no part that is not ready. */
+static void hold(pm_shard *shard, uint64_t place, pm_batch *several)
+{
+    atomic_store(&shard->ready, place + 1);
+    /* Of a batch the last part asks. What is alone, if what it waited for was shown meanwhile: else the shower, who
+     * looks after that, sees it. */
+    const bool ask = several != NULL ? atomic_fetch_sub_explicit(&several->unready, 1, memory_order_acq_rel) == 1
+                                     : atomic_load(&shard->flipped) == place;
+    if (ask) pm_flip(shard->shared);
+}
+
+/* In the order of the log. Applied, or of a batch that was refused: then there is nothing to show of it. */
+static void show_or_hold(pm_shard *shard, uint64_t place)
+{
+    const pm_pending *p = &shard->pending[place & shard->pending_mask];
+    pm_batch *several = p->part != NULL && p->part->batch->parts > 1 ? p->part->batch : NULL;
+    if (PM_MUTANT(SHOWN_APART) || PM_MUTANT(SHOWN_UNDECIDED)) several = NULL;
+    if (p->lsn != shard->applied_lsn + 1) broken(shard, "records shown out of order");
+    shard->applied_lsn = p->lsn;
+    shard->unapplied = place + 1;
+#ifdef POMAI_MUTANTS
+    *witness_of(shard, p->lsn) = p->lsn;
+#endif
+    if (several == NULL && atomic_load(&shard->flipped) == place)
+        show_alone(shard, place);
+    else
+        hold(shard, place, several);
+}
+
 static bool show_decided(pm_shard *shard)
 {
     fail_undurable(shard);
-    bool any = false;
+    bool any = let_flipped_go(shard);
     pm_shared *shared = shard->shared;
-    while (shard->pending_first != shard->pending_end) {
-        pm_pending p = shard->pending[shard->pending_first & shard->pending_mask];
-        if (p.part != NULL) {
-            uint32_t outcome = atomic_load_explicit(&p.part->batch->outcome, memory_order_acquire);
-            if (PM_MUTANT(SHOWN_UNDECIDED) && outcome == PM_PENDING && p.durable) outcome = PM_DECIDED;
+    while (shard->unapplied != shard->pending_end) {
+        const uint64_t place = shard->unapplied;
+        pm_pending *p = &shard->pending[place & shard->pending_mask];
+        pm_part *refused = NULL;
+        if (p->part != NULL) {
+            uint32_t outcome = atomic_load_explicit(&p->part->batch->outcome, memory_order_acquire);
+            if (PM_MUTANT(SHOWN_UNDECIDED) && outcome == PM_PENDING && p->durable) outcome = PM_DECIDED;
             bool job_out = atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE;
             if (outcome == PM_PENDING) break;
             /* A refused record is still to be written, perhaps from the caller's block; a stopped log never writes it.
              */
-            if (outcome != PM_DECIDED && !p.durable && (job_out || !pm_stopped(shared))) break;
-            if (PM_MUTANT(VISIBLE_FIRST)) atomic_store(&shard->visible, p.lsn);
+            if (outcome != PM_DECIDED && !p->durable && (job_out || !pm_stopped(shared))) break;
+            if (PM_MUTANT(VISIBLE_FIRST)) atomic_store(&shard->visible, p->lsn);
             if (outcome == PM_DECIDED || PM_MUTANT(REFUSED_SHOWN))
-                apply(shard, &p);
+                apply(shard, p);
             else
-                forget(shard, &p);
-            if (outcome == PM_REFUSED && !pm_stopped(shared)) owe_abort(shard, p.part->batch->id);
+                forget(shard, p);
+            if (outcome == PM_REFUSED && !pm_stopped(shared)) owe_abort(shard, p->part->batch->id);
             PM_POINT(ROWS_APPLIED);
+            freeze_softly(shard, p);
+            if (outcome != PM_DECIDED) {
+                refused = p->part;
+                p->part = NULL;
+                p->more = 0;
+            }
         }
-        shard->pending_first++;
-        if (p.lsn != atomic_load_explicit(&shard->visible, memory_order_relaxed) + 1 && !PM_MUTANT(VISIBLE_FIRST))
-            broken(shard, "records shown out of order");
-#ifdef POMAI_MUTANTS
-        *witness_of(shard, p.lsn) = p.lsn;
-#endif
-        atomic_store_explicit(&shard->visible, p.lsn, PM_MUTANT_ORDER(VISIBLE_RELAXED, memory_order_release));
-        PM_POINT(ROWS_SHOWN);
-        if (p.part != NULL) freeze_softly(shard, &p);
-        pm_pages_let_go(p.pages);
-        if (p.part != NULL) pm_batch_part_done(shared, p.part);
+        show_or_hold(shard, place);
+        if (refused != NULL) pm_batch_part_done(shared, refused);
         any = true;
     }
     return any;
@@ -467,17 +520,32 @@ static void answer_syncs(pm_shard *shard)
     shard->shared->os->word_wake(shard->shared->os, &shard->sync_word);
 }
 
+/* A ring that is full of held records, and a close, wait for the shower; whether it was faster. */
+static bool await_flips(pm_shard *shard)
+{
+    const bool waits =
+        shard->pending_first != shard->unapplied &&
+        (shard->pending_end - shard->pending_first > shard->pending_mask || atomic_load(&shard->shared->closing));
+    if (waits != atomic_load_explicit(&shard->waits, memory_order_relaxed)) atomic_store(&shard->waits, waits);
+    return waits && atomic_load(&shard->flipped) != shard->pending_first;
+}
+
 static pm_next shard_step(pm_shard *shard)
 {
     bool any = take_job_result(shard);
     release_held(shard);
     any |= show_decided(shard);
+    if (shard->index == 0 && atomic_load(&shard->shared->flip_left)) {
+        atomic_store(&shard->shared->flip_left, false);
+        pm_flip(shard->shared);
+    }
     if (pm_shard_asked(shard)) pm_shard_answer(shard);
     any |= take_commands(shard);
     answer_syncs(shard);
     bool gave;
     uint64_t look_at = give_next_job(shard, &gave);
     if (shard->finished) return (pm_next){PM_NEXT_DONE, 0};
+    any |= await_flips(shard);
     /* A job that was given may let more be encoded; what was shown or taken may have unblocked something. */
     return any ? (pm_next){PM_NEXT_AGAIN, 0} : (pm_next){PM_NEXT_PARK, look_at};
 }
@@ -639,7 +707,7 @@ void pm_shard_stop(pm_shard *shard)
     os->task_join(&shard->writer);
 }
 
-uint64_t pm_shard_visible(const pm_shard *shard)
+uint64_t pm_shard_shown_alone(const pm_shard *shard)
 {
     const uint64_t visible = atomic_load_explicit(&shard->visible, memory_order_acquire);
 #ifdef POMAI_MUTANTS

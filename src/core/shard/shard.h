@@ -26,6 +26,7 @@ typedef struct pm_coll_shard {
     pm_memtable *table;          /* the actor's: where rows go; the published view has it, too */
     uint64_t thawed;             /* the actor's: rows applied since the last soft freeze */
     uint64_t flushed;            /* at open: records at or below it are in segments */
+    int64_t untallied;           /* the shower's, while it tallies */
     _Atomic uint64_t frozen_lsn; /* what bounded reads see */
     _Atomic uint64_t tallies;    /* how many there were but the first, which is of no row */
     pm_tally tally[PM_TALLIES];  /* the last of them, in turn */
@@ -111,6 +112,7 @@ typedef struct pm_part {
     uint32_t first;        /* rows first, first + 1, ... of the batch, if index is NULL */
     const uint32_t *index; /* else these */
     uint64_t lsn;
+    uint64_t place; /* of its record among the shard's pending ones */
 } pm_part;
 
 enum { PM_INLINE_PARTS = 8 };
@@ -147,6 +149,7 @@ struct pm_batch {
     uint32_t *index; /* owned; behind the parts' index */
     /* counted by the parts */
     _Atomic uint32_t undurable;
+    _Atomic uint32_t unready; /* parts of several that are not applied, or not known to be */
     _Atomic uint32_t unapplied;
     _Atomic uint32_t outcome;    /* pm_outcome, moves once */
     _Atomic bool unsynced;       /* at least one part was acknowledged without a sync */
@@ -188,6 +191,12 @@ typedef struct pm_shared {
     /* Batches of several parts under way, on two sides like an epoch: which ids are behind us. */
     _Atomic uint64_t several_generation;
     _Atomic uint64_t several[2];
+    /* Showing batches of several parts: docs/threads.md. */
+    _Atomic uint32_t shower;                /* 1: a thread has the role */
+    _Atomic uint64_t flip_wanted;           /* how often somebody asked for it */
+    _Atomic bool flip_left;                 /* the first shard's actor is to go on */
+    _Atomic uint64_t flips;                 /* how many there were; the place of cut that is in use */
+    _Atomic uint64_t cut[2][PM_MAX_SHARDS]; /* of each shard the LSN up to which flips showed it */
     uint64_t open_counter;
     uint32_t next_collection; /* as the catalogue was when it was opened; records of others are not possible */
     _Atomic uint64_t batch_sequence;
@@ -330,6 +339,8 @@ void pm_shard_stop(pm_shard *shard);
 
 /* The LSN up to which a reader sees this shard. Load it before anything else of the shard. */
 uint64_t pm_shard_visible(const pm_shard *shard);
+/* The same of all shards, at one moment: every batch is covered as a whole or not at all. */
+void pm_shards_visible(const pm_shared *shared, uint64_t *visible);
 /* Returns when everything encoded so far is synced, or the database stopped. */
 pomai_status pm_shard_sync(pm_shard *shard, pomai_error *err);
 /* For maintenance, one call at a time. Rotates the memtable of a collection if there is anything in it: *frozen, which

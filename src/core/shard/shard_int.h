@@ -21,11 +21,13 @@ typedef struct pm_cell {
     pm_part *part;
 } pm_cell;
 
-/* A record from encoding until it is shown. */
+/* A record from encoding until it is shown. From when it is held until it is flipped it is the shower's, and constant.
+ */
 typedef struct pm_pending {
     uint64_t lsn;
-    pm_part *part;   /* NULL: an ABORT record */
+    pm_part *part;   /* NULL: an ABORT record, or once applied: of a batch that was refused */
     pm_chunk *chunk; /* of a PUT */
+    int64_t more;    /* once applied: how many rows more there are */
     const pm_rec_header *record;
     pm_pages *pages; /* held: where the record is */
     uint64_t bytes;
@@ -96,6 +98,10 @@ struct pm_shard {
     _Atomic uint64_t owed;                   /* aborts, and lost ones */
     /* shared with readers */
     _Alignas(64) _Atomic uint64_t visible;
+    /* shared with the shower (docs/threads.md, "Showing several at once"): places of pending records */
+    _Atomic uint64_t ready;   /* those before are applied */
+    _Atomic uint64_t flipped; /* those before are shown; the shower's while it is below `ready`, else the owner's */
+    _Atomic bool waits;       /* the owner has something to do once records are flipped */
 
     _Alignas(64) _Atomic uint32_t owner; /* 1: a thread is the actor now, and only it touches what follows */
     _Atomic uint64_t parked_until;       /* when the actor's thread looks again by itself */
@@ -103,10 +109,11 @@ struct pm_shard {
     /* the owner's */
     _Alignas(64) uint64_t head;
     pm_cell *cell;
-    pm_part *held;       /* taken from the mailbox, waits for a new file */
-    pm_pending *pending; /* ring */
-    uint64_t pending_first, pending_end, pending_mask;
-    uint64_t *abort; /* batch ids that owe an ABORT record */
+    pm_part *held;                                                /* taken from the mailbox, waits for a new file */
+    pm_pending *pending;                                          /* ring */
+    uint64_t pending_first, unapplied, pending_end, pending_mask; /* unapplied: the first that is not applied */
+    uint64_t applied_lsn;                                         /* of the one before */
+    uint64_t *abort;                                              /* batch ids that owe an ABORT record */
     size_t aborts, abort_capacity;
     bool aborts_wait;                   /* the disk was full: only after the next record that fits */
     uint64_t sync_noticed, sync_target; /* the last sync asked for, and the LSN it is about */
@@ -190,7 +197,7 @@ bool pm_job_take(pm_shard *shard);
 void pm_job_run(pm_shard *shard);
 
 /* shown.c */
-/* The actor's, or recovery's: from `lsn` on, which is not shown yet, there are `rows` more. */
+/* Of whoever shows the shard's records, or recovery: from `lsn` on, which is not shown yet, there are `rows` more. */
 void pm_tally_add(pm_coll_shard *own, uint64_t lsn, int64_t rows);
 /* Ends a row of a segment, and of what replaces it; false: it had an end. */
 bool pm_end_in_segment(pm_segment *segment, uint32_t row, uint64_t lsn);
@@ -202,10 +209,10 @@ pomai_status pm_find_live(const pm_shown *shown, const pm_id *id, uint64_t hash,
 pomai_status pm_shard_judge(pm_shard *shard, pm_part *part, pomai_error *err);
 
 /* apply.c: actor only, or recovery */
-/* Applies a record that was decided; how many rows it ended, of a DELETE. batch NULL: replay. A damaged segment stops
- * the database. */
+/* Applies a record that was decided; how many rows it ended, of a DELETE, and how many *more there are. part NULL:
+ * replay. A damaged segment stops the database. */
 uint64_t pm_shard_apply(pm_shard *shard, pm_coll *coll, const pm_part *part, pm_chunk *chunk,
-                        const pm_rec_header *record, uint64_t bytes);
+                        const pm_rec_header *record, uint64_t bytes, int64_t *more);
 /* Answers rotate_wanted and seal_wanted. */
 void pm_shard_answer(pm_shard *shard);
 
@@ -216,7 +223,13 @@ static inline bool pm_shard_asked(pm_shard *shard)
            atomic_load(&shard->seal_wanted) != atomic_load(&shard->seal_done);
 }
 
+/* flip.c */
+/* Shows what is held and can be shown; by anybody. */
+void pm_flip(pm_shared *shared);
+
 /* shard.c */
+/* The LSN up to which the owner showed the shard; flips may have shown more. */
+uint64_t pm_shard_shown_alone(const pm_shard *shard);
 /* For pm_shard_take_sealed. */
 void pm_shard_note_sealed(pm_shard *shard, const pm_wal_end *end);
 /* The thread of an admitted batch does the shard's work until the batch is done or somebody else is at it.

@@ -45,8 +45,7 @@ void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view)
     do {
         view->shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
         PM_POINT(VIEW_LOADED);
-        for (uint32_t i = 0; i < shared->shards; i++)
-            view->visible[i] = pm_shard_visible(shared->shard[i]);
+        pm_shards_visible(shared, view->visible);
     } while (atomic_load_explicit(&coll->shown, memory_order_acquire) != view->shown && !PM_MUTANT(VIEW_NOT_RECHECKED));
     view->now = pm_clock_now(shared);
 }
@@ -64,7 +63,7 @@ void pm_tally_add(pm_coll_shard *own, uint64_t lsn, int64_t rows)
     atomic_store_explicit(&own->tallies, last + 1, memory_order_release);
 }
 
-/* As of `visible`, which was loaded before; false: there have been others since. */
+/* As of `visible`, which was loaded before; false: others have been shown since. */
 static bool tally_at(const pm_coll_shard *own, uint64_t visible, int64_t *rows)
 {
     const uint64_t last = atomic_load_explicit(&own->tallies, memory_order_acquire);
@@ -80,17 +79,18 @@ static bool tally_at(const pm_coll_shard *own, uint64_t visible, int64_t *rows)
 
 void pm_coll_view_counted(pm_shared *shared, const pm_coll *coll, pm_view *view, int64_t *rows)
 {
+    bool counted;
     do {
         view->shown = atomic_load_explicit(&coll->shown, memory_order_acquire);
         *rows = view->shown->rows;
-        for (uint32_t i = 0; i < shared->shards; i++) {
+        pm_shards_visible(shared, view->visible);
+        counted = true;
+        for (uint32_t i = 0; i < shared->shards && counted; i++) {
             int64_t more;
-            do
-                view->visible[i] = pm_shard_visible(shared->shard[i]);
-            while (!tally_at(&coll->shard[i], view->visible[i], &more));
+            counted = tally_at(&coll->shard[i], view->visible[i], &more);
             *rows += more;
         }
-    } while (atomic_load_explicit(&coll->shown, memory_order_acquire) != view->shown);
+    } while (!counted || atomic_load_explicit(&coll->shown, memory_order_acquire) != view->shown);
     view->now = pm_clock_now(shared);
 }
 
