@@ -291,10 +291,12 @@
     X(SHOWN_APART, "scenario.test_orders:test_several", "each shard shows its part of a batch for itself")             \
     X(FLIP_IN_PART, "scenario.test_orders:test_several",                                                               \
       "a batch is shown whose part in another shard is behind one that is not")                                        \
-    X(FLIP_LOOKS_ONCE, "scenario.test_orders:test_several hang",                                                       \
+    X(FLIP_LOOKS_ONCE, "scenario.test_orders:test_two_at_once hang",                                                   \
       "who has shown batches does not look whether others asked meanwhile")                                            \
     X(CUT_NOT_RECHECKED, "scenario.test_orders:test_several",                                                          \
       "a reader does not look whether a batch was shown while it loaded what shards show")                             \
+    X(FROZEN_NOT_RECHECKED, "scenario.test_orders:test_several",                                                       \
+      "a bounded read does not look whether more was frozen while it loaded what is")                                  \
     X(COUNT_SEES_AHEAD, "scenario.test_orders:test_counts", "a count has what is applied and not shown yet")           \
     X(EXPIRED_STAY_COUNTED, "scenario.test_orders:test_counts",                                                        \
       "rows that a flush or a merge leaves behind because they have expired are not taken from the count")             \

@@ -473,7 +473,7 @@ static bool sets_are_whole(const pomai_rows *rows)
     return true;
 }
 
-static void look_at_sets(struct scene *s, const pomai_snapshot *snapshot)
+static void look_at_sets(struct scene *s, const pomai_snapshot *snapshot, pomai_read_mode mode)
 {
     uint64_t id[SETS * SET_ROWS];
     const pomai_ids ids = {.u64 = id, .count = SETS * SET_ROWS};
@@ -482,6 +482,7 @@ static void look_at_sets(struct scene *s, const pomai_snapshot *snapshot)
     for (unsigned i = 0; i < SETS * SET_ROWS; i++)
         id[i] = set_id(i / SET_ROWS, i % SET_ROWS);
     o.snapshot = snapshot;
+    o.mode = mode;
     CHECK(s, pomai_get(pomai_default(s->db), &ids, &o, &rows, &s->err) == POMAI_OK);
     const bool whole = sets_are_whole(rows);
     pomai_rows_free(rows);
@@ -493,15 +494,28 @@ static void read_sets(void *arg)
     struct scene *s = arg;
     for (int tries = 0; tries < MOST_TRIES && several.writers > 0; tries++) {
         pomai_snapshot *snapshot;
-        look_at_sets(s, NULL);
+        look_at_sets(s, NULL, POMAI_READ_LATEST);
         CHECK(s, pomai_snapshot_open(s->db, &snapshot, &s->err) == POMAI_OK);
-        look_at_sets(s, snapshot);
+        look_at_sets(s, snapshot, POMAI_READ_LATEST);
         const uint64_t rows = count_in(s, snapshot);
-        look_at_sets(s, snapshot); /* and stay as they are */
+        look_at_sets(s, snapshot, POMAI_READ_LATEST); /* and stay as they are */
         const bool same = count_in(s, snapshot) == rows;
         pomai_snapshot_close(snapshot);
         CHECK(s, same);
     }
+}
+
+static void read_bounded(void *arg)
+{
+    for (int tries = 0; tries < MOST_TRIES && several.writers > 0; tries++)
+        look_at_sets(arg, NULL, POMAI_READ_BOUNDED);
+}
+
+static void freeze_often(void *arg)
+{
+    struct scene *s = arg;
+    for (int tries = 0; tries < 4 * MOST_TRIES && several.writers > 0; tries++)
+        CHECK(s, pomai_freeze(s->db, NULL, &s->err) == POMAI_OK);
 }
 
 /* No single rows: what there is is sets. */
@@ -516,25 +530,31 @@ static void count_sets(void *arg)
 
 static void flush_often(void *arg)
 {
+    struct scene *s = arg;
     for (int tries = 0; tries < MOST_TRIES && several.writers > 0; tries++)
-        flush_it(arg);
+        flush_it(s);
 }
 
 static void edit_several(void *arg)
 {
-    static const pm_sim_fn tasks[] = {edit_set_0, edit_set_1, edit_set_2, read_sets};
+    static const pm_sim_fn tasks[] = {edit_set_0, edit_set_1, edit_set_2, read_sets, read_bounded, freeze_often};
+    enum { TASKS = sizeof tasks / sizeof tasks[0] };
     struct scene *s = arg;
-    uint32_t fiber[6];
+    uint32_t fiber[TASKS + 2];
     several.writers = SETS + !several.counted;
-    CHECK(s, open_with(s, 0, several.shards, several.counted ? 0 : 8) == POMAI_OK);
+    pomai_open_options o = POMAI_OPEN_OPTIONS_INIT;
+    o.shards = several.shards;
+    o.mailbox_slots = several.counted ? 0 : 8;
+    o.freeze_rows = 6;
+    CHECK(s, pm_db_open(s->os, "/db", &o, &s->db, &s->err) == POMAI_OK);
     CHECK(s, create(s, "default", DIM, POMAI_ID_U64) == POMAI_OK);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < TASKS; i++)
         fiber[i] = pm_sim_spawn(s->sim, tasks[i], s);
-    fiber[4] = pm_sim_spawn(s->sim, several.counted ? count_sets : edit_others, s);
-    fiber[5] = pm_sim_spawn(s->sim, flush_often, s);
-    for (int i = 0; i < 6; i++)
+    fiber[TASKS] = pm_sim_spawn(s->sim, several.counted ? count_sets : edit_others, s);
+    fiber[TASKS + 1] = pm_sim_spawn(s->sim, flush_often, s);
+    for (int i = 0; i < TASKS + 2; i++)
         pm_sim_join(s->sim, fiber[i]);
-    look_at_sets(s, NULL);
+    look_at_sets(s, NULL, POMAI_READ_LATEST);
     CHECK(s, live_in(s) == count_in(s, NULL));
     CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
 }
@@ -547,6 +567,50 @@ static void test_several(void **state)
         several.shards = 1 + (uint32_t)(seed % 3);
         several.counted = seed / 3 % 2 == 0;
         play(s, edit_several);
+        finish(s);
+    }
+}
+
+static void put_set(struct scene *s, unsigned set)
+{
+    uint64_t id[SET_ROWS];
+    pomai_batch batch = rows_of(SET_ROWS, 1);
+    for (unsigned i = 0; i < SET_ROWS; i++)
+        id[i] = set_id(set, i);
+    batch.u64_ids = id;
+    CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+}
+
+static void put_set_0(void *arg)
+{
+    put_set(arg, 0);
+}
+
+static void put_set_1(void *arg)
+{
+    put_set(arg, 1);
+}
+
+/* Nobody comes after them who would show what they were left with. */
+static void put_two(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, create(s, "default", DIM, POMAI_ID_U64) == POMAI_OK);
+    for (int i = 0; i < 4; i++) {
+        const uint32_t one = pm_sim_spawn(s->sim, put_set_0, s), two = pm_sim_spawn(s->sim, put_set_1, s);
+        pm_sim_join(s->sim, one);
+        pm_sim_join(s->sim, two);
+    }
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_two_at_once(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 600; seed++) {
+        struct scene *s = make(seed, 2 + (uint32_t)(seed % 9));
+        play(s, put_two);
         finish(s);
     }
 }
@@ -838,6 +902,7 @@ int main(void)
         cmocka_unit_test(test_snapshots_hold_time),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_several),
+        cmocka_unit_test(test_two_at_once),
         cmocka_unit_test(test_drop_under_put),
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),

@@ -344,8 +344,7 @@ static void install(merge *m)
     carry_ends(m);
     m->dropped = drop_expired(m);
     PM_POINT(ENDS_CARRIED);
-    for (uint32_t s = 0; s < db->shared.shards; s++)
-        pm_raise(&m->coll->shard[s].frozen_lsn, m->flushed[s]);
+    (void)pm_coll_freeze(&db->shared, m->coll, true); /* as in a flush */
     pm_coll_publish(&db->shared, m->coll, m->room, show, m);
     m->room = NULL;
     PM_POINT(SEGMENT_SHOWN);

@@ -201,8 +201,9 @@ static void install(flush *f)
     pm_shared *shared = &db->shared;
     uint64_t bytes = 0;
     PM_POINT(SEGMENT_NAMED);
+    /* What ended by `upto` is not in the segments: bounded reads must see the ends. */
+    if (!PM_MUTANT(BOUNDED_NOT_RAISED)) (void)pm_coll_freeze(shared, f->coll, true);
     for (uint32_t s = 0; s < shared->shards; s++) {
-        if (!PM_MUTANT(BOUNDED_NOT_RAISED)) pm_raise(&f->coll->shard[s].frozen_lsn, f->upto[s]);
         if (f->frozen[s] == NULL || PM_MUTANT(VIEW_BEFORE_ENDS)) continue;
         if (!PM_MUTANT(CARRY_FORGETS)) pm_memtable_set_forward(f->frozen[s], &f->carry[s]->forward);
         carry_table(f, s);

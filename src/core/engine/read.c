@@ -21,8 +21,7 @@ pm_epoch_hold pm_db_take_view(pm_db *db, const pm_coll *coll, const pm_read *rea
         memcpy(view->visible, read->snapshot->visible, db->shared.shards * sizeof view->visible[0]);
         view->now = read->snapshot->now;
     } else if (read->bounded) {
-        for (uint32_t s = 0; s < db->shared.shards; s++)
-            view->visible[s] = pm_min_u64(view->visible[s], atomic_load(&coll->shard[s].frozen_lsn));
+        pm_coll_bound(&db->shared, coll, view);
     }
     return hold;
 }
@@ -332,9 +331,7 @@ pomai_status pm_db_freeze(pm_db *db, const pm_coll *coll)
 {
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
     for (uint32_t i = 0; i < catalog->count; i++) {
-        if (coll != NULL && catalog->coll[i] != coll) continue;
-        for (uint32_t s = 0; s < db->shared.shards; s++)
-            pm_raise(&catalog->coll[i]->shard[s].frozen_lsn, pm_shard_visible(db->shared.shard[s]));
+        if (coll == NULL || catalog->coll[i] == coll) (void)pm_coll_freeze(&db->shared, catalog->coll[i], true);
     }
     return POMAI_OK;
 }

@@ -166,13 +166,12 @@ static void forget(pm_shard *shard, const pm_pending *p)
     if (p->chunk != NULL) pm_memtable_forget(p->part->batch->coll->shard[shard->index].table, p->chunk);
 }
 
-/* Every so many rows what there is counts as frozen: bounded reads see it. */
-static void freeze_softly(pm_shard *shard, const pm_pending *p)
+/* Every so many rows what there is counts as frozen: bounded reads see it. Later, if the last are not shown yet. */
+static void freeze_softly(pm_shard *shard, pm_coll *coll)
 {
-    pm_coll_shard *own = &p->part->batch->coll->shard[shard->index];
-    if (own->thawed < shard->shared->freeze_rows) return;
-    own->thawed = 0;
-    pm_raise(&own->frozen_lsn, p->lsn);
+    pm_coll_shard *own = &coll->shard[shard->index];
+    if (own->thawed < shard->shared->freeze_rows || pm_shard_visible(shard) < shard->applied_lsn) return;
+    if (pm_coll_freeze(shard->shared, coll, false)) own->thawed = 0;
 }
 
 /* Queues the ABORT of a refused batch. Without memory for it, it stays unwritten, and owed: recovery aborts an
@@ -278,6 +277,7 @@ static bool show_decided(pm_shard *shard)
         const uint64_t place = shard->unapplied;
         pm_pending *p = &shard->pending[place & shard->pending_mask];
         pm_part *refused = NULL;
+        pm_coll *coll = NULL;
         if (p->part != NULL) {
             uint32_t outcome = atomic_load_explicit(&p->part->batch->outcome, memory_order_acquire);
             if (PM_MUTANT(SHOWN_UNDECIDED) && outcome == PM_PENDING && p->durable) outcome = PM_DECIDED;
@@ -293,7 +293,7 @@ static bool show_decided(pm_shard *shard)
                 forget(shard, p);
             if (outcome == PM_REFUSED && !pm_stopped(shared)) owe_abort(shard, p->part->batch->id);
             PM_POINT(ROWS_APPLIED);
-            freeze_softly(shard, p);
+            coll = p->part->batch->coll;
             if (outcome != PM_DECIDED) {
                 refused = p->part;
                 p->part = NULL;
@@ -301,6 +301,7 @@ static bool show_decided(pm_shard *shard)
             }
         }
         show_or_hold(shard, place);
+        if (coll != NULL) freeze_softly(shard, coll);
         if (refused != NULL) pm_batch_part_done(shared, refused);
         any = true;
     }

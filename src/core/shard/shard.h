@@ -23,13 +23,13 @@ typedef struct pm_tally {
 
 /* What a shard keeps of a collection. */
 typedef struct pm_coll_shard {
-    pm_memtable *table;          /* the actor's: where rows go; the published view has it, too */
-    uint64_t thawed;             /* the actor's: rows applied since the last soft freeze */
-    uint64_t flushed;            /* at open: records at or below it are in segments */
-    int64_t untallied;           /* the shower's, while it tallies */
-    _Atomic uint64_t frozen_lsn; /* what bounded reads see */
-    _Atomic uint64_t tallies;    /* how many there were but the first, which is of no row */
-    pm_tally tally[PM_TALLIES];  /* the last of them, in turn */
+    pm_memtable *table;         /* the actor's: where rows go; the published view has it, too */
+    uint64_t thawed;            /* the actor's: rows applied since the last soft freeze */
+    uint64_t flushed;           /* at open: records at or below it are in segments */
+    int64_t untallied;          /* the shower's, while it tallies */
+    _Atomic uint64_t frozen[2]; /* LSNs up to which bounded reads see it; freezes says which is in use */
+    _Atomic uint64_t tallies;   /* how many there were but the first, which is of no row */
+    pm_tally tally[PM_TALLIES]; /* the last of them, in turn */
 } pm_coll_shard;
 
 enum { PM_WATCH_SAMPLES = 256, PM_WATCH_FILTER = 4096 /* bytes of a filter; with longer ones none is watched */ };
@@ -74,6 +74,8 @@ typedef struct pm_coll {
     bool buried;                /* maintenance: its files are gone */
     _Atomic bool drop_unsure;   /* a drop failed half-way: the next opening may not find it */
     _Atomic uint64_t next_id;   /* the next to be assigned; above every id ever put */
+    _Atomic uint32_t freezing;  /* 1: a thread writes what bounded reads see */
+    _Atomic uint64_t freezes;   /* how often that was; the place of `frozen` that is in use */
     _Atomic uint64_t puts, put_rows, deletes, gets, searches, queries;
     pm_watch watch[PM_WATCH_KINDS];
     pm_coll_shard shard[];
@@ -218,13 +220,6 @@ typedef struct pm_sealed {
 uint64_t pm_clock_now(pm_shared *shared);
 void pm_clock_at_least(pm_shared *shared, uint64_t ns);
 
-static inline void pm_raise(_Atomic uint64_t *number, uint64_t to)
-{
-    uint64_t now = atomic_load(number);
-    while (now < to && !atomic_compare_exchange_weak(number, &now, to))
-        ;
-}
-
 static inline bool pm_stopped(const pm_shared *shared)
 {
     return atomic_load(&shared->stopped) != 0;
@@ -288,6 +283,11 @@ void pm_coll_publish(pm_shared *shared, pm_coll *coll, pm_shown *next, pm_change
 void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view);
 /* The same, and how many rows it would show if none had expired. */
 void pm_coll_view_counted(pm_shared *shared, const pm_coll *coll, pm_view *view, int64_t *rows);
+
+/* What readers see now is what bounded reads see from now on. false, if it is not to wait: another thread is at it. */
+bool pm_coll_freeze(pm_shared *shared, pm_coll *coll, bool wait);
+/* A view as bounded reads have it. */
+void pm_coll_bound(const pm_shared *shared, const pm_coll *coll, pm_view *view);
 
 /* Where the rows of something that is being replaced went: ends that are stored meanwhile are stored there, too. */
 typedef struct pm_carry {

@@ -50,6 +50,38 @@ void pm_coll_view(pm_shared *shared, const pm_coll *coll, pm_view *view)
     view->now = pm_clock_now(shared);
 }
 
+/* ---- bounded reads: docs/threads.md, "Showing several at once" ---- */
+
+bool pm_coll_freeze(pm_shared *shared, pm_coll *coll, bool wait)
+{
+    uint64_t cut[PM_MAX_SHARDS];
+    uint32_t nobody = 0;
+    while (!atomic_compare_exchange_strong(&coll->freezing, &nobody, 1)) {
+        if (!wait) return false;
+        shared->os->relax(shared->os);
+        nobody = 0;
+    }
+    const uint64_t freezes = atomic_load_explicit(&coll->freezes, memory_order_relaxed);
+    pm_shards_visible(shared, cut); /* no shard's is less than the last time */
+    for (uint32_t s = 0; s < shared->shards; s++)
+        atomic_store_explicit(&coll->shard[s].frozen[(freezes + 1) & 1], cut[s], memory_order_release);
+    atomic_store_explicit(&coll->freezes, freezes + 1, memory_order_release);
+    atomic_store_explicit(&coll->freezing, 0, memory_order_release);
+    return true;
+}
+
+void pm_coll_bound(const pm_shared *shared, const pm_coll *coll, pm_view *view)
+{
+    uint64_t frozen[PM_MAX_SHARDS], freezes;
+    do {
+        freezes = atomic_load_explicit(&coll->freezes, memory_order_acquire);
+        for (uint32_t s = 0; s < shared->shards; s++)
+            frozen[s] = atomic_load_explicit(&coll->shard[s].frozen[freezes & 1], memory_order_acquire);
+    } while (atomic_load_explicit(&coll->freezes, memory_order_acquire) != freezes && !PM_MUTANT(FROZEN_NOT_RECHECKED));
+    for (uint32_t s = 0; s < shared->shards; s++)
+        view->visible[s] = pm_min_u64(view->visible[s], frozen[s]);
+}
+
 /* ---- counting: docs/threads.md ---- */
 
 void pm_tally_add(pm_coll_shard *own, uint64_t lsn, int64_t rows)
