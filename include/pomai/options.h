@@ -34,7 +34,8 @@ typedef struct pomai_open_options {
     uint64_t scrub_rate;    /* bytes a second at which segments are read again, to find damage; 0: 4 MiB; UINT64_MAX:
                                not at all */
     uint64_t watch_share;   /* thousandths of a core that go into doing some searches again, exactly, to watch the
-                               recall (docs/indexing.md); 0: 10; at most 1,000; UINT64_MAX: none */
+                               recall (docs/indexing.md), ten times that at first; 0: 10; at most 1,000;
+                               UINT64_MAX: none */
     uint64_t build_threads; /* that help building graphs, at low priority; 0: cores - 1, at most 15; UINT64_MAX: none */
 } pomai_open_options;
 #define POMAI_OPEN_OPTIONS_INIT                                                                                        \

@@ -297,6 +297,8 @@
       "a reader does not look whether a batch was shown while it loaded what shards show")                             \
     X(FROZEN_NOT_RECHECKED, "scenario.test_orders:test_several",                                                       \
       "a bounded read does not look whether more was frozen while it loaded what is")                                  \
+    X(WATCH_TAKES_ITS_TIME, "scenario.test_watch:test_raises_soon",                                                    \
+      "the watch takes as long to find a shortage as to go on finding none")                                           \
     X(COUNT_SEES_AHEAD, "scenario.test_orders:test_counts", "a count has what is applied and not shown yet")           \
     X(EXPIRED_STAY_COUNTED, "scenario.test_orders:test_counts",                                                        \
       "rows that a flush or a merge leaves behind because they have expired are not taken from the count")             \

@@ -33,6 +33,7 @@ struct scene {
     bool unlike;    /* queries are not drawn as the rows are */
     bool filtered;  /* nine tenths of the rows match, on one side */
     bool turns;     /* every other search has the filter, and those of another collection come all the time */
+    bool hurried;   /* 300 searches in 3 seconds */
     uint64_t share; /* watch_share */
     struct t_rng rng;
     double others, others_raised; /* looked at, of the other kind */
@@ -163,9 +164,9 @@ static void watch(void *arg)
     struct scene *s = arg;
     CHECK(s, begin(s) && read_stats(s));
     CHECK(s, s->samples == 0 && s->recall < 0);
-    for (int i = 0; i < SEARCHES; i++) {
+    for (int i = 0; i < (s->hurried ? SEARCHES / 3 : SEARCHES); i++) {
         CHECK(s, search_once(s) && (!s->turns || search_few(s)));
-        pm_sim_sleep(s->sim, s->turns && i > 10 ? MS / 2 : 300 * MS);
+        pm_sim_sleep(s->sim, s->turns && i > 10 ? MS / 2 : s->hurried ? 10 * MS : 300 * MS);
     }
     CHECK(s, read_stats(s));
     const pm_coll *coll = pm_db_find(s->db, "default");
@@ -212,6 +213,25 @@ static void test_unlike_the_rows(void **state)
     assert_true(s.raised > 0);
     assert_true(s.first >= (double)ASKED && s.least < s.first); /* from when it was seen that it is not so */
     assert_true(s.others_raised == s.raised && s.others == 0);  /* what is in effect */
+}
+
+/* What is found is enough: after a few of the first it has time. */
+static void test_looks_soon(void **state)
+{
+    struct scene s = {.share = 10, .hurried = true};
+    (void)state;
+    run_scene(&s);
+    assert_true(s.looked_at >= 16 && s.looked_at < 40 && s.raised == 0);
+}
+
+static void test_raises_soon(void **state)
+{
+    struct scene s = {.share = 10, .unlike = true, .hurried = true};
+    (void)state;
+    search_falls_short = true;
+    run_scene(&s);
+    search_falls_short = false;
+    assert_true(s.looked_at >= 64 && s.raised > 0);
 }
 
 static void test_walks_tell_of_themselves(void **state)
@@ -369,6 +389,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_like_the_rows),
         cmocka_unit_test(test_unlike_the_rows),
+        cmocka_unit_test(test_looks_soon),
+        cmocka_unit_test(test_raises_soon),
         cmocka_unit_test(test_walks_tell_of_themselves),
         cmocka_unit_test(test_with_a_filter),
         cmocka_unit_test(test_unlike_the_rows_with_a_filter),

@@ -140,6 +140,7 @@ typedef struct pm_maintenance {
     pm_shown *passing_shown;
     uint64_t buried; /* collections */
     uint64_t watch_due;
+    uint32_t hasty_looks;      /* of the watch, that are still to come soon */
     uint64_t watched;          /* the collection that was looked at last, and the kind of search */
     volatile int watch_cancel; /* of a search that is done again */
     pm_scrub scrub;

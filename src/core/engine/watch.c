@@ -11,7 +11,16 @@
 #include "core/engine/engine.h"
 
 #define MS ((uint64_t)1000 * 1000)
-enum { MOST_MS = 1000, LOOK_MS = 250, MOST_RAISED = 6, LEAST_SAMPLES = 64, LEAST_TOLD = 16 };
+enum {
+    MOST_MS = 1000,
+    LOOK_MS = 250,
+    HASTY_LOOK_MS = 10,
+    MOST_RAISED = 6,
+    LEAST_SAMPLES = 64,
+    LEAST_TOLD = 16,
+    HASTE = 10,
+    WHOLE = 1000
+};
 #define SIGMAS        1.96   /* of a 95% interval */
 #define LEAST_MISSING 0.0005 /* a promise to miss less is taken for this */
 #define FAR_MISSING   4      /* times what was asked: raised by two at once */
@@ -242,6 +251,15 @@ static pm_coll *find_taken(pm_db *db, uint64_t last, pm_watch_kind *which)
     return best;
 }
 
+/* Nothing is known yet, or it looks as if less was found than asked and is not sure: it is not to take long. */
+static bool is_in_haste(const pm_coll *coll, pm_watch_kind kind)
+{
+    pm_watched now;
+    if (PM_MUTANT(WATCH_TAKES_ITS_TIME)) return false;
+    if (!sum_up(coll, kind, &now)) return true;
+    return now.samples < LEAST_TOLD || (now.samples < PM_WATCH_SAMPLES && now.recall < now.asked);
+}
+
 uint64_t pm_watch_if_due(pm_db *db, uint64_t now)
 {
     pm_maintenance *m = &db->maintenance;
@@ -250,14 +268,21 @@ uint64_t pm_watch_if_due(pm_db *db, uint64_t now)
     if (db->watch_share == UINT64_MAX || pm_stopped(&db->shared)) return PM_FOREVER;
     if (now < m->watch_due) return m->watch_due;
     pm_coll *coll = find_taken(db, m->watched, &kind);
-    if (coll == NULL) return m->watch_due = now + LOOK_MS * MS;
-    m->watched = turn_of(coll, kind);
-    if (look_again(db, coll, kind, &promised, &found)) {
-        db->os->mutex_lock(db->os, &db->state);
-        pm_watch_note(coll, kind, promised, found);
-        db->os->mutex_unlock(db->os, &db->state);
+    if (coll == NULL) { /* in haste, but nobody searches: not for long */
+        const uint64_t ms = m->hasty_looks > 0 ? HASTY_LOOK_MS : LOOK_MS;
+        m->hasty_looks -= m->hasty_looks > 0;
+        return m->watch_due = now + ms * MS;
     }
-    atomic_store(&coll->watch[kind].state, PM_WATCH_IDLE);
+    m->watched = turn_of(coll, kind);
+    const bool looked = look_again(db, coll, kind, &promised, &found);
+    db->os->mutex_lock(db->os, &db->state);
+    if (looked) pm_watch_note(coll, kind, promised, found);
+    const bool haste = looked && is_in_haste(coll, kind);
+    db->os->mutex_unlock(db->os, &db->state);
+    /* In haste the next search is taken, not the next once somebody has looked whether there is any. */
+    atomic_store(&coll->watch[kind].state, haste ? PM_WATCH_WANTED : PM_WATCH_IDLE);
+    m->hasty_looks = haste ? LOOK_MS / HASTY_LOOK_MS : 0;
     const uint64_t spent = db->os->now_ns(db->os) - now;
-    return m->watch_due = now + pm_max_u64(spent * 1000 / db->watch_share, 1000);
+    const uint64_t share = pm_min_u64(haste ? db->watch_share * HASTE : db->watch_share, WHOLE);
+    return m->watch_due = now + pm_max_u64(spent * WHOLE / share, 1000);
 }
