@@ -529,18 +529,35 @@ static const char *near_name(const pm_filter_key *key, const char *const *names,
     return found;
 }
 
+/* Whether it is this operator without its $, in letters of any size; of a long one, one letter may be wrong. */
+static bool lacks_dollar(const pm_filter_key *key, const char *name)
+{
+    const size_t size = strlen(name + 1);
+    return distance(key->data, key->size, name + 1, size) <= (size > 5);
+}
+
+/* Of a key that does not begin with $. */
+static void *no_dollar(struct parser *p, const struct frame *at, const struct frame *inside)
+{
+    const pm_filter_key key = {inside->key, inside->size}, around = {at->key, at->size};
+    const int shown = key.size < KEY_SHOWN / 2 ? (int)key.size : 0;
+    const int outer = at->size < KEY_SHOWN / 2 ? (int)at->size : 0;
+    const char *meant = is_named(&around, "not") ? "$not" : "";
+    for (unsigned i = 0; i < OPERATORS; i++)
+        if (lacks_dollar(&key, operators[i].name)) meant = operators[i].name;
+    const char *ask = *meant == '\0' ? "" : "; did you mean ", *asked = *meant == '\0' ? "" : "?";
+    if (shown == 0 || outer == 0 || memchr(key.data, '\0', key.size) != NULL || at->key[0] == '$')
+        return refuse(p, inside, POMAI_EINVAL, "wants an operator, which begins with $%s%s%s", ask, meant, asked);
+    return refuse(p, inside, POMAI_EINVAL,
+                  "wants an operator, which begins with $%s%s%s the key \"%.*s\" inside \"%.*s\" is \"%.*s.%.*s\"", ask,
+                  meant, *meant == '\0' ? ";" : asked, shown, key.data, outer, at->key, outer, at->key, shown,
+                  key.data);
+}
+
 static void *no_operator(struct parser *p, const struct frame *at, const struct frame *inside)
 {
     const pm_filter_key key = {inside->key, inside->size};
-    if (key.size == 0 || key.data[0] != '$') {
-        const int shown = key.size < KEY_SHOWN / 2 ? (int)key.size : 0;
-        const int outer = at->size < KEY_SHOWN / 2 ? (int)at->size : 0;
-        if (shown == 0 || outer == 0 || memchr(key.data, '\0', key.size) != NULL || at->key[0] == '$')
-            return refuse(p, inside, POMAI_EINVAL, "wants an operator, which begins with $");
-        return refuse(p, inside, POMAI_EINVAL,
-                      "wants an operator, which begins with $; the key \"%.*s\" inside \"%.*s\" is \"%.*s.%.*s\"",
-                      shown, key.data, outer, at->key, outer, at->key, shown, key.data);
-    }
+    if (key.size == 0 || key.data[0] != '$') return no_dollar(p, at, inside);
     if (is_named(&key, "$and") || is_named(&key, "$or"))
         return refuse(p, inside, POMAI_EINVAL, "stands beside keys, not under one");
     const char *names[OPERATORS];
@@ -621,10 +638,15 @@ static struct made *read_field(struct parser *p, const struct frame *at, const p
     if (!read_path(p, at, text, &path)) return NULL;
     const unsigned kind = kind_here(p, at);
     if (kind == AS_OBJECT) return read_operators(p, at, &path, depth);
-    if (kind == AS_ARRAY)
+    if (kind == AS_ARRAY) {
+        const char *meant = lacks_dollar(text, "$and")  ? "did you mean $and? "
+                            : lacks_dollar(text, "$or") ? "did you mean $or? "
+                                                        : "";
         return refuse(p, at, POMAI_EINVAL,
-                      "an array is no operand; {\"$in\": [...]} is any of these, {\"$contains\": ...} looks into "
-                      "arrays");
+                      "an array is no operand; %s{\"$in\": [...]} is any of these, {\"$contains\": ...} looks into "
+                      "arrays",
+                      meant);
+    }
     return kind != 0 ? read_operand(p, at, 0, &path, depth) : NULL;
 }
 

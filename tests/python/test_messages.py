@@ -289,6 +289,20 @@ def test_near_operators(filled: pomai.Database) -> None:
         assert "did you mean" not in str(refused(pomai.InvalidError, lambda: filled.count(filters=unlike)))
 
 
+def test_operators_without_their_dollar(filled: pomai.Database) -> None:
+    for filters, near in (
+        ({"a": {"gt": 1}}, "did you mean $gt?"), ({"a": {"$gte": 1, "LT": 3}}, "did you mean $lt?"),
+        ({"a": {"startswith": "x"}}, "did you mean $starts_with?"), ({"a": {"exist": True}}, "did you mean $exists?"),
+        ({"a": {"not": {"$gt": 1}}}, "did you mean $not?"), ({"or": [{"a": 1}]}, "did you mean $or?"),
+        ({"And": [{"a": 1}]}, "did you mean $and?"), ({"not": {"a": 1}}, "did you mean $not?"),
+    ):
+        says(pomai.InvalidError, lambda: filled.count(filters=filters), near)
+    says(pomai.InvalidError, lambda: filled.count(filters={"a": {"gt": 1}}), 'the key "gt" inside "a" is "a.gt"')
+    assert filled.count(filters={"a.gt": {"$exists": False}, "or": {"$exists": False}}) == 4  # keys like any other
+    for unlike in ({"a": {"note": 1}}, {"a": {"b": 1}}, {"a": [1]}, {"b": {"in_": [1]}}, {"organ": [1]}):
+        assert "did you mean" not in str(refused(pomai.InvalidError, lambda: filled.count(filters=unlike)))
+
+
 def test_near_names_of_filter_op() -> None:
     makes: Any = F
     for name, near in (("lt_", "lt"), ("startswith", "starts_with"), ("and_", "AND"), ("equals", "eq"), ("in", "in_"),
