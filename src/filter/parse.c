@@ -15,6 +15,7 @@ struct frame {
 struct made {
     pm_filter_node node;
     struct made *before; /* of all leaves */
+    bool folded;         /* into another: it is in no tree */
 };
 
 /* Children in the making. */
@@ -30,7 +31,7 @@ struct parser {
     pomai_status status;
     uint32_t terms, contains, leaf_count;
     struct made *leaves;
-    pm_filter_value *values; /* of the $in that is being read */
+    pm_filter_value *values; /* of the $in that is being read or made */
     size_t value_count, value_room;
 };
 
@@ -311,15 +312,21 @@ static bool read_scalar(struct parser *p, const struct frame *at, pm_filter_valu
     return true;
 }
 
+/* For one more. */
+static bool make_room(struct parser *p, const struct frame *at)
+{
+    if (p->value_count < p->value_room) return true;
+    const size_t room = p->value_room == 0 ? 16 : 2 * p->value_room;
+    pm_filter_value *values = pm_realloc(p->values, room * sizeof *values);
+    if (values == NULL) return no_memory(p, at) != NULL;
+    p->values = values;
+    p->value_room = room;
+    return true;
+}
+
 static bool push_value(struct parser *p, const struct frame *at)
 {
-    if (p->value_count == p->value_room) {
-        const size_t room = p->value_room == 0 ? 16 : 2 * p->value_room;
-        pm_filter_value *values = pm_realloc(p->values, room * sizeof *values);
-        if (values == NULL) return no_memory(p, at) != NULL;
-        p->values = values;
-        p->value_room = room;
-    }
+    if (!make_room(p, at)) return false;
     if (!count_terms(p, at, 1) || !read_scalar(p, at, &p->values[p->value_count])) return false;
     p->value_count++;
     return true;
@@ -433,6 +440,55 @@ static struct made *join(struct parser *p, const struct frame *at, pm_filter_op 
     struct made *made = make_node(p, at, op);
     if (made != NULL && nodes->first != NULL) made->node.children = &nodes->first->node;
     return made;
+}
+
+static struct made *behind(const struct made *made)
+{
+    return (struct made *)(void *)made->node.next; /* a node is what a made begins with */
+}
+
+static bool is_equality(const struct made *made)
+{
+    return made->node.op == PM_FILTER_EQ || made->node.op == PM_FILTER_IN;
+}
+
+/* Whether both say what a value at the same path is equal to. */
+static bool can_fold(const struct made *a, const struct made *b)
+{
+    if (b == NULL || !is_equality(a) || !is_equality(b) || a->node.key_count != b->node.key_count) return false;
+    for (uint32_t i = 0; i < a->node.key_count; i++)
+        if (pm_filter_order_keys(&a->node.keys[i], &b->node.keys[i]) != 0) return false;
+    return true;
+}
+
+static bool push_values_of(struct parser *p, const struct frame *at, const pm_filter_node *node)
+{
+    for (uint32_t i = 0; i < node->count; i++) {
+        if (!make_room(p, at)) return false;
+        p->values[p->value_count++] = node->values[i];
+    }
+    return true;
+}
+
+/* Of an $or: equalities of one path side by side become one $in, which a row is not judged against value by value. */
+static bool fold_equalities(struct parser *p, const struct frame *at, struct list *nodes)
+{
+    for (struct made *made = nodes->first, *other; made != NULL; made = other) {
+        other = behind(made);
+        if (!can_fold(made, other)) continue;
+        p->value_count = 0;
+        if (!push_values_of(p, at, &made->node)) return false;
+        for (; can_fold(made, other); other = behind(other)) {
+            if (!push_values_of(p, at, &other->node)) return false;
+            other->folded = true;
+            nodes->count--;
+        }
+        made->node.next = other != NULL ? &other->node : NULL;
+        made->node.op = PM_FILTER_IN;
+        made->node.count = 0;
+        if (!settle_values(p, at, &made->node)) return false;
+    }
+    return true;
 }
 
 static bool goes_deeper(struct parser *p, const struct frame *at, unsigned depth)
@@ -666,7 +722,8 @@ static struct made *read_filters(struct parser *p, const struct frame *at, pm_fi
         if (!add(&nodes, read_filter(p, &inside, depth + 1))) return NULL;
         inside.index++;
     } while (another(p, at, ']'));
-    return p->status == POMAI_OK ? join(p, at, op, &nodes) : NULL;
+    if (p->status != POMAI_OK || (op == PM_FILTER_OR && !fold_equalities(p, at, &nodes))) return NULL;
+    return join(p, at, op, &nodes);
 }
 
 static struct made *read_member(struct parser *p, const struct frame *at, const pm_filter_key *key, unsigned depth)
@@ -748,7 +805,7 @@ static bool read_all(struct parser *p)
     if (leaves == NULL) return no_memory(p, &whole) != NULL;
     uint32_t count = 0;
     for (struct made *leaf = p->leaves; leaf != NULL; leaf = leaf->before)
-        leaves[count++] = &leaf->node;
+        if (!leaf->folded) leaves[count++] = &leaf->node;
     const bool planned = pm_filter_plan(p->filter, leaves, count);
     pm_free(leaves);
     if (!planned) no_memory(p, &whole);
