@@ -366,11 +366,16 @@ def test_an_empty_patch_writes_nothing(filled: pomai.Database) -> None:
 def test_when_ids_are_used_up(db: pomai.Database) -> None:
     last = 2**64 - 1
     db.add(V, ids=last - 2)
-    says(pomai.TooBigError, lambda: db.add(np.eye(4)), "the batch needs 4 ids", "1 is left", "largest id ever put")
-    assert db.add(V) == last - 1
+    for call in (lambda: db.add(np.eye(4)), lambda: db.reserve(4)):
+        says(pomai.TooBigError, call, "the batch needs 4 ids", "1 is left", "largest id ever put")
+    with pytest.raises(pomai.TooBigError, match="none is left"), db.reserve(1) as block:
+        block.vectors[:] = 1
+        assert db.add(V) == last - 1  # ids are assigned when rows are put
+    says(pomai.TooBigError, lambda: db.reserve(2**64 - 1), "at most")
     db.add(V, ids=last)
     assert db.delete(last) == 1
-    for call in (lambda: db.add(V), lambda: db.add(np.eye(4))):
+    missing = [float("nan"), 0, 0, 0]  # which nobody looks at any more
+    for call in (lambda: db.add(V), lambda: db.add(np.eye(4)), lambda: db.reserve(1), lambda: db.add(missing)):
         says(pomai.TooBigError, call, "none is left", "also if it was deleted", "give ids", "another collection")
     db.add(V, ids=7)
 

@@ -370,6 +370,13 @@ static pomai_status no_ids_left(const pm_coll *coll, uint64_t left, uint64_t row
                    (unsigned long long)rows, text, left > 1 ? "are" : "is", coll->name);
 }
 
+/* Before any work: where that many are left, others may still take them. */
+static pomai_status check_ids_left(const pm_coll *coll, uint64_t rows, pomai_error *err)
+{
+    const uint64_t next = atomic_load(&coll->next_id);
+    return next > UINT64_MAX - rows ? no_ids_left(coll, UINT64_MAX - next, rows, err) : POMAI_OK;
+}
+
 static pomai_status assign_ids(pm_coll *coll, uint64_t rows, uint64_t *first, pomai_error *err)
 {
     uint64_t next = atomic_load(&coll->next_id);
@@ -449,6 +456,8 @@ static pomai_status put(pomai_collection *handle, const pomai_batch *in, pomai_b
         return pm_fail(err, POMAI_EDIM, "the vectors have %llu dimensions, the collection %s has %u",
                        (unsigned long long)in->dim, coll->name, coll->dim);
     status = check_kind(coll, in->u64_ids != NULL, in->string_ids != NULL, err);
+    const bool assigns = coll->id_kind == POMAI_ID_U64 && in->u64_ids == NULL;
+    if (status == POMAI_OK && assigns) status = check_ids_left(coll, in->rows, err);
     pm_batch from = {.coll = coll,
                      .op = PM_OP_PUT,
                      .level = level_of(db, write),
@@ -460,8 +469,7 @@ static pomai_status put(pomai_collection *handle, const pomai_batch *in, pomai_b
                      .rows = (uint32_t)in->rows};
     if (status == POMAI_OK) status = take_vectors(db, coll, in, &from.vectors, &from.converted, err);
     if (status == POMAI_OK) status = check_repeats(db, &from, err);
-    if (status == POMAI_OK && coll->id_kind == POMAI_ID_U64 && in->u64_ids == NULL)
-        status = assign_ids(coll, in->rows, &from.first_id, err);
+    if (status == POMAI_OK && assigns) status = assign_ids(coll, in->rows, &from.first_id, err);
     if (status == POMAI_OK) status = route(db, &from, batch, err);
     if (status != POMAI_OK) { /* nobody took it over */
         pm_free(from.converted);
@@ -559,6 +567,7 @@ pomai_status pm_db_reserve(pomai_collection *handle, uint64_t rows, uint64_t dim
     uint64_t bytes;
     if (pm_mul_overflows(rows, dim * pm_dtype_size(dtype), &bytes)) bytes = UINT64_MAX;
     if (status == POMAI_OK) status = check_size(rows, bytes, NULL, err);
+    if (status == POMAI_OK && coll != NULL) status = check_ids_left(coll, rows, err);
     if (status != POMAI_OK) return status;
     pomai_block *block = pm_calloc(1, sizeof *block);
     if (block != NULL) {
