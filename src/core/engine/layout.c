@@ -98,12 +98,18 @@ pomai_status pm_layout_probe(const pm_os *os, const char *path, pm_dir_state *st
     bool log = false;
     status = any_log(os, path, &log, err);
     if (status != POMAI_OK) return status;
-    if (log || manifest == PM_MANIFEST_LOST)
+    if (manifest == PM_MANIFEST_LOST)
         return pm_fail(
             err, POMAI_ECORRUPT,
-            "%s/manifest/CURRENT is missing though the database has data; restore it from a copy, or make a new "
-            "database of what is whole with `pomai salvage`",
+            "%.350s/manifest/CURRENT is missing though the database has data; make a new database of what is "
+            "whole with `pomai salvage`, or restore the whole database from a copy",
             path);
+    if (log)
+        return pm_fail(err, POMAI_ECORRUPT,
+                       "%.300s/manifest/CURRENT is missing though the database has data, and so is every later "
+                       "catalogue; restore the whole database from a copy, or see with `pomai salvage` what can still "
+                       "be read",
+                       path);
     *state = PM_DIR_EMPTY;
     return POMAI_OK;
 }

@@ -708,8 +708,9 @@ static pomai_status rescue_all(salvage *s, const char *from, const char *to, pom
     if (!s->current) {
         lose(s, "catalogue", s->in.manifest_dir);
         pm_text_add(&s->lost,
-                    ", \"then\": \"number %llu was taken, which may be an older one: segments made since are "
-                    "not in it, and what was removed since is missing\"}",
+                    ", \"then\": \"number %llu was taken, the newest that is whole; nothing says that there was no "
+                    "newer one: if "
+                    "there was, rows written since may be missing, and deleted ones back\"}",
                     (ull)m->number);
     }
     pomai_status status = make_new(s, from, to, err);

@@ -452,8 +452,8 @@ pomai_status pm_manifest_read(const pm_os *os, const char *dir, pm_manifest *man
     pomai_status status = read_named(os, dir, manifest, &own);
     if (status == POMAI_ECORRUPT)
         return pm_fail(err, status,
-                       "%.350s; restore manifest/ from a copy, or make a new database of what is whole with `pomai "
-                       "salvage`",
+                       "%.350s; make a new database of what is whole with `pomai salvage`, or restore the whole "
+                       "database from a copy",
                        own.message);
     if (status != POMAI_OK && err != NULL) *err = own;
     return status;
