@@ -2,6 +2,7 @@
 #include "arrow/column.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- what a format says ---- */
@@ -269,4 +270,88 @@ const char *pm_arrow_list(const pm_arrow_column *c, int64_t i, int64_t *first, i
     if (*first < 0 || *count < 0 || *first > items->length || *count > items->length - *first)
         return "a list that goes beyond its items";
     return NULL;
+}
+
+/* ---- for people ---- */
+
+/* Of a format that has nothing behind it which says more. */
+static const char *plain_name(const char *format)
+{
+    static const char *const names[][2] = {
+        {"n", "null"},
+        {"b", "bool"},
+        {"c", "int8"},
+        {"C", "uint8"},
+        {"s", "int16"},
+        {"S", "uint16"},
+        {"i", "int32"},
+        {"I", "uint32"},
+        {"l", "int64"},
+        {"L", "uint64"},
+        {"e", "float16"},
+        {"f", "float32"},
+        {"g", "float64"},
+        {"z", "binary"},
+        {"Z", "large_binary"},
+        {"vz", "binary_view"},
+        {"u", "string"},
+        {"U", "large_string"},
+        {"vu", "string_view"},
+        {"tdD", "date32"},
+        {"tdm", "date64"},
+        {"tts", "time32[s]"},
+        {"ttm", "time32[ms]"},
+        {"ttu", "time64[us]"},
+        {"ttn", "time64[ns]"},
+        {"tDs", "duration[s]"},
+        {"tDm", "duration[ms]"},
+        {"tDu", "duration[us]"},
+        {"tDn", "duration[ns]"},
+        {"tiM", "interval[months]"},
+        {"tiD", "interval[days]"},
+        {"tin", "interval[ns]"},
+        {"+l", "list"},
+        {"+L", "large_list"},
+        {"+vl", "list_view"},
+        {"+vL", "large_list_view"},
+        {"+s", "struct"},
+        {"+m", "map"},
+        {"+r", "run_end_encoded"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(format, names[i][0]) == 0) return names[i][1];
+    return NULL;
+}
+
+/* Of one that has: "w:5", "d:3,2", "tsu:UTC". */
+static bool name_more(const char *f, char *name)
+{
+    static const struct {
+        const char *begin, *name;
+    } kinds[] = {{"w:", "fixed_size_binary"}, {"+w:", "fixed_size_list"}, {"d:", "decimal"},
+                 {"tss:", "timestamp[s"},     {"tsm:", "timestamp[ms"},   {"tsu:", "timestamp[us"},
+                 {"tsn:", "timestamp[ns"},    {"+ud:", "dense_union"},    {"+us:", "sparse_union"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const size_t size = strlen(kinds[i].begin);
+        if (strncmp(f, kinds[i].begin, size) != 0) continue;
+        const bool time = f[0] == 't', zoned = time && f[size] != '\0';
+        snprintf(name, PM_ARROW_TYPE_NAME, "%s%s%.32s]", kinds[i].name, zoned ? ", tz=" : time ? "" : "[", f + size);
+        return true;
+    }
+    return false;
+}
+
+const char *pm_arrow_type_name(const struct ArrowSchema *schema, char name[PM_ARROW_TYPE_NAME])
+{
+    const struct ArrowSchema *of = schema->dictionary != NULL ? schema->dictionary : schema;
+    const char *f = of->format == NULL ? "" : of->format, *plain = plain_name(f);
+    char own[PM_ARROW_TYPE_NAME];
+    if (plain != NULL)
+        snprintf(own, sizeof own, "%s", plain);
+    else if (!name_more(f, own))
+        snprintf(own, sizeof own, "'%.40s'", f);
+    for (char *p = own; *p != '\0'; p++) /* whoever made it wrote anything there */
+        if (*p < ' ' || *p > '~') *p = '?';
+    snprintf(name, PM_ARROW_TYPE_NAME, "%s%.48s", of != schema ? "dictionary of " : "", own);
+    return name;
 }

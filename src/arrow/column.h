@@ -65,6 +65,9 @@ static inline const char *pm_arrow_number(const pm_arrow_column *column, int64_t
 int64_t pm_arrow_int(const pm_arrow_column *column, int64_t i);
 /* Item i of a list: *first and *count items of child 0 of its array, without the offset of that. */
 const char *pm_arrow_list(const pm_arrow_column *column, int64_t i, int64_t *first, int64_t *count);
+/* What people call the type of a column, as "timestamp[us]": for sentences. */
+enum { PM_ARROW_TYPE_NAME = 64 };
+const char *pm_arrow_type_name(const struct ArrowSchema *schema, char name[PM_ARROW_TYPE_NAME]);
 /* Where among the values of its dictionary item i stands. */
 const char *pm_arrow_code(const pm_arrow_column *column, int64_t i, int64_t *at);
 

@@ -442,10 +442,11 @@ static bool take(encoder *e, node *n, const struct ArrowSchema *schema, const st
     if (wrong != NULL) return malformed(e, wrong);
     if (schema->dictionary != NULL) return take_dictionary(e, n, depth);
     if (!can_hold(&n->c)) {
+        char type[PM_ARROW_TYPE_NAME];
         e->status = pm_fail(e->err, POMAI_EINVAL,
-                            "column '%.80s' is of the Arrow type '%.40s', which metadata cannot hold: cast it to a "
+                            "column '%.80s' is of the Arrow type %s, which metadata cannot hold: cast it to a "
                             "number, string or date, or leave it out",
-                            e->name, schema->format);
+                            e->name, pm_arrow_type_name(schema, type));
         return false;
     }
     n->json = n->c.kind == PM_ARROW_BYTES && is_json(schema->metadata);

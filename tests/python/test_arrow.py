@@ -405,7 +405,7 @@ V = fixed([1, 2], 1)
     ({"vector": pa.array([[1.0], [None]])}, pomai.InvalidError, "row 1: the vector has a null"),
     ({"vector": pa.array([[1.0], [2.0, 3.0]])}, pomai.DimensionError, "ragged"),
     ({"vector": pa.array([[], []], pa.list_(pa.float32()))}, pomai.Error, None),
-    ({"vector": pa.array([["a"], ["b"]])}, pomai.InvalidTypeError, "list of the Arrow type 'u'"),
+    ({"vector": pa.array([["a"], ["b"]])}, pomai.InvalidTypeError, "list of the Arrow type string"),
     ({"vector": pa.array([1.0, 2.0])}, pomai.InvalidTypeError, "lists of floats"),
     ({"vector": pa.array([[1.0], [float("nan")]])}, pomai.NotFiniteError, None),
     ({"vector": V, "id": pa.array([1, None])}, pomai.InvalidError, "row 1: there is no id"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -343,6 +344,62 @@ def test_one_number_of_numpy_as_expiry(filled: pomai.Database, kind: str) -> Non
     assert filled.get(13).expiry == moment
     says(pomai.InvalidError, lambda: filled.add(V, expiry=np.int64(-1)), "expiry[0] is -1")
     says(pomai.InvalidError, lambda: filled.add(V, expiry=np.int64(1_900_000_000)), "seconds times 10**9")
+
+
+def test_what_is_no_expiry_says_what_it_is(filled: pomai.Database) -> None:
+    two, moment, day = np.eye(2, 4), 2 * 10**18, datetime.datetime(2030, 1, 2, tzinfo=datetime.timezone.utc)
+    taken = "expected ns since 1970 (ints from 0 to 2**64 - 1, or an integer array), datetimes, dates or None"
+    for given, words in (
+        (1.5, "expiry is 1.5, of type float"), ("2030-01-02", "expiry is '2030-01-02', of type str"),
+        (True, "expiry is True, of type bool"), (datetime.timedelta(1), "expiry is datetime.timedelta(days=1), of type timedelta"),
+        ([moment, 1.5], "expiry[1] is 1.5, of type float"), (["2030-01-02"] * 2, "expiry[0] is '2030-01-02', of type str"),
+        ([moment, "x"], "expiry[1] is 'x', of type str"), ([None, datetime.timedelta(1)], "expiry[1] is datetime.timedelta"),
+        ((x for x in (moment, 1.5)), "expiry[1] is 1.5, of type float"), (iter("ab"), "expiry[0] is 'a', of type str"),
+        (np.array([1.5, 2]), "expiry is an array of float64"), (np.array([1, 2], "f4"), "expiry is an array of float32"),
+        (np.array([True, False]), "expiry is an array of bool"), (np.array([1j, 2]), "expiry is an array of complex128"),
+        (np.array(["a", "b"]), "expiry is an array of <U1"), (np.array([b"a", b"b"]), "expiry is an array of |S1"),
+        (np.zeros(2, [("a", "f4")]), "expiry is an array of [('a', '<f4')]"), (np.float64(1.5), ", of type float64"),
+        (np.array([1, 2], "m8[s]"), "of timedelta64[s], a span of time"), (np.array([moment, 1.5], object), "expiry[1] is 1.5"),
+    ):
+        error = refused(pomai.InvalidTypeError, lambda: filled.add(two, ids=[11, 12], expiry=given))
+        assert words in str(error) and taken in str(error) and "of format" not in str(error), error
+    for given, way in (("2030-01-02", "fromisoformat()"), (1.5, "int(seconds * 10**9)"), (datetime.timedelta(1), "datetime.now() +"),
+                       (np.array(["a", "b"]), "astype('datetime64[ns]')")):
+        says(pomai.InvalidTypeError, lambda: filled.add(V, expiry=given), way)
+    for given in ({moment, moment + 1}, {moment: 1, 2: 3}):
+        says(pomai.InvalidTypeError, lambda: filled.add(two, expiry=given), f"expiry is a {type(given).__name__}, which has no order")
+    says(pomai.InvalidTypeError, lambda: filled.add(two, ids=np.array([1.5, 2])), "ids is an array of float64")
+    says(pomai.InvalidError, lambda: filled.add(two, expiry=itertools.repeat(moment)), "more than 2 times, for 2 vectors")
+    says(pomai.InvalidError, lambda: filled.add(two, expiry=iter([moment])), "1 times of expiry for 2 vectors")
+    for times in (iter([day, None]), (x for x in [np.datetime64("2030-01-02"), None])):
+        filled.add(two, ids=[11, 12], expiry=times)
+        assert [row.expiry for row in filled.get([11, 12])] == [int(day.timestamp()) * 10**9, None]
+
+
+def test_arrow_types_have_their_usual_names(filled: pomai.Database) -> None:
+    pa = pytest.importorskip("pyarrow")
+    texts = pa.array(["a", "b"])
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([1.0] * 8, pa.float32()), 4)
+    for array, name in (
+        (texts, "string"), (pa.array(["a", "b"], pa.large_string()), "large_string"), (pa.array([1.5, 2]), "float64"),
+        (pa.array([True, False]), "bool"), (pa.array([1, 2], pa.duration("s")), "duration[s]"), (pa.array([[1], [2]]), "list"),
+        (pa.array([1, 2], pa.time64("us")), "time64[us]"), (pa.array([1, 2], pa.decimal128(5, 2)), "decimal[5,2]"),
+        (pa.array([b"ab", b"cd"], pa.binary(2)), "fixed_size_binary[2]"), (texts.dictionary_encode(), "dictionary of string"),
+        (pa.array([{"a": 1}] * 2), "struct"), (pa.chunked_array([["a"], ["b"]]), "string"),
+    ):
+        of = f"is of the Arrow type {name}; expected timestamps, dates, or ints of ns since 1970"
+        says(pomai.InvalidTypeError, lambda: filled.add(np.eye(2, 4), expiry=array), f"expiry {of}")
+        says(pomai.InvalidTypeError, lambda: filled.add(pa.table({"vector": vectors, "expiry": array})), f"column 'expiry' {of}")
+    zoned = pa.array([1, 2], pa.timestamp("us", "UTC"))
+    for table, words in (
+        ({"vector": vectors, "id": pa.array([1.5, 2])}, "column 'id' is of the Arrow type float64; ids are"),
+        ({"vector": vectors, "document": zoned}, "column 'document' is of the Arrow type timestamp[us, tz=UTC]; documents"),
+        ({"vector": zoned}, "column 'vector' is of the Arrow type timestamp[us, tz=UTC]; vectors are"),
+        ({"vector": pa.array([["a"], ["b"]])}, "column 'vector' is a list of the Arrow type string; expected floats"),
+        ({"vector": vectors, "x": pa.array([b"x", b"y"])}, "column 'x' is of the Arrow type binary, which metadata"),
+    ):
+        says(pomai.InvalidTypeError, lambda: filled.add(pa.table(table)), words)
+    says(pomai.InvalidTypeError, lambda: filled.add(np.eye(2, 4), metadata=pa.array([1, 2])), "of the type int64; expected a table")
 
 
 # ---- updates, ids, snapshots ----

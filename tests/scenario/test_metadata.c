@@ -117,7 +117,7 @@ static void test_refusals(void **state)
     assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EINVAL, "2999");
     c->array.length = ROWS;
     c->year.format = "d:3,2";
-    assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EINVAL, "'year' is of the Arrow type 'd:3,2'");
+    assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EINVAL, "'year' is of the Arrow type decimal[3,2]");
     c->year.format = "l";
     c->schema.release = NULL;
     assert_refused(pomai_put(coll, &batch, NULL, NULL, &err), POMAI_EINVAL, "released");

@@ -410,7 +410,18 @@ static void what_is_refused(void **state)
     s.buffers[1] = negative;
     is_refused(&t, "do not ascend");
     s.schema.format = "z";
-    is_refused(&t, "column 'word' is of the Arrow type 'z'");
+    is_refused(&t, "column 'word' is of the Arrow type binary, which metadata");
+    static const char *const types[][2] = {
+        {"vz", "binary_view"},           {"tDs", "duration[s]"}, {"d:19,10", "decimal[19,10]"},
+        {"w:5", "fixed_size_binary[5]"}, {"+m", "map"},          {"+us:0,1", "sparse_union[0,1]"},
+        {"tin", "interval[ns]"},         {"?\xff\n", "'?\?\?'"},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        char sentence[128];
+        snprintf(sentence, sizeof sentence, "column 'word' is of the Arrow type %s, which metadata", types[i][1]);
+        s.schema.format = types[i][0];
+        is_refused(&t, sentence);
+    }
     s.schema.name = "w\xff";
     s.schema.format = "u";
     is_refused(&t, "its name is not UTF-8");

@@ -81,6 +81,8 @@ ExpiryLike: TypeAlias = (
     | np.integer[Any]
     | Sequence[int | None]
     | Sequence[datetime.date | None]
+    | Iterator[int | None]
+    | Iterator[datetime.date | None]
     | npt.NDArray[np.integer[Any]]
     | npt.NDArray[np.datetime64]
     | np.datetime64

@@ -6,8 +6,9 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ._errors import InvalidError, InvalidTypeError, TooBigError, UnsupportedError
@@ -326,7 +327,28 @@ def _times64_ns(values: Any) -> Any:
     return [_exact_ns(numpy, value, i) for i, value in enumerate(values)]
 
 
-def _expiry_ns(value: Any, at: int = 0) -> Any:
+def _no_expiry(what: str, given: str, value: Any = None, way: str = "") -> InvalidTypeError:
+    if isinstance(value, str):
+        way = ": datetime.fromisoformat() reads a text"
+    elif isinstance(value, datetime.timedelta):
+        way = ": a moment, as datetime.now() + timedelta(days=1)"
+    elif isinstance(value, float):
+        way = ": int(seconds * 10**9)"
+    return InvalidTypeError(f"{what} is {given}; expected ns since 1970 (ints from 0 to 2**64 - 1, or an integer array), "
+                            f"datetimes, dates or None{way}")
+
+
+def _of_type(value: Any) -> str:
+    text, kind = shown(value), f"of type {type(value).__name__}"
+    return text if text == kind else f"{text}, {kind}"
+
+
+def _expiry_ns(value: Any, at: int | None = 0) -> Any:
+    """at: in a list; None: of all rows."""
+    what = "expiry" if at is None else f"expiry[{at}]"
+    at = at or 0
+    if type(value) is int:
+        return value
     if value is None:
         return 0
     if _is_time64(value) and getattr(value, "shape", None) == ():
@@ -348,15 +370,28 @@ def _expiry_ns(value: Any, at: int = 0) -> Any:
         if not 0 <= ns < 2**64:
             raise _no_time(at, value)
         return ns
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise _no_expiry(what, _of_type(value), value)
     return value
 
 
 def encode_expiry(expiry: Any, rows: int) -> Any:
     """One time in ns since 1970 a row; what has no times of NumPy or Python goes back as it is."""
-    if isinstance(expiry, (int, datetime.date)):
-        return [_expiry_ns(expiry)] * rows
-    if getattr(expiry, "shape", None) == () and getattr(getattr(expiry, "dtype", None), "kind", "") in ("i", "u"):
+    if isinstance(expiry, (int, float, str, datetime.date, datetime.time, datetime.timedelta)):
+        return [_expiry_ns(expiry, None)] * rows
+    if isinstance(expiry, (set, frozenset, Mapping)):
+        raise InvalidTypeError(f"expiry is a {type(expiry).__name__}, which has no order of rows; expected a list or an array")
+    kind = getattr(getattr(expiry, "dtype", None), "kind", "")
+    if getattr(expiry, "shape", None) == () and kind in ("i", "u"):
         return [int(expiry)] * rows
+    if kind in ("f", "c", "b", "S", "U", "T", "V"):
+        way = {"f": ": astype('int64') of nanoseconds", "U": ": astype('datetime64[ns]') reads texts"}.get(kind, "")
+        raise _no_expiry("expiry", f"an array of {expiry.dtype}", way=way)
+    if isinstance(expiry, Iterator):
+        times = list(itertools.islice(expiry, rows + 1))
+        if len(times) > rows:
+            raise InvalidError(f"expiry gives more than {rows} times, for {rows} vectors")
+        expiry = times
     if _is_time64(expiry):
         return [_expiry_ns(expiry)] * rows if expiry.shape == () else _times64_ns(expiry)
     if getattr(getattr(expiry, "dtype", None), "kind", "") == "O" and getattr(expiry, "ndim", 0) == 1:

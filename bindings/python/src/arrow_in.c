@@ -48,8 +48,9 @@ static int check_items(pm_py_state *state, const pm_arrow_column *c, const pm_ar
                        uint64_t dim)
 {
     if (items->kind != PM_ARROW_NUMBER || items->schema->dictionary != NULL) {
-        pm_py_refuse_type(state, "column '%.80s' is a list of the Arrow type '%.40s'; expected floats", c->name,
-                          items->schema->format);
+        char type[PM_ARROW_TYPE_NAME];
+        pm_py_refuse_type(state, "column '%.80s' is a list of the Arrow type %s; expected floats", c->name,
+                          pm_arrow_type_name(items->schema, type));
         return -1;
     }
     if (items->array->null_count == 0 || items->array->buffers[0] == NULL) return 0;
@@ -276,8 +277,9 @@ static int take_ids(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out
     if (kind_of(state, c, &values) != 0) return -1;
     bool strings = values.kind == PM_ARROW_BYTES, ints = values.kind == PM_ARROW_NUMBER && values.number != 'f';
     if (!strings && !ints) {
-        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type '%.40s'; ids are ints or strings", c->name,
-                          values.schema->format);
+        char type[PM_ARROW_TYPE_NAME];
+        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type %s; ids are ints or strings", c->name,
+                          pm_arrow_type_name(c->schema, type));
         return -1;
     }
     out->ids.count = (size_t)c->length;
@@ -307,8 +309,9 @@ static int take_documents(pm_py_state *state, const pm_arrow_column *c, pm_py_do
     if (kind_of(state, c, &values) != 0) return -1;
     if (values.kind == PM_ARROW_NULL) return 0;
     if (values.kind != PM_ARROW_BYTES) {
-        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type '%.40s'; documents are strings or binary",
-                          c->name, values.schema->format);
+        char type[PM_ARROW_TYPE_NAME];
+        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type %s; documents are strings or binary", c->name,
+                          pm_arrow_type_name(c->schema, type));
         return -1;
     }
     out->bytes = calloc((size_t)c->length + 1, sizeof *out->bytes);
@@ -331,16 +334,17 @@ static uint64_t time_scale(const pm_arrow_column *c)
     return c->kind == PM_ARROW_TIME ? 1000000000 / (uint64_t)c->unit : 0;
 }
 
-/* Behind those that `out` has. */
-static int take_expiry(pm_py_state *state, const pm_arrow_column *c, pm_py_ids *out)
+/* Behind those that `out` has. column: of a table, not an array of its own. */
+static int take_expiry(pm_py_state *state, const pm_arrow_column *c, bool column, pm_py_ids *out)
 {
     const pm_py_numbers numbers = pm_py_column_numbers(c);
     const bool ints = c->kind == PM_ARROW_NUMBER && c->number != 'f';
     const uint64_t scale = time_scale(c);
     if (c->schema->dictionary != NULL || (!ints && scale == 0 && c->kind != PM_ARROW_NULL)) {
-        pm_py_refuse_type(state,
-                          "column '%.80s' is of the Arrow type '%.40s'; expected timestamps, or ints of ns since 1970",
-                          c->name, c->schema->format);
+        char type[PM_ARROW_TYPE_NAME];
+        pm_py_refuse_type(state, "%s%.80s%s of the Arrow type %s; expected timestamps, dates, or ints of ns since 1970",
+                          column ? "column '" : "", c->name, column ? "' is" : " is",
+                          pm_arrow_type_name(c->schema, type));
         return -1;
     }
     const size_t before = out->ids.count, count = (size_t)c->length;
@@ -378,12 +382,12 @@ int pm_arrow_expiry(pm_py_state *state, const char *what, PyObject *object, pm_p
     int failed = pm_py_source_open(state, object, &s);
     if (failed != 0) return failed;
     failed = pm_py_column_take(state, what, s.schema, NULL, 0, 0, &c);
-    if (failed == 0) failed = take_expiry(state, &c, out); /* the type, where there is no batch */
+    if (failed == 0) failed = take_expiry(state, &c, false, out); /* the type, where there is no batch */
     while (failed == 0) {
         failed = pm_py_source_next(state, &s);
         if (failed != 0 || s.array.release == NULL) break;
         failed = pm_py_column_take(state, what, s.schema, &s.array, 0, s.array.length, &c);
-        if (failed == 0) failed = take_expiry(state, &c, out);
+        if (failed == 0) failed = take_expiry(state, &c, false, out);
     }
     pm_py_source_release(&s);
     if (failed != 0) pm_py_ids_release(out);
@@ -581,8 +585,9 @@ static int take_batch(add_call *a)
     pm_arrow_column c;
     if (batch_column(a, r->vector, &c) != 0) return -1;
     if (!is_list(&c)) {
-        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type '%.40s'; vectors are lists of floats", c.name,
-                          c.schema->format);
+        char type[PM_ARROW_TYPE_NAME];
+        pm_py_refuse_type(state, "column '%.80s' is of the Arrow type %s; vectors are lists of floats", c.name,
+                          pm_arrow_type_name(c.schema, type));
         return -1;
     }
     if (take_vectors(state, &c, &a->in.vectors) != 0) return -1;
@@ -591,7 +596,7 @@ static int take_batch(add_call *a)
     if (r->id >= 0 && (batch_column(a, r->id, &c) != 0 || take_ids(state, &c, &a->in.ids) != 0)) return -1;
     if (r->document >= 0 && (batch_column(a, r->document, &c) != 0 || take_documents(state, &c, &a->in.documents) != 0))
         return -1;
-    if (r->expiry >= 0 && (batch_column(a, r->expiry, &c) != 0 || take_expiry(state, &c, &a->in.expiry) != 0))
+    if (r->expiry >= 0 && (batch_column(a, r->expiry, &c) != 0 || take_expiry(state, &c, true, &a->in.expiry) != 0))
         return -1;
     for (size_t i = 0; i < r->count; i++)
         a->metadata.arrays[i] = a->source.array.children[r->others[i]];

@@ -427,9 +427,9 @@ static int take_table(pm_py_state *state, PyObject *table, uint64_t rows, pm_py_
     int failed = pm_py_source_open(state, table, &source);
     if (failed != 0) return failed;
     if (strcmp(source.schema->format, "+s") != 0) {
-        pm_py_refuse_type(state,
-                          "metadata is an Arrow array of the type '%.40s'; expected a table, or an array of structs",
-                          source.schema->format);
+        char type[PM_ARROW_TYPE_NAME];
+        pm_py_refuse_type(state, "metadata is an Arrow array of the type %s; expected a table, or an array of structs",
+                          pm_arrow_type_name(source.schema, type));
         failed = -1;
     }
     while (failed == 0) {
@@ -480,7 +480,8 @@ static int gather(pm_py_state *state, const column *c, pomai_bytes *documents)
         if (pm_py_column_take(state, "document", &c->schema, &c->chunks[i], 0, c->chunks[i].length, &part) != 0)
             return -1;
         if (part.kind != PM_ARROW_BYTES) {
-            pm_py_refuse_type(state, "documents are of the Arrow type '%.40s'", c->schema.format);
+            char type[PM_ARROW_TYPE_NAME];
+            pm_py_refuse_type(state, "documents are of the Arrow type %s", pm_arrow_type_name(&c->schema, type));
             return -1;
         }
         for (int64_t j = 0; j < part.length; j++, documents++)

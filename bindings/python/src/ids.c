@@ -152,14 +152,24 @@ static int convert(pm_py_state *state, const char *what, const pm_py_numbers *n,
     return 0;
 }
 
-static int take_numbers(pm_py_state *state, const char *what, const Py_buffer *b, pm_py_ids *ids)
+/* Says what an array holds, as NumPy would. */
+static int refuse_array(pm_py_state *state, const char *what, PyObject *array, const char *format)
+{
+    PyObject *dtype = PyObject_GetAttrString(array, "dtype");
+    if (dtype == NULL) PyErr_Clear();
+    if (dtype != NULL)
+        pm_py_refuse_type(state, "%s is an array of %S; expected %s", what, dtype, wanted(what));
+    else
+        pm_py_refuse_type(state, "%s is an array of format '%.20s'; expected %s", what, format, wanted(what));
+    Py_XDECREF(dtype);
+    return -1;
+}
+
+static int take_numbers(pm_py_state *state, const char *what, PyObject *array, const Py_buffer *b, pm_py_ids *ids)
 {
     pm_py_numbers n = {.data = b->buf, .ndim = b->ndim};
     pm_py_format(b->format, b->itemsize, &n);
-    if (n.kind != 'i' && n.kind != 'u') {
-        pm_py_refuse_type(state, "%s is an array of format '%.20s'; expected %s", what, b->format, wanted(what));
-        return -1;
-    }
+    if (n.kind != 'i' && n.kind != 'u') return refuse_array(state, what, array, b->format);
     if (b->ndim > 1) {
         pm_py_refuse(state, POMAI_EINVAL, "%s has %d dimensions; expected one", what, b->ndim);
         return -1;
@@ -189,7 +199,7 @@ static int take_buffer(pm_py_state *state, const char *what, PyObject *object, p
     }
     char last = *format == '\0' ? '\0' : format[strlen(format) - 1];
     bool numbers = last != 'w' && last != 'O' && last != 's';
-    int failed = numbers ? take_numbers(state, what, &buffer, ids) : 0;
+    int failed = numbers ? take_numbers(state, what, object, &buffer, ids) : 0;
     PyBuffer_Release(&buffer);
     if (numbers) return failed;
     PyObject *list = PyObject_CallMethod(object, "tolist", NULL); /* strings, or Python objects */
