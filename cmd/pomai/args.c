@@ -33,7 +33,8 @@ int usage_error(const struct args *args, const char *format, ...)
     va_start(list, format);
     vsnprintf(sentence, sizeof sentence, format, list);
     va_end(list);
-    complain("%s; see 'pomai help %s'", sentence, args->verb->name);
+    const size_t size = strlen(sentence);
+    complain("%s%s see 'pomai help %s'", sentence, size > 0 && sentence[size - 1] == '?' ? "" : ";", args->verb->name);
     return EXIT_USAGE;
 }
 
@@ -52,6 +53,18 @@ static int find_option(const struct verb *verb, const char *word, bool is_long, 
     return -1;
 }
 
+static int no_option(const struct args *args, const char *word)
+{
+    const char *name = word + strspn(word, "-");
+    struct near near;
+    near_begin(&near, name, strcspn(name, "="));
+    for (int key = 0; key < OPT_COUNT; key++)
+        if (takes(args->verb, key)) near_look(&near, options[key].name);
+    if (!near.found) return usage_error(args, "'pomai %s' has no option '%.200s'", args->verb->name, word);
+    return usage_error(args, "'pomai %s' has no option '%.200s'; did you mean --%s?", args->verb->name, word,
+                       near.found);
+}
+
 /* Takes words[*at], an option, and its value. */
 static int parse_option(struct args *args, size_t count, char *const *words, size_t *at)
 {
@@ -59,7 +72,7 @@ static int parse_option(struct args *args, size_t count, char *const *words, siz
     bool is_long = word[1] == '-';
     const char *value;
     int key = find_option(args->verb, word + (is_long ? 2 : 1), is_long, &value);
-    if (key < 0) return usage_error(args, "'pomai %s' has no option '%s'", args->verb->name, word);
+    if (key < 0) return no_option(args, word);
     if (!options[key].argument) {
         if (value) return usage_error(args, "--%s takes no value, but '%s' gives one", options[key].name, word);
         value = "";

@@ -134,6 +134,20 @@ const char *first_complaint(void);
 /* A remark on stderr that is no error; silent under --quiet. */
 void note(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- what was meant (near.c) ---- */
+
+/* The name that is most like a word; NULL: none is. */
+struct near {
+    const char *word, *found;
+    size_t size, best;
+};
+void near_begin(struct near *near, const char *word, size_t size);
+void near_look(struct near *near, const char *name);
+/* Returns EXIT_USAGE. */
+int complain_no_verb(const char *word);
+/* Returns EXIT_FAILED. */
+int complain_no_collection(const struct args *args, pomai_db *db, const char *name, bool to_drop);
+
 double now_seconds(void);
 /* 60000 as "60,000". The text lives in `buffer`. */
 const char *grouped(uint64_t number, char buffer[32]);

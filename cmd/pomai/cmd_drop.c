@@ -8,7 +8,8 @@ static int run(const struct args *args)
     pomai_error err;
     const char *name = args->positional[1];
     int status = db_open(args, true, false, &db);
-    if (status == EXIT_OK && pomai_collection_drop(db, name, &err) != POMAI_OK) status = complain_error(&err);
+    if (status == EXIT_OK && pomai_collection_drop(db, name, &err) != POMAI_OK)
+        status = err.status == POMAI_ENOTFOUND ? complain_no_collection(args, db, name, true) : complain_error(&err);
     status = db_close(db, NULL, status);
     if (status != EXIT_OK) return status;
     if (args_has(args, OPT_JSON)) {

@@ -18,10 +18,7 @@ static int help_words(const struct args *args, const struct verb *verb)
 static int run_help(const struct args *args)
 {
     const struct verb *verb = args->positional_count ? verb_find(args->positional[0]) : NULL;
-    if (args->positional_count && !verb) {
-        complain("there is no verb '%s'; 'pomai help' lists them", args->positional[0]);
-        return EXIT_USAGE;
-    }
+    if (args->positional_count && !verb) return complain_no_verb(args->positional[0]);
     if (args_has(args, OPT_WORDS)) return help_words(args, verb);
     if (verb) {
         args_print_help(stdout, verb);

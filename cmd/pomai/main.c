@@ -51,8 +51,7 @@ int main(int argc, char **argv)
         fputs("usage: pomai <verb> DB ...\n'pomai help' lists the verbs.\n", stderr);
         status = EXIT_USAGE;
     } else {
-        complain("there is no verb '%s'; 'pomai help' lists them", word);
-        status = EXIT_USAGE;
+        status = complain_no_verb(word);
     }
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == EXIT_OK) {
         complain("the output could not be written: %s", strerror(errno));

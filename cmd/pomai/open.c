@@ -52,12 +52,7 @@ int db_collection(const struct args *args, pomai_db *db, pomai_collection **coll
 {
     pomai_error err;
     const pomai_status status = pomai_collection_open(db, collection_name(args), collection, &err);
-    if (status == POMAI_ENOTFOUND) {
-        complain("there is no collection '%.80s'; 'pomai collections %.300s' lists those that are there, and import or "
-                 "'create --dim' makes one (%s)",
-                 collection_name(args), args->positional[0], pomai_status_name(status));
-        return EXIT_FAILED;
-    }
+    if (status == POMAI_ENOTFOUND) return complain_no_collection(args, db, collection_name(args), false);
     if (status != POMAI_OK) return complain_error(&err);
     if (pomai_collection_get_info(*collection, info, &err) != POMAI_OK) return complain_error(&err);
     return EXIT_OK;

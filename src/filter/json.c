@@ -85,6 +85,13 @@ static const char *skip_digits(const char *p, const char *end)
     return p;
 }
 
+bool pm_filter_lacks_quotes(const char *p, const char *end, bool key)
+{
+    if (p == end) return false;
+    if (*p == '\'' || (end - p > 2 && memcmp(p, "\xe2\x80", 2) == 0 && ((uint8_t)p[2] & 0xf8) == 0x98)) return true;
+    return key && (*p == '_' || *p == '$' || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'));
+}
+
 const char *pm_filter_skip_number(const char *p, const char *end)
 {
     if (*p == '-') p++;

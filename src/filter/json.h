@@ -29,6 +29,9 @@ const char *pm_filter_skip_word(const char *p, const char *end); /* null, true, 
 /* Any value, at `depth` below the document. */
 const char *pm_filter_skip_value(const char *p, const char *end, unsigned depth, bool *escapes);
 
+/* Whether what begins here is meant as a string, or key, and has not the quotes of one. */
+bool pm_filter_lacks_quotes(const char *p, const char *end, bool key);
+
 /* The bytes that a string stands for; p to end is what is between its quotes, which has been looked at. */
 typedef struct pm_filter_string {
     const char *p, *end;

@@ -139,6 +139,7 @@ typedef struct reading {
     pm_filter_arena *arena;
     const char *end;
     pomai_status status; /* of what went wrong */
+    bool unquoted;       /* which was a string without the quotes of JSON */
 } reading;
 
 static object *read_object(reading *r, const char **at, unsigned depth);
@@ -154,8 +155,10 @@ static const char *read_member(reading *r, const char *p, unsigned depth, member
 {
     bool escapes = false;
     const char *key = p;
-    if (p == r->end || *p != '"' || (p = pm_filter_skip_string(p, r->end, &escapes)) == NULL)
+    if (p == r->end || *p != '"' || (p = pm_filter_skip_string(p, r->end, &escapes)) == NULL) {
+        r->unquoted = pm_filter_lacks_quotes(key, r->end, true);
         return give_up(r, POMAI_EINVAL);
+    }
     m->key = key;
     m->key_size = (size_t)(p - key);
     if (!set_name(r->arena, m, escapes)) return give_up(r, POMAI_ENOMEM);
@@ -169,6 +172,7 @@ static const char *read_member(reading *r, const char *p, unsigned depth, member
         m->inside = read_object(r, &p, depth + 1);
         if (m->inside == NULL) return NULL;
     } else if ((p = pm_filter_skip_value(p, r->end, depth, &escapes)) == NULL) {
+        r->unquoted = pm_filter_lacks_quotes(m->value, r->end, false);
         return give_up(r, POMAI_EINVAL);
     }
     m->value_size = (size_t)(p - m->value);
@@ -223,7 +227,7 @@ pomai_status pm_merge_parse(const void *patch, size_t size, pm_merge **out, poma
         return pm_fail(err, POMAI_ENOMEM, "no memory for a patch of %zu bytes", size);
     }
     if (size > 0) memcpy(text, patch, size);
-    reading r = {&merge->arena, text + size, POMAI_OK};
+    reading r = {.arena = &merge->arena, .end = text + size, .status = POMAI_OK};
     const char *p = pm_filter_blank(text, r.end);
     if (p < r.end && *p == '{') {
         merge->root = read_object(&r, &p, 1);
@@ -240,7 +244,8 @@ pomai_status pm_merge_parse(const void *patch, size_t size, pm_merge **out, poma
     if (r.status == POMAI_ETOOBIG)
         return pm_fail(err, POMAI_ETOOBIG, "the patch has more than %d objects in each other", PM_MERGE_MOST_DEPTH);
     return pm_fail(err, POMAI_EINVAL,
-                   "the patch is no JSON object: a merge wants one, {\"key\": value}; null removes a key");
+                   "the patch is no JSON object: a merge wants one, {\"key\": value}; null removes a key%s",
+                   r.unquoted ? "; JSON strings need double quotes" : "");
 }
 
 void pm_merge_free(pm_merge *merge)

@@ -124,7 +124,9 @@ static void *no_memory(struct parser *p, const struct frame *at)
 
 static void *malformed(struct parser *p, const struct frame *at, const char *what)
 {
-    return refuse(p, at, POMAI_EINVAL, "not JSON at byte %zu: %s", (size_t)(p->p - p->begin), what);
+    const bool unquoted = p->p > p->begin && pm_filter_lacks_quotes(p->p, p->end, strcmp(what, "wants a key") == 0);
+    return refuse(p, at, POMAI_EINVAL, "not JSON at byte %zu: %s%s", (size_t)(p->p - p->begin), what,
+                  unquoted ? "; JSON strings need double quotes" : "");
 }
 
 static bool count_terms(struct parser *p, const struct frame *at, uint32_t terms)

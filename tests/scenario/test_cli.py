@@ -1520,6 +1520,43 @@ def case_words_of_refusals_are_options():
     expect(pomai("update", "x.db", "1", "--set", "{}").out == "updated 0 of 1\n", "nothing to set")
 
 
+def case_what_was_meant():
+    pomai("import", "x.db", jsonl("x.jsonl", [{"id": 1, "vector": [1, 2], "a": 1}]), "-c", "books")
+    pomai("create", "x.db", "-c", "documents", "--dim", 2)
+    for word, near in (("cuont", "count"), ("serach", "search"), ("colections", "collections"), ("Import", "import"),
+                       ("dump_wal", "dump-wal"), ("verfy", "verify"), ("get-", "get")):
+        for words in ([word, "x.db"], ["help", word]):
+            refused(*words, code=2, says=f"there is no verb '{word}'; did you mean '{near}'? 'pomai help' lists them")
+    for word, near in (("--were", "where"), ("--were={}", "where"), ("--collecton", "collection"), ("--wheer", "where"),
+                       ("--deadline_ms", "deadline-ms"), ("--Json", "json"), ("-quiet=1", "")):
+        says = f"'pomai count' has no option '{word}'; did you mean --{near}? see 'pomai help count'"
+        refused("count", "x.db", word, "{}", code=2, says=says if near else "--quiet takes no value, but '-quiet=1'")
+    for word in ("--xyzzy", "-x", "--", "--truth", "xyzzy"):
+        words = [word] if word == "xyzzy" else ["count", "x.db", word, "z"]
+        outcome = refused(*words, code=2)
+        expect("did you mean" not in outcome.err, f"{outcome}")
+    for words in (["count", "x.db"], ["search", "x.db", "--vector", "[1, 2]"], ["export", "x.db"], ["get", "x.db", "1"],
+                  ["compact", "x.db"], ["delete", "x.db", "1"],
+                  ["update", "x.db", "1", "--set", "{}"]):
+        for word, near in (("book", "books"), ("Books", "books"), ("documnets", "documents"), ("dox", "")):
+            outcome = refused(*words, "-c", word, says=["there is no collection", f"'{word}'", "POMAI_ENOTFOUND"])
+            expect(("; did you mean '%s'? " % near in outcome.err) if near else "mean" not in outcome.err, f"{outcome}")
+    refused("drop", "x.db", "book", says=["there is no collection 'book' to drop; did you mean 'books'? ", "POMAI_ENOTFOUND"])
+    refused("drop", "x.db", "dox", says=["there is no collection 'dox' to drop; 'pomai collections x.db' lists those that are"])
+    quotes = "JSON strings need double quotes"
+    for verb in (["count"], ["get"], ["delete"], ["update", "--set", '{"b": 1}'], ["export"], ["search", "--vector", "[1, 2]"]):
+        for where in ("{'a': 1}", "{a: 1}", """{"a": 'x'}""", "{\u201ca\u201d: 1}", """{"a": {"$in": ['x']}}""", "{$or: []}"):
+            refused(verb[0], "x.db", "-c", "books", *verb[1:], "--where", where, says=["filter: ", "not JSON at byte", quotes])
+        for where in ('{"a": 1', '{"a": 1,}', "a", '{"a": nul}', "{,", '{"a" 1}'):
+            outcome = refused(verb[0], "x.db", "-c", "books", *verb[1:], "--where", where, says="not JSON at byte")
+            expect(quotes not in outcome.err, f"{outcome}")
+    for patch in ("{'b': 1}", "{b: 1}", """{"b": {'c': 1}}""", """{"b": 'c'}"""):
+        refused("update", "x.db", "1", "-c", "books", "--set", patch, says=["the patch is no JSON object", quotes])
+    for patch in ("[]", '{"b": 1', '{"b": }', "b"):
+        expect(quotes not in refused("update", "x.db", "1", "-c", "books", "--set", patch).err, patch)
+    expect(get("x.db", 1, collection="books")[0]["document"] == {"a": 1}, "changed")
+
+
 def case_damage_in_the_log_is_reported():
     npy("x.npy", vectors(9000, 16))
     process = start_import("x.db", "x.npy", "--batch", 1, "--ledger", "ledger", "--shards", 1)
