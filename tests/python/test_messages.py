@@ -268,6 +268,38 @@ def test_huge_ints_in_metadata(filled: pomai.Database) -> None:
         assert "Exceeds" not in str(error)
 
 
+@pytest.mark.parametrize("shut", ["}", "]"])
+def test_what_is_nested_too_deep(filled: pomai.Database, shut: str) -> None:
+    """Stored as it is; who reads it says how deep that may be."""
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = {"a": deep} if shut == "}" else [deep]
+    for call in (
+        lambda: filled.add(np.eye(2, 4), metadata=[{}, {"k": deep}]), lambda: filled.update([1, 2], metadata=[{}, {"k": deep}]),
+        lambda: filled.add(np.eye(2, 4), metadata={"k": [1, deep]}),
+    ):
+        says(pomai.TooBigError, call, "metadata[1]['k'] is nested deeper than Python's json writes (some 990 levels", "documents=")
+    text = '{"k":%s1%s}' % (('{"a":' if shut == "}" else "[") * 5_000, shut * 5_000)
+    filled.add(np.eye(2, 4), ids=[11, 12], documents=[text, '{"k":%s1%s}' % (('{"a":' if shut == "}" else "[") * 1_023, shut * 1_023)])
+    hits = {hit.id: hit.document for hit in filled.search(V, k=9, include=["documents"])}
+    assert filled.get(11).document == text == hits[11]
+    says(pomai.TooBigError, lambda: filled.get(11).metadata, "nested deeper than Python's json reads (some 990 levels", ".document has")
+    says(pomai.TooBigError, lambda: filled.search(V, k=9, include=["metadata"]).metadata, "(some 990 levels")
+    for _ in range(2):
+        assert filled.count(filters={"k": {"$exists": True}}) == 1  # of 1,024 levels
+        assert filled.count(filters={"k": {"$exists": False}}) == 5
+        filled.flush()
+    says(pomai.InvalidError, lambda: filled.update(11, metadata={"b": 1}), "the row with id 11 is no JSON object")
+    assert filled.update(12, metadata={"b": 1}) == 1
+    says(pomai.TooBigError if shut == "}" else pomai.InvalidError, lambda: filled.update(1, documents=text, merge=True),
+         "more than 64 objects in each other" if shut == "}" else "the patch is no JSON object")
+    says(pomai.InvalidError, lambda: filled.count(filters=text), "filter: k")
+    if shut == "}":
+        says(pomai.TooBigError, lambda: filled.count(filters={"k": deep}), "more than 100 dicts and lists in each other")
+    says(pomai.TooBigError, lambda: filled.count(filters='{"$not":' * 5_000 + "{}" + "}" * 5_000), "more than 32 of $and")
+    assert filled.update(11, documents="{}") == 1 and filled.get(11).metadata == {}
+
+
 def test_huge_ints_elsewhere(filled: pomai.Database) -> None:
     for call in (
         lambda: filled.get(HUGE), lambda: filled.add(V, expiry=HUGE), lambda: filled.search(V, k=HUGE),

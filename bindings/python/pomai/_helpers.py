@@ -153,7 +153,13 @@ def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
         raise InvalidError(f"metadata[{i}]{_at_fault(row)} has a string that is not Unicode: {error}") from None
     except TypeError as error:
         raise InvalidTypeError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise TooBigError(
+            f"metadata[{i}]{_at_fault(row)} is nested deeper than Python's json writes (some 990 levels, "
+            "sys.setrecursionlimit() raises that in some versions): give the row's JSON text by documents= instead of "
+            "metadata=; filters read it to 1,024 levels"
+        ) from None
+    except ValueError as error:
         if is_too_long(error):
             raise InvalidError(
                 f"metadata[{i}]{_at_fault(row)} is {is_too_long(error)}: raise that, or give the row's JSON text by "
