@@ -163,8 +163,9 @@ POMAI_API pomai_status pomai_filter_is_every_row(const char *filter, size_t filt
 /* Gives the rows with these ids other documents, documents[i] to ids i; vectors and expiry stay to the bit. Ids that
  * are not there are passed over, an id twice is refused (POMAI_EDUPID). A merge into a row without a document is one
  * into {}; one into a document that is no JSON object gives POMAI_EINVAL, and so does a patch that is none, before
- * anything is written. The patch {} names nothing: its row is not written and does not count. POMAI_EBUSY: others
- * replaced rows all the time; the rest is done, do it again. */
+ * anything is written. The patch {} names nothing: its row is not written and does not count; nor is a row that has
+ * none of the keys which its patch only removes. POMAI_EBUSY: others replaced rows all the time; the rest is done, do
+ * it again. */
 POMAI_API pomai_status pomai_update(pomai_collection *collection, const pomai_ids *ids, const pomai_bytes *documents,
                                     pomai_update_how how, const pomai_write_options *options, pomai_ack *ack,
                                     pomai_error *err);

@@ -34,6 +34,7 @@ struct pm_merge {
     pm_filter_arena arena; /* of everything but this */
     object *root;
     uint64_t visits;
+    bool changed; /* the last document */
 };
 
 void pm_bytes_add(pm_bytes *to, const void *data, size_t size)
@@ -345,17 +346,19 @@ static void write_new(const object *o, pm_bytes *to)
     pm_bytes_add(to, "}", 1);
 }
 
-static void write_rest(const object *o, pm_bytes *to, bool *any)
+static void write_rest(pm_merge *merge, const object *o, pm_bytes *to, bool *any)
 {
     for (const member *m = o->first; m != NULL; m = m->next) {
         if (m->kind == REMOVES || m->seen == o->visit) continue;
+        merge->changed = true;
         add_comma(to, any);
         write_member(m, to);
     }
 }
 
 /* Writes an object that look() looked at last; gives the place behind it. */
-static const char *write_merged(object *o, const char *p, const char *end, unsigned depth, pm_bytes *to)
+static const char *write_merged(pm_merge *merge, object *o, const char *p, const char *end, unsigned depth,
+                                pm_bytes *to)
 {
     bool any = false, escapes;
     pm_bytes_add(to, "{", 1);
@@ -366,12 +369,13 @@ static const char *write_merged(object *o, const char *p, const char *end, unsig
         const member *m = f.patch;
         const bool drops = m != NULL && (m->kind == REMOVES || m->at != f.value);
         const bool merges = !drops && goes_on(&f);
+        merge->changed |= m != NULL && !merges;
         if (!drops) {
             add_comma(to, &any);
             pm_bytes_add(to, f.key, (size_t)(f.key_end - f.key));
             pm_bytes_add(to, ":", 1);
         }
-        p = merges ? write_merged(m->inside, f.value, end, depth + 1, to)
+        p = merges ? write_merged(merge, m->inside, f.value, end, depth + 1, to)
                    : pm_filter_skip_value(f.value, end, depth, &escapes);
         if (m == NULL)
             pm_bytes_add(to, f.value, (size_t)(p - f.value));
@@ -380,7 +384,7 @@ static const char *write_merged(object *o, const char *p, const char *end, unsig
         p = pm_filter_blank(p, end);
         if (*p == ',') p = pm_filter_blank(p + 1, end);
     }
-    write_rest(o, to, &any);
+    write_rest(merge, o, to, &any);
     pm_bytes_add(to, "}", 1);
     return p + 1;
 }
@@ -388,6 +392,9 @@ static const char *write_merged(object *o, const char *p, const char *end, unsig
 bool pm_merge_apply(pm_merge *merge, const void *document, size_t size, pm_bytes *to)
 {
     if (size == 0) {
+        merge->changed = false;
+        for (const member *m = merge->root->first; m != NULL; m = m->next)
+            merge->changed |= m->kind != REMOVES;
         write_new(merge->root, to);
         return true;
     }
@@ -395,8 +402,14 @@ bool pm_merge_apply(pm_merge *merge, const void *document, size_t size, pm_bytes
     if (begin == end || *begin != '{') return false;
     const char *p = look(merge, merge->root, begin, end, 1);
     if (p == NULL || pm_filter_blank(p, end) != end) return false;
-    (void)write_merged(merge->root, begin, end, 1, to);
+    merge->changed = false;
+    (void)write_merged(merge, merge->root, begin, end, 1, to);
     return true;
+}
+
+bool pm_merge_changed(const pm_merge *merge)
+{
+    return merge->changed;
 }
 
 bool pm_merge_is_nothing(const void *patch, size_t size)

@@ -30,5 +30,8 @@ bool pm_merge_is_nothing(const void *patch, size_t size);
 /* Adds the patched document; one of 0 bytes counts as {}. false: it is no JSON object, and nothing was added. Takes
  * time in proportion to document and patch. */
 bool pm_merge_apply(pm_merge *merge, const void *document, size_t size, pm_bytes *to);
+/* Whether the last document that was an object lost a member or had one set, be it to what it was: if not, it is as
+ * before but for blanks, and one of 0 bytes still counts as {}. */
+bool pm_merge_changed(const pm_merge *merge);
 
 #endif

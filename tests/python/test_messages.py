@@ -452,6 +452,29 @@ def test_an_empty_patch_writes_nothing(filled: pomai.Database) -> None:
     says(pomai.IdError, lambda: db.update(["a"], metadata=[{}]), "string ids")
 
 
+def test_a_patch_that_finds_nothing_to_remove_writes_nothing(filled: pomai.Database) -> None:
+    db = filled
+    db.add(np.eye(3, 4), ids=[5, 6, 7], documents=[None, '{ "b" : {"c": 1} }', "text"])
+
+    def stamps() -> list[int]:
+        return [row.stamp for row in db.get([1, 2, 3, 4, 5, 6])]
+
+    before = stamps()
+    for _ in range(2):
+        assert db.update(1, metadata={"x": None}) == db.update([1, 2, 5], metadata=[{"x": None}, {"b": None, "c": None}, {"a": None}]) == 0
+        assert db.update(filters={"a": {"$exists": True}}, metadata={"x": None, "y": None}) == 0
+        assert db.update(6, metadata={"b": {"d": None}}) == db.update(6, metadata={"b": {}}) == db.update(99, metadata={"a": None}) == 0
+        assert stamps() == before and db.get(5).document is None and db.get(6).document == '{ "b" : {"c": 1} }'
+        db.flush()
+    says(pomai.InvalidError, lambda: db.update(7, metadata={"x": None}), "the row with id 7 is no JSON object")
+    assert db.update([1, 2, 6], metadata=[{"x": None}, {"a": None}, {"b": {"c": None, "d": None}}]) == 2
+    assert [row.metadata for row in db.get([1, 2, 6])] == [{"a": 0}, {}, {"b": {}}]
+    assert [a == b for a, b in zip(stamps(), before)] == [True, False, True, True, True, False]
+    assert db.update(filters={"$not": {"a": 9}, "b": {"$exists": False}, "a": {"$exists": True}}, metadata={"a": None}) == 3
+    assert db.update([1, 5], metadata=[{"a": 1}, {"a": {"b": None}}]) == 2 and db.get(5).metadata == {"a": {}}
+    assert db.update(1, metadata={"a": 1}) == 1  # what is set is set, and the row written
+
+
 def test_when_ids_are_used_up(db: pomai.Database) -> None:
     last = 2**64 - 1
     db.add(V, ids=last - 2)

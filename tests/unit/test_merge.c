@@ -46,6 +46,50 @@ static char *merged(const char *document, const char *patch)
     return result;
 }
 
+/* Whether it came out otherwise, or was set anew. */
+static bool changed(const char *document, const char *patch)
+{
+    pomai_error err;
+    pm_merge *merge;
+    pm_bytes to = {0};
+    assert_int_equal(pm_merge_parse(patch, strlen(patch), &merge, &err), POMAI_OK);
+    assert_true(pm_merge_apply(merge, "{\"z\":{\"z\":1}}", 13, &to)); /* it says so of the last */
+    assert_true(pm_merge_apply(merge, document, strlen(document), &to));
+    const bool changes = pm_merge_changed(merge);
+    pm_free(to.data);
+    pm_merge_free(merge);
+    return changes;
+}
+
+static void what_changes_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *document, *patch;
+        bool changes;
+    } cases[] = {
+        {"{\"a\":1}", "{\"b\":null}", false},
+        {"{ \"a\" : 1 }", "{\"b\":null,\"c\":null}", false},
+        {"", "{\"b\":null}", false},
+        {"{}", "{\"b\":null}", false},
+        {"{\"a\":{\"b\":1}}", "{\"a\":{\"c\":null}}", false},
+        {"{\"a\":{\"b\":1}}", "{\"a\":{}}", false},
+        {"{\"b\":null}", "{\"b\":null}", true},
+        {"{\"\\u0062\":0}", "{\"b\":null}", true},
+        {"{\"a\":1}", "{\"a\":1}", true}, /* what is set is set */
+        {"{\"a\":1}", "{\"b\":null,\"c\":2}", true},
+        {"{\"a\":{\"b\":1}}", "{\"a\":{\"b\":null}}", true},
+        {"{\"a\":{\"b\":1},\"c\":3}", "{\"a\":{\"x\":null},\"c\":null}", true},
+        {"{\"a\":1}", "{\"a\":{\"c\":null}}", true}, /* becomes {} */
+        {"{}", "{\"a\":{\"c\":null}}", true},
+        {"", "{\"a\":{}}", true},
+        {"{\"a\":1,\"a\":{}}", "{\"a\":{\"c\":null}}", true}, /* only the last stays */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (changed(cases[i].document, cases[i].patch) != cases[i].changes)
+            fail_msg("%s with %s", cases[i].document, cases[i].patch);
+}
+
 static void merges_as(const char *document, const char *patch, const char *wanted)
 {
     char *text = merged(document, patch);
@@ -341,9 +385,10 @@ static void random_ones(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_cases_of_the_rfc),         cmocka_unit_test(what_is_not_named_stays),
-        cmocka_unit_test(what_is_no_object_is_refused), cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(what_names_nothing),           cmocka_unit_test(random_ones),
+        cmocka_unit_test(the_cases_of_the_rfc), cmocka_unit_test(what_is_not_named_stays),
+        cmocka_unit_test(what_changes_nothing), cmocka_unit_test(what_is_no_object_is_refused),
+        cmocka_unit_test(depth_is_bounded),     cmocka_unit_test(what_names_nothing),
+        cmocka_unit_test(random_ones),
     };
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 10);

@@ -149,21 +149,24 @@ static pomai_status no_object(const pm_id *id, pomai_error *err)
                    (int)pm_min_u64(id->size, 80), (const char *)id->bytes);
 }
 
-/* Adds the row's new document to the texts. */
+/* Adds the row's new document to the texts. *same: a merge found nothing to remove, and has nothing to set. */
 static pomai_status make_document(const change *c, piece *p, uint32_t index, const pm_id *id, pomai_bytes old,
-                                  pomai_error *err)
+                                  bool *same, pomai_error *err)
 {
     const pomai_bytes given = c->documents != NULL ? c->documents[index] : c->document;
     bool object = true;
+    *same = false;
     if (!c->merges) {
         pm_bytes_add(&p->texts, given.data, given.size);
     } else if (c->merged != NULL) {
         object = pm_merge_apply(c->merged, old.data, old.size, &p->texts);
+        *same = !pm_merge_changed(c->merged);
     } else {
         pm_merge *merge;
         pomai_status status = pm_merge_parse(given.data, given.size, &merge, err);
         if (status != POMAI_OK) return status;
         object = pm_merge_apply(merge, old.data, old.size, &p->texts);
+        *same = !pm_merge_changed(merge);
         pm_merge_free(merge);
     }
     if (!object) return no_object(id, err);
@@ -176,7 +179,7 @@ static uint64_t lsn_of(const pm_where *at)
     return pm_where_chunk(at->owner) ? ((const pm_chunk *)at->owner)->lsn : pm_segment_lsn(at->owner, at->row);
 }
 
-/* Adds a row as it is; *full: not this one, the piece has enough. */
+/* Adds a row as it is, unless nothing of it changes; *full: not this one, the piece has enough. */
 static pomai_status add_row(const change *c, piece *p, uint32_t index, const pm_id *id, uint32_t shard,
                             const pm_where *at, bool *full, pomai_error *err)
 {
@@ -184,8 +187,10 @@ static pomai_status add_row(const change *c, piece *p, uint32_t index, const pm_
     const size_t stride = pm_coll_stride(c->coll), texts = p->texts.size;
     uint64_t bytes = id->bytes != NULL ? id->size : sizeof id->u64;
     if (c->op == PM_OP_PUT) {
-        pomai_status status = make_document(c, p, index, id, pm_where_document(at), err);
-        if (status != POMAI_OK) return status;
+        bool same;
+        pomai_status status = make_document(c, p, index, id, pm_where_document(at), &same, err);
+        if (status == POMAI_OK && same) p->texts.size = texts;
+        if (status != POMAI_OK || same) return status;
         bytes += stride + sizeof(uint64_t) + p->texts.size - texts;
     }
     if (bytes > POMAI_MAX_BATCH_BYTES)
