@@ -592,7 +592,7 @@ static void put_set_1(void *arg)
 }
 
 /* Nobody comes after them who would show what they were left with. */
-static void put_two(void *arg)
+static void put_sets_at_once(void *arg)
 {
     struct scene *s = arg;
     CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
@@ -610,7 +610,84 @@ static void test_two_at_once(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 600; seed++) {
         struct scene *s = make(seed, 2 + (uint32_t)(seed % 9));
-        play(s, put_two);
+        play(s, put_sets_at_once);
+        finish(s);
+    }
+}
+
+/* ---- rings that are full ---- */
+
+enum { REFUSED = 24, REFUSERS = 3 };
+
+/* One row of each of two shards. */
+static pomai_status put_two(struct scene *s, uint32_t one, uint32_t other)
+{
+    uint64_t id[2] = {0, 0};
+    while (pm_shard_of_u64(id[0], 3) != one)
+        id[0] += 4096;
+    while (pm_shard_of_u64(id[1], 3) != other)
+        id[1] += 4096;
+    pomai_batch batch = POMAI_BATCH_INIT;
+    batch.rows = 2;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = id;
+    return pomai_put(pomai_default(s->db), &batch, NULL, NULL, NULL);
+}
+
+static struct {
+    uint32_t puts, refusals;
+} full;
+
+static void put_to_first_two(void *arg)
+{
+    full.puts += put_two(arg, 0, 1) == POMAI_OK;
+}
+
+static void put_and_be_refused(void *arg)
+{
+    for (int i = 0; i < REFUSED; i++)
+        full.refusals += put_two(arg, 1, 2) == POMAI_ENOSPC;
+}
+
+/* One batch has come to the first log only. Behind it there is the part of another, which is therefore held in the
+ * second; behind that come many that the third has no disk for. */
+static void refuse_behind_held(void *arg)
+{
+    struct scene *s = arg;
+    memset(&full, 0, sizeof full);
+    CHECK(s, open_with(s, 0, 3, 4) == POMAI_OK);
+    CHECK(s, put_two(s, 0, 1) == POMAI_OK);
+    holds_begin(s);
+    arm_sending(0);
+    uint32_t late = pm_sim_spawn(s->sim, put_to_first_two, s);
+    CHECK(s, is_held(0));
+    uint32_t held_back = pm_sim_spawn(s->sim, put_to_first_two, s);
+    pm_sim_sleep(s->sim, 100 * MS);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(ALLOCATE), 0, true, false, ENOSPC});
+    uint32_t refused[REFUSERS];
+    for (int i = 0; i < REFUSERS; i++)
+        refused[i] = pm_sim_spawn(s->sim, put_and_be_refused, s);
+    pm_sim_sleep(s->sim, 1000 * MS);
+    pm_sim_set_fault(s->sim, (pm_sim_fault){0});
+    let_go(0);
+    pm_sim_sleep(s->sim, 1000 * MS);
+    CHECK(s, full.puts == 2);
+    pm_sim_join(s->sim, late);
+    pm_sim_join(s->sim, held_back);
+    for (int i = 0; i < REFUSERS; i++)
+        pm_sim_join(s->sim, refused[i]);
+    CHECK(s, full.refusals > 0);
+    holds_end();
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_refused_behind_held(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct scene *s = make(seed, (uint32_t)(seed % 10));
+        play(s, refuse_behind_held);
         finish(s);
     }
 }
@@ -903,6 +980,7 @@ int main(void)
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_several),
         cmocka_unit_test(test_two_at_once),
+        cmocka_unit_test(test_refused_behind_held),
         cmocka_unit_test(test_drop_under_put),
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),

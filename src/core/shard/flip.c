@@ -49,8 +49,9 @@ static bool cut_off(const pm_shard *shard, prefix *p)
 {
     uint64_t *end = &p->end[shard->index];
     for (uint64_t i = p->from[shard->index]; i != *end; i++) {
-        const pm_part *part = pending_at(shard, i)->part;
-        if (part == NULL || part->batch->parts == 1 || is_within(part->batch, p)) continue;
+        const pm_pending *held = pending_at(shard, i);
+        const pm_part *part = held->part;
+        if (part == NULL || held->refused || part->batch->parts == 1 || is_within(part->batch, p)) continue;
         *end = i;
         return true;
     }

@@ -254,7 +254,7 @@ static void hold(pm_shard *shard, uint64_t place, pm_batch *several)
 static void show_or_hold(pm_shard *shard, uint64_t place)
 {
     const pm_pending *p = &shard->pending[place & shard->pending_mask];
-    pm_batch *several = p->part != NULL && p->part->batch->parts > 1 ? p->part->batch : NULL;
+    pm_batch *several = p->part != NULL && !p->refused && p->part->batch->parts > 1 ? p->part->batch : NULL;
     if (PM_MUTANT(SHOWN_APART) || PM_MUTANT(SHOWN_UNDECIDED)) several = NULL;
     if (p->lsn != shard->applied_lsn + 1) broken(shard, "records shown out of order");
     shard->applied_lsn = p->lsn;
@@ -276,7 +276,6 @@ static bool show_decided(pm_shard *shard)
     while (shard->unapplied != shard->pending_end) {
         const uint64_t place = shard->unapplied;
         pm_pending *p = &shard->pending[place & shard->pending_mask];
-        pm_part *refused = NULL;
         pm_coll *coll = NULL;
         if (p->part != NULL) {
             uint32_t outcome = atomic_load_explicit(&p->part->batch->outcome, memory_order_acquire);
@@ -295,14 +294,12 @@ static bool show_decided(pm_shard *shard)
             PM_POINT(ROWS_APPLIED);
             coll = p->part->batch->coll;
             if (outcome != PM_DECIDED) {
-                refused = p->part;
-                p->part = NULL;
+                p->refused = true;
                 p->more = 0;
             }
         }
         show_or_hold(shard, place);
         if (coll != NULL) freeze_softly(shard, coll);
-        if (refused != NULL) pm_batch_part_done(shared, refused);
         any = true;
     }
     return any;
@@ -328,8 +325,10 @@ static pm_part *take_part(pm_shard *shard)
 
 static void encode_aborts(pm_shard *shard)
 {
+    /* Half of the ring is theirs: the other is of parts, each of which keeps its credit as long as it has a place. Held
+     * records may wait for a part that is in the mailbox, so that must always find one. */
     while (shard->aborts > 0 && !shard->aborts_wait && !shard->rotate &&
-           shard->pending_end - shard->pending_first <= shard->pending_mask) {
+           shard->pending_end - shard->pending_first <= shard->pending_mask / 2) {
         if (pm_shard_encode_abort(shard, shard->abort[shard->aborts - 1]) != PM_ENCODED) return;
         shard->aborts--;
         atomic_store(&shard->owed, shard->aborts + shard->aborts_lost);
@@ -521,12 +520,13 @@ static void answer_syncs(pm_shard *shard)
     shard->shared->os->word_wake(shard->shared->os, &shard->sync_word);
 }
 
-/* A ring that is full of held records, and a close, wait for the shower; whether it was faster. */
+/* A ring that is full of held records, ABORT records that find no room, and a close wait for the shower; whether it was
+ * faster. */
 static bool await_flips(pm_shard *shard)
 {
     const bool waits =
-        shard->pending_first != shard->unapplied &&
-        (shard->pending_end - shard->pending_first > shard->pending_mask || atomic_load(&shard->shared->closing));
+        shard->pending_first != shard->unapplied && (shard->pending_end - shard->pending_first > shard->pending_mask ||
+                                                     shard->aborts > 0 || atomic_load(&shard->shared->closing));
     if (waits != atomic_load_explicit(&shard->waits, memory_order_relaxed)) atomic_store(&shard->waits, waits);
     return waits && atomic_load(&shard->flipped) != shard->pending_first;
 }

@@ -25,13 +25,14 @@ typedef struct pm_cell {
  */
 typedef struct pm_pending {
     uint64_t lsn;
-    pm_part *part;   /* NULL: an ABORT record, or once applied: of a batch that was refused */
+    pm_part *part;   /* NULL: an ABORT record */
     pm_chunk *chunk; /* of a PUT */
     int64_t more;    /* once applied: how many rows more there are */
     const pm_rec_header *record;
     pm_pages *pages; /* held: where the record is */
     uint64_t bytes;
     bool durable; /* at its batch's level */
+    bool refused; /* once applied: its batch was, so there is nothing to show of it */
 } pm_pending;
 
 typedef enum pm_job_kind {
