@@ -692,6 +692,114 @@ static void test_refused_behind_held(void **state)
     }
 }
 
+/* ---- who shows for long ---- */
+
+enum { ROUNDS = 64 }; /* as pm_flip */
+
+/* One row of each of these shards; the ticket is the caller's. */
+static pomai_status put_async(struct scene *s, const uint32_t *shards, size_t rows, pomai_ticket **ticket)
+{
+    static uint64_t id[MOST_TRIES][3]; /* borrowed until they are done */
+    static unsigned used;
+    uint64_t *own = id[used++ % MOST_TRIES];
+    pomai_batch batch = POMAI_BATCH_INIT;
+    for (size_t i = 0; i < rows; i++)
+        for (own[i] = 0; pm_shard_of_u64(own[i], s->db->shared.shards) != shards[i];)
+            own[i] += 4096;
+    batch.rows = rows;
+    batch.dim = DIM;
+    batch.vectors = vectors;
+    batch.u64_ids = own;
+    return pomai_put_async(pomai_default(s->db), &batch, NULL, ticket, &s->err);
+}
+
+static void close_it(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+/* A thread has shown as many as one does at a time when more is ready, or an ABORT record is: then the first shard's
+ * actor goes on, unless it has ended. */
+static void show_for_long(struct scene *s, bool closing)
+{
+    static const uint32_t all[] = {1, 2, 3};
+    uint32_t two[2], n = 0;
+    pomai_ticket *ticket[ROUNDS + 2];
+    size_t tickets = 0;
+    pomai_ack ack;
+    CHECK(s, open_with(s, POMAI_OPEN_NO_FLUSH_AT_CLOSE, 5, 0) == POMAI_OK);
+    CHECK(s, create(s, "default", DIM, POMAI_ID_U64) == POMAI_OK);
+    holds_begin(s);
+    arm(0, PM_POINT_ROWS_SHOWN);
+    CHECK(s, put_async(s, all, 3, &ticket[tickets++]) == POMAI_OK);
+    CHECK(s, is_held(0));
+    for (uint32_t i = 1; i <= 3; i++)
+        if (atomic_load(&s->db->shared.shard[i]->owner) == 0 && n < 2) two[n++] = i;
+    CHECK(s, n == 2);
+    const uint32_t refused[] = {two[1], 4};
+    for (int round = 1; round < ROUNDS; round++) {
+        CHECK(s, put_async(s, two, 2, &ticket[tickets++]) == POMAI_OK);
+        pm_sim_sleep(s->sim, 100 * MS);
+        if (closing && round == ROUNDS - 1) { /* shown with it; its ABORT record is not */
+            pm_sim_set_fault(s->sim, (pm_sim_fault){PM_SIM_BIT(ALLOCATE), 0, true, false, ENOSPC});
+            arm(1, PM_POINT_COMMIT_WRITE_BEGIN);
+            CHECK(s, put_async(s, refused, 2, &ticket[tickets++]) == POMAI_OK);
+            CHECK(s, is_held(1));
+            arm(2, PM_POINT_PART_ENCODED);
+            let_go(1);
+            CHECK(s, is_held(2));
+        }
+        arm(0, PM_POINT_ROWS_SHOWN);
+        let_go(0);
+        CHECK(s, is_held(0));
+    }
+    if (!closing) {
+        CHECK(s, put_async(s, two, 2, &ticket[tickets++]) == POMAI_OK);
+        pm_sim_sleep(s->sim, 100 * MS);
+        let_go(0);
+    } else {
+        arm(1, PM_POINT_BATCH_ACKED);
+        let_go(0);
+        CHECK(s, is_held(1));
+        arm(0, PM_POINT_BATCH_ACKED);
+        let_go(1);
+        CHECK(s, is_held(0));
+        let_go(2);
+    }
+    for (size_t i = 0; i < tickets; i++) {
+        const bool refusal = closing && i == tickets - 1;
+        CHECK(s, pomai_wait(ticket[i], 1000000, &ack, &s->err) == (refusal ? POMAI_ENOSPC : POMAI_OK));
+        pomai_ticket_free(ticket[i]);
+    }
+    const uint32_t closer = pm_sim_spawn(s->sim, close_it, s);
+    pm_sim_sleep(s->sim, 1000 * MS);
+    if (closing) let_go(0);
+    pm_sim_join(s->sim, closer);
+    holds_end();
+}
+
+static void show_on(void *arg)
+{
+    show_for_long(arg, false);
+}
+
+static void show_at_close(void *arg)
+{
+    show_for_long(arg, true);
+}
+
+static void test_shown_for_long(void **state)
+{
+    (void)state;
+    struct scene *s = make(1, 0);
+    play(s, show_on);
+    finish(s);
+    s = make(1, 0);
+    play(s, show_at_close);
+    finish(s);
+}
+
 /* ---- a dropped collection ---- */
 
 /* What was under way to it is in no memtable that anything will flush. */
@@ -981,6 +1089,7 @@ int main(void)
         cmocka_unit_test(test_several),
         cmocka_unit_test(test_two_at_once),
         cmocka_unit_test(test_refused_behind_held),
+        cmocka_unit_test(test_shown_for_long),
         cmocka_unit_test(test_drop_under_put),
         cmocka_unit_test(test_flush_under_put),
         cmocka_unit_test(test_stop_under_two),

@@ -120,6 +120,15 @@ static bool flip(pm_shared *shared)
     return true;
 }
 
+/* Leaves the rest to the first shard's actor; false: that may have ended. Sequentially consistent: it looks once more
+ * after it has seen that the database is being closed, or we see that, too. */
+static bool leave_rest(pm_shared *shared)
+{
+    atomic_store(&shared->flip_left, true);
+    pm_task_wake(&shared->shard[0]->actor);
+    return !atomic_load(&shared->closing) || !atomic_exchange(&shared->flip_left, false);
+}
+
 void pm_flip(pm_shared *shared)
 {
     int rounds = 0;
@@ -131,12 +140,13 @@ void pm_flip(pm_shared *shared)
         while (rounds < MOST_ROUNDS && flip(shared))
             rounds++;
         atomic_store(&shared->shower, 0);
-        if (rounds == MOST_ROUNDS) break;
-        if (atomic_load(&shared->flip_wanted) == seen || PM_MUTANT(FLIP_LOOKS_ONCE)) return;
+        if (rounds < MOST_ROUNDS) {
+            if (atomic_load(&shared->flip_wanted) == seen || PM_MUTANT(FLIP_LOOKS_ONCE)) return;
+        } else { /* a caller that waits for its own batch does not serve all others for ever */
+            if (leave_rest(shared)) return;
+            rounds = 0;
+        }
     }
-    /* A caller that waits for its own batch does not serve all others for ever. */
-    atomic_store(&shared->flip_left, true);
-    pm_task_wake(&shared->shard[0]->actor);
 }
 
 /* ---- readers ---- */
