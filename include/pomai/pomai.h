@@ -198,11 +198,10 @@ POMAI_API pomai_status pomai_compact(pomai_db *db, pomai_collection *collection,
 POMAI_API pomai_status pomai_build_indexes(pomai_db *db, const pomai_build_options *options, pomai_error *err);
 
 /* Holds what every collection shows now for reads that name the snapshot, however long: rows that are replaced, deleted
- * or expire meanwhile stay in it, and compaction keeps them. Of every batch it has all or nothing, and all that was
- * acknowledged before; of two that come while it is taken, to different shards, it may have the later one only, as any
- * read. Of a collection that is dropped it shows nothing any more: reads that name both give POMAI_ENOTFOUND, also if
- * one of the same name was made anew. Not stored: it ends with pomai_snapshot_close, which must come before
- * pomai_close. */
+ * or expire meanwhile stay in it, and compaction keeps them. Of every batch it has all or nothing, and
+ * none without those that were acknowledged before it was sent. Of a collection that is dropped it shows nothing any
+ * more: reads that name both give POMAI_ENOTFOUND, also if one of the same name was made anew. Not stored: it ends with
+ * pomai_snapshot_close, which must come before pomai_close. */
 POMAI_API pomai_status pomai_snapshot_open(pomai_db *db, pomai_snapshot **snapshot, pomai_error *err);
 POMAI_API void pomai_snapshot_close(pomai_snapshot *snapshot);
 

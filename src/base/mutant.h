@@ -295,6 +295,12 @@
       "who has shown batches does not look whether others asked meanwhile")                                            \
     X(CUT_NOT_RECHECKED, "scenario.test_orders:test_several",                                                          \
       "a reader does not look whether a batch was shown while it loaded what shards show")                             \
+    X(REFUSED_WITHOUT_CREDIT, "scenario.test_orders:test_refused_behind_held hang",                                    \
+      "the record of a refused batch gives its credit back before its place")                                          \
+    X(FLIP_LEFT_TO_NOBODY, "scenario.test_orders:test_shown_for_long hang",                                            \
+      "what is left to be shown is left to an actor that has ended")                                                   \
+    X(MOMENTS_DIFFER, "scenario.test_orders:test_moments",                                                             \
+      "a reader has of each shard what it shows at a moment of its own")                                               \
     X(FROZEN_NOT_RECHECKED, "scenario.test_orders:test_several",                                                       \
       "a bounded read does not look whether more was frozen while it loaded what is")                                  \
     X(WATCH_TAKES_ITS_TIME, "scenario.test_watch:test_raises_soon",                                                    \

@@ -615,6 +615,86 @@ static void test_two_at_once(void **state)
     }
 }
 
+/* ---- moments ---- */
+
+enum { MOMENTS = 60 };
+
+static struct {
+    uint64_t id[2]; /* of two shards */
+    bool writes;
+} moment;
+
+/* Each version of the first row is acknowledged before that of the second is sent. */
+static void write_in_turn(void *arg)
+{
+    struct scene *s = arg;
+    float vector[DIM] = {0};
+    pomai_batch batch = rows_of(1, 1);
+    batch.vectors = vector;
+    for (int i = 0; i < 2 * MOMENTS; i++) {
+        vector[0] = (float)(i / 2);
+        batch.u64_ids = &moment.id[i % 2];
+        CHECK(s, pomai_put(pomai_default(s->db), &batch, NULL, NULL, &s->err) == POMAI_OK);
+    }
+    moment.writes = false;
+}
+
+static void read_in_between(struct scene *s, const pomai_snapshot *snapshot)
+{
+    const pomai_ids ids = {.u64 = moment.id, .count = 2};
+    pomai_get_options o = POMAI_GET_OPTIONS_INIT;
+    float version[2];
+    pomai_rows *rows;
+    o.snapshot = snapshot;
+    CHECK(s, pomai_get(pomai_default(s->db), &ids, &o, &rows, &s->err) == POMAI_OK);
+    for (size_t i = 0; i < 2; i++)
+        version[i] = pomai_rows_found(rows, i) != 0 ? pomai_rows_vector(rows, i)[0] : -1;
+    pomai_rows_free(rows);
+    CHECK(s, version[0] == version[1] || version[0] == version[1] + 1);
+}
+
+static void read_moments(void *arg)
+{
+    struct scene *s = arg;
+    for (int tries = 0; tries < 20 * MOMENTS && moment.writes; tries++) {
+        pomai_snapshot *snapshot;
+        read_in_between(s, NULL);
+        CHECK(s, pomai_snapshot_open(s->db, &snapshot, &s->err) == POMAI_OK);
+        read_in_between(s, snapshot);
+        pomai_snapshot_close(snapshot);
+    }
+}
+
+static void see_moments(void *arg)
+{
+    struct scene *s = arg;
+    CHECK(s, open_with(s, 0, 2, 0) == POMAI_OK);
+    CHECK(s, create(s, "default", DIM, POMAI_ID_U64) == POMAI_OK);
+    moment.writes = true;
+    moment.id[0] = moment.id[1] = 0;
+    while (pm_shard_of_u64(moment.id[1], 2) == pm_shard_of_u64(moment.id[0], 2))
+        moment.id[1] += 4096;
+    if (pm_shard_of_u64(moment.id[0], 2) != 0) { /* its LSN is loaded first */
+        const uint64_t other = moment.id[0];
+        moment.id[0] = moment.id[1];
+        moment.id[1] = other;
+    }
+    const uint32_t writer = pm_sim_spawn(s->sim, write_in_turn, s), reader = pm_sim_spawn(s->sim, read_moments, s);
+    pm_sim_join(s->sim, writer);
+    pm_sim_join(s->sim, reader);
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_moments(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 120; seed++) {
+        struct scene *s = make(seed, 2 + (uint32_t)(seed % 9));
+        play(s, see_moments);
+        finish(s);
+    }
+}
+
 /* ---- rings that are full ---- */
 
 enum { REFUSED = 24, REFUSERS = 3 };
@@ -1088,6 +1168,7 @@ int main(void)
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_several),
         cmocka_unit_test(test_two_at_once),
+        cmocka_unit_test(test_moments),
         cmocka_unit_test(test_refused_behind_held),
         cmocka_unit_test(test_shown_for_long),
         cmocka_unit_test(test_drop_under_put),

@@ -126,7 +126,8 @@ static bool leave_rest(pm_shared *shared)
 {
     atomic_store(&shared->flip_left, true);
     pm_task_wake(&shared->shard[0]->actor);
-    return !atomic_load(&shared->closing) || !atomic_exchange(&shared->flip_left, false);
+    return !atomic_load(&shared->closing) || !atomic_exchange(&shared->flip_left, false) ||
+           PM_MUTANT(FLIP_LEFT_TO_NOBODY);
 }
 
 void pm_flip(pm_shared *shared)
@@ -151,27 +152,38 @@ void pm_flip(pm_shared *shared)
 
 /* ---- readers ---- */
 
+static uint64_t shown(const pm_shared *shared, uint32_t shard, uint64_t flips)
+{
+    return pm_max_u64(pm_shard_shown_alone(shared->shard[shard]),
+                      atomic_load_explicit(&shared->cut[flips & 1][shard], memory_order_acquire));
+}
+
+static bool is_same_flip(const pm_shared *shared, uint64_t flips)
+{
+    return atomic_load_explicit(&shared->flips, memory_order_acquire) == flips || PM_MUTANT(CUT_NOT_RECHECKED);
+}
+
 void pm_shards_visible(const pm_shared *shared, uint64_t *visible)
 {
     uint64_t flips;
+    bool same;
     do {
         flips = atomic_load_explicit(&shared->flips, memory_order_acquire);
-        for (uint32_t s = 0; s < shared->shards; s++) {
-            const uint64_t own = pm_shard_shown_alone(shared->shard[s]);
-            const uint64_t cut = atomic_load_explicit(&shared->cut[flips & 1][s], memory_order_acquire);
-            visible[s] = pm_max_u64(own, cut);
-        }
-    } while (atomic_load_explicit(&shared->flips, memory_order_acquire) != flips && !PM_MUTANT(CUT_NOT_RECHECKED));
+        for (uint32_t s = 0; s < shared->shards; s++)
+            visible[s] = shown(shared, s, flips);
+        /* They only grow: those that are the same twice were all so in between, at one moment. */
+        same = true;
+        for (uint32_t s = 0; s < shared->shards && shared->shards > 1 && !PM_MUTANT(MOMENTS_DIFFER); s++)
+            same &= shown(shared, s, flips) == visible[s];
+    } while (!same || !is_same_flip(shared, flips));
 }
 
 uint64_t pm_shard_visible(const pm_shard *shard)
 {
-    const pm_shared *shared = shard->shared;
     uint64_t flips, visible;
     do {
-        flips = atomic_load_explicit(&shared->flips, memory_order_acquire);
-        visible = pm_max_u64(pm_shard_shown_alone(shard),
-                             atomic_load_explicit(&shared->cut[flips & 1][shard->index], memory_order_acquire));
-    } while (atomic_load_explicit(&shared->flips, memory_order_acquire) != flips);
+        flips = atomic_load_explicit(&shard->shared->flips, memory_order_acquire);
+        visible = shown(shard->shared, shard->index, flips);
+    } while (!is_same_flip(shard->shared, flips));
     return visible;
 }

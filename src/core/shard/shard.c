@@ -297,6 +297,10 @@ static bool show_decided(pm_shard *shard)
                 p->refused = true;
                 p->more = 0;
             }
+            if (outcome != PM_DECIDED && PM_MUTANT(REFUSED_WITHOUT_CREDIT)) {
+                pm_batch_part_done(shared, p->part);
+                p->part = NULL;
+            }
         }
         show_or_hold(shard, place);
         if (coll != NULL) freeze_softly(shard, coll);
