@@ -181,6 +181,9 @@ typedef struct pm_shared {
     bool strict_mark;
     uint64_t freeze_rows;
     uint64_t segment_seed, hash_seed;
+    /* What readers see, beside what nobody writes: docs/threads.md, "Showing several at once". */
+    _Atomic uint64_t flips;                 /* how many there were; the place of cut that is in use */
+    _Atomic uint64_t cut[2][PM_MAX_SHARDS]; /* of each shard the LSN up to which flips showed it */
     /* state */
     pm_epoch epoch;               /* of views, and all that is reached through them */
     _Atomic(pm_shown *) replaced; /* views that actors and maintenance took out of publication */
@@ -194,11 +197,9 @@ typedef struct pm_shared {
     _Atomic uint64_t several_generation;
     _Atomic uint64_t several[2];
     /* Showing batches of several parts: docs/threads.md. */
-    _Atomic uint32_t shower;                /* 1: a thread has the role */
-    _Atomic uint64_t flip_wanted;           /* how often somebody asked for it */
-    _Atomic bool flip_left;                 /* the first shard's actor is to go on */
-    _Atomic uint64_t flips;                 /* how many there were; the place of cut that is in use */
-    _Atomic uint64_t cut[2][PM_MAX_SHARDS]; /* of each shard the LSN up to which flips showed it */
+    _Atomic uint32_t shower;      /* 1: a thread has the role */
+    _Atomic uint64_t flip_wanted; /* how often somebody asked for it */
+    _Atomic bool flip_left;       /* the first shard's actor is to go on */
     uint64_t open_counter;
     uint32_t next_collection; /* as the catalogue was when it was opened; records of others are not possible */
     _Atomic uint64_t batch_sequence;
