@@ -79,8 +79,7 @@
     X(SHOWN_UNDECIDED, "crash sim", "a part of a batch is shown before the batch is decided")                          \
     X(VISIBLE_FIRST, "threads", "the visible LSN is raised before the record is applied")                              \
     X(REFUSED_SHOWN, "scenario.test_faults fault", "the parts of a refused batch are shown all the same")              \
-    X(STOP_FORGOTTEN, "scenario.test_orders:test_stop_under_two scenario.test_faults fault hang",                      \
-      "writes go on after a log failed")                                                                               \
+    X(STOP_FORGOTTEN, "scenario.test_faults fault hang", "writes go on after a log failed")                            \
     X(REFUSED_KEEPS_CREDIT, "scenario.test_faults fault hang", "a refused part does not give its mailbox slot back")   \
     X(CREDITS_KEPT, "model hang", "a batch that found one mailbox full keeps its slots in the others")                 \
     X(ROOM_NOT_TOLD, "model hang", "who waits for room in a mailbox is not woken")                                     \
@@ -183,8 +182,6 @@
     X(SCAN_NOT_HELD, "scenario.test_scan", "a scan does not hold the memtables and segments that it goes through")     \
     X(SCAN_TIME_MOVES, "scenario.test_scan", "a scan takes the time by which rows have expired anew at each call")     \
     /* stopping */                                                                                                     \
-    X(UNDURABLE_WAITS, "scenario.test_orders:test_stop_under_two",                                                     \
-      "of a stopped log only the first record says that it never will be durable")                                     \
     /* types of vectors */                                                                                             \
     X(RECORD_TYPE_IGNORED, "scenario.test_dtype", "replay takes a record of another type than its collection's")       \
     X(CONVERTED_NOT_KEPT, "scenario.test_dtype sim", "rows that were converted are freed before they are in the log")  \
@@ -295,10 +292,12 @@
       "who has shown batches does not look whether others asked meanwhile")                                            \
     X(CUT_NOT_RECHECKED, "scenario.test_orders:test_several",                                                          \
       "a reader does not look whether a batch was shown while it loaded what shards show")                             \
-    X(REFUSED_WITHOUT_CREDIT, "scenario.test_orders:test_refused_behind_held hang",                                    \
-      "the record of a refused batch gives its credit back before its place")                                          \
+    X(REFUSED_NEVER_READY, "scenario.test_orders:test_refused_behind_held hang",                                       \
+      "a batch that was refused is to be whole before what is behind it is shown")                                     \
     X(FLIP_LEFT_TO_NOBODY, "scenario.test_orders:test_shown_for_long hang",                                            \
       "what is left to be shown is left to an actor that has ended")                                                   \
+    X(CLAIMED_APART, "scenario.test_orders:test_same_rows",                                                            \
+      "batches claim their places in the mailboxes in any order")                                                      \
     X(MOMENTS_DIFFER, "scenario.test_orders:test_moments",                                                             \
       "a reader has of each shard what it shows at a moment of its own")                                               \
     X(FROZEN_NOT_RECHECKED, "scenario.test_orders:test_several",                                                       \

@@ -17,6 +17,7 @@
     X(COMMIT_WRITE_BEGIN) /* a group commit is about to be written */                                                  \
     X(COMMIT_WRITTEN)     /* written, not synced */                                                                    \
     X(COMMIT_SYNCED)      /* synced, nobody told */                                                                    \
+    X(PART_SENT)          /* it is in its shard's mailbox */                                                           \
     X(PART_ENCODED)       /* a part is in the slab, not handed to the log writer */                                    \
     X(BATCH_DECIDED)      /* the last part of a batch is durable */                                                    \
     X(ROWS_APPLIED)       /* ends stored, not yet visible */                                                           \

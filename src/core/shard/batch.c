@@ -164,11 +164,30 @@ static pomai_status fits_mailboxes(const pm_shared *shared, const pm_batch *batc
     return POMAI_OK;
 }
 
-static void push(pm_shard *shard, pm_part *part)
+static void claim(pm_shard *shard, pm_part *part)
+{
+    part->place = atomic_fetch_add_explicit(&shard->tail, 1, memory_order_relaxed);
+}
+
+/* Two batches lie in all mailboxes, and so in all logs, in the same order: else one shard would end with the rows of
+ * the one, and another with those of the other. */
+static void claim_all(pm_shared *shared, pm_batch *batch)
+{
+    uint32_t nobody = 0;
+    const bool several = batch->parts > 1 && !PM_MUTANT(CLAIMED_APART);
+    while (several && !atomic_compare_exchange_strong(&shared->claiming, &nobody, 1)) {
+        shared->os->relax(shared->os);
+        nobody = 0;
+    }
+    for (uint32_t i = 0; i < batch->parts; i++)
+        claim(shared->shard[batch->part[i].shard], &batch->part[i]);
+    if (several) atomic_store_explicit(&shared->claiming, 0, memory_order_release);
+}
+
+static void fill(pm_shard *shard, pm_part *part)
 {
     /* A credit is held, so a cell is free or about to be: the consumer has taken its part out already. */
-    const uint64_t mask = shard->pending_mask >> 1;
-    uint64_t at = atomic_fetch_add_explicit(&shard->tail, 1, memory_order_relaxed);
+    const uint64_t mask = shard->pending_mask >> 1, at = part->place;
     pm_cell *cell = &shard->cell[at & mask];
     while (atomic_load_explicit(&cell->sequence, memory_order_acquire) != at)
         shard->shared->os->relax(shard->shared->os);
@@ -247,10 +266,15 @@ void pm_batch_send(pm_shared *shared, pm_batch *batch, bool help)
     atomic_store_explicit(&batch->unready, batch->parts, memory_order_relaxed);
     atomic_store_explicit(&batch->unapplied, batch->parts, memory_order_relaxed);
     atomic_fetch_add_explicit(&batch->holders, batch->parts - PM_MUTANT(BATCH_FREED_EARLY), memory_order_relaxed);
+    claim_all(shared, batch);
+    /* Once all parts are sent it may be over at any time; the caller holds it. */
+    for (uint32_t i = 0; i < batch->parts; i++) {
+        fill(shared->shard[batch->part[i].shard], &batch->part[i]);
+        PM_POINT(PART_SENT);
+    }
     /* The caller helps with the last part; the shards of the others run side by side with it. */
     for (uint32_t i = 0; i < batch->parts; i++) {
         pm_shard *shard = shared->shard[batch->part[i].shard];
-        push(shard, &batch->part[i]);
         if (help && i + 1 == batch->parts) {
             int held = shared->os->thread_hold(shared->os);
             pm_shard_help(shard, batch);

@@ -51,7 +51,9 @@ static bool cut_off(const pm_shard *shard, prefix *p)
     for (uint64_t i = p->from[shard->index]; i != *end; i++) {
         const pm_pending *held = pending_at(shard, i);
         const pm_part *part = held->part;
-        if (part == NULL || held->refused || part->batch->parts == 1 || is_within(part->batch, p)) continue;
+        if (part == NULL || (held->refused && !PM_MUTANT(REFUSED_NEVER_READY)) || part->batch->parts == 1 ||
+            is_within(part->batch, p))
+            continue;
         *end = i;
         return true;
     }

@@ -194,15 +194,13 @@ static void owe_abort(pm_shard *shard, uint64_t batch)
     atomic_store(&shard->owed, shard->aborts + shard->aborts_lost);
 }
 
-/* Of a stopped log nothing more becomes durable. All that wait say so, not only the first: two shards may have the
- * parts of two batches in different orders, and would wait for each other. */
+/* Of a stopped log nothing more becomes durable: all that wait say so at once. */
 static void fail_undurable(pm_shard *shard)
 {
     pm_shared *shared = shard->shared;
     if (!pm_stopped(shared) || atomic_load_explicit(&shard->job.state, memory_order_relaxed) != PM_JOB_IDLE) return;
     for (uint64_t i = shard->unapplied; i != shard->pending_end; i++) {
         const pm_pending *p = &shard->pending[i & shard->pending_mask];
-        if (PM_MUTANT(UNDURABLE_WAITS) && i != shard->unapplied) return;
         if (p->part == NULL || p->durable) continue;
         if (atomic_load_explicit(&p->part->batch->outcome, memory_order_acquire) != PM_PENDING) continue;
         pomai_error error = {0};
@@ -297,10 +295,6 @@ static bool show_decided(pm_shard *shard)
                 p->refused = true;
                 p->more = 0;
             }
-            if (outcome != PM_DECIDED && PM_MUTANT(REFUSED_WITHOUT_CREDIT)) {
-                pm_batch_part_done(shared, p->part);
-                p->part = NULL;
-            }
         }
         show_or_hold(shard, place);
         if (coll != NULL) freeze_softly(shard, coll);
@@ -329,8 +323,8 @@ static pm_part *take_part(pm_shard *shard)
 
 static void encode_aborts(pm_shard *shard)
 {
-    /* Half of the ring is theirs: the other is of parts, each of which keeps its credit as long as it has a place. Held
-     * records may wait for a part that is in the mailbox, so that must always find one. */
+    /* Half of the ring is theirs: the other is of parts, each of which keeps its credit as long as it has a place, so
+     * that one in the mailbox always finds one. */
     while (shard->aborts > 0 && !shard->aborts_wait && !shard->rotate &&
            shard->pending_end - shard->pending_first <= shard->pending_mask / 2) {
         if (pm_shard_encode_abort(shard, shard->abort[shard->aborts - 1]) != PM_ENCODED) return;

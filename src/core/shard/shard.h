@@ -114,7 +114,7 @@ typedef struct pm_part {
     uint32_t first;        /* rows first, first + 1, ... of the batch, if index is NULL */
     const uint32_t *index; /* else these */
     uint64_t lsn;
-    uint64_t place; /* of its record among the shard's pending ones */
+    uint64_t place; /* in the mailbox, then of its record among the shard's pending ones */
 } pm_part;
 
 enum { PM_INLINE_PARTS = 8 };
@@ -201,7 +201,8 @@ typedef struct pm_shared {
     _Atomic uint64_t flip_wanted; /* how often somebody asked for it */
     _Atomic bool flip_left;       /* the first shard's actor is to go on */
     uint64_t open_counter;
-    uint32_t next_collection; /* as the catalogue was when it was opened; records of others are not possible */
+    uint32_t next_collection;  /* as the catalogue was when it was opened; records of others are not possible */
+    _Atomic uint32_t claiming; /* 1: a thread claims places in the mailboxes of several shards */
     _Atomic uint64_t batch_sequence;
     _Atomic uint32_t stopped; /* 0 running, 1 the error is being written, 2 stopped */
     pomai_error stop_error;   /* valid when stopped == 2 */
