@@ -286,6 +286,38 @@ def test_an_interrupt_says_what_was_changed(slow: tuple[pomai.Database, float], 
     assert len(db) == SLOW_ROWS and db.count(filters={"done": 1}) == 0
 
 
+@pytest.mark.parametrize("before", [{}, {"n": 3}, SLOW], ids=["all", "few", "slow"])
+def test_a_search_hears_interrupts(slow: tuple[pomai.Database, float], before: dict[str, Any]) -> None:
+    """Whatever searches before it took, of few rows as here, and soon."""
+    db, seconds = slow
+    for _ in range(2):
+        db.search([0.0], k=1, filters=before)
+    start = time.monotonic()
+    with interrupted(seconds / 4):
+        db.search([0.0], k=1, filters=SLOW)
+    assert time.monotonic() - start < seconds * 3 / 4
+    assert db.search([0.0], k=60, filters=SLOW).ids.tolist() == [i for i in range(SLOW_ROWS) if i % 30 != 0]
+
+
+def test_a_first_search_hears_interrupts(slow: tuple[pomai.Database, float]) -> None:
+    db, seconds = slow
+    start = time.monotonic()
+    with interrupted(seconds / 4):
+        db.search([0.0], k=1, filters=SLOW)
+    assert time.monotonic() - start < seconds * 3 / 4
+
+
+def test_a_search_that_turns_out_long_has_its_deadline(slow: tuple[pomai.Database, float]) -> None:
+    """Its own, though it is begun twice."""
+    db, seconds = slow
+    for deadline, said in (1000 * (20 + 20 * seconds), "exact"), (200, "cut" if seconds > 0.4 else ""):
+        db.search([0.0], k=1, filters={"n": 3})
+        start = time.monotonic()
+        found = db.search([0.0], k=1, filters=SLOW, deadline_ms=deadline).verdict.completeness
+        assert found == said or not said
+        assert found == "exact" or 0.19 < time.monotonic() - start
+
+
 def test_a_scan_hears_interrupts(slow: tuple[pomai.Database, float]) -> None:
     """And goes on from where it was."""
     db, seconds = slow

@@ -215,6 +215,8 @@ struct pm_py_job {
 /* Runs it; `aside` false: in this thread. 0: done, look at status. -1: an exception is set, and the job is no longer
  * the caller's. */
 int pm_py_job_run(pm_py_state *state, pm_py_job *job, bool aside);
+/* Instead of running it, when it has been: its handles are in use no longer. */
+void pm_py_job_finish(pm_py_job *job);
 /* Frees the abandoned jobs that are done. */
 void pm_py_jobs_reap(pm_py_database *db);
 

@@ -7,9 +7,12 @@
 
 /* Numbers compared above which a search runs aside, so that Ctrl-C is heard: some 50 ms on one core. */
 #define LONG_SEARCH 3e8
-#define FILTERED    1500 /* numbers that are compared while a filter judges a row by its document */
-#define LONG_NS     5e7  /* the same, where it is known what the last such search took; */
-#define MOST_LONGER 40   /* but not where documents could take so many times as long */
+#define FILTERED    1500 /* numbers that are compared while a filter judges a row by a small document */
+/* With a filter nobody knows: it is tried here for so long, unless the last one took a good part of that. */
+#define TRIED_US    25000
+#define LONG_NS     1e7
+#define LONG_FILTER 65536  /* bytes of a filter that are long to read, which ends at no deadline */
+#define SHORT_US    200000 /* deadlines below are waited for */
 
 PyObject *pm_py_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
@@ -209,17 +212,42 @@ static int take_search(pm_py_collection *on, PyObject *const *given, search_job 
  * asked. */
 static bool is_long(pm_py_collection *on, const search_job *s)
 {
-    if (s->options.deadline_us < 200000) return false;
-    double cost = (double)s->vectors.rows * (double)s->vectors.dim;
+    if (s->options.deadline_us < SHORT_US) return false;
+    if (s->filter != NULL && s->options.filter_size > LONG_FILTER) return true;
+    if (s->filter != NULL && on->filtered_ns != 0) return (double)s->vectors.rows * (double)on->filtered_ns > LONG_NS;
     if (on->rows_hint == 0) {
         pomai_collection_info info;
         on->rows_hint = 1;
         if (pomai_collection_get_info(on->handle, &info, NULL) == POMAI_OK) on->rows_hint += info.rows;
     }
+    double cost = (double)s->vectors.rows * (double)s->vectors.dim;
     if (s->filter != NULL) cost += FILTERED;
-    cost *= (double)on->rows_hint;
-    if (s->filter == NULL || on->filtered_ns == 0 || cost > MOST_LONGER * LONG_SEARCH) return cost > LONG_SEARCH;
-    return (double)s->vectors.rows * (double)on->filtered_ns > LONG_NS;
+    return cost * (double)on->rows_hint > LONG_SEARCH;
+}
+
+static bool was_cut(const search_job *s)
+{
+    pomai_verdict verdict;
+    if (s->job.status != POMAI_OK) return s->job.status == POMAI_EDEADLINE;
+    for (size_t q = 0; q < pomai_result_queries(s->result); q++) {
+        pomai_result_verdict(s->result, q, &verdict);
+        if (verdict.completeness == POMAI_CUT) return true;
+    }
+    return false;
+}
+
+/* Whether it is done after the time for which any search may be deaf; else it is as before, with a nearer deadline. */
+static bool is_soon_done(search_job *s)
+{
+    const uint64_t deadline = s->options.deadline_us;
+    s->options.deadline_us = TRIED_US;
+    Py_BEGIN_ALLOW_THREADS search_run(&s->job);
+    Py_END_ALLOW_THREADS s->options.deadline_us = deadline;
+    if (!was_cut(s) || deadline <= s->took_ns / 1000) return true;
+    if (deadline != UINT64_MAX) s->options.deadline_us -= s->took_ns / 1000;
+    pomai_result_free(s->result);
+    s->result = NULL;
+    return false;
 }
 
 static PyObject *search_answer(pm_py_collection *on, search_job *s)
@@ -266,7 +294,12 @@ PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, 
         s->options.snapshot = s->job.snapshot->handle;
         Py_INCREF((PyObject *)s->job.snapshot);
     }
-    bool aside = is_long(on, s);
+    bool aside = is_long(on, s), done = false;
+    if (!aside && s->filter != NULL && s->options.deadline_us >= SHORT_US) {
+        done = is_soon_done(s);
+        aside = !done;
+        if (done) pm_py_job_finish(&s->job);
+    }
     if (aside) { /* it may outlive this call */
         search_job *moved = malloc(sizeof *moved);
         if (moved != NULL) *moved = *s;
@@ -275,7 +308,7 @@ PyObject *pm_py_search(PyObject *self, PyObject *const *args, Py_ssize_t count, 
         else
             aside = false;
     }
-    if (pm_py_job_run(on->state, &s->job, aside) != 0) return NULL;
+    if (!done && pm_py_job_run(on->state, &s->job, aside) != 0) return NULL;
     made = search_answer(on, s);
     search_drop(s);
     if (s != &here) free(s);

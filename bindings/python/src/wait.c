@@ -104,7 +104,7 @@ static void shared_free(pm_py_job *job)
     job->shared = NULL;
 }
 
-static void finish(pm_py_job *job)
+void pm_py_job_finish(pm_py_job *job)
 {
     settle(job);
     unlist(job);
@@ -199,7 +199,7 @@ int pm_py_job_run(pm_py_state *state, pm_py_job *job, bool aside)
     const unsigned began = generation;
     if (!aside || !pm_py_main_thread() || !start(job)) {
         Py_BEGIN_ALLOW_THREADS job->run(job);
-        Py_END_ALLOW_THREADS finish(job);
+        Py_END_ALLOW_THREADS pm_py_job_finish(job);
         return 0;
     }
     enlist(job); /* under the GIL: nobody has looked since it began */
@@ -212,14 +212,14 @@ int pm_py_job_run(pm_py_state *state, pm_py_job *job, bool aside)
             return raised ? -1 : pm_py_refuse_fork(state);
         if (!raised) continue;
         if (stops(job)) {
-            finish(job);
+            pm_py_job_finish(job);
             job->stopped(job);
         } else {
             abandon(job);
         }
         return -1;
     }
-    finish(job);
+    pm_py_job_finish(job);
     return 0;
 }
 
@@ -231,7 +231,7 @@ void pm_py_jobs_reap(pm_py_database *db)
         if (!is_done(job)) continue;
         settle(job); /* also for one whose thread is in a signal handler, from where the database is closed */
         if (!job->abandoned) continue;
-        finish(job);
+        pm_py_job_finish(job);
         job->release(job);
         next = db->jobs; /* freeing may have run any code */
     }
