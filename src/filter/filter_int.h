@@ -40,6 +40,23 @@ struct pm_filter {
  * false: no memory. */
 bool pm_filter_plan(pm_filter *filter, void **leaves, uint32_t count);
 
+/* ---- fault.c: where something is that is refused ---- */
+
+/* Keys and places in arrays, from the outside in. */
+typedef struct pm_filter_frame {
+    const struct pm_filter_frame *up; /* NULL: the whole, which has no name */
+    const char *key;                  /* NULL: element `index` of an array */
+    size_t size, index;
+} pm_filter_frame;
+
+enum { PM_FILTER_SHOWN = 201, PM_FILTER_FAULT = 400, PM_FILTER_KEY_SHOWN = 64 };
+#define PM_FILTER_NO_NAN "wants a value; there is no NaN, no Infinity"
+
+/* The path, which ends where `path` does; its beginning is left out where it is long. */
+const char *pm_filter_show(const pm_filter_frame *at, char path[PM_FILTER_SHOWN]);
+/* Why a text is no JSON: "a.b[1]: not JSON at byte 9: wants a value". false: it is JSON, or there is no memory. */
+bool pm_filter_find_fault(const char *text, size_t size, char say[PM_FILTER_FAULT]);
+
 /* ---- number.c ---- */
 
 /* Bytes that the canonical text takes at most. */

@@ -140,7 +140,6 @@ typedef struct reading {
     pm_filter_arena *arena;
     const char *end;
     pomai_status status; /* of what went wrong */
-    bool unquoted;       /* which was a string without the quotes of JSON */
 } reading;
 
 static object *read_object(reading *r, const char **at, unsigned depth);
@@ -156,10 +155,8 @@ static const char *read_member(reading *r, const char *p, unsigned depth, member
 {
     bool escapes = false;
     const char *key = p;
-    if (p == r->end || *p != '"' || (p = pm_filter_skip_string(p, r->end, &escapes)) == NULL) {
-        r->unquoted = pm_filter_lacks_quotes(key, r->end, true);
+    if (p == r->end || *p != '"' || (p = pm_filter_skip_string(p, r->end, &escapes)) == NULL)
         return give_up(r, POMAI_EINVAL);
-    }
     m->key = key;
     m->key_size = (size_t)(p - key);
     if (!set_name(r->arena, m, escapes)) return give_up(r, POMAI_ENOMEM);
@@ -173,7 +170,6 @@ static const char *read_member(reading *r, const char *p, unsigned depth, member
         m->inside = read_object(r, &p, depth + 1);
         if (m->inside == NULL) return NULL;
     } else if ((p = pm_filter_skip_value(p, r->end, depth, &escapes)) == NULL) {
-        r->unquoted = pm_filter_lacks_quotes(m->value, r->end, false);
         return give_up(r, POMAI_EINVAL);
     }
     m->value_size = (size_t)(p - m->value);
@@ -218,6 +214,17 @@ static object *read_object(reading *r, const char **at, unsigned depth)
     return NULL;
 }
 
+/* What begins as an object is told where it is none. */
+static pomai_status refuse(const char *patch, size_t size, pomai_error *err)
+{
+    char why[PM_FILTER_FAULT];
+    const char *begin = size == 0 ? patch : pm_filter_blank(patch, patch + size);
+    if (size > 0 && begin < patch + size && *begin == '{' && pm_filter_find_fault(patch, size, why))
+        return pm_fail(err, POMAI_EINVAL, "the patch is no JSON object: %s", why);
+    return pm_fail(err, POMAI_EINVAL,
+                   "the patch is no JSON object: a merge wants one, {\"key\": value}; null removes a key");
+}
+
 pomai_status pm_merge_parse(const void *patch, size_t size, pm_merge **out, pomai_error *err)
 {
     pm_merge *merge = pm_calloc(1, sizeof *merge);
@@ -244,9 +251,7 @@ pomai_status pm_merge_parse(const void *patch, size_t size, pm_merge **out, poma
     if (r.status == POMAI_ENOMEM) return pm_fail(err, POMAI_ENOMEM, "no memory for a patch of %zu bytes", size);
     if (r.status == POMAI_ETOOBIG)
         return pm_fail(err, POMAI_ETOOBIG, "the patch has more than %d objects in each other", PM_MERGE_MOST_DEPTH);
-    return pm_fail(err, POMAI_EINVAL,
-                   "the patch is no JSON object: a merge wants one, {\"key\": value}; null removes a key%s",
-                   r.unquoted ? "; JSON strings need double quotes" : "");
+    return refuse(patch, size, err);
 }
 
 void pm_merge_free(pm_merge *merge)

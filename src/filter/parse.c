@@ -5,13 +5,6 @@
 
 #include "filter/filter_int.h"
 
-/* Where the parser is: keys and places in arrays, from the outside in. */
-struct frame {
-    const struct frame *up; /* NULL: the filter itself, which has no name */
-    const char *key;        /* NULL: element `index` of an array */
-    size_t size, index;
-};
-
 struct made {
     pm_filter_node node;
     struct made *before; /* of all leaves */
@@ -68,47 +61,13 @@ enum { OPERATORS = sizeof operators / sizeof operators[0] };
 
 /* ---- refusals ---- */
 
-enum { PATH_SHOWN = 200, KEY_SHOWN = 64 };
-
-/* Puts the name of a frame before *at; false: no room. */
-static bool show_frame(const struct frame *f, const char *path, char **at)
-{
-    char name[KEY_SHOWN + 8];
-    size_t size = 0;
-    if (f->key == NULL) {
-        size = (size_t)snprintf(name, sizeof name, "[%zu]", f->index);
-    } else {
-        if (f->up->up != NULL) name[size++] = '.';
-        for (size_t i = 0; i < f->size; i++) {
-            const bool begins = ((uint8_t)f->key[i] & 0xc0) != 0x80; /* a code point */
-            if (begins && i > KEY_SHOWN - 4) {
-                for (int dots = 0; dots < 3; dots++)
-                    name[size++] = '.';
-                break;
-            }
-            name[size++] = (uint8_t)f->key[i] < 0x20 || f->key[i] == 0x7f ? '?' : f->key[i];
-        }
-    }
-    if ((size_t)(*at - path) < size + 3) return false;
-    *at -= size;
-    memcpy(*at, name, size);
-    return true;
-}
-
 /* Always NULL, so that a caller can `return refuse(...)`. */
-static void *refuse(struct parser *p, const struct frame *at, pomai_status status, const char *format, ...)
+static void *refuse(struct parser *p, const pm_filter_frame *at, pomai_status status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-static void *refuse(struct parser *p, const struct frame *at, pomai_status status, const char *format, ...)
+static void *refuse(struct parser *p, const pm_filter_frame *at, pomai_status status, const char *format, ...)
 {
-    char path[PATH_SHOWN + 1], what[256];
-    char *from = path + PATH_SHOWN;
-    *from = '\0';
-    for (; at->up != NULL; at = at->up) {
-        if (show_frame(at, path, &from)) continue;
-        from -= 3;
-        memcpy(from, "...", 3);
-        break;
-    }
+    char path[PM_FILTER_SHOWN], what[256];
+    const char *from = pm_filter_show(at, path);
     va_list args;
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
@@ -117,19 +76,19 @@ static void *refuse(struct parser *p, const struct frame *at, pomai_status statu
     return NULL;
 }
 
-static void *no_memory(struct parser *p, const struct frame *at)
+static void *no_memory(struct parser *p, const pm_filter_frame *at)
 {
     return refuse(p, at, POMAI_ENOMEM, "no memory");
 }
 
-static void *malformed(struct parser *p, const struct frame *at, const char *what)
+static void *malformed(struct parser *p, const pm_filter_frame *at, const char *what)
 {
     const bool unquoted = p->p > p->begin && pm_filter_lacks_quotes(p->p, p->end, strcmp(what, "wants a key") == 0);
     return refuse(p, at, POMAI_EINVAL, "not JSON at byte %zu: %s%s", (size_t)(p->p - p->begin), what,
                   unquoted ? "; JSON strings need double quotes" : "");
 }
 
-static bool count_terms(struct parser *p, const struct frame *at, uint32_t terms)
+static bool count_terms(struct parser *p, const pm_filter_frame *at, uint32_t terms)
 {
     p->terms += terms;
     if (p->terms <= PM_FILTER_MOST_TERMS) return true;
@@ -151,7 +110,7 @@ static bool is_next(struct parser *p, char c)
 }
 
 /* AS_... of the value that begins here, or 0 after a refusal. */
-static unsigned kind_here(struct parser *p, const struct frame *at)
+static unsigned kind_here(struct parser *p, const pm_filter_frame *at)
 {
     skip_blank(p);
     const char c = p->p < p->end ? *p->p : '\0';
@@ -161,7 +120,7 @@ static unsigned kind_here(struct parser *p, const struct frame *at)
     if ((c == '-' && !(p->end - p->p > 1 && p->p[1] == 'I')) || pm_filter_digit(c)) return AS_NUMBER;
     if (c != '\0' && pm_filter_skip_word(p->p, p->end) != NULL) return c == 'n' ? AS_NULL : AS_BOOL;
     const bool python = c == 'N' || c == 'I' || c == '-';
-    malformed(p, at, python ? "wants a value; there is no NaN, no Infinity" : "wants a value");
+    malformed(p, at, python ? PM_FILTER_NO_NAN : "wants a value");
     return 0;
 }
 
@@ -176,7 +135,7 @@ static const char *kind_name(unsigned kind)
 }
 
 /* false after a refusal: no value here, or none of these. */
-static bool wants_kind(struct parser *p, const struct frame *at, unsigned kinds, const char *name)
+static bool wants_kind(struct parser *p, const pm_filter_frame *at, unsigned kinds, const char *name)
 {
     const unsigned kind = kind_here(p, at);
     if (kind != 0 && (kind & kinds) == 0) refuse(p, at, POMAI_EINVAL, "wants %s, not %s", name, kind_name(kind));
@@ -184,7 +143,7 @@ static bool wants_kind(struct parser *p, const struct frame *at, unsigned kinds,
 }
 
 /* Behind a value of an array or object: true: another follows. The end is gone over. false, too, after a refusal. */
-static bool another(struct parser *p, const struct frame *at, char end)
+static bool another(struct parser *p, const pm_filter_frame *at, char end)
 {
     if (is_next(p, ',')) {
         p->p++;
@@ -197,7 +156,7 @@ static bool another(struct parser *p, const struct frame *at, char end)
     return false;
 }
 
-static bool read_string(struct parser *p, const struct frame *at, pm_filter_key *out)
+static bool read_string(struct parser *p, const pm_filter_frame *at, pm_filter_key *out)
 {
     bool escapes = false;
     const char *behind = pm_filter_skip_string(p->p, p->end, &escapes);
@@ -221,12 +180,12 @@ static bool read_string(struct parser *p, const struct frame *at, pm_filter_key 
 }
 
 /* A key and its colon. */
-static bool read_key(struct parser *p, const struct frame *at, pm_filter_key *key)
+static bool read_key(struct parser *p, const pm_filter_frame *at, pm_filter_key *key)
 {
     skip_blank(p);
     if (!is_next(p, '"')) return malformed(p, at, "wants a key") != NULL;
     if (!read_string(p, at, key)) return false;
-    struct frame inside = {.up = at, .key = key->data, .size = key->size};
+    pm_filter_frame inside = {.up = at, .key = key->data, .size = key->size};
     if (!is_next(p, ':')) return malformed(p, &inside, "wants :") != NULL;
     p->p++;
     return true;
@@ -263,7 +222,7 @@ static bool is_plain(const char *p, const char *end)
     return p == end;
 }
 
-static bool read_number(struct parser *p, const struct frame *at, pm_filter_value *value)
+static bool read_number(struct parser *p, const pm_filter_frame *at, pm_filter_value *value)
 {
     char small[128];
     const char *behind = pm_filter_skip_number(p->p, p->end), *written = p->p;
@@ -296,7 +255,7 @@ static bool read_number(struct parser *p, const struct frame *at, pm_filter_valu
 }
 
 /* null, a bool, a number or a string, which begins here. */
-static bool read_scalar(struct parser *p, const struct frame *at, pm_filter_value *value)
+static bool read_scalar(struct parser *p, const pm_filter_frame *at, pm_filter_value *value)
 {
     *value = (pm_filter_value){.type = PM_FILTER_NULL};
     if (*p->p == '-' || pm_filter_digit(*p->p)) return read_number(p, at, value);
@@ -315,7 +274,7 @@ static bool read_scalar(struct parser *p, const struct frame *at, pm_filter_valu
 }
 
 /* For one more. */
-static bool make_room(struct parser *p, const struct frame *at)
+static bool make_room(struct parser *p, const pm_filter_frame *at)
 {
     if (p->value_count < p->value_room) return true;
     const size_t room = p->value_room == 0 ? 16 : 2 * p->value_room;
@@ -326,7 +285,7 @@ static bool make_room(struct parser *p, const struct frame *at)
     return true;
 }
 
-static bool push_value(struct parser *p, const struct frame *at)
+static bool push_value(struct parser *p, const pm_filter_frame *at)
 {
     if (!make_room(p, at)) return false;
     if (!count_terms(p, at, 1) || !read_scalar(p, at, &p->values[p->value_count])) return false;
@@ -335,7 +294,7 @@ static bool push_value(struct parser *p, const struct frame *at)
 }
 
 /* The values sorted, each once, become the node's. */
-static bool settle_values(struct parser *p, const struct frame *at, pm_filter_node *node)
+static bool settle_values(struct parser *p, const pm_filter_frame *at, pm_filter_node *node)
 {
     const size_t count = p->value_count;
     pm_filter_value *values = pm_filter_take(&p->filter->arena, count * sizeof *values);
@@ -352,9 +311,9 @@ static bool settle_values(struct parser *p, const struct frame *at, pm_filter_no
     return true;
 }
 
-static bool read_values(struct parser *p, const struct frame *at, pm_filter_node *node)
+static bool read_values(struct parser *p, const pm_filter_frame *at, pm_filter_node *node)
 {
-    struct frame inside = {.up = at};
+    pm_filter_frame inside = {.up = at};
     p->p++;
     p->value_count = 0;
     if (is_next(p, ']')) {
@@ -369,7 +328,7 @@ static bool read_values(struct parser *p, const struct frame *at, pm_filter_node
 }
 
 /* How much of the text is still right after so much of it was: Knuth, Morris, Pratt. */
-static bool make_skips(struct parser *p, const struct frame *at, pm_filter_node *node)
+static bool make_skips(struct parser *p, const pm_filter_frame *at, pm_filter_node *node)
 {
     const pm_filter_value *value = node->values;
     if (++p->contains > PM_FILTER_MOST_CONTAINS) {
@@ -393,7 +352,7 @@ static bool make_skips(struct parser *p, const struct frame *at, pm_filter_node 
 
 /* ---- nodes ---- */
 
-static struct made *make_node(struct parser *p, const struct frame *at, pm_filter_op op)
+static struct made *make_node(struct parser *p, const pm_filter_frame *at, pm_filter_op op)
 {
     struct made *made = pm_filter_take(&p->filter->arena, sizeof *made);
     if (made == NULL) return no_memory(p, at);
@@ -402,7 +361,7 @@ static struct made *make_node(struct parser *p, const struct frame *at, pm_filte
     return made;
 }
 
-static struct made *make_leaf(struct parser *p, const struct frame *at, pm_filter_op op, const pm_filter_node *path)
+static struct made *make_leaf(struct parser *p, const pm_filter_frame *at, pm_filter_op op, const pm_filter_node *path)
 {
     struct made *made = make_node(p, at, op);
     if (made == NULL || !count_terms(p, at, 1)) return NULL;
@@ -414,7 +373,7 @@ static struct made *make_leaf(struct parser *p, const struct frame *at, pm_filte
     return made;
 }
 
-static struct made *negate(struct parser *p, const struct frame *at, struct made *of)
+static struct made *negate(struct parser *p, const pm_filter_frame *at, struct made *of)
 {
     if (of == NULL) return NULL;
     if (of->node.op == PM_FILTER_NOT)
@@ -436,7 +395,7 @@ static bool add(struct list *nodes, struct made *made)
     return true;
 }
 
-static struct made *join(struct parser *p, const struct frame *at, pm_filter_op op, const struct list *nodes)
+static struct made *join(struct parser *p, const pm_filter_frame *at, pm_filter_op op, const struct list *nodes)
 {
     if (nodes->count == 1) return nodes->first;
     struct made *made = make_node(p, at, op);
@@ -463,7 +422,7 @@ static bool can_fold(const struct made *a, const struct made *b)
     return true;
 }
 
-static bool push_values_of(struct parser *p, const struct frame *at, const pm_filter_node *node)
+static bool push_values_of(struct parser *p, const pm_filter_frame *at, const pm_filter_node *node)
 {
     for (uint32_t i = 0; i < node->count; i++) {
         if (!make_room(p, at)) return false;
@@ -473,7 +432,7 @@ static bool push_values_of(struct parser *p, const struct frame *at, const pm_fi
 }
 
 /* Of an $or: equalities of one path side by side become one $in, which a row is not judged against value by value. */
-static bool fold_equalities(struct parser *p, const struct frame *at, struct list *nodes)
+static bool fold_equalities(struct parser *p, const pm_filter_frame *at, struct list *nodes)
 {
     for (struct made *made = nodes->first, *other; made != NULL; made = other) {
         other = behind(made);
@@ -493,7 +452,7 @@ static bool fold_equalities(struct parser *p, const struct frame *at, struct lis
     return true;
 }
 
-static bool goes_deeper(struct parser *p, const struct frame *at, unsigned depth)
+static bool goes_deeper(struct parser *p, const pm_filter_frame *at, unsigned depth)
 {
     if (depth < PM_FILTER_MOST_DEPTH) return count_terms(p, at, 1);
     refuse(p, at, POMAI_ETOOBIG, "more than %d of $and, $or, $not in each other", PM_FILTER_MOST_DEPTH);
@@ -515,11 +474,11 @@ static unsigned find_operator(const pm_filter_key *key)
     return i;
 }
 
-static struct made *read_operators(struct parser *p, const struct frame *at, const pm_filter_node *path,
+static struct made *read_operators(struct parser *p, const pm_filter_frame *at, const pm_filter_node *path,
                                    unsigned depth);
 
-static struct made *read_operand(struct parser *p, const struct frame *at, unsigned which, const pm_filter_node *path,
-                                 unsigned depth)
+static struct made *read_operand(struct parser *p, const pm_filter_frame *at, unsigned which,
+                                 const pm_filter_node *path, unsigned depth)
 {
     const struct operator_entry *entry = &operators[which];
     if (!wants_kind(p, at, entry->operand, entry->wants)) return NULL;
@@ -595,11 +554,11 @@ static bool lacks_dollar(const pm_filter_key *key, const char *name)
 }
 
 /* Of a key that does not begin with $. */
-static void *no_dollar(struct parser *p, const struct frame *at, const struct frame *inside)
+static void *no_dollar(struct parser *p, const pm_filter_frame *at, const pm_filter_frame *inside)
 {
     const pm_filter_key key = {inside->key, inside->size}, around = {at->key, at->size};
-    const int shown = key.size < KEY_SHOWN / 2 ? (int)key.size : 0;
-    const int outer = at->size < KEY_SHOWN / 2 ? (int)at->size : 0;
+    const int shown = key.size < PM_FILTER_KEY_SHOWN / 2 ? (int)key.size : 0;
+    const int outer = at->size < PM_FILTER_KEY_SHOWN / 2 ? (int)at->size : 0;
     const char *meant = is_named(&around, "not") ? "$not" : "";
     for (unsigned i = 0; i < OPERATORS; i++)
         if (lacks_dollar(&key, operators[i].name)) meant = operators[i].name;
@@ -612,7 +571,7 @@ static void *no_dollar(struct parser *p, const struct frame *at, const struct fr
                   key.data);
 }
 
-static void *no_operator(struct parser *p, const struct frame *at, const struct frame *inside)
+static void *no_operator(struct parser *p, const pm_filter_frame *at, const pm_filter_frame *inside)
 {
     const pm_filter_key key = {inside->key, inside->size};
     if (key.size == 0 || key.data[0] != '$') return no_dollar(p, at, inside);
@@ -631,7 +590,8 @@ static void *no_operator(struct parser *p, const struct frame *at, const struct 
 }
 
 /* From an opening brace. */
-static struct made *read_operators(struct parser *p, const struct frame *at, const pm_filter_node *path, unsigned depth)
+static struct made *read_operators(struct parser *p, const pm_filter_frame *at, const pm_filter_node *path,
+                                   unsigned depth)
 {
     struct list nodes = {0};
     unsigned seen = 0;
@@ -640,7 +600,7 @@ static struct made *read_operators(struct parser *p, const struct frame *at, con
     do {
         pm_filter_key key = {0};
         if (!read_key(p, at, &key)) return NULL;
-        struct frame inside = {.up = at, .key = key.data, .size = key.size};
+        pm_filter_frame inside = {.up = at, .key = key.data, .size = key.size};
         const unsigned which = find_operator(&key);
         if (which == OPERATORS) return no_operator(p, at, &inside);
         if ((seen >> which & 1) != 0) return refuse(p, &inside, POMAI_EINVAL, "stands there twice; use $and");
@@ -651,7 +611,7 @@ static struct made *read_operators(struct parser *p, const struct frame *at, con
 }
 
 /* The keys of a path; a backslash takes the meaning from what is behind it. */
-static bool read_path(struct parser *p, const struct frame *at, const pm_filter_key *text, pm_filter_node *path)
+static bool read_path(struct parser *p, const pm_filter_frame *at, const pm_filter_key *text, pm_filter_node *path)
 {
     if (text->size > PM_FILTER_MOST_PATH) {
         refuse(p, at, POMAI_ETOOBIG, "a path of more than %d bytes", PM_FILTER_MOST_PATH);
@@ -690,7 +650,7 @@ static bool read_path(struct parser *p, const struct frame *at, const pm_filter_
     return count_terms(p, at, count);
 }
 
-static struct made *read_field(struct parser *p, const struct frame *at, const pm_filter_key *text, unsigned depth)
+static struct made *read_field(struct parser *p, const pm_filter_frame *at, const pm_filter_key *text, unsigned depth)
 {
     pm_filter_node path;
     if (!read_path(p, at, text, &path)) return NULL;
@@ -710,13 +670,13 @@ static struct made *read_field(struct parser *p, const struct frame *at, const p
 
 /* ---- beside keys ---- */
 
-static struct made *read_filter(struct parser *p, const struct frame *at, unsigned depth);
+static struct made *read_filter(struct parser *p, const pm_filter_frame *at, unsigned depth);
 
 /* $and, $or */
-static struct made *read_filters(struct parser *p, const struct frame *at, pm_filter_op op, unsigned depth)
+static struct made *read_filters(struct parser *p, const pm_filter_frame *at, pm_filter_op op, unsigned depth)
 {
     struct list nodes = {0};
-    struct frame inside = {.up = at};
+    pm_filter_frame inside = {.up = at};
     if (!wants_kind(p, at, AS_ARRAY, "an array of filters") || !goes_deeper(p, at, depth)) return NULL;
     p->p++;
     if (is_next(p, ']')) return refuse(p, at, POMAI_EINVAL, "wants at least one filter");
@@ -728,7 +688,7 @@ static struct made *read_filters(struct parser *p, const struct frame *at, pm_fi
     return join(p, at, op, &nodes);
 }
 
-static struct made *read_member(struct parser *p, const struct frame *at, const pm_filter_key *key, unsigned depth)
+static struct made *read_member(struct parser *p, const pm_filter_frame *at, const pm_filter_key *key, unsigned depth)
 {
     if (key->size == 0 || key->data[0] != '$') return read_field(p, at, key, depth);
     if (is_named(key, "$and")) return read_filters(p, at, PM_FILTER_AND, depth);
@@ -750,7 +710,7 @@ static int order_members(const void *a, const void *b)
     return pm_filter_order_keys(a, b);
 }
 
-static bool are_different(struct parser *p, const struct frame *at, const struct member *members, size_t count)
+static bool are_different(struct parser *p, const pm_filter_frame *at, const struct member *members, size_t count)
 {
     void **keys = pm_filter_take(&p->filter->arena, count * sizeof *keys);
     if (keys == NULL) return no_memory(p, at) != NULL;
@@ -759,7 +719,7 @@ static bool are_different(struct parser *p, const struct frame *at, const struct
     pm_filter_sort(keys, count, order_members);
     for (size_t i = 1; i < count; i++) {
         const pm_filter_key *key = keys[i];
-        struct frame inside = {.up = at, .key = key->data, .size = key->size};
+        pm_filter_frame inside = {.up = at, .key = key->data, .size = key->size};
         if (order_members(keys[i - 1], key) != 0) continue;
         refuse(p, &inside, POMAI_EINVAL, "stands there twice; use $and");
         return false;
@@ -768,7 +728,7 @@ static bool are_different(struct parser *p, const struct frame *at, const struct
 }
 
 /* At most PM_FILTER_MOST_DEPTH calls of this and of read_operators are in each other. */
-static struct made *read_filter(struct parser *p, const struct frame *at, unsigned depth)
+static struct made *read_filter(struct parser *p, const pm_filter_frame *at, unsigned depth)
 {
     struct list nodes = {0};
     struct member *members = NULL;
@@ -784,7 +744,7 @@ static struct made *read_filter(struct parser *p, const struct frame *at, unsign
         if (!read_key(p, at, &member->key)) return NULL;
         member->before = members;
         members = member;
-        struct frame inside = {.up = at, .key = member->key.data, .size = member->key.size};
+        pm_filter_frame inside = {.up = at, .key = member->key.data, .size = member->key.size};
         if (!add(&nodes, read_member(p, &inside, &member->key, depth))) return NULL;
     } while (another(p, at, '}'));
     if (p->status != POMAI_OK || !are_different(p, at, members, nodes.count)) return NULL;
@@ -793,7 +753,7 @@ static struct made *read_filter(struct parser *p, const struct frame *at, unsign
 
 static bool read_all(struct parser *p)
 {
-    static const struct frame whole;
+    static const pm_filter_frame whole;
     if (p->end - p->begin > PM_FILTER_MOST_BYTES) {
         refuse(p, &whole, POMAI_ETOOBIG, "more than %d bytes", PM_FILTER_MOST_BYTES);
         return false;

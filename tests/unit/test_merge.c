@@ -166,6 +166,40 @@ static void what_is_no_object_is_refused(void **state)
     }
 }
 
+static void a_refusal_says_where(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *patch, *says;
+    } cases[] = {
+        {"{\"q\":01}", "the patch is no JSON object: not JSON at byte 6: wants , or }"},
+        {"{\"q\":NaN}", "q: not JSON at byte 5: wants a value; there is no NaN, no Infinity"},
+        {"{\"q\":-Infinity}", "q: not JSON at byte 5: wants a value; there is no NaN, no Infinity"},
+        {"{\"q\":-}", "q: not JSON at byte 5: a number that is none"},
+        {"{\"q\":{\"r\":[1,}}", "q.r[1]: not JSON at byte 13: wants a value"},
+        {"{\"q\":{\"r\":[[],[{\"s\":1},{ \"t\" :[{}, \"\x01\"]}]]}}",
+         "q.r[1][1].t[1]: not JSON at byte 35: a string that is none"},
+        {"{\"a\":[1 2]}", "a: not JSON at byte 8: wants , or ]"},
+        {"{\"a\":{\"b\":1,}}", "a: not JSON at byte 12: wants a key"},
+        {"{\"a\":{\"b\" 1}}", "a.b: not JSON at byte 10: wants :"},
+        {"{\"a\":1", "not JSON at byte 6: wants , or }"},
+        {"{\"a\":", "a: not JSON at byte 5: wants a value"},
+        {" {\"a\":1} x", "the patch is no JSON object: not JSON at byte 9: wants the end"},
+        {"{a:1}", "not JSON at byte 1: wants a key; JSON strings need double quotes"},
+        {"{\"a\":'b'}", "a: not JSON at byte 5: wants a value; JSON strings need double quotes"},
+        {"[]", "the patch is no JSON object: a merge wants one"},
+        {"", "the patch is no JSON object: a merge wants one"},
+    };
+    pm_merge *merge;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pomai_error err;
+        char *text = copied(cases[i].patch, strlen(cases[i].patch));
+        assert_int_equal(pm_merge_parse(text, strlen(cases[i].patch), &merge, &err), POMAI_EINVAL);
+        free(text);
+        if (strstr(err.message, cases[i].says) == NULL) fail_msg("%s: %s", cases[i].patch, err.message);
+    }
+}
+
 static void append(char *text, const char *piece, int times)
 {
     for (char *end = text + strlen(text); times-- > 0; end += strlen(piece))
@@ -195,6 +229,7 @@ static void depth_is_bounded(void **state)
         append(text, "}", 1);
         const bool good = depth < PM_FILTER_MOST_NESTING;
         assert_int_equal(pm_merge_parse(text, strlen(text), &merge, &err), good ? POMAI_OK : POMAI_EINVAL);
+        if (!good) assert_non_null(strstr(err.message, "]: not JSON at byte 1028: more than 1,024 objects and arrays"));
         pm_merge_free(merge);
         strcpy(other, text);
         merges_as(text, "{\"b\":1}", good ? (other[strlen(other) - 1] = '\0', strcat(other, ",\"b\":1}")) : NULL);
@@ -387,8 +422,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cases_of_the_rfc), cmocka_unit_test(what_is_not_named_stays),
         cmocka_unit_test(what_changes_nothing), cmocka_unit_test(what_is_no_object_is_refused),
-        cmocka_unit_test(depth_is_bounded),     cmocka_unit_test(what_names_nothing),
-        cmocka_unit_test(random_ones),
+        cmocka_unit_test(a_refusal_says_where), cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(what_names_nothing),   cmocka_unit_test(random_ones),
     };
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[i + 1], NULL, 10);
