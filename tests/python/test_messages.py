@@ -257,10 +257,10 @@ def test_huge_ints_in_filters(filled: pomai.Database) -> None:
 
 def test_huge_ints_in_metadata(filled: pomai.Database) -> None:
     for call, where in (
-        (lambda: filled.add(V, metadata={"a": HUGE}), "metadata[0]['a'] is"),
+        (lambda: filled.add(V, metadata={"a": HUGE}), "metadata['a'] is"),
         (lambda: filled.add(np.eye(4), metadata={"a": [1, 2, 3, HUGE]}), "metadata[3]['a'] is"),
         (lambda: filled.add(np.eye(2, 4), metadata=[{}, {"a": [1, {"b": HUGE}]}]), "metadata[1]['a'][1]['b'] is"),
-        (lambda: filled.update(1, metadata={"a": HUGE}), "metadata[0]['a'] is"),
+        (lambda: filled.update(1, metadata={"a": HUGE}), "metadata['a'] is"),
     ):
         error = refused(pomai.InvalidError, call)
         for word in (where, "whole number of more than 4,300 digits", "sys.set_int_max_str_digits()", "documents="):
@@ -298,6 +298,17 @@ def test_what_is_nested_too_deep(filled: pomai.Database, shut: str) -> None:
         says(pomai.TooBigError, lambda: filled.count(filters={"k": deep}), "more than 100 dicts and lists in each other")
     says(pomai.TooBigError, lambda: filled.count(filters='{"$not":' * 5_000 + "{}" + "}" * 5_000), "more than 32 of $and")
     assert filled.update(11, documents="{}") == 1 and filled.get(11).metadata == {}
+
+
+def test_one_dict_is_not_called_one_of_a_list(filled: pomai.Database) -> None:
+    nan: Any = {"q": {"r": float("nan")}}
+    for call in (
+        lambda: filled.update(1, metadata=nan), lambda: filled.add(V, metadata=nan), lambda: filled.update(filters={"a": 1}, metadata=nan),
+    ):
+        says(pomai.InvalidError, call, "metadata['q']['r'] cannot be stored as JSON")
+    says(pomai.InvalidTypeError, lambda: filled.update(1, metadata={1: 2}), "metadata has the key 1")  # type: ignore[dict-item]
+    says(pomai.InvalidError, lambda: filled.update([1, 2], metadata=[{}, nan]), "metadata[1]['q']['r'] cannot be stored as JSON")
+    says(pomai.InvalidError, lambda: filled.update([1], metadata=[nan]), "metadata[0]['q']['r'] cannot be stored as JSON")
 
 
 def test_huge_ints_elsewhere(filled: pomai.Database) -> None:

@@ -139,33 +139,35 @@ def _at_fault(value: Any) -> str:
     return "".join(f"[{key!r}]" for key in keys_at_fault(value, lambda inner: _TEXT(inner).encode(), 9))
 
 
-def _encode(row: Mapping[str, Any] | None, i: int) -> bytes | None:
+def _encode(row: Mapping[str, Any] | None, i: int | None) -> bytes | None:
+    """i: which one of a list; None: there is but this one."""
     if row is None:
         return None
+    name = "metadata" if i is None else f"metadata[{i}]"
     if not isinstance(row, Mapping):
-        raise InvalidTypeError(f"metadata[{i}] is of type {type(row).__name__}; expected a dict or None")
+        raise InvalidTypeError(f"{name} is of type {type(row).__name__}; expected a dict or None")
     for key in row:
         if not isinstance(key, str):
-            raise InvalidTypeError(f"metadata[{i}] has the key {key!r}; expected str")
+            raise InvalidTypeError(f"{name} has the key {key!r}; expected str")
     try:
         return _TEXT(row if isinstance(row, dict) else dict(row)).encode()
     except UnicodeEncodeError as error:
-        raise InvalidError(f"metadata[{i}]{_at_fault(row)} has a string that is not Unicode: {error}") from None
+        raise InvalidError(f"{name}{_at_fault(row)} has a string that is not Unicode: {error}") from None
     except TypeError as error:
-        raise InvalidTypeError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
+        raise InvalidTypeError(f"{name}{_at_fault(row)} cannot be stored as JSON: {error}") from None
     except RecursionError:
         raise TooBigError(
-            f"metadata[{i}]{_at_fault(row)} is nested deeper than Python's json writes (some 990 levels, "
+            f"{name}{_at_fault(row)} is nested deeper than Python's json writes (some 990 levels, "
             "sys.setrecursionlimit() raises that in some versions): give the row's JSON text by documents= instead of "
             "metadata=; filters read it to 1,024 levels"
         ) from None
     except ValueError as error:
         if is_too_long(error):
             raise InvalidError(
-                f"metadata[{i}]{_at_fault(row)} is {is_too_long(error)}: raise that, or give the row's JSON text by "
+                f"{name}{_at_fault(row)} is {is_too_long(error)}: raise that, or give the row's JSON text by "
                 "documents= instead of metadata="
             ) from None
-        raise InvalidError(f"metadata[{i}]{_at_fault(row)} cannot be stored as JSON: {error}") from None
+        raise InvalidError(f"{name}{_at_fault(row)} cannot be stored as JSON: {error}") from None
 
 
 _TEXT = json.JSONEncoder(default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -212,7 +214,7 @@ def encode_metadata(metadata: Any, rows: int, single: bool, each: str) -> list[b
     """One JSON object a row, from a dict of columns, a list of dicts, or for one vector its dict."""
     if isinstance(metadata, Mapping):
         if single:
-            return [_encode(metadata, 0)]
+            return [_encode(metadata, None)]
         # Columns of a key with NUL in it: others are written by the engine.
         columns = {key: column_values(key, column, rows) for key, column in metadata.items()}
         for key, values in columns.items():
