@@ -99,9 +99,11 @@ static pomai_status check_shape(const pomai_batch *in, pomai_error *err)
     if (in->metadata != NULL && in->documents != NULL)
         return pm_fail(err, POMAI_EINVAL,
                        "the batch has documents and metadata; a row has one document: give one of them");
-    if (in->metadata != NULL && (in->metadata_schema == NULL || (uint64_t)in->metadata->length != in->rows))
-        return pm_fail(err, POMAI_EINVAL, "the batch has %llu rows and metadata of %lld, or without its schema",
-                       (unsigned long long)in->rows, (long long)in->metadata->length);
+    if (in->metadata != NULL && in->metadata_schema == NULL)
+        return pm_fail(err, POMAI_EINVAL, "the batch has metadata without its schema: give it in metadata_schema");
+    if (in->metadata != NULL && (uint64_t)in->metadata->length != in->rows)
+        return pm_fail(err, POMAI_EINVAL, "the batch has %llu rows and metadata of %lld", (unsigned long long)in->rows,
+                       (long long)in->metadata->length);
     if (in->documents != NULL && !sum_bytes(in->documents, in->rows, &bytes))
         return pm_fail(err, POMAI_EINVAL, "a document has a size but no data");
     return check_size(in->rows, bytes, in->documents, err);
