@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Command lines: --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags; `--` ends the options. The last one given wins.
  */
-#include "cli.h"
+#include "read.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { FILTER_BYTES = 16 << 20 }; /* of a filter, as the library has it */
 
 static const struct {
     const char *name;
@@ -110,6 +112,38 @@ int args_parse(struct args *args, const struct verb *verb, size_t count, char *c
                            args->positional_count < verb->positional_min ? "too few" : "too many", verb->name,
                            verb->synopsis);
     return EXIT_OK;
+}
+
+static int read_filter(struct args *args, const char *path)
+{
+    struct input in;
+    size_t size = 0;
+    char name[32];
+    if (input_open(&in, path) != 0) return EXIT_FAILED;
+    args->filter = must_realloc(NULL, FILTER_BYTES + 2, 1);
+    const bool failed = input_read(&in, args->filter, FILTER_BYTES + 1, &size) != 0;
+    const char *nul = memchr(args->filter, '\0', size);
+    if (!failed && size > FILTER_BYTES)
+        complain("%s: the filter has more than %s bytes, which is the most", in.path, grouped(FILTER_BYTES, name));
+    else if (!failed && nul)
+        complain("%s: the filter has a NUL byte, at offset %zu; JSON has none: a string has it as \\u0000", in.path,
+                 (size_t)(nul - args->filter));
+    input_close(&in);
+    if (failed || size > FILTER_BYTES || nul) return EXIT_FAILED;
+    args->filter[size] = '\0';
+    args->value[OPT_WHERE] = args->filter;
+    return EXIT_OK;
+}
+
+int args_filter(struct args *args)
+{
+    const char *where = args->value[OPT_WHERE], *queries = args->value[OPT_QUERIES];
+    if (!where || (where[0] != '@' && strcmp(where, "-") != 0)) return EXIT_OK;
+    where += where[0] == '@';
+    if (!*where) return usage_error(args, "--where @ names no file");
+    if (strcmp(where, "-") == 0 && queries && strcmp(queries, "-") == 0)
+        return usage_error(args, "--where and --queries cannot both be standard input");
+    return read_filter(args, where);
 }
 
 void args_print_help(FILE *out, const struct verb *verb)

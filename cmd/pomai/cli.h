@@ -42,7 +42,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
     X(VECTOR, "vector", 'v', "JSON", "one query, as a JSON array of numbers")                                          \
     X(QUERIES, "queries", 0, "FILE", "many queries: a file of any import format")                                      \
     X(K, "k", 'k', "K", "neighbours of each query (default: 10)")                                                      \
-    X(WHERE, "where", 'w', "JSON", "only rows whose documents match this filter: {\"price\": {\"$lt\": 10}}")          \
+    X(WHERE, "where", 'w', "JSON|@FILE|-", "only rows whose documents match this filter, or that in FILE, or stdin")   \
     X(ALL, "all", 0, NULL, "all rows of the collection")                                                               \
     X(SET, "set", 0, "JSON", "merge this object into the documents: its keys are set, and null removes one")           \
     X(DOCUMENT, "document", 0, "TEXT", "the new document, in place of the old one; '' for none")                       \
@@ -88,10 +88,14 @@ struct args {
     const char *value[OPT_COUNT]; /* NULL when not given; "" for a flag */
     const char *const *positional;
     size_t positional_count;
+    char *filter; /* of args_filter; value[OPT_WHERE] then */
 };
 
 /* Parses what follows the verb. `positional` has room for `count` entries. EXIT_OK or EXIT_USAGE, having said why. */
 int args_parse(struct args *args, const struct verb *verb, size_t count, char *const *words, const char **positional);
+/* Reads a --where that names a file, or is - for standard input. EXIT_OK, EXIT_USAGE or EXIT_FAILED, having said why;
+ * args->filter is to be freed in any case. */
+int args_filter(struct args *args);
 void args_print_help(FILE *out, const struct verb *verb);
 /* Prints "--name" of each option that the verb takes, one a line. */
 void args_print_words(FILE *out, const struct verb *verb);

@@ -131,7 +131,7 @@ static int look_at_file(struct input *in)
         return -1;
     }
     if (S_ISDIR(st.st_mode)) {
-        complain("%s is a directory; give a file of vectors", in->path);
+        complain("%s is a directory; give a file", in->path);
         return -1;
     }
     if (S_ISREG(st.st_mode)) {

@@ -31,8 +31,9 @@ static int run_verb(const struct verb *verb, size_t count, char *const *words)
     int status = args_parse(&args, verb, count, words, positional);
     if (status == EXIT_OK && args_has(&args, OPT_HELP))
         args_print_help(stdout, verb);
-    else if (status == EXIT_OK)
+    else if (status == EXIT_OK && (status = args_filter(&args)) == EXIT_OK)
         status = verb->run(&args);
+    free(args.filter);
     free(positional);
     return status;
 }

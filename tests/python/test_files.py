@@ -15,9 +15,9 @@ np = pytest.importorskip("numpy")
 WITHOUT_PROGRAM = "import sys, pomai.__main__ as m; m.program = lambda: None; sys.exit(m.main())"
 
 
-def cli(*words, code=0, without=False):
+def cli(*words, code=0, without=False, stdin=None):
     start = ["-c", WITHOUT_PROGRAM] if without else ["-m", "pomai"]
-    run = subprocess.run([sys.executable, *start, *map(str, words)], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, *start, *map(str, words)], capture_output=True, text=True, check=False, input=stdin)
     assert run.returncode == code, (run.stdout, run.stderr)
     return run.stdout if code == 0 else run.stderr
 
@@ -199,6 +199,45 @@ def test_where_on_every_verb(shop, without, flag):
     assert json.loads(run("delete", shop, 3))["deleted"] == 1
     assert ids_of(run("get", shop, "--all")) == [1, 4, 5]
     assert json.loads(run("delete", shop, "--all"))["deleted"] == 3
+
+
+@pytest.mark.parametrize("without", [True, False])
+def test_where_of_a_file(shop, tmp_path, without):
+    """Longer than an argument can be, and from standard input."""
+    file = tmp_path / "filter.json"
+    long = json.dumps({"$and": [{"price": {"$lt": 3}}, {"kind": {"$in": ["a", "b", "x" * 200_000]}}]}) + "\n"
+    file.write_text(long)
+    run = lambda *words, **more: cli(*words, "--json", without=without, **more)  # noqa: E731
+    for where, stdin in (f"@{file}", None), ("-", long), ("@-", long):
+        assert json.loads(run("count", shop, "-w", where, stdin=stdin))["rows"] == 3
+        assert ids_of(run("get", shop, "--where", where, stdin=stdin)) == [0, 1, 2]
+        assert ids_of(cli("export", shop, "--where", where, stdin=stdin, without=without)) == [0, 1, 2]
+        hits = run("search", shop, "--vector", "[5]", f"--where={where}", stdin=stdin).splitlines()[0]
+        assert [hit["id"] for hit in json.loads(hits)["hits"]] == [2, 1, 0]
+        assert json.loads(run("update", shop, "-w", where, "--set", '{"cheap": true}', stdin=stdin))["updated"] == 3
+    file.write_text("{}")
+    assert "say --all" in cli("delete", shop, "-w", f"@{file}", code=2, without=without)
+    file.write_text('{"price": {"$lt": }}')
+    assert "price.$lt: not JSON at byte 18" in cli("count", shop, "-w", f"@{file}", code=1, without=without)
+    file.write_bytes(b'{"price": "\0"}')
+    assert "the filter has a NUL byte, at offset 11" in cli("count", shop, "-w", f"@{file}", code=1, without=without)
+    file.write_bytes(b" " * (16 << 20) + b"{")
+    assert "the filter has more than 16,777,216 bytes" in cli("count", shop, "-w", f"@{file}", code=1, without=without)
+    file.write_bytes(b'{"price": 1}' + b" " * ((16 << 20) - 12))
+    assert json.loads(run("count", shop, "-w", f"@{file}"))["rows"] == 1
+    assert str(tmp_path / "none") in cli("count", shop, "-w", f"@{tmp_path / 'none'}", code=1, without=without)
+    assert "directory" in cli("count", shop, "-w", f"@{tmp_path}", code=1, without=without)
+    assert "names no file" in cli("count", shop, "-w", "@", code=2, without=without)
+    assert json.loads(run("delete", shop, "-w", "-", stdin=long))["deleted"] == 3
+
+
+def test_where_of_a_file_of_parquet(shop, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "filter.json").write_text(CHEAP)
+    for where, stdin in (f"@{tmp_path / 'filter.json'}", None), ("-", CHEAP):
+        summary = cli("export", shop, "-w", where, "-o", tmp_path / "out.parquet", "--json", stdin=stdin)
+        assert json.loads(summary)["rows"] == 3
+    assert "names no file" in cli("export", shop, "-w", "@", "-o", tmp_path / "out.parquet", code=2)
 
 
 @pytest.mark.parametrize("without", [True, False])

@@ -871,6 +871,20 @@ def case_empty_filters():
         pomai(verb, "x.db", "--where", "{}")
 
 
+def case_filters_of_files():
+    pomai("import", "x.db", jsonl("x.jsonl", [{"id": i, "vector": [1, i], "n": i} for i in range(4)]))
+    some = '{"n": {"$gte": 2}}\n'
+    write("f.json", some)
+    with open("f.gz", "wb") as packed:
+        packed.write(gzip.compress(some.encode()))
+    for where, stdin in ("@f.json", None), ("@f.gz", None), ("-", some.encode()), ("@-", some.encode()):
+        expect(pomai("count", "x.db", "-w", where, stdin=stdin).out == "2\n", where)
+    refused("search", "x.db", "--queries", "-", "-f", "csv", "--where", "-", code=2, stdin=b"", says="cannot both be standard input")
+    refused("count", "x.db", "--where", "-", stdin=b"", says="filter: not JSON at byte 0")
+    refused("count", "x.db", "--where", "@none", says="none: No such file")
+    expect("usage:" in pomai("count", "x.db", "--where", "@none", "--help").out, "help reads the file")
+
+
 def case_jsonl_keeps_documents():
     """As they are written, but for blanks: no number loses a digit."""
     long = "3.14159265358979323846264338327950288"

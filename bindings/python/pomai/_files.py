@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import importlib
 import json
 import os
@@ -26,6 +27,7 @@ from ._errors import Error, NotFoundError
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BATCH_BYTES, _GROUP_BYTES = 4 << 20, 64 << 20
+_FILTER_BYTES = 16 << 20  # of a filter's text, as the engine has it
 
 
 class _Refused(Exception):
@@ -36,6 +38,10 @@ class _Refused(Exception):
         self.code = code
 
 
+class Misused(Exception):
+    """A sentence that says what is wrong with the arguments."""
+
+
 class _NotOurs(Exception):
     """Arguments that only the program in C understands, or refuses."""
 
@@ -43,6 +49,30 @@ class _NotOurs(Exception):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _NotOurs(message)
+
+
+def where(word: str | None) -> str | None:
+    """The filter of --where: that of a file, or of standard input, as the program has it."""
+    if word is None or not (word == "-" or word.startswith("@")):
+        return word
+    path = word.removeprefix("@")
+    if not path:
+        raise Misused("--where @ names no file")
+    name = "standard input" if path == "-" else path
+    with contextlib.ExitStack() as files:
+        file: Any = sys.stdin.buffer if path == "-" else files.enter_context(open(path, "rb"))
+        if file.peek(3)[:3] == b"\x1f\x8b\x08":
+            file = gzip.GzipFile(fileobj=file)
+        text: bytes = file.read(_FILTER_BYTES + 1)
+    if len(text) > _FILTER_BYTES:
+        raise ValueError(f"{name}: the filter has more than {_FILTER_BYTES:,} bytes, which is the most")
+    if b"\0" in text:
+        raise ValueError(f"{name}: the filter has a NUL byte, at offset {text.index(0)}; JSON has none: a string has it "
+                         "as \\u0000")
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: the filter is no UTF-8 at offset {error.start}") from None
 
 
 def _whole(text: str) -> int:
@@ -346,6 +376,8 @@ def run(arguments: list[str]) -> int | None:
             raise _Refused(f"'pomai {verb}' of {kind} has no option '{rest[0]}'; see docs/cli.md", _USAGE)
         if not args.file or args.file == "-":
             raise _Refused(f"{kind} needs a file, which can be read and written in any order, not a pipe", _USAGE)
+        if verb == "export":
+            args.where = where(args.where)
         summary = (_import if verb == "import" else _export)(args, kind)
     except KeyboardInterrupt:
         print("pomai: interrupted", file=sys.stderr)
@@ -354,7 +386,7 @@ def run(arguments: list[str]) -> int | None:
         print(f"pomai: {_sentence(error)}", file=sys.stderr)
         if args.json:
             print(json.dumps({"ok": False, "error": _sentence(error)}, separators=(",", ":")))
-        return error.code if isinstance(error, _Refused) else _FAILED
+        return error.code if isinstance(error, _Refused) else _USAGE if isinstance(error, Misused) else _FAILED
     if args.json or not args.quiet:
         print(_summary(verb, summary, args.json))
     return _DONE

@@ -22,12 +22,9 @@ from typing import IO, Any
 from . import _core, _database
 from ._core import Collection, Database, Row
 from ._errors import CorruptError, Error, NotFoundError, TooBigError
+from ._files import Misused, where
 
 _BATCH = 1000
-
-
-class _Usage(Exception):
-    """A sentence that says what is wrong with the arguments."""
 
 
 _MISSING = (
@@ -126,9 +123,9 @@ def _ids(db: Collection, words: list[str]) -> list[Any]:
 def _filters(args: argparse.Namespace) -> str | None:
     """The filter that says which rows, or None: their ids do."""
     if (args.ids != []) + (args.where is not None) + args.all != 1:
-        raise _Usage("which rows? give ids, or --where, or --all: one of them")
+        raise Misused("which rows? give ids, or --where, or --all: one of them")
     if args.where is not None and _core.is_every_row(args.where):
-        raise _Usage("this --where is every row: say --all")
+        raise Misused("this --where is every row: say --all")
     return "{}" if args.all else args.where
 
 
@@ -145,7 +142,7 @@ def _delete(args: argparse.Namespace) -> None:
 def _update(args: argparse.Namespace) -> None:
     filters = _filters(args)
     if (args.set is None) == (args.document is None):
-        raise _Usage("give --set or --document: one of them")
+        raise Misused("give --set or --document: one of them")
     merge, text = args.set is not None, args.document if args.set is None else args.set
     with _database.open(args.db, existing=True) as db:
         collection = _collection(db, args)
@@ -187,7 +184,7 @@ def _count(args: argparse.Namespace) -> None:
 def _get(args: argparse.Namespace) -> int:
     filters = _filters(args)
     if filters is None and args.limit is not None:
-        raise _Usage("--limit goes with --where or --all")
+        raise Misused("--limit goes with --where or --all")
     with _reading(args) as db:
         collection = _collection(db, args)
         if filters is not None:
@@ -356,7 +353,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--vector", required=True)
     search.add_argument("-k", type=int, default=10)
     for made in (search, simple["export"], simple["count"], *by_rows.values()):
-        made.add_argument("-w", "--where", metavar="JSON", help="a filter: docs/filter.md")
+        made.add_argument("-w", "--where", metavar="JSON|@FILE|-", help="a filter, or a file with one: docs/filter.md")
     effort = search.add_mutually_exclusive_group()
     effort.add_argument("--recall", type=float)
     effort.add_argument("--ef", type=int)
@@ -368,8 +365,10 @@ def run(arguments: list[str]) -> int:
     parser = _parser()
     args = parser.parse_args(arguments)
     try:
+        if hasattr(args, "where"):
+            args.where = where(args.where)
         return int(args.call(args) or 0)
-    except _Usage as error:
+    except Misused as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         return 130
