@@ -147,7 +147,7 @@ struct near {
 };
 void near_begin(struct near *near, const char *word, size_t size);
 void near_look(struct near *near, const char *name);
-/* Returns EXIT_USAGE. */
+/* cmd_help.c. Returns EXIT_USAGE. */
 int complain_no_verb(const char *word);
 /* Returns EXIT_FAILED. */
 int complain_no_collection(const struct args *args, pomai_db *db, const char *name, bool to_drop);

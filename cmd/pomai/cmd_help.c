@@ -4,6 +4,19 @@
 
 #include <string.h>
 
+int complain_no_verb(const char *word)
+{
+    struct near near;
+    near_begin(&near, word, strlen(word));
+    for (const struct verb *const *verb = verbs; *verb; verb++)
+        near_look(&near, (*verb)->name);
+    if (near.found)
+        complain("there is no verb '%.200s'; did you mean '%s'? 'pomai help' lists them", word, near.found);
+    else
+        complain("there is no verb '%.200s'; 'pomai help' lists them", word);
+    return EXIT_USAGE;
+}
+
 static int help_words(const struct args *args, const struct verb *verb)
 {
     if (args->positional_count > 0) {

@@ -52,19 +52,6 @@ void near_look(struct near *near, const char *name)
     near->found = name;
 }
 
-int complain_no_verb(const char *word)
-{
-    struct near near;
-    near_begin(&near, word, strlen(word));
-    for (const struct verb *const *verb = verbs; *verb; verb++)
-        near_look(&near, (*verb)->name);
-    if (near.found)
-        complain("there is no verb '%.200s'; did you mean '%s'? 'pomai help' lists them", word, near.found);
-    else
-        complain("there is no verb '%.200s'; 'pomai help' lists them", word);
-    return EXIT_USAGE;
-}
-
 int complain_no_collection(const struct args *args, pomai_db *db, const char *name, bool to_drop)
 {
     struct near near;
