@@ -137,6 +137,7 @@ static bool in_text(finding *f, pm_filter_frame *frames, char *closing)
     return f->p < f->end && found(f, &frames[0], "wants the end");
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is written */
 bool pm_filter_find_fault(const char *text, size_t size, char say[PM_FILTER_FAULT])
 {
     finding f = {text, text, text + size, say};

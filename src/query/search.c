@@ -146,11 +146,26 @@ bool search_may_be_sure(pm_derived *codes)
     return pm_query_derived_is_ready(codes, 0, 1, at_once, NULL, &over);
 }
 
-/* Whether codes may be used for sure. Who has a deadline checks a little of the file, and does without it until all is
- * checked: vectors are there at once. */
+typedef struct hasty {
+    const search_grid *g;
+    uint64_t until_ns;
+} hasty;
+
+static bool is_enough(const void *context)
+{
+    const hasty *c = context;
+    return c->g->os->now_ns(c->g->os) >= c->until_ns || search_is_over(c->g);
+}
+
+/* Whether codes may be used for sure. Who has a deadline checks the file for an eighth of its time, and does without it
+ * until all is checked: vectors are there at once. */
 static bool is_sure(const search_grid *g, pm_derived *codes)
 {
-    return codes != NULL && (g->search->until_ns == PM_FOREVER || search_may_be_sure(codes));
+    if (codes == NULL || g->search->until_ns == PM_FOREVER) return codes != NULL;
+    const uint64_t now = g->os->now_ns(g->os), left = g->search->until_ns > now ? g->search->until_ns - now : 0;
+    const hasty part = {g, now + left / 8};
+    bool over;
+    return pm_query_derived_is_ready(codes, 0, 1, is_enough, &part, &over);
 }
 
 /* All is asked for, of few queries: by codes, which are a quarter of the vectors or less, and leave few rows to be

@@ -318,6 +318,19 @@ def test_a_search_that_turns_out_long_has_its_deadline(slow: tuple[pomai.Databas
         assert found == "exact" or 0.19 < time.monotonic() - start
 
 
+def test_codes_serve_the_first_search_with_a_filter(tmp_path: Path) -> None:
+    """Though they are not checked yet, and it is tried for a short time."""
+    rows = np.random.default_rng(1).standard_normal((30_000, 256), dtype=np.float32)
+    with pomai.open(tmp_path / "db", durability="os") as db:
+        db.add(rows, ids=range(30_000), metadata={"n": range(30_000)})
+        db.compact()
+        db.build_indexes()
+    with pomai.open(tmp_path / "db", read_only=True) as db:
+        for _ in range(5):
+            plan = db.search(rows[0], k=5, filters={"n": {"$lt": 25_000}}, include=["plan"]).plan
+        assert {source["way"] for source in plan["sources"]} == {"codes, then vectors"}
+
+
 def test_a_scan_hears_interrupts(slow: tuple[pomai.Database, float]) -> None:
     """And goes on from where it was."""
     db, seconds = slow

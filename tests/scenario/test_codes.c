@@ -219,7 +219,7 @@ static void exact_searches_leave_nothing_out(void **state)
 }
 
 /* Who has a deadline does without codes until their file is checked, of which each search does a part. */
-static void deadlines_are_not_spent_on_checks(void **state)
+static void deadlines_leave_time_for_checks(void **state)
 {
     enum { TIMES = 5 };
     const struct box *box = *state;
@@ -239,10 +239,7 @@ static void deadlines_are_not_spent_on_checks(void **state)
     close_db(db);
     db = open_db(box, NULL);
     coll = have(db, "a");
-    int searches = 0;
-    while (!goes_by_codes(coll, hour))
-        assert_true(++searches < 100);
-    assert_true(searches > 1);
+    assert_true(goes_by_codes(coll, hour)); /* an eighth of it is enough */
     pomai_collection_close(coll);
     close_db(db);
     db = open_db(box, NULL);
@@ -315,7 +312,7 @@ int main(void)
         BOXED(flipped_bytes_are_found_when_they_are_used),
         BOXED(files_of_another_segment_are_passed_over),
         BOXED(queries_unlike_all_rows_are_answered),
-        BOXED(deadlines_are_not_spent_on_checks),
+        BOXED(deadlines_leave_time_for_checks),
     };
     const struct CMUnitTest of_threads[] = {
         BOXED(rows_that_went_are_not_shown),      BOXED(many_queries_and_many_segments),
