@@ -21,6 +21,7 @@
     X(PART_ENCODED)       /* a part is in the slab, not handed to the log writer */                                    \
     X(BATCH_DECIDED)      /* the last part of a batch is durable */                                                    \
     X(ROWS_APPLIED)       /* ends stored, not yet visible */                                                           \
+    X(ROWS_COUNTED)       /* tallied, not yet visible */                                                               \
     X(ROWS_SHOWN)         /* visible LSN raised */                                                                     \
     X(BATCH_ACKED)        /* the waiter has been told */                                                               \
     X(MARK_WRITTEN)       /* WATERMARK slot written, not synced */                                                     \

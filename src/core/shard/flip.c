@@ -115,6 +115,7 @@ static bool flip(pm_shared *shared)
         /* release: who reads it finds that the other place came into use */
         atomic_store_explicit(&next[s], lsn, memory_order_release);
     }
+    PM_POINT(ROWS_COUNTED);
     atomic_store_explicit(&shared->flips, flips + 1, memory_order_release);
     PM_POINT(ROWS_SHOWN);
     for (uint32_t s = 0; s < shared->shards; s++)

@@ -227,6 +227,7 @@ static void show_alone(pm_shard *shard, uint64_t place)
     const pm_pending *p = &shard->pending[place & shard->pending_mask];
     (void)let_flipped_go(shard);
     if (p->more != 0) pm_tally_add(&p->part->batch->coll->shard[shard->index], p->lsn, p->more);
+    PM_POINT(ROWS_COUNTED);
     atomic_store_explicit(&shard->visible, p->lsn, PM_MUTANT_ORDER(VISIBLE_RELAXED, memory_order_release));
     PM_POINT(ROWS_SHOWN);
     shard->pending_first = place + 1;
