@@ -286,7 +286,7 @@
     X(COLUMNS_IN_ANY_ORDER, "unit.test_columns:rows_of_a_value_ascend",                                                \
       "columns are used whose rows of a value are in any order, some of them twice")                                   \
     X(SHOWN_APART, "scenario.test_orders:test_several", "each shard shows its part of a batch for itself")             \
-    X(FLIP_IN_PART, "scenario.test_orders:test_several",                                                               \
+    X(FLIP_IN_PART, "scenario.test_orders:test_behind_held",                                                           \
       "a batch is shown whose part in another shard is behind one that is not")                                        \
     X(FLIP_LOOKS_ONCE, "scenario.test_orders:test_two_at_once hang",                                                   \
       "who has shown batches does not look whether others asked meanwhile")                                            \

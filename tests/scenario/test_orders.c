@@ -367,7 +367,7 @@ static void test_counts(void **state)
 
 /* ---- batches of several parts ---- */
 
-enum { SETS = 3, SET_ROWS = 8, EDITS = 6, MOST_TRIES = 400 };
+enum { SETS = 3, SET_ROWS = 8, EDITS = 18, MOST_TRIES = 1200 };
 
 static struct {
     uint32_t writers; /* that have more to write */
@@ -543,7 +543,7 @@ static void edit_several(void *arg)
 static void test_several(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 240; seed++) {
+    for (uint64_t seed = 1; seed <= 300; seed++) {
         struct scene *s = make(seed, 2 + (uint32_t)(seed % 17));
         several.shards = 1 + (uint32_t)(seed % 3);
         several.counted = seed / 3 % 2 == 0;
@@ -554,20 +554,32 @@ static void test_several(void **state)
 
 enum { FOUR = 4 };
 
-/* One row of each of two shards. */
-static pomai_status put_two(struct scene *s, uint32_t one, uint32_t other)
+/* An id of each of two shards. */
+static void ids_of_two(uint32_t one, uint32_t other, uint64_t from, uint64_t id[2])
 {
-    uint64_t id[2] = {0, 0};
+    id[0] = id[1] = from;
     while (pm_shard_of_u64(id[0], FOUR) != one)
         id[0] += 4096;
     while (pm_shard_of_u64(id[1], FOUR) != other)
         id[1] += 4096;
+}
+
+static pomai_status put_ids(struct scene *s, const uint64_t id[2])
+{
     pomai_batch batch = POMAI_BATCH_INIT;
     batch.rows = 2;
     batch.dim = DIM;
     batch.vectors = vectors;
     batch.u64_ids = id;
     return pomai_put(pomai_default(s->db), &batch, NULL, NULL, NULL);
+}
+
+/* One row of each of two shards. */
+static pomai_status put_two(struct scene *s, uint32_t one, uint32_t other)
+{
+    uint64_t id[2];
+    ids_of_two(one, other, 0, id);
+    return put_ids(s, id);
 }
 
 static void put_left(void *arg)
@@ -750,7 +762,63 @@ static void test_moments(void **state)
     }
 }
 
-/* ---- what is refused behind what is held ---- */
+/* ---- behind what is held ---- */
+
+static struct {
+    uint64_t id[2];
+    uint32_t useful;
+} behind;
+
+static void put_first(void *arg)
+{
+    CHECK((struct scene *)arg, put_two(arg, 1, 2) == POMAI_OK);
+}
+
+static void put_behind(void *arg)
+{
+    CHECK((struct scene *)arg, put_ids(arg, behind.id) == POMAI_OK);
+}
+
+/* A batch that is applied in all its shards lies in one of them behind another that is not. */
+static void read_behind_held(void *arg)
+{
+    struct scene *s = arg;
+    const pomai_ids ids = {.u64 = behind.id, .count = 2};
+    pomai_rows *rows;
+    ids_of_two(0, 1, UINT64_C(1) << 30, behind.id);
+    CHECK(s, open_with(s, 0, FOUR, 0) == POMAI_OK);
+    CHECK(s, put_two(s, 0, 1) == POMAI_OK && put_two(s, 1, 2) == POMAI_OK);
+    holds_begin(s);
+    arm(0, PM_POINT_ROWS_APPLIED);
+    const uint32_t first = pm_sim_spawn(s->sim, put_first, s);
+    CHECK(s, is_held(0));
+    const uint32_t second = pm_sim_spawn(s->sim, put_behind, s);
+    pm_sim_sleep(s->sim, 100 * MS);
+    const pm_shard *both = s->db->shared.shard[1];
+    behind.useful +=
+        atomic_load(&both->ready) - atomic_load(&both->flipped) == 2; /* it is the third shard that waits */
+    CHECK(s, pomai_get(pomai_default(s->db), &ids, NULL, &rows, &s->err) == POMAI_OK);
+    const bool whole = pomai_rows_found(rows, 0) == pomai_rows_found(rows, 1);
+    pomai_rows_free(rows);
+    CHECK(s, whole);
+    let_go(0);
+    pm_sim_join(s->sim, first);
+    pm_sim_join(s->sim, second);
+    holds_end();
+    CHECK(s, pomai_close(s->db, &s->err) == POMAI_OK);
+}
+
+static void test_behind_held(void **state)
+{
+    (void)state;
+    behind.useful = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct scene *s = make(seed, (uint32_t)(seed % 10));
+        play(s, read_behind_held);
+        finish(s);
+    }
+    assert_true(behind.useful > 5);
+}
 
 enum { REFUSED = 24, REFUSERS = 3 };
 
@@ -1181,6 +1249,7 @@ int main(void)
         cmocka_unit_test(test_two_at_once),
         cmocka_unit_test(test_same_rows),
         cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_behind_held),
         cmocka_unit_test(test_refused_behind_held),
         cmocka_unit_test(test_shown_for_long),
         cmocka_unit_test(test_drop_under_put),
