@@ -148,7 +148,7 @@ static void build(struct in *in)
 {
     pm_index_source source = {in->rows, in->dim, in->metric, 42, &in->rows_of, index_read};
     pm_index_sink sink = {&in->rows_of, index_append};
-    pm_graph_work work = {.context = in, .run = in->threads > 1 ? run_pieces : NULL};
+    pm_index_work work = {.context = in, .run = in->threads > 1 ? run_pieces : NULL};
     pm_graph_builder *builder;
     double total = 0, at[4], wall = bench_now();
     pm_graph_forced_variant = in->variant;

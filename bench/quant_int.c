@@ -188,7 +188,7 @@ static void build(struct in *in)
         total += (double)in->rows_of.length[i];
     }
     double before = index_busy();
-    if (pm_quant_build(&source, in->level, &sink) != POMAI_OK) exit(1);
+    if (pm_quant_build(&source, in->level, NULL, &sink) != POMAI_OK) exit(1);
     double built = index_busy() - before;
     before = index_busy();
     if (pm_quant_calibrate(&in->quant, &source, in->level, &sink) != POMAI_OK) exit(1);

@@ -152,6 +152,11 @@
     X(RETIRED_BEFORE_NAMED, "sim crash", "log files go before the manifest begins behind them")                        \
     X(RESOLVED_NOT_RAISED, "sim crash", "the manifest does not say which batches are known to be whole")               \
     X(DAMAGE_NOT_AVOIDED, "scenario.test_machine", "a segment found damaged by a merge is chosen again and again")     \
+    X(WRITTEN_TWICE, "scenario.test_lives:in_one_pass",                                                                \
+      "what is in memory becomes a segment before it is merged with others")                                           \
+    X(MERGED_SHOWN_TWICE, "scenario.test_lives sim model",                                                             \
+      "segments that a flush merged are shown beside what it wrote")                                                   \
+    X(MERGED_BARE, "scenario.test_graph:merged_rows_keep_their_graph", "a flush merges segments that have graphs")     \
     X(MERGED_WITHOUT_ENDS, "scenario.test_lives sim", "compaction does not write down which of its rows have ended")   \
     /* looking for damage, and what is left */                                                                         \
     X(SCRUB_BELIEVED, "unit.test_segment:test_reread", "a block that the scrub found damaged still counts as checked") \

@@ -456,7 +456,14 @@ static void test_compaction_around_damage(void **state)
     for (int i = 0; i < 2; i++)
         assert_refused(pomai_compact(db, NULL, &err), POMAI_ECORRUPT, i == 0 ? "" : "damaged");
     assert_int_equal(stat_of(db, "segments"), 2);
-    const uint64_t id = 1205;
+    close_db(db);
+    db = open_db(box, &o); /* which has forgotten what was found */
+    put_as(pomai_default(db), 1300, 100, DIM, 1);
+    for (int i = 0; i < 2; i++)
+        assert_refused(pomai_compact(db, NULL, &err), POMAI_ECORRUPT, "damaged");
+    assert_int_equal(stat_of(db, "unflushed_bytes"), 0); /* damage does not keep rows in memory */
+    assert_int_equal(stat_of(db, "segments"), 2);
+    const uint64_t id = 1305;
     const pomai_ids list = {1, &id, NULL};
     pomai_rows *rows;
     assert_ok(pomai_get(pomai_default(db), &list, NULL, &rows, &err)); /* which lies elsewhere */
@@ -491,6 +498,57 @@ static void test_ends_of_merged_rows(void **state)
     check_run(pomai_default(db), 100, 5, 2);
     assert_int_equal(count_rows(pomai_default(db)), 190);
     assert_true(same(before, digest_of(db, NULL)));
+    close_db(db);
+    verify(box);
+}
+
+/* What is in memory and what is in segments are written once, together, with what a snapshot shows and without the
+ * rest; what ended meanwhile has ended in what was written. */
+static void test_memory_and_segments_in_one_pass(void **state)
+{
+    struct box *box = *state;
+    pomai_error err;
+    pomai_open_options o = small_options();
+    pomai_snapshot *snapshot;
+    o.flags = POMAI_OPEN_NO_FLUSH_AT_CLOSE;
+    pomai_db *db = open_db(box, &o);
+    pomai_collection *coll = pomai_default(db);
+    put_as(coll, 0, 100, DIM, 1);
+    delete_run(coll, 90, 10, 10);
+    flush(db);
+    put_as(coll, 200, 50, DIM, 1);
+    flush(db);
+    assert_ok(pomai_snapshot_open(db, &snapshot, &err));
+    const struct words shown = digest_of(db, snapshot);
+    put_as(coll, 50, 100, DIM, 2); /* 40 of which replace rows, and 10 are again what was deleted */
+    delete_run(coll, 0, 10, 10);
+    delete_run(coll, 140, 5, 5);
+    compact(db);
+    assert_int_equal(segments_of(box), 1);
+    assert_int_equal(stat_of(db, "compactions"), 1);
+    assert_int_equal(stat_of(db, "flushed_rows"), 90 + 50 + 95);
+    assert_int_equal(stat_of(db, "compacted_rows"), 90 + 50); /* the snapshot shows all of them */
+    assert_int_equal(stat_of(db, "segment_rows"), 90 + 50 + 95);
+    assert_true(same(shown, digest_of(db, snapshot)));
+    check_row(coll, 3, 1, snapshot, POMAI_READ_LATEST);
+    check_row(coll, 60, 1, snapshot, POMAI_READ_LATEST);
+    const struct words before = digest_of(db, NULL);
+    pomai_snapshot_close(snapshot);
+    close_db(db);
+    verify(box);
+    db = open_db(box, &o);
+    coll = pomai_default(db);
+    check_run(coll, 0, 10, 0);
+    check_run(coll, 10, 40, 1);
+    check_run(coll, 50, 90, 2);
+    check_run(coll, 140, 5, 0);
+    check_run(coll, 145, 5, 2);
+    check_run(coll, 200, 50, 1);
+    assert_int_equal(count_rows(coll), 185);
+    assert_true(same(before, digest_of(db, NULL)));
+    put_as(coll, 300, 1, DIM, 1);
+    compact(db); /* now nobody needs the 50 that the snapshot showed */
+    assert_int_equal(stat_of(db, "segment_rows"), 186);
     close_db(db);
     verify(box);
 }
@@ -679,8 +737,12 @@ static void die_there(enum pm_point point)
     if ((int)point == atomic_load(&die_at) && !atomic_load(&die_late)) _exit(7);
 }
 
-static void work_and_die(const struct box *box, enum pm_point point, bool compacts)
+/* What is interrupted: a flush, a compaction of segments, or one of segments and of what is in memory. */
+enum { FLUSHES, COMPACTS, COMPACTS_ALL, KINDS };
+
+static void work_and_die(const struct box *box, enum pm_point point, int kind)
 {
+    const bool compacts = kind == COMPACTS;
     pomai_open_options o = small_options();
     pomai_db *db;
     pm_point_hook = die_there;
@@ -690,11 +752,11 @@ static void work_and_die(const struct box *box, enum pm_point point, bool compac
     if (compacts && pomai_flush(db, NULL) != POMAI_OK) _exit(2);
     atomic_store(&die_late, compacts);
     atomic_store(&die_at, (int)point);
-    (void)(compacts ? pomai_compact(db, NULL, NULL) : pomai_flush(db, NULL));
+    (void)(kind != FLUSHES ? pomai_compact(db, NULL, NULL) : pomai_flush(db, NULL));
     _exit(3);
 }
 
-static void interrupted_at(const struct box *box, enum pm_point point, bool compacts)
+static void interrupted_at(const struct box *box, enum pm_point point, int kind)
 {
     int status;
     pomai_open_options o = small_options();
@@ -706,10 +768,10 @@ static void interrupted_at(const struct box *box, enum pm_point point, bool comp
     fflush(NULL);
     pid_t pid = fork();
     assert_true(pid >= 0);
-    if (pid == 0) work_and_die(box, point, compacts);
+    if (pid == 0) work_and_die(box, point, kind);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 7)
-        fail_msg("point %d, compaction %d: the child did not get there", (int)point, compacts);
+        fail_msg("point %d, kind %d: the child did not get there", (int)point, kind);
     verify(box);
     o.flags = POMAI_OPEN_NO_FLUSH_AT_CLOSE;
     db = open_db(box, &o);
@@ -721,7 +783,7 @@ static void interrupted_at(const struct box *box, enum pm_point point, bool comp
     o.flags = POMAI_OPEN_READONLY;
     db = open_db(box, &o);
     if (segments_of(box) != stat_of(db, "segments"))
-        fail_msg("point %d, compaction %d: %u directories, %llu segments", (int)point, compacts, segments_of(box),
+        fail_msg("point %d, kind %d: %u directories, %llu segments", (int)point, kind, segments_of(box),
                  (unsigned long long)stat_of(db, "segments"));
     close_db(db);
     verify(box);
@@ -735,8 +797,8 @@ static void test_interruptions(void **state)
         PM_POINT_MANIFEST_RENAMED, PM_POINT_CURRENT_RENAMED, PM_POINT_MANIFEST_DONE,    PM_POINT_SEGMENT_NAMED,
         PM_POINT_ENDS_CARRIED,     PM_POINT_SEGMENT_SHOWN};
     for (unsigned i = 0; i < sizeof points / sizeof points[0]; i++) {
-        interrupted_at(*state, points[i], false);
-        if (points[i] != PM_POINT_TABLE_ROTATED) interrupted_at(*state, points[i], true);
+        for (int kind = 0; kind < KINDS; kind++)
+            if (kind != COMPACTS || points[i] != PM_POINT_TABLE_ROTATED) interrupted_at(*state, points[i], kind);
     }
 }
 
@@ -958,6 +1020,7 @@ int main(void)
         LIFE(test_snapshots),
         LIFE(test_compaction_around_damage),
         LIFE(test_ends_of_merged_rows),
+        LIFE(test_memory_and_segments_in_one_pass),
         LIFE(test_snapshot_of_another_database),
         LIFE(test_bounded_reads),
         LIFE(test_expiry),

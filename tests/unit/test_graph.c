@@ -171,7 +171,7 @@ static pomai_status make(world *w, const pm_simd *level, uint32_t threads, crew 
 {
     const pm_index_source source = {w->rows, w->dim, w->metric, 7, w, read_rows};
     const pm_index_sink sink = {w, append};
-    const pm_graph_work work = {c, threads > 0 ? crew_run : NULL, crew_go_on};
+    const pm_index_work work = {c, threads > 0 ? crew_run : NULL, crew_go_on};
     pm_graph_builder *builder = NULL;
     uint32_t variant = 0;
     c->threads = threads;

@@ -82,7 +82,7 @@ static pomai_status link_rows(const graph_codes *codes, graph_link_options optio
                               uint64_t stop_at, uint64_t *asked)
 {
     crew c = {.threads = threads, .stop_at = stop_at};
-    const pm_graph_work work = {&c, threads > 0 ? crew_run : NULL, crew_go_on};
+    const pm_index_work work = {&c, threads > 0 ? crew_run : NULL, crew_go_on};
     options.work = &work;
     const pomai_status status = graph_link(codes, &options, links);
     if (asked != NULL) *asked = atomic_load(&c.asked);

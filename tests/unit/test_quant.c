@@ -21,6 +21,7 @@
 #include "index/quant/quant_int.h"
 #include "simd/codes.h"
 #include "support/cases.h"
+#include "support/crew.h"
 #include "support/exact.h"
 #include "support/levels.h"
 #include "support/no_memory.h"
@@ -130,12 +131,16 @@ static world new_world(enum kind kind, uint64_t rows, uint32_t dim, pomai_metric
     return w;
 }
 
+/* By one thread, two or three, in turn: the bytes are the same. */
 static pomai_status encode(world *w, const pm_simd *level)
 {
+    static uint32_t turn;
+    crew c = {.threads = turn++ % 3 + 1};
+    const pm_index_work work = {&c, c.threads > 1 ? crew_run : NULL, NULL};
     pm_index_source source = source_of(w);
     pm_index_sink sink = {w, append};
     memset(w->filled, 0, sizeof w->filled);
-    pomai_status status = pm_quant_build(&source, level, &sink);
+    pomai_status status = pm_quant_build(&source, level, &work, &sink);
     if (status == POMAI_OK) status = pm_quant_calibrate(&w->quant, &source, level, &sink);
     return status;
 }
@@ -1036,7 +1041,7 @@ static void stops_and_missing_memory_are_reported(void **unused)
     pm_malloc_fails = NULL;
     check(fails_at == 11, "allocations", "", 64, fails_at);
     source.dim = 8;
-    check(pm_quant_build(&source, levels[0], &sink) == POMAI_EINVAL, "dim", "", 8, 300);
+    check(pm_quant_build(&source, levels[0], NULL, &sink) == POMAI_EINVAL, "dim", "", 8, 300);
     drop(&w);
     end("stops_and_missing_memory_are_reported");
 }

@@ -12,33 +12,40 @@
 #include "base/point.h"
 #include "core/engine/engine.h"
 
-enum { MOST_SOURCES = 64, TIER_SEGMENTS = 4, DEAD_PERCENT = 20, RATIO_QUIET = 8, RATIO_ASKED = 64 };
+enum { TIER_SEGMENTS = 4, DEAD_PERCENT = 20, RATIO_QUIET = 8, RATIO_ASKED = 64 };
 #define MOST_ROWS     ((uint64_t)4 << 20) /* of one merge: each takes 20 bytes of memory while it lasts */
-#define MOST_BYTES    ((uint64_t)4 << 30) /* of one merge in quiet times, or asked for */
+#define MOST_BYTES    PM_MOST_MERGED      /* of one merge in quiet times, or asked for */
 #define LEAST_SEGMENT ((uint64_t)64 << 20)
 #define MOST_SEGMENT  ((uint64_t)1 << 30)
 #define LEAST_TIER    ((uint64_t)4 << 20)
 
 typedef struct candidate {
-    pm_segment *segment;
+    pm_segment *segment; /* NULL: what is in memory */
     uint64_t bytes, rows;
     uint64_t dropped; /* rows that nobody needs */
     uint32_t tier;
 } candidate;
 
+/* What is to become one. */
+typedef struct chosen {
+    pm_db *db;
+    pm_coll *coll;
+    pm_sources *sources;
+    uint32_t count; /* with what is in memory, if that is of it */
+    uint64_t rows, bytes;
+    bool memory;
+    uint64_t held;  /* rows that only snapshots keep, in all segments */
+    uint32_t aside; /* damaged segments */
+} chosen;
+
 typedef struct merge {
     pm_db *db;
     pm_coll *coll;
     uint64_t flushed[PM_MAX_SHARDS];
-    pm_segment *source[MOST_SOURCES];
-    uint64_t number[MOST_SOURCES];
-    pm_carry *carry[MOST_SOURCES];
-    uint32_t sources;
+    pm_sources from;
     pm_build build;
     pm_shown *room;   /* of the next view */
-    uint64_t held;    /* rows that only snapshots keep, in all segments */
     uint64_t dropped; /* rows without an end */
-    uint32_t aside;   /* damaged segments */
 } merge;
 
 /* ---- which ---- */
@@ -79,6 +86,7 @@ static int by_bytes(const void *a, const void *b)
 {
     const candidate *x = a, *y = b;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
+    if (x->segment == NULL || y->segment == NULL) return x->segment == NULL ? 1 : -1;
     return pm_segment_entry(x->segment)->number < pm_segment_entry(y->segment)->number ? -1 : 1;
 }
 
@@ -94,18 +102,28 @@ static uint64_t bytes_kept(const candidate *c)
 }
 
 /* Whether it fits in with those that are taken. */
-static bool fits(const merge *m, const candidate *c, uint64_t bytes, uint64_t most)
+static bool fits(const chosen *m, const candidate *c, uint64_t bytes, uint64_t most)
 {
-    uint64_t rows = c->rows;
-    for (uint32_t i = 0; i < m->sources; i++)
-        rows += pm_segment_rows(m->source[i]);
-    return m->sources == 0 || (m->sources < MOST_SOURCES && bytes + bytes_kept(c) <= most && rows <= MOST_ROWS);
+    return m->count == 0 ||
+           (m->count < PM_MOST_SOURCES && bytes + bytes_kept(c) <= most && m->rows + c->rows <= MOST_ROWS);
 }
 
-static void take(merge *m, const candidate *c)
+static void take(chosen *m, const candidate *c)
 {
-    m->number[m->sources] = pm_segment_entry(c->segment)->number;
-    m->source[m->sources++] = c->segment;
+    m->count++;
+    m->rows += c->rows;
+    m->bytes += c->bytes;
+    m->memory |= c->segment == NULL;
+    if (c->segment == NULL) return;
+    m->sources->number[m->sources->count] = pm_segment_entry(c->segment)->number;
+    m->sources->segment[m->sources->count++] = c->segment;
+}
+
+static void take_none(chosen *m)
+{
+    m->count = m->sources->count = 0;
+    m->rows = m->bytes = 0;
+    m->memory = false;
 }
 
 /*
@@ -120,7 +138,7 @@ static void choose_run(const candidate *c, uint32_t n, uint64_t ratio, uint32_t 
     for (uint32_t first = 0; first + 1 < n; first++) {
         uint64_t bytes = bytes_kept(&c[first]), rows = c[first].rows;
         uint32_t end = first + 1;
-        for (; end < n && end - first < MOST_SOURCES && bytes_kept(&c[end]) <= ratio * bytes; end++) {
+        for (; end < n && end - first < PM_MOST_SOURCES && bytes_kept(&c[end]) <= ratio * bytes; end++) {
             if (bytes + bytes_kept(&c[end]) > MOST_BYTES || rows + c[end].rows > MOST_ROWS) break;
             bytes += bytes_kept(&c[end]);
             rows += c[end].rows;
@@ -134,7 +152,7 @@ static void choose_run(const candidate *c, uint32_t n, uint64_t ratio, uint32_t 
 
 /* Segments with much that nobody needs, smallest first, and with them small ones, while the result is of a fair size;
  * else some of one tier. */
-static void choose(merge *m, candidate *c, uint32_t n, pm_compact_mode mode)
+static void choose(chosen *m, candidate *c, uint32_t n, pm_compact_mode mode)
 {
     uint64_t all = 0, bytes = 0;
     for (uint32_t i = 0; i < n; i++)
@@ -153,8 +171,8 @@ static void choose(merge *m, candidate *c, uint32_t n, pm_compact_mode mode)
         smalls += !dead;
         take(m, &c[i]);
     }
-    if (m->sources == 1 && smalls == 1) m->sources = 0; /* alone it would become what it is */
-    if (m->sources > 0) return;
+    if (m->count == 1 && smalls == 1) take_none(m); /* alone it would become what it is */
+    if (m->count > 0) return;
     for (uint32_t i = 0; i < n;) {
         uint32_t same = 0;
         while (i + same < n && c[i + same].tier == c[i].tier)
@@ -164,23 +182,26 @@ static void choose(merge *m, candidate *c, uint32_t n, pm_compact_mode mode)
             bytes += bytes_kept(&c[i + j]);
             take(m, &c[i + j]);
         }
-        if (m->sources >= TIER_SEGMENTS) return;
-        m->sources = 0;
+        if (m->count >= TIER_SEGMENTS) return;
+        take_none(m);
         i += same;
     }
 }
 
-static pomai_status find_sources(merge *m, pm_compact_mode mode, pomai_error *err)
+/* upto: of each shard the last LSN whose ends count. memory: NULL, or what is in memory and may be merged with them. */
+static pomai_status find_sources(chosen *m, const uint64_t *upto, const candidate *memory, pm_compact_mode mode,
+                                 pomai_error *err)
 {
     pm_db *db = m->db;
     pm_horizon horizon;
-    pomai_status status = pm_horizon_take(db, m->flushed, &horizon, err);
+    pomai_status status = pm_horizon_take(db, upto, &horizon, err);
     if (status != POMAI_OK) return status;
     pm_epoch_hold hold = pm_epoch_enter(&db->shared.epoch);
     const pm_shown *shown = atomic_load(&m->coll->shown); /* its segments stay: nobody else takes them out */
-    candidate *c = pm_calloc(shown->segments + 1, sizeof *c);
+    candidate *c = pm_calloc(shown->segments + 2, sizeof *c);
     if (c == NULL) status = pm_fail(err, POMAI_ENOMEM, "no memory to compact the collection %s", m->coll->name);
     uint32_t n = 0;
+    if (c != NULL && memory != NULL) c[n++] = *memory;
     for (uint32_t i = 0; i < shown->segments && status == POMAI_OK; i++) {
         pm_segment *segment = shown->segment[i];
         if (atomic_load(pm_segment_forward(segment)) != NULL) continue;
@@ -201,72 +222,32 @@ static pomai_status find_sources(merge *m, pm_compact_mode mode, pomai_error *er
     return status;
 }
 
+static bool has_derived(const pm_segment *segment)
+{
+    for (uint32_t kind = 1; kind < PM_DERIVED_KINDS; kind++)
+        if (pm_segment_derived(segment, kind) != NULL) return true;
+    return false;
+}
+
+pomai_status pm_compact_with(pm_db *db, pm_coll *coll, const uint64_t *upto, uint64_t bytes, uint64_t rows,
+                             pm_compact_mode mode, pm_sources *sources, pomai_error *err)
+{
+    chosen m = {.db = db, .coll = coll, .sources = sources};
+    const candidate memory = {.bytes = bytes, .rows = rows, .tier = tier_of(bytes)};
+    if (rows == 0) return POMAI_OK;
+    pomai_status status = find_sources(&m, upto, &memory, mode, err);
+    bool fine = status == POMAI_OK && m.memory && m.bytes - bytes <= db->flush_hard;
+    for (uint32_t i = 0; i < sources->count && fine; i++)
+        fine = !has_derived(sources->segment[i]) || PM_MUTANT(MERGED_BARE);
+    if (!fine) sources->count = 0;
+    return status;
+}
+
 /* ---- merging ---- */
 
 static pomai_status no_memory(const merge *m, pomai_error *err)
 {
     return pm_fail(err, POMAI_ENOMEM, "no memory to compact the collection %s", m->coll->name);
-}
-
-static pomai_status take_rows(merge *m, uint32_t i, const pm_horizon *horizon, pomai_error *err)
-{
-    pm_segment *segment = m->source[i];
-    const uint64_t rows = pm_segment_rows(segment);
-    const bool expires = pm_segment_first_expiry(segment) != 0;
-    pomai_status status = pm_segment_check(segment, PM_SEG_ALL, 0, rows, err);
-    segment->set_aside = status == POMAI_ECORRUPT && !PM_MUTANT(DAMAGE_NOT_AVOIDED); /* the others can go on */
-    if (status != POMAI_OK) return status;
-    pm_carry *carry = m->carry[i] = pm_calloc(1, sizeof *carry);
-    uint32_t *place = pm_malloc((rows + 1) * sizeof *place);
-    if (carry == NULL || place == NULL) {
-        pm_free(place);
-        return no_memory(m, err);
-    }
-    carry->place = place;
-    carry->places = rows;
-    for (uint64_t row = 0; row < rows; row++) {
-        place[row] = PM_NO_ROW;
-        if (pm_horizon_drops(horizon, pm_segment_shard(segment, row), pm_segment_lsn(segment, row),
-                             pm_segment_end_of(segment, row), expires ? pm_segment_expiry(segment, row) : 0))
-            continue;
-        place[row] = (uint32_t)m->build.rows;
-        if (!pm_build_add(&m->build, segment, (uint32_t)row)) return no_memory(m, err);
-    }
-    return POMAI_OK;
-}
-
-static bool aim_carries(const merge *m)
-{
-    for (uint32_t i = 0; i < m->sources; i++)
-        if (!pm_build_aim(&m->build, m->carry[i])) return false;
-    return true;
-}
-
-/* Ends that are stored by now. */
-static void carry_ends(const merge *m)
-{
-    for (uint32_t i = 0; i < m->sources; i++) {
-        const pm_segment *segment = m->source[i];
-        for (uint64_t word = 0; word * 64 < pm_segment_rows(segment); word++) {
-            for (uint64_t bits = pm_segment_ended_word(segment, word); bits != 0; bits &= bits - 1) {
-                const uint64_t row = word * 64 + (uint64_t)__builtin_ctzll(bits);
-                pm_carry_end(m->carry[i], row, pm_segment_end_of(segment, row));
-            }
-        }
-    }
-}
-
-/* After `forward` is set: rows that expired and went nowhere, and that nobody has ended. */
-static uint64_t drop_expired(const merge *m)
-{
-    uint64_t dropped = 0;
-    for (uint32_t i = 0; i < m->sources; i++) {
-        pm_segment *segment = m->source[i];
-        const uint64_t rows = pm_segment_first_expiry(segment) == 0 ? 0 : pm_segment_rows(segment);
-        for (uint64_t row = 0; row < rows; row++)
-            dropped += m->carry[i]->place[row] == PM_NO_ROW && pm_segment_end(segment, row, PM_END_DROPPED);
-    }
-    return dropped;
 }
 
 /* A flush may have moved on while the rows were written. */
@@ -286,8 +267,8 @@ static void derive(const merge *m)
     for (uint32_t turn = 0; turn + 1 < PM_DERIVED_KINDS && !PM_MUTANT(MERGED_WITHOUT_DERIVED); turn++) {
         const uint32_t kind = pm_derive_order[turn];
         bool had = false;
-        for (uint32_t i = 0; i < m->sources; i++)
-            had |= pm_segment_derived(m->source[i], kind) != NULL;
+        for (uint32_t i = 0; i < m->from.count; i++)
+            had |= pm_segment_derived(m->from.segment[i], kind) != NULL;
         for (uint32_t i = 0; i < m->build.outputs && had; i++)
             pm_derive_ahead(m->db, m->coll, m->build.out[i], kind);
     }
@@ -298,16 +279,15 @@ static pomai_status write_merged(merge *m, pomai_error *err)
     pm_db *db = m->db;
     pm_horizon horizon;
     pomai_status status = pm_horizon_take(db, m->flushed, &horizon, err);
-    for (uint32_t i = 0; i < m->sources && status == POMAI_OK; i++)
-        status = take_rows(m, i, &horizon, err);
+    if (status == POMAI_OK) status = pm_sources_take(&m->from, &m->build, &horizon, err);
     pm_horizon_clear(&horizon);
-    if (status == POMAI_OK) status = pm_build_cluster(&m->build, m->carry, m->sources, err);
+    if (status == POMAI_OK) status = pm_build_cluster(&m->build, m->from.carry, m->from.count, err);
     if (status == POMAI_OK) status = pm_build_write(&m->build, MOST_BYTES, err);
-    if (status == POMAI_OK && !aim_carries(m)) status = no_memory(m, err);
+    if (status == POMAI_OK && !pm_sources_aim(&m->from, &m->build)) status = no_memory(m, err);
     if (status == POMAI_OK) derive(m);
     if (status == POMAI_OK) status = read_flushed(m, err);
     if (status != POMAI_OK) return status;
-    carry_ends(m);
+    pm_sources_carry_ends(&m->from);
     for (uint32_t i = 0; i < m->build.outputs && status == POMAI_OK; i++)
         if (pm_segment_ended(m->build.out[i]) > 0 && !PM_MUTANT(MERGED_WITHOUT_ENDS))
             status = pm_segment_write_live(m->build.out[i], 1, m->flushed, &m->build.entry[i], err);
@@ -317,14 +297,7 @@ static pomai_status write_merged(merge *m, pomai_error *err)
 static void show(void *context, pm_shown *next)
 {
     const merge *m = context;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < next->segments; i++) {
-        bool replaced = false;
-        for (uint32_t s = 0; s < m->sources; s++)
-            replaced |= next->segment[i] == m->source[s];
-        if (!replaced) next->segment[kept++] = next->segment[i];
-    }
-    next->segments = kept;
+    pm_sources_hide(&m->from, next);
     for (uint32_t i = 0; i < m->build.outputs; i++)
         next->segment[next->segments++] = m->build.out[i];
     if (!PM_MUTANT(EXPIRED_STAY_COUNTED)) next->rows -= (int64_t)m->dropped;
@@ -335,57 +308,40 @@ static void show(void *context, pm_shown *next)
 static void install(merge *m)
 {
     pm_db *db = m->db;
-    const pm_os *os = db->os;
-    pm_maintenance *counts = &db->maintenance;
-    uint64_t before = 0;
     PM_POINT(SEGMENT_NAMED);
-    for (uint32_t i = 0; i < m->sources && !PM_MUTANT(CARRY_FORGETS); i++)
-        atomic_store(pm_segment_forward(m->source[i]), m->carry[i]);
-    carry_ends(m);
-    m->dropped = drop_expired(m);
+    m->dropped = pm_sources_forward(&m->from);
     PM_POINT(ENDS_CARRIED);
     (void)pm_coll_freeze(&db->shared, m->coll, true); /* as in a flush */
     pm_coll_publish(&db->shared, m->coll, m->room, show, m);
     m->room = NULL;
     PM_POINT(SEGMENT_SHOWN);
-    for (uint32_t i = 0; i < m->sources; i++) {
-        before += pm_segment_rows(m->source[i]);
-        /* Whoever has it mapped goes on reading it. */
-        pm_segment_remove(os, pm_segment_where(m->source[i])->dir);
-        pm_limbo_add(counts, pm_free_segment, m->source[i]);
-        pm_limbo_add(counts, pm_free_carry, m->carry[i]);
-        m->carry[i] = NULL;
-    }
+    pm_sources_retire(&m->from, db);
     for (uint32_t i = 0; i < m->build.outputs; i++)
-        atomic_fetch_add_explicit(&counts->compacted_bytes, m->build.entry[i].bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counts->compactions, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counts->compacted_rows, m->build.rows, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counts->dropped_rows, before - m->build.rows, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->maintenance.compacted_bytes, m->build.entry[i].bytes, memory_order_relaxed);
 }
 
 static pomai_status run(merge *m, pomai_error *err)
 {
     pm_db *db = m->db;
-    if (!pm_limbo_reserve(&db->maintenance, m->sources * 2ul)) return no_memory(m, err);
+    if (!pm_limbo_reserve(&db->maintenance, m->from.count * 2ul)) return no_memory(m, err);
     pomai_status status = write_merged(m, err);
     pm_edit edit = {.coll = m->coll,
-                    .removed = m->number,
-                    .removals = m->sources,
+                    .removed = m->from.number,
+                    .removals = m->from.count,
                     .added = m->build.entry,
                     .additions = m->build.outputs};
     m->room = status == POMAI_OK ? pm_coll_room(&db->shared, m->coll, m->build.outputs) : NULL;
     /* Again: a flush may have come between. */
-    if (status == POMAI_OK && (m->room == NULL || !pm_limbo_reserve(&db->maintenance, m->sources * 2ul)))
+    if (status == POMAI_OK && (m->room == NULL || !pm_limbo_reserve(&db->maintenance, m->from.count * 2ul)))
         status = no_memory(m, err);
-    for (uint32_t i = 0; i < m->sources && status == POMAI_OK && PM_MUTANT(SOURCES_REMOVED_FIRST); i++)
-        pm_segment_remove(db->os, pm_segment_where(m->source[i])->dir);
+    for (uint32_t i = 0; i < m->from.count && status == POMAI_OK && PM_MUTANT(SOURCES_REMOVED_FIRST); i++)
+        pm_segment_remove(db->os, pm_segment_where(m->from.segment[i])->dir);
     if (status == POMAI_OK) status = pm_catalog_edit(db, &edit, 1, NULL, err);
     if (status == POMAI_OK && !edit.dropped)
         install(m);
     else
         pm_build_undo(&m->build);
-    for (uint32_t i = 0; i < m->sources; i++)
-        pm_free_carry(m->carry[i]);
+    pm_sources_clear(&m->from);
     pm_build_clear(&m->build);
     pm_shown_free(m->room);
     return status;
@@ -409,14 +365,15 @@ pomai_status pm_compact_once(pm_db *db, const pm_coll *only, pm_compact_mode mod
             status = POMAI_OK;
             continue;
         }
-        if (status == POMAI_OK) status = find_sources(m, mode, err);
-        atomic_store(&m->coll->held_rows, m->held);
-        if (status == POMAI_OK && m->sources == 0 && mode == PM_COMPACT_ASKED && m->aside > 0)
+        chosen of = {.db = db, .coll = m->coll, .sources = &m->from};
+        if (status == POMAI_OK) status = find_sources(&of, m->flushed, NULL, mode, err);
+        atomic_store(&m->coll->held_rows, of.held);
+        if (status == POMAI_OK && m->from.count == 0 && mode == PM_COMPACT_ASKED && of.aside > 0)
             status = pm_fail(err, POMAI_ECORRUPT,
                              "%u segments of the collection %s are damaged and stay as they are; `pomai verify` lists "
                              "them, `pomai salvage` copies what is intact",
-                             m->aside, m->coll->name);
-        if (status != POMAI_OK || m->sources == 0) continue;
+                             of.aside, m->coll->name);
+        if (status != POMAI_OK || m->from.count == 0) continue;
         *did = true;
         status = run(m, err);
         if (status == POMAI_ENOTFOUND && atomic_load(&m->coll->dropped)) status = POMAI_OK; /* nobody misses it */

@@ -251,6 +251,13 @@ static void run_together(void *context, void (*work)(void *argument, uint32_t pi
     pm_pool_run(b->db->maintenance.builders, work, argument, pieces);
 }
 
+static void find_helpers(const build *b)
+{
+    pm_maintenance *m = &b->db->maintenance;
+    if (b->db->build_threads > 0 && m->builders == NULL)
+        m->builders = pm_pool_make(b->db->os, b->db->build_threads, true); /* NULL: it takes longer */
+}
+
 /* The one place where rows become floats for an index. */
 static bool read_rows(void *context, uint64_t first, uint32_t n, float *out)
 {
@@ -285,9 +292,11 @@ static pomai_status outcome(const build *b, pomai_status status)
 static pomai_status write_codes(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink)
 {
     const pm_simd *simd = b->db->simd;
+    const pm_index_work work = {.context = b, .run = run_together};
     pm_quant quant = {.rows = of->rows, .dim = of->dim, .metric = of->metric};
+    find_helpers(b);
     pomai_status status = pm_derived_begin(of, &b->out, b->err);
-    if (status == POMAI_OK) status = outcome(b, pm_quant_build(source, simd, sink));
+    if (status == POMAI_OK) status = outcome(b, pm_quant_build(source, simd, &work, sink));
     if (status == POMAI_OK) status = pm_derived_peek(b->out, PM_QUANT_SECTIONS - 1, quant.section, b->err);
     PM_POINT(DERIVED_BUILT);
     if (status == POMAI_OK) status = outcome(b, pm_quant_calibrate(&quant, source, simd, sink));
@@ -296,12 +305,10 @@ static pomai_status write_codes(build *b, pm_derived_of *of, const pm_index_sour
 
 static pomai_status write_graph(build *b, pm_derived_of *of, const pm_index_source *source, const pm_index_sink *sink)
 {
-    pm_maintenance *m = &b->db->maintenance;
-    if (b->db->build_threads > 0 && m->builders == NULL)
-        m->builders = pm_pool_make(b->db->os, b->db->build_threads, true); /* NULL: it takes longer */
+    find_helpers(b);
     b->owner = this_thread();
     atomic_flag_clear(&b->asking);
-    const pm_graph_work work = {.context = b, .run = run_together, .go_on = may_go_on_together};
+    const pm_index_work work = {.context = b, .run = run_together, .go_on = may_go_on_together};
     pm_graph graph = {.rows = of->rows, .dim = of->dim, .metric = of->metric};
     pm_graph_builder *builder = NULL;
     pomai_status status = outcome(b, pm_graph_begin(source, b->db->simd, &work, &builder, &graph.variant));

@@ -354,11 +354,45 @@ void pm_limbo_add(pm_maintenance *m, void (*free)(void *), void *what); /* there
 /* Frees what no reader can hold any more; false: something is left. all: nobody reads. */
 bool pm_limbo_reclaim(pm_db *db, bool all);
 
+/* sources.c: segments whose rows are written again; zero is none */
+enum { PM_MOST_SOURCES = 64 };
+typedef struct pm_sources {
+    pm_segment *segment[PM_MOST_SOURCES];
+    uint64_t number[PM_MOST_SOURCES];
+    pm_carry *carry[PM_MOST_SOURCES];
+    uint32_t count;
+    uint64_t kept; /* rows */
+} pm_sources;
+/* Adds to a build the rows that somebody may still see. POMAI_ECORRUPT: a segment is damaged, and set aside. */
+pomai_status pm_sources_take(pm_sources *sources, pm_build *build, const pm_horizon *horizon, pomai_error *err);
+/* Lets their carries lead to what was written; false: no memory. */
+bool pm_sources_aim(const pm_sources *sources, const pm_build *build);
+/* Ends that are stored by now. */
+void pm_sources_carry_ends(const pm_sources *sources);
+/* From now on ends go to where the rows went; returns how many rows expired, and went nowhere, without an end. */
+uint64_t pm_sources_forward(const pm_sources *sources);
+bool pm_sources_have(const pm_sources *sources, uint64_t number);
+/* Takes them out of a view that is to be published. */
+void pm_sources_hide(const pm_sources *sources, pm_shown *next);
+/* Once no view has them: their files go now, they themselves (two of the limbo's places each) when nobody reads. */
+void pm_sources_retire(pm_sources *sources, pm_db *db);
+void pm_sources_clear(pm_sources *sources);
+
 /* flush.c, compact.c: steps of the maintenance task */
-pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err);
 /* How far a compaction goes: what is due anyway, or as far as one graph is to cover, or that and everything that can be
  * dropped. */
 typedef enum pm_compact_mode { PM_COMPACT_DUE, PM_COMPACT_QUIET, PM_COMPACT_ASKED } pm_compact_mode;
+/* with: beside PM_COMPACT_DUE, segments that a compaction of this mode would merge with what is flushed are, of the
+ * collection `only`, or of all. */
+pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pm_compact_mode with,
+                            const pm_coll *only, pomai_error *err);
+/* The segments that rows in memory would be merged with, so many and about so large, if that takes no longer than puts
+ * can wait for; none that have derived files, which searches would miss until there are others. upto: of each shard the
+ * LSN up to which the catalogue will say that it is flushed. */
+pomai_status pm_compact_with(pm_db *db, pm_coll *coll, const uint64_t *upto, uint64_t bytes, uint64_t rows,
+                             pm_compact_mode mode, pm_sources *sources, pomai_error *err);
+/* A merge writes at most so much into one segment. */
+#define PM_MOST_MERGED ((uint64_t)4 << 30)
 /* One merge, if there is one worth it; *did says so. `only` NULL: of any collection. */
 pomai_status pm_compact_once(pm_db *db, const pm_coll *only, pm_compact_mode mode, bool *did, pomai_error *err);
 /* derive.c: derived files of segments, each of a kind (storage/format.h) */

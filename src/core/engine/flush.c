@@ -18,6 +18,7 @@ typedef struct flush {
     uint64_t upto[PM_MAX_SHARDS];
     pm_memtable *frozen[PM_MAX_SHARDS];
     pm_carry *carry[PM_MAX_SHARDS]; /* of each frozen memtable; with what it points to */
+    pm_sources from;                /* segments whose rows are written together with theirs */
     pm_build build;
     pm_manifest_segment *changed; /* segments that get another liveness file */
     uint64_t *old_live;           /* their generation before */
@@ -120,27 +121,49 @@ static bool aim_carries(const flush *f)
 {
     for (uint32_t s = 0; s < f->db->shared.shards; s++)
         if (f->carry[s] != NULL && !pm_build_aim(&f->build, f->carry[s])) return false;
-    return true;
+    return pm_sources_aim(&f->from, &f->build);
+}
+
+/* Rows of segments first, which are older. A damaged one does not keep memtables from being flushed. */
+static pomai_status take_sources(flush *f, const pm_horizon *horizon, pomai_error *err)
+{
+    const pomai_status status = pm_sources_take(&f->from, &f->build, horizon, err);
+    if (status != POMAI_ECORRUPT) return status;
+    pm_sources_clear(&f->from);
+    f->build.rows = 0;
+    return POMAI_OK;
+}
+
+static pomai_status cluster(flush *f, pomai_error *err)
+{
+    pm_carry *carry[PM_MAX_SHARDS + PM_MOST_SOURCES];
+    const uint32_t shards = f->db->shared.shards;
+    memcpy(carry, f->carry, shards * sizeof(pm_carry *));
+    memcpy(carry + shards, f->from.carry, f->from.count * sizeof(pm_carry *));
+    return pm_build_cluster(&f->build, carry, shards + f->from.count, err);
 }
 
 static pomai_status write_rows(flush *f, pomai_error *err)
 {
     pm_db *db = f->db;
     pm_horizon horizon;
+    const uint64_t most = f->from.count > 0 ? PM_MOST_MERGED : (uint64_t)1 << 30;
     pomai_status status = pm_horizon_take(db, f->upto, &horizon, err);
     bool memory = true;
+    if (status == POMAI_OK) status = take_sources(f, &horizon, err);
     for (uint32_t s = 0; s < db->shared.shards && status == POMAI_OK && memory; s++)
         if (f->frozen[s] != NULL) memory = take_rows(f, s, &horizon);
     pm_horizon_clear(&horizon);
     if (status == POMAI_OK && memory && f->build.rows > 0) {
-        status = pm_build_cluster(&f->build, f->carry, db->shared.shards, err);
+        status = cluster(f, err);
         if (status == POMAI_OK) status = pm_segments_make_dir(db, f->coll->id, err);
-        if (status == POMAI_OK) status = pm_build_write(&f->build, (uint64_t)1 << 30, err);
+        if (status == POMAI_OK) status = pm_build_write(&f->build, most, err);
     }
     if (status == POMAI_OK && memory) memory = aim_carries(f);
     if (!memory) status = pm_fail(err, POMAI_ENOMEM, "no memory to flush the collection %s", f->coll->name);
     for (uint32_t s = 0; s < db->shared.shards && status == POMAI_OK; s++)
         if (f->frozen[s] != NULL) carry_table(f, s);
+    if (status == POMAI_OK) pm_sources_carry_ends(&f->from);
     return status;
 }
 
@@ -168,6 +191,7 @@ static pomai_status write_lives(flush *f, pomai_error *err)
         pm_manifest_segment changed = f->changed[i];
         const pm_segment *segment = find_segment(shown, changed.number);
         if (segment == NULL || pm_segment_ended(segment) == pm_segment_live_count(&changed)) continue;
+        if (pm_sources_have(&f->from, changed.number)) continue;
         const uint64_t before = changed.live_generation;
         status = pm_segment_write_live(segment, before + 1, f->upto, &changed, err);
         if (status != POMAI_OK || changed.live_generation == before) continue;
@@ -176,7 +200,7 @@ static pomai_status write_lives(flush *f, pomai_error *err)
     }
     pm_epoch_leave(&db->shared.epoch, hold);
     for (uint32_t i = 0; i < f->build.outputs && status == POMAI_OK; i++)
-        if (pm_segment_ended(f->build.out[i]) > 0)
+        if (pm_segment_ended(f->build.out[i]) > 0 && !(PM_MUTANT(MERGED_WITHOUT_ENDS) && f->from.count > 0))
             status = pm_segment_write_live(f->build.out[i], 1, f->upto, &f->build.entry[i], err);
     return status;
 }
@@ -188,6 +212,7 @@ static void show(void *context, pm_shown *next)
     const flush *f = context;
     for (uint32_t s = 0; s < next->shards; s++)
         if (f->frozen[s] != NULL && next->table[s].frozen == f->frozen[s]) next->table[s].frozen = NULL;
+    if (!PM_MUTANT(MERGED_SHOWN_TWICE)) pm_sources_hide(&f->from, next);
     for (uint32_t i = 0; i < f->build.outputs; i++)
         next->segment[next->segments++] = f->build.out[i];
     if (!PM_MUTANT(EXPIRED_STAY_COUNTED)) next->rows -= (int64_t)f->dropped;
@@ -209,6 +234,7 @@ static void install(flush *f)
         carry_table(f, s);
         f->dropped += drop_expired(f, s);
     }
+    f->dropped += pm_sources_forward(&f->from);
     PM_POINT(ENDS_CARRIED);
     pm_coll_publish(shared, f->coll, f->room, show, f);
     f->room = NULL;
@@ -224,9 +250,15 @@ static void install(flush *f)
     }
     atomic_fetch_sub(&shared->unflushed, bytes);
     pm_maintenance *m = &db->maintenance;
-    for (uint32_t i = 0; i < f->build.outputs; i++)
-        atomic_fetch_add_explicit(&m->flushed_bytes, f->build.entry[i].bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&m->flushed_rows, f->build.rows, memory_order_relaxed);
+    const uint64_t merged = f->from.kept;
+    pm_sources_retire(&f->from, db);
+    for (uint32_t i = 0; i < f->build.outputs; i++) {
+        const uint64_t written = f->build.entry[i].bytes;
+        const uint64_t again = (uint64_t)((double)written * ((double)merged / (double)f->build.rows));
+        atomic_fetch_add_explicit(&m->flushed_bytes, written - again, memory_order_relaxed);
+        atomic_fetch_add_explicit(&m->compacted_bytes, again, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&m->flushed_rows, f->build.rows - merged, memory_order_relaxed);
     for (uint32_t i = 0; i < f->changes; i++)
         atomic_fetch_add_explicit(&m->live_bytes, f->changed[i].live_len, memory_order_relaxed);
     atomic_fetch_add(&db->changes, 1);
@@ -252,6 +284,7 @@ static void end(flush *f)
 {
     for (uint32_t s = 0; s < PM_MAX_SHARDS; s++)
         pm_free_carry(f->carry[s]);
+    pm_sources_clear(&f->from);
     pm_build_clear(&f->build);
     pm_shown_free(f->room);
     pm_free(f->changed);
@@ -279,13 +312,49 @@ static pomai_status make_durable(pm_db *db, uint64_t *resolved, bool *known, pom
     return status;
 }
 
-static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, pomai_error *err)
+/* What is frozen, about. */
+static void measure(const flush *f, uint64_t *bytes, uint64_t *rows)
+{
+    *bytes = *rows = 0;
+    for (uint32_t s = 0; s < f->db->shared.shards; s++) {
+        if (f->frozen[s] == NULL) continue;
+        *bytes += pm_memtable_log_bytes(f->frozen[s]);
+        for (uint64_t c = 0; c < pm_memtable_chunks(f->frozen[s]); c++)
+            *rows += pm_memtable_chunk(f->frozen[s], c)->rows;
+    }
+}
+
+/* Who asked for a compaction would wait for these rows to be written once more otherwise. */
+static pomai_status find_sources(flush *f, pm_compact_mode with, size_t *limbo, pomai_error *err)
+{
+    uint64_t bytes, rows;
+    measure(f, &bytes, &rows);
+    pomai_status status = pm_compact_with(f->db, f->coll, f->upto, bytes, rows, with, &f->from, err);
+    *limbo += f->from.count * 2ul;
+    if (status == POMAI_OK && !pm_limbo_reserve(&f->db->maintenance, *limbo))
+        status = pm_fail(err, POMAI_ENOMEM, "no memory to compact the collection %s", f->coll->name);
+    return status;
+}
+
+static pomai_status write_one(flush *f, pomai_error *err)
+{
+    pomai_status status = write_rows(f, err);
+    if (status == POMAI_OK) status = write_lives(f, err);
+    if (status == POMAI_OK) f->room = pm_coll_room(&f->db->shared, f->coll, f->build.outputs);
+    if (status == POMAI_OK && f->room == NULL)
+        status = pm_fail(err, POMAI_ENOMEM, "no memory to flush the collection %s", f->coll->name);
+    return status;
+}
+
+static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, pm_compact_mode with, const pm_coll *only,
+                        pomai_error *err)
 {
     uint64_t resolved = 0;
     bool known = false;
+    size_t limbo = count * 2ul * db->shared.shards + 1;
     pomai_status status = POMAI_OK;
     pm_edit *edits = pm_calloc(count + 1, sizeof *edits);
-    if (edits == NULL || !pm_limbo_reserve(&db->maintenance, count * 2ul * db->shared.shards + 1)) {
+    if (edits == NULL || !pm_limbo_reserve(&db->maintenance, limbo)) {
         pm_free(edits);
         return pm_fail(err, POMAI_ENOMEM, "no memory to flush");
     }
@@ -295,13 +364,13 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, poma
     for (uint32_t s = 0; s < db->shared.shards && status == POMAI_OK && seal; s++)
         status = pm_shard_seal(db->shared.shard[s], err);
     for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {
-        status = write_rows(list[i], err);
-        if (status == POMAI_OK) status = write_lives(list[i], err);
-        if (status == POMAI_OK) list[i]->room = pm_coll_room(&db->shared, list[i]->coll, list[i]->build.outputs);
-        if (status == POMAI_OK && list[i]->room == NULL)
-            status = pm_fail(err, POMAI_ENOMEM, "no memory to flush the collection %s", list[i]->coll->name);
+        if (with != PM_COMPACT_DUE && (only == NULL || only == list[i]->coll))
+            status = find_sources(list[i], with, &limbo, err);
+        if (status == POMAI_OK) status = write_one(list[i], err);
         edits[i] = (pm_edit){.coll = list[i]->coll,
                              .flushed = list[i]->upto,
+                             .removed = list[i]->from.number,
+                             .removals = list[i]->from.count,
                              .changed = list[i]->changed,
                              .changes = list[i]->changes,
                              .added = list[i]->build.entry,
@@ -323,7 +392,8 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, poma
     return status;
 }
 
-pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pomai_error *err)
+pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pm_compact_mode with,
+                            const pm_coll *only, pomai_error *err)
 {
     pomai_status status = pm_catalog_check(db, err); /* before anything is written that could not be installed */
     if (status != POMAI_OK) return status;
@@ -340,7 +410,7 @@ pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool sea
         list[i]->build.db = db;
         list[i]->build.coll = colls[i];
     }
-    if (status == POMAI_OK) status = run(db, list, count, seal, err);
+    if (status == POMAI_OK) status = run(db, list, count, seal, with, only, err);
     if (status == POMAI_OK) atomic_fetch_add_explicit(&db->maintenance.flushes, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < count && list[i] != NULL; i++)
         end(list[i]);

@@ -210,7 +210,8 @@ static uint32_t choose(pm_db *db, pm_coll **list, bool all, bool oldest)
     return count;
 }
 
-static pomai_status flush(pm_db *db, bool all, bool oldest, bool seal, pomai_error *err)
+static pomai_status flush(pm_db *db, bool all, bool oldest, bool seal, pm_compact_mode with, const pm_coll *only,
+                          pomai_error *err)
 {
     pm_maintenance *m = &db->maintenance;
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
@@ -218,7 +219,7 @@ static pomai_status flush(pm_db *db, bool all, bool oldest, bool seal, pomai_err
     if (list == NULL) return pm_fail(err, POMAI_ENOMEM, "no memory to flush");
     m->in_flush = true;
     const uint32_t count = choose(db, list, all, oldest);
-    pomai_status status = count > 0 || seal ? pm_flush_colls(db, list, count, seal, err) : POMAI_OK;
+    pomai_status status = count > 0 || seal ? pm_flush_colls(db, list, count, seal, with, only, err) : POMAI_OK;
     m->in_flush = false;
     m->flushed_at = db->os->now_ns(db->os);
     pm_free(list);
@@ -226,7 +227,7 @@ static pomai_status flush(pm_db *db, bool all, bool oldest, bool seal, pomai_err
 }
 
 /* A flush that failed before left memtables as they were then: what came later needs another. */
-static pomai_status flush_all(pm_db *db, bool seal, pomai_error *err)
+static pomai_status flush_left(pm_db *db, pomai_error *err)
 {
     bool left = false;
     const pm_catalog *catalog = atomic_load_explicit(&db->catalog, memory_order_acquire);
@@ -237,8 +238,21 @@ static pomai_status flush_all(pm_db *db, bool seal, pomai_error *err)
             left |= shown->table[s].frozen != NULL;
     }
     pm_epoch_leave(&db->shared.epoch, hold);
-    pomai_status status = left ? flush(db, true, false, false, err) : POMAI_OK;
-    return status == POMAI_OK ? flush(db, true, false, seal, err) : status;
+    return left ? flush(db, true, false, false, PM_COMPACT_DUE, NULL, err) : POMAI_OK;
+}
+
+static pomai_status flush_all(pm_db *db, bool seal, pomai_error *err)
+{
+    const pomai_status status = flush_left(db, err);
+    return status == POMAI_OK ? flush(db, true, false, seal, PM_COMPACT_DUE, NULL, err) : status;
+}
+
+/* For who has segments merged afterwards: what can be is written but once. */
+static pomai_status flush_and_merge(pm_db *db, bool seal, pm_compact_mode with, const pm_coll *only, pomai_error *err)
+{
+    pomai_status status = PM_MUTANT(WRITTEN_TWICE) ? POMAI_EBUSY : flush_left(db, err);
+    if (status == POMAI_OK) status = flush(db, true, false, seal, with, only, err);
+    return status == POMAI_OK ? status : flush_all(db, seal, err); /* which takes less of a disk */
 }
 
 /* Which flush is due, if any. */
@@ -259,7 +273,7 @@ static bool flush_if_due(pm_db *db)
     bool oldest;
     pomai_error error;
     if (!flush_due(db, &oldest)) return false;
-    pomai_status status = flush(db, false, oldest, false, &error);
+    pomai_status status = flush(db, false, oldest, false, PM_COMPACT_DUE, NULL, &error);
     note_result(db, &db->maintenance.flushing, status, &error);
     return true;
 }
@@ -377,7 +391,7 @@ static bool merge_may_wait(pm_db *db)
 /* Of the segments that there are by now: what a writer adds meanwhile would keep it at work for ever. */
 static pomai_status compact_all(pm_db *db, const pm_coll *only, pomai_error *err)
 {
-    pomai_status status = flush_all(db, true, err);
+    pomai_status status = flush_and_merge(db, true, PM_COMPACT_ASKED, only, err);
     db->maintenance.compact_below = db->maintenance.next_segment;
     while (status == POMAI_OK && !atomic_load(&db->maintenance.closing) &&
            compact(db, only, PM_COMPACT_ASKED, true, &status, err))
@@ -609,7 +623,7 @@ static bool serve_derive(pm_db *db)
     pomai_error error = {0};
     const uint64_t wanted = atomic_load(&m->derive.wanted);
     if (wanted == atomic_load(&m->derive.done)) return false;
-    pomai_status status = flush_all(db, false, &error);
+    pomai_status status = flush_and_merge(db, false, PM_COMPACT_QUIET, NULL, &error);
     note_result(db, &m->flushing, status, &error);
     if (status != POMAI_OK) {
         answer(db, &m->derive, wanted, status, &error);

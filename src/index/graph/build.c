@@ -199,7 +199,7 @@ static pomai_status code_rows(pm_graph_builder *b, bool *raw)
     for (; at.first < source->rows; at.first += b->batch) {
         at.rows = (uint32_t)pm_min_u64(b->batch, source->rows - at.first);
         if (!builder_go_on(b) || !source->read(source->context, at.first, at.rows, b->rows)) return POMAI_EDEADLINE;
-        builder_run(b->work, code_batch, &at, (at.rows + at.each - 1) / at.each);
+        pm_index_run(b->work, code_batch, &at, (at.rows + at.each - 1) / at.each);
         if (atomic_load(&at.failed)) return POMAI_ENOMEM;
         if (atomic_load(&at.other)) *raw = false;
         if (atomic_load(&at.other)) break;
@@ -380,7 +380,7 @@ bool pm_graph_is_possible(uint64_t rows, uint32_t dim, pomai_metric metric)
     return pm_graph_lengths(rows, dim, metric, any_variant(dim), length);
 }
 
-pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_graph_work *work,
+pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_index_work *work,
                             pm_graph_builder **out, uint32_t *variant)
 {
     pm_graph_builder *b = pm_calloc(1, sizeof *b);
@@ -468,7 +468,7 @@ static pomai_status append_codes(pm_graph_builder *b, const pm_index_sink *sink,
         c.rows = pm_min_u64(step, b->source->rows - c.first);
         if (!builder_go_on(b)) status = POMAI_EDEADLINE;
         if (status == POMAI_OK)
-            builder_run(b->work, code_piece, &c, (uint32_t)((c.rows + PIECE_ROWS - 1) / PIECE_ROWS));
+            pm_index_run(b->work, code_piece, &c, (uint32_t)((c.rows + PIECE_ROWS - 1) / PIECE_ROWS));
         if (status == POMAI_OK && atomic_load(&c.failed)) status = POMAI_ENOMEM;
         if (status == POMAI_OK && !sink->append(sink->context, warm ? GRAPH_WARM : GRAPH_HOT, c.out, c.rows * each))
             status = POMAI_EDEADLINE;

@@ -665,7 +665,7 @@ static pomai_status walk_some(calibration *c, uint32_t first, uint32_t end)
         if (!builder_go_on(c->b)) return POMAI_EDEADLINE;
         c->first = first;
         c->end = least_of(first + AT_ONCE, end);
-        builder_run(c->b->work, walk_piece, c, (c->end - first + WALKS - 1) / WALKS);
+        pm_index_run(c->b->work, walk_piece, c, (c->end - first + WALKS - 1) / WALKS);
         if (atomic_load(&c->failed)) return POMAI_ENOMEM;
     }
     return POMAI_OK;

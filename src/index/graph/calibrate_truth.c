@@ -186,7 +186,7 @@ static void look_at_block(look *l, uint64_t block)
     for (uint64_t j = 0; block_row(block, l->blocks, j) < b->source->rows; j++)
         code[c->in_block++] = b->codes + block_row(block, l->blocks, j) * b->space.shape.whole;
     b->simd->graph->pack(code, c->in_block, b->space.shape.whole, c->panels);
-    builder_run(b->work, look_at_group, l, (l->count + PM_GRAPH_TILE - 1) / PM_GRAPH_TILE);
+    pm_index_run(b->work, look_at_group, l, (l->count + PM_GRAPH_TILE - 1) / PM_GRAPH_TILE);
 }
 
 static pomai_status look_at_all(look *l)

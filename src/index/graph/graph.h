@@ -41,19 +41,11 @@ bool pm_graph_is_possible(uint64_t rows, uint32_t dim, pomai_metric metric);
 
 /* ---- building ---- */
 
-/* Runs work(argument, i) for i in 0..pieces-1, each once, on any threads, and returns when all are done; run NULL: the
- * builder's thread does it all. */
-typedef struct pm_graph_work {
-    void *context;
-    void (*run)(void *context, void (*work)(void *argument, uint32_t piece), void *argument, uint32_t pieces);
-    bool (*go_on)(void *context); /* asked between pieces of at most some milliseconds, by each thread */
-} pm_graph_work;
-
 typedef struct pm_graph_builder pm_graph_builder;
 
 /* Reads all rows once, and chooses the variant and the order of nodes. POMAI_EDEADLINE: stopped by read or go_on;
  * POMAI_ENOMEM. `source` and `work` must outlive the builder. */
-pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_graph_work *work,
+pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, const pm_index_work *work,
                             pm_graph_builder **out, uint32_t *variant);
 /* Links the rows and writes all sections but the last. */
 pomai_status pm_graph_build(pm_graph_builder *builder, const pm_index_sink *sink);

@@ -9,7 +9,7 @@
 struct pm_graph_builder {
     const pm_index_source *source;
     const pm_simd *simd;
-    const pm_graph_work *work;
+    const pm_index_work *work;
     graph_space space;
     uint32_t variant;
     uint32_t batch;       /* rows read at once */
@@ -34,18 +34,6 @@ uint32_t graph_fanout(const graph_shape *shape); /* leaders to which a row goes 
 static inline bool builder_go_on(const pm_graph_builder *b)
 {
     return b->work == NULL || b->work->go_on == NULL || b->work->go_on(b->work->context);
-}
-
-/* Runs work for pieces 0 .. pieces - 1, on other threads if the builder was given some. */
-static inline void builder_run(const pm_graph_work *work, void (*piece)(void *argument, uint32_t piece), void *argument,
-                               uint32_t pieces)
-{
-    if (work != NULL && work->run != NULL) {
-        work->run(work->context, piece, argument, pieces);
-        return;
-    }
-    for (uint32_t i = 0; i < pieces; i++)
-        piece(argument, i);
 }
 
 #endif

@@ -24,7 +24,7 @@ void graph_stop(graph_linker *linker, pomai_status status)
 
 bool graph_go_on(graph_linker *linker)
 {
-    const pm_graph_work *work = linker->options->work;
+    const pm_index_work *work = linker->options->work;
     if (atomic_load_explicit(&linker->status, memory_order_relaxed) != POMAI_OK) return false;
     const bool on = work->go_on == NULL || work->go_on(work->context);
     if (!on) graph_stop(linker, POMAI_EDEADLINE);
@@ -43,14 +43,9 @@ void *graph_take(graph_linker *linker, uint64_t count, uint64_t size)
 
 bool graph_run(graph_linker *linker, void (*piece)(void *linker, uint32_t i), uint64_t pieces, const void *stage)
 {
-    const pm_graph_work *work = linker->options->work;
     assert(pieces <= UINT32_MAX);
     linker->stage = stage;
-    if (work->run != NULL)
-        work->run(work->context, piece, linker, (uint32_t)pieces);
-    else
-        for (uint32_t i = 0; i < pieces; i++)
-            piece(linker, i);
+    pm_index_run(linker->options->work, piece, linker, (uint32_t)pieces);
     return atomic_load(&linker->status) == POMAI_OK;
 }
 

@@ -36,7 +36,7 @@ typedef struct graph_link_options {
     uint32_t fanout;    /* leaders that a row goes to: 1 to GRAPH_MOST_FANOUT */
     uint64_t seed;
     const pm_simd *simd;
-    const pm_graph_work *work; /* run == NULL: one piece after another; go_on == NULL: always */
+    const pm_index_work *work; /* run == NULL: one piece after another; go_on == NULL: always */
 } graph_link_options;
 
 /*

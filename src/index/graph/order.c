@@ -111,7 +111,7 @@ static void divide(void *argument, uint32_t piece)
 }
 
 /* The rows of a range by group, otherwise as they were, and the groups that are to be divided. */
-static void cut_range(ordering *o, range r, const pm_graph_work *work, range *next)
+static void cut_range(ordering *o, range r, const pm_index_work *work, range *next)
 {
     const uint32_t n = r.to - r.from, wanted = (n + FEW - 1) / FEW;
     const size_t bytes = pm_graph_panel_bytes(o->b->simd->graph, o->b->space.shape.whole);
@@ -123,7 +123,7 @@ static void cut_range(ordering *o, range r, const pm_graph_work *work, range *ne
         return;
     }
     choose_pivots(&p);
-    builder_run(work, divide, &p, (n + DIVIDED - 1) / DIVIDED);
+    pm_index_run(work, divide, &p, (n + DIVIDED - 1) / DIVIDED);
     pm_free(p.panels);
     if (atomic_load(&o->status) != POMAI_OK) return;
     for (uint32_t i = r.from; i < r.to; i++)
@@ -158,7 +158,7 @@ static pomai_status cut_all(ordering *o, range *cut, range *next)
         if (pieces == 1)
             cut_range(o, cut[0], o->b->work, next); /* the first: all threads divide its rows */
         else
-            builder_run(o->b->work, cut_piece, o, pieces);
+            pm_index_run(o->b->work, cut_piece, o, pieces);
         if (atomic_load(&o->status) != POMAI_OK) break;
         for (size_t i = 0; i < (size_t)pieces * PIVOTS; i++)
             if (next[i].from < next[i].to) cut[kept++] = next[i];

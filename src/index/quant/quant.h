@@ -31,8 +31,10 @@ typedef struct pm_quant {
 /* The bytes of each section; they follow from rows, dim and metric alone. false: codes would not pay, or overflow. */
 bool pm_quant_lengths(uint64_t rows, uint32_t dim, pomai_metric metric, uint64_t length[PM_QUANT_SECTIONS]);
 
-/* Writes sections 0 to 2. POMAI_EDEADLINE: stopped by read or append; POMAI_ENOMEM. */
-pomai_status pm_quant_build(const pm_index_source *source, const pm_simd *simd, const pm_index_sink *sink);
+/* Writes sections 0 to 2. Only read and append are asked whether to go on, both in the calling thread. work may be
+ * NULL. POMAI_EDEADLINE: stopped by one of them; POMAI_ENOMEM. */
+pomai_status pm_quant_build(const pm_index_source *source, const pm_simd *simd, const pm_index_work *work,
+                            const pm_index_sink *sink);
 
 /*
  * Measures the recall of sections 0 to 2 on rows of the source (each left out of its own answer) and writes section 3,

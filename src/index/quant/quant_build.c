@@ -4,27 +4,66 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define SAMPLE      1024
 #define BLOCK       PM_CODES_BLOCK
-#define READ_FLOATS ((size_t)1 << 18) /* read at once, but at least a block */
+#define READ_FLOATS ((size_t)1 << 20) /* read at once, but at least a block */
 #define HUGE_FACTOR 1e30              /* beyond it the sums of a query might overflow */
 #define TINY_FACTOR 1e-30f            /* beside rows of length 1: nothing */
 
 typedef struct builder {
     const pm_index_source *source;
     const pm_index_sink *sink;
+    const pm_index_work *work;
     quant_space space;
     float *centre; /* dim */
     double *sum;   /* dim */
     double centre2;
-    uint32_t batch; /* rows read at once: a multiple of BLOCK */
-    float *rows;    /* batch x dim */
-    float *o;       /* D */
-    uint8_t *block; /* of section 1 */
-    uint8_t *bytes; /* BLOCK rows of section 2 */
+    uint32_t batch;     /* rows read at once: a multiple of BLOCK */
+    uint32_t n;         /* of them there are */
+    float *rows;        /* batch x dim */
+    float *o;           /* of each block, D */
+    uint8_t *block;     /* of section 1, each */
+    uint8_t *bytes;     /* BLOCK rows of section 2, of each */
+    _Atomic bool other; /* a row is not of bytes */
 } builder;
+
+/* What one block of a batch is made of and in. */
+typedef struct block_work {
+    const builder *b;
+    const float *rows;
+    uint32_t n;
+    float *o;
+    uint8_t *block, *bytes;
+} block_work;
+
+static size_t bytes_of_block(const builder *b)
+{
+    return BLOCK / 8 * quant_eight_bytes(b->space.padded);
+}
+
+static block_work work_of(const builder *b, uint32_t i)
+{
+    const uint32_t first = i * BLOCK;
+    return (block_work){.b = b,
+                        .rows = b->rows + (size_t)first * b->source->dim,
+                        .n = b->n - first < BLOCK ? b->n - first : BLOCK,
+                        .o = b->o + (size_t)i * b->space.padded,
+                        .block = b->block + i * quant_block_bytes(b->space.padded),
+                        .bytes = b->bytes + i * bytes_of_block(b)};
+}
+
+/* Reads the next batch and runs the work for each of its blocks. */
+static bool do_batch(builder *b, uint64_t first, void (*piece)(void *b, uint32_t i))
+{
+    const pm_index_source *source = b->source;
+    b->n = (uint32_t)pm_min_u64(b->batch, source->rows - first);
+    if (!source->read(source->context, first, b->n, b->rows)) return false;
+    pm_index_run(b->work, piece, b, (b->n + BLOCK - 1) / BLOCK);
+    return true;
+}
 
 static uint64_t sample_row(const pm_index_source *source, uint64_t i, uint64_t samples)
 {
@@ -80,15 +119,23 @@ static bool take_sample(builder *b)
     return true;
 }
 
+static void look_at_block(void *argument, uint32_t i)
+{
+    builder *b = argument;
+    const block_work w = work_of(b, i);
+    const unsigned fp = pm_simd_fp_enter();
+    for (uint32_t r = 0; r < w.n && !atomic_load_explicit(&b->other, memory_order_relaxed); r++)
+        if (!b->space.kernels->integers(w.rows + (size_t)r * b->source->dim, b->source->dim, w.bytes))
+            atomic_store(&b->other, true);
+    pm_simd_fp_leave(fp);
+}
+
 /* Whether all rows are bytes, after the sample said so. */
 static bool confirm_lossless(builder *b)
 {
-    const pm_index_source *source = b->source;
-    for (uint64_t row = 0; row < source->rows && b->space.lossless; row += b->batch) {
-        uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
-        if (!source->read(source->context, row, n, b->rows)) return false;
-        for (uint32_t i = 0; i < n && b->space.lossless; i++)
-            b->space.lossless = b->space.kernels->integers(b->rows + (size_t)i * source->dim, source->dim, b->bytes);
+    for (uint64_t row = 0; row < b->source->rows && b->space.lossless; row += b->batch) {
+        if (!do_batch(b, row, look_at_block)) return false;
+        b->space.lossless = !atomic_load(&b->other);
     }
     return true;
 }
@@ -148,18 +195,18 @@ static double add_of(const builder *b, const float *x, double norm2)
     return -(pm_exact_dot(b->centre, x, space->dim) - b->centre2) * space->scale * space->scale;
 }
 
-static void set_factors(const builder *b, uint32_t r, float add, uint32_t factors)
+static void set_factors(const block_work *w, uint32_t r, float add, uint32_t factors)
 {
-    memcpy(b->block + r * sizeof add, &add, sizeof add);
-    memcpy(b->block + BLOCK * sizeof add + r * sizeof factors, &factors, sizeof factors);
+    memcpy(w->block + r * sizeof add, &add, sizeof add);
+    memcpy(w->block + BLOCK * sizeof add + r * sizeof factors, &factors, sizeof factors);
 }
 
-static void set_bits(const builder *b, uint32_t r)
+static void set_bits(const block_work *w, uint32_t r)
 {
-    uint8_t *at = b->block + PM_CODES_FACTOR + r % 8 * 2 + r / 8 % 2;
+    uint8_t *at = w->block + PM_CODES_FACTOR + r % 8 * 2 + r / 8 % 2;
     uint32_t shift = r / 16 * 4;
-    for (uint32_t d = 0; d < b->space.padded; d += 4) {
-        const float *o = b->o + d;
+    for (uint32_t d = 0; d < w->b->space.padded; d += 4) {
+        const float *o = w->o + d;
         unsigned nibble =
             (unsigned)(o[0] > 0) | (unsigned)(o[1] > 0) << 1 | (unsigned)(o[2] > 0) << 2 | (unsigned)(o[3] > 0) << 3;
         at[d * 4] = (uint8_t)(at[d * 4] | nibble << shift);
@@ -179,16 +226,17 @@ static void lossless_bytes(const builder *b, const float *x, uint8_t *to, quant_
 }
 
 /* Row r of the block, from x. */
-static void code_row(builder *b, const float *x, uint32_t r)
+static void code_row(const block_work *w, const float *x, uint32_t r)
 {
+    const builder *b = w->b;
     const quant_space *space = &b->space;
     double inverse = inverse_of(b, x), sums[2], m = space->metric == POMAI_METRIC_L2 ? 2 : 1, d = space->padded;
-    uint8_t *eight = b->bytes + r / 8 * quant_eight_bytes(space->padded);
+    uint8_t *eight = w->bytes + r / 8 * quant_eight_bytes(space->padded);
     uint8_t *code = eight + r % 8 * quant_code_bytes(space->padded);
     quant_factor factor = {-INFINITY, 0};
 
-    quant_rotate(space, x, inverse, b->o);
-    float max = space->kernels->facts(b->o, space->padded, sums);
+    quant_rotate(space, x, inverse, w->o);
+    float max = space->kernels->facts(w->o, space->padded, sums);
     double norm2 = sums[0], add = add_of(b, x, norm2), mul = 0, error = 0;
     bool known = inverse > 0 && norm2 < HUGE_FACTOR && fabs(add) < HUGE_FACTOR; /* false if one is no number */
     if (known && sums[1] > 0) {
@@ -196,8 +244,8 @@ static void code_row(builder *b, const float *x, uint32_t r)
         mul = m * norm2 / sums[1];
         error = m * sqrt((ratio > 0 ? ratio : 0) / (d - 1) + norm2 * 0x1p-18);
     }
-    set_bits(b, r);
-    set_factors(b, r, known ? lowered(add) : -INFINITY, bfloat_nearest(mul) | bfloat_above(error) >> 16);
+    set_bits(w, r);
+    set_factors(w, r, known ? lowered(add) : -INFINITY, bfloat_nearest(mul) | bfloat_above(error) >> 16);
 
     if (space->lossless) {
         lossless_bytes(b, x, code, &factor);
@@ -205,7 +253,7 @@ static void code_row(builder *b, const float *x, uint32_t r)
         float step = max > TINY_FACTOR ? max / 127 : 0;
         factor = (quant_factor){lowered(add), (float)(-m * (double)step)};
         if (step > 0)
-            space->kernels->encode(b->o, space->padded, 127 / max, code);
+            space->kernels->encode(w->o, space->padded, 127 / max, code);
         else
             memset(code, 128, space->padded);
     }
@@ -214,57 +262,60 @@ static void code_row(builder *b, const float *x, uint32_t r)
 
 /* ---- all rows ---- */
 
-static bool code_block(builder *b, const float *x, uint32_t n)
+static void code_block(void *argument, uint32_t i)
 {
-    uint32_t padded = b->space.padded;
-    size_t block = quant_block_bytes(padded), eight = quant_eight_bytes(padded);
+    const block_work w = work_of(argument, i);
+    const unsigned fp = pm_simd_fp_enter();
+    memset(w.block, 0, quant_block_bytes(w.b->space.padded));
+    memset(w.bytes, 0, bytes_of_block(w.b));
+    for (uint32_t r = 0; r < w.n; r++)
+        code_row(&w, w.rows + (size_t)r * w.b->space.dim, r);
+    for (uint32_t r = w.n; r < BLOCK; r++)
+        set_factors(&w, r, INFINITY, 0);
+    pm_simd_fp_leave(fp);
+}
+
+static bool append_blocks(const builder *b)
+{
+    const uint32_t padded = b->space.padded;
+    const size_t block = quant_block_bytes(padded), eight = quant_eight_bytes(padded);
+    const size_t bytes = quant_is_grouped(padded) ? (b->n + 7) / 8 * eight : b->n * (eight / 8);
     const pm_index_sink *sink = b->sink;
-    memset(b->block, 0, block);
-    memset(b->bytes, 0, BLOCK / 8 * eight);
-    for (uint32_t r = 0; r < n; r++)
-        code_row(b, x + (size_t)r * b->space.dim, r);
-    for (uint32_t r = n; r < BLOCK; r++)
-        set_factors(b, r, INFINITY, 0);
-    size_t bytes = quant_is_grouped(padded) ? (n + 7) / 8 * eight : n * (eight / 8);
-    return sink->append(sink->context, QUANT_BITS, b->block, block) &&
+    return sink->append(sink->context, QUANT_BITS, b->block, (b->n + BLOCK - 1) / BLOCK * block) &&
            sink->append(sink->context, QUANT_BYTES, b->bytes, bytes);
 }
 
 static bool code_all(builder *b)
 {
-    const pm_index_source *source = b->source;
-    for (uint64_t row = 0; row < source->rows; row += b->batch) {
-        uint32_t n = (uint32_t)pm_min_u64(b->batch, source->rows - row);
-        if (!source->read(source->context, row, n, b->rows)) return false;
-        for (uint32_t i = 0; i < n; i += BLOCK) {
-            if (!code_block(b, b->rows + (size_t)i * source->dim, n - i < BLOCK ? n - i : BLOCK)) return false;
-        }
-    }
+    for (uint64_t row = 0; row < b->source->rows; row += b->batch)
+        if (!do_batch(b, row, code_block) || !append_blocks(b)) return false;
     return true;
 }
 
 static bool take_memory(builder *b)
 {
-    size_t dim = b->source->dim, padded = b->space.padded;
+    size_t dim = b->source->dim, padded = b->space.padded, blocks = b->batch / BLOCK;
     b->centre = pm_malloc(dim * sizeof *b->centre);
     b->sum = pm_malloc(dim * sizeof *b->sum);
     b->rows = pm_malloc_aligned(QUANT_LINE, b->batch * dim * sizeof *b->rows);
-    b->o = pm_malloc_aligned(QUANT_LINE, padded * sizeof *b->o);
-    b->block = pm_malloc_aligned(QUANT_LINE, quant_block_bytes((uint32_t)padded));
-    b->bytes = pm_malloc_aligned(QUANT_LINE, BLOCK / 8 * quant_eight_bytes((uint32_t)padded));
+    b->o = pm_malloc_aligned(QUANT_LINE, blocks * padded * sizeof *b->o);
+    b->block = pm_malloc_aligned(QUANT_LINE, blocks * quant_block_bytes((uint32_t)padded));
+    b->bytes = pm_malloc_aligned(QUANT_LINE, blocks * bytes_of_block(b));
     return b->centre != NULL && b->sum != NULL && b->rows != NULL && b->o != NULL && b->block != NULL &&
            b->bytes != NULL;
 }
 
-pomai_status pm_quant_build(const pm_index_source *source, const pm_simd *simd, const pm_index_sink *sink)
+pomai_status pm_quant_build(const pm_index_source *source, const pm_simd *simd, const pm_index_work *work,
+                            const pm_index_sink *sink)
 {
     uint64_t length[PM_QUANT_SECTIONS];
-    builder b = {.source = source, .sink = sink};
+    builder b = {.source = source, .sink = sink, .work = work};
     pomai_status status = POMAI_ENOMEM;
     if (!pm_quant_lengths(source->rows, source->dim, source->metric, length)) return POMAI_EINVAL;
     b.space = (quant_space){.kernels = simd->quant, .dim = source->dim, .metric = source->metric, .seed = source->seed};
     quant_space_set(&b.space, 0);
-    size_t blocks = READ_FLOATS / source->dim / BLOCK;
+    const uint64_t most = (source->rows + BLOCK - 1) / BLOCK,
+                   blocks = pm_min_u64(READ_FLOATS / source->dim / BLOCK, most);
     b.batch = (uint32_t)(blocks > 0 ? blocks * BLOCK : BLOCK);
     if (take_memory(&b)) {
         unsigned fp = pm_simd_fp_enter();
