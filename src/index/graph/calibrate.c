@@ -50,7 +50,7 @@ enum {
 #define CROWDED     1.12f              /* a pool that ends farther off, times the k-th squared distance, is none */
 
 #define ks graph_ks
-enum { MIDDLE = 1 };
+enum { LOWEST = 0 };
 static const float targets[GRAPH_TARGETS] = {0.8f, 0.85f, 0.9f, 0.93f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
 /* Efforts: every slack with every pool, and of each some margins within which rows are ranked again, or numbers of
@@ -674,7 +674,7 @@ static pomai_status walk_some(calibration *c, uint32_t first, uint32_t end)
 /* As the first queries tell: little farther than gains something, and no farther than there is time for. */
 static void choose_last(calibration *c, double budget)
 {
-    static const double weight[GRAPH_KS] = {1, 1, 0.85, 0.6, 0.5};
+    static const double weight[GRAPH_KS] = {1, 0.85, 0.6, 0.5};
     double scored[GRAPH_KS][SLACKS];
     for (size_t i = 0; i < GRAPH_KS; i++) {
         const uint32_t most = c->last[i];
@@ -690,8 +690,7 @@ static void choose_last(calibration *c, double budget)
             if (of_few_dims(c)) c->last[i] = most;
         }
     }
-    c->last[0] = c->last[MIDDLE]; /* for k of 1 few queries tell little */
-    if (c->last[MIDDLE + 1] < c->last[MIDDLE]) c->last[MIDDLE + 1] = c->last[MIDDLE]; /* and for this there are few */
+    if (c->last[LOWEST + 1] < c->last[LOWEST]) c->last[LOWEST + 1] = c->last[LOWEST]; /* for this there are few */
     for (;;) {
         size_t most = 0;
         double here[GRAPH_KS];
@@ -699,7 +698,7 @@ static void choose_last(calibration *c, double budget)
             here[i] = scored[i][c->last[i] - 1];
             if (here[i] * weight[i] > here[most] * weight[most]) most = i;
         }
-        const double nearly = fmax(here[0], here[1]), all = fmax(nearly, fmax(here[2], fmax(here[3], here[4])));
+        const double nearly = here[LOWEST], all = fmax(nearly, fmax(here[1], fmax(here[2], here[3])));
         if ((nearly * (CALIBRATE_FOR_ALL - 1) + all) / CALIBRATE_FOR_ALL <= budget || c->last[most] == 1) return;
         c->last[most]--;
     }
@@ -718,10 +717,10 @@ static pomai_status try_first(calibration *c, double budget)
         enough = last == SLACKS;
         sums s;
         double unused;
-        add_up(c, MIDDLE, POOLS - 1, last - 1, &s);
+        add_up(c, LOWEST, POOLS - 1, last - 1, &s);
         enough = enough || (double)s.scored > budget * (double)s.walks;
-        add_up(c, MIDDLE, POOLS - 1, last - 1 - SPARE_SLACKS, &s);
-        enough = enough || recall_of(&s, c->margins - 1, ks[MIDDLE], &unused) > ENOUGH;
+        add_up(c, LOWEST, POOLS - 1, last - 1 - SPARE_SLACKS, &s);
+        enough = enough || recall_of(&s, c->margins - 1, ks[LOWEST], &unused) > ENOUGH;
     }
     choose_last(c, budget);
     return walk_some(c, few, c->queries);

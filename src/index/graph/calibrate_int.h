@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 enum {
-    CALIBRATE_LOWER = 2,     /* so many k are of all queries, */
+    CALIBRATE_LOWER = 1,     /* so many k are of all queries, */
     CALIBRATE_FOR_ALL = 5,   /* and one query in so many is for all k */
     CALIBRATE_DEEPEST = 100, /* neighbours */
     CALIBRATE_LIST = 120,    /* room for more of them, as codes tell: copies, and what is farther than its code says */
@@ -61,7 +61,7 @@ typedef struct calibration {
     _Atomic bool failed;
 } calibration;
 
-/* Most queries are for the lower k only, as the others take more time. */
+/* Most queries are for the lowest k only, as the others take more time. */
 static inline uint32_t calibrate_ks_of(const calibration *c, uint32_t q)
 {
     return c->deep[q] ? GRAPH_KS : CALIBRATE_LOWER;

@@ -19,7 +19,7 @@
 #include "simd/simd.h"
 
 #define PM_GRAPH_SECTIONS   8
-#define PM_GRAPH_VERSION    5    /* of the sections together */
+#define PM_GRAPH_VERSION    6    /* of the sections together */
 #define PM_GRAPH_LEAST_ROWS 4096 /* fewer are scanned by codes as fast */
 
 /* A graph in memory or mapped; each section 64-byte aligned (NULL: without bytes), its length what pm_graph_lengths
@@ -50,7 +50,7 @@ pomai_status pm_graph_begin(const pm_index_source *source, const pm_simd *simd, 
 /* Links the rows and writes all sections but the last. */
 pomai_status pm_graph_build(pm_graph_builder *builder, const pm_index_sink *sink);
 /* Measures the recall of those sections on rows of the source, each left out of its own answer, and writes the last
- * section, the table: which effort reaches which recall, for k of 1, 10, 20, 50 and 100. graph->section[last] is not
+ * section, the table: which effort reaches which recall, for k of 10, 20, 50 and 100. graph->section[last] is not
  * read. */
 pomai_status pm_graph_calibrate(pm_graph_builder *builder, const pm_graph *graph, const pm_index_sink *sink);
 void pm_graph_end(pm_graph_builder *builder); /* NULL is fine */

@@ -51,7 +51,7 @@ typedef struct graph_model {
 static_assert(sizeof(graph_model) == 64 && offsetof(graph_model, metric) == 32, "section 0");
 
 #define GRAPH_TARGETS 10
-#define GRAPH_KS      5
+#define GRAPH_KS      4
 extern const uint32_t graph_ks[GRAPH_KS]; /* the k that are measured */
 typedef struct graph_entry {
     float target, slack, recall;
@@ -76,7 +76,7 @@ typedef struct graph_table {
     uint8_t zero[60];
     graph_row row[GRAPH_KS];
 } graph_table;
-static_assert(sizeof(graph_row) == 512 && sizeof(graph_table) == 2624, "section 7");
+static_assert(sizeof(graph_row) == 512 && sizeof(graph_table) == 2112, "section 7");
 
 /* What follows from dim, metric and variant. */
 typedef struct graph_shape {

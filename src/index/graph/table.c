@@ -6,7 +6,7 @@
 #include "base/mutant.h"
 #include "graph_int.h"
 
-const uint32_t graph_ks[GRAPH_KS] = {1, 10, 20, 50, 100};
+const uint32_t graph_ks[GRAPH_KS] = {10, 20, 50, 100};
 
 static bool in_range(float x, float least, float most)
 {
