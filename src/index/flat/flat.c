@@ -219,7 +219,7 @@ static const float *vector_of(const pm_flat_tile *tile, size_t i, size_t dim, pm
 
 /* ---- canonical distances ---- */
 
-static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
+static double distance_of(pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
 {
     const float *x = vector_of(tile, i, q->dim, facts);
     if (q->metric == POMAI_METRIC_L2) return q->simd->exact_l2(q->vector, x, q->dim);
@@ -229,7 +229,7 @@ static double distance_of(const pm_flat_query *q, const pm_flat_tile *tile, size
         facts->norm2[i] = q->simd->exact_dot(x, x, q->dim);
         facts->has_norm2 |= (uint64_t)1 << i;
     }
-    double norms = q->norm2 * facts->norm2[i];
+    double norms = pm_flat_norm2(q) * facts->norm2[i];
     return norms > 0 ? 1 - dot / sqrt(norms) : 1;
 }
 
@@ -345,13 +345,14 @@ static void facts_init(pm_flat_facts *facts, const pm_flat_query *q, const pm_fl
 }
 
 /* Proof 2, all rows of the tile: bits of those whose approximate dot product (q->dot) does not put them beyond. */
-static uint64_t dot_undecided(const pm_flat_query *q, const pm_flat_tile *tile, const pm_flat_facts *facts)
+static uint64_t dot_undecided(pm_flat_query *q, const pm_flat_tile *tile, const pm_flat_facts *facts)
 {
-    double c = q->kth, length = sqrt(q->norm2), a, b;
     if (q->rel > PM_FLAT_REL_MAX) return pm_flat_first_bits(tile->n);
+    const double c = q->kth, own2 = pm_flat_norm2(q), length = sqrt(own2);
+    double a, b;
     if (q->metric == POMAI_METRIC_L2) {
         /* c < |q|^2 + |x|^2 - 2 (dot + g|q||x| + e) */
-        a = (q->norm2 - c) / 2 - PM_FLAT_SLACK * (q->norm2 + c);
+        a = (own2 - c) / 2 - PM_FLAT_SLACK * (own2 + c);
         b = -q->rel * length;
     } else if (q->metric == POMAI_METRIC_IP) {
         /* c < 1 - (dot + g|q||x| + e) */
@@ -466,13 +467,14 @@ static void offer_bytes(pm_flat_query *q, const pm_flat_tile *tile)
     const int8_t *row[PM_FLAT_TILE];
     int32_t dot[PM_FLAT_TILE], norm2[PM_FLAT_TILE];
     double distance[PM_FLAT_TILE];
+    const double own2 = pm_flat_norm2(q);
     for (size_t i = 0; i < tile->n; i++)
         row[i] = tile->stored[i];
     q->simd->stored->dots_i8(q->bytes, row, tile->n, q->dim, dot, norm2);
     for (size_t i = 0; i < tile->n; i++) {
-        const double norms = q->norm2 * (double)norm2[i];
+        const double norms = own2 * (double)norm2[i];
         if (q->metric == POMAI_METRIC_L2)
-            distance[i] = q->norm2 + (double)norm2[i] - 2 * (double)dot[i];
+            distance[i] = own2 + (double)norm2[i] - 2 * (double)dot[i];
         else if (q->metric == POMAI_METRIC_IP)
             distance[i] = 1 - (double)dot[i];
         else
@@ -628,7 +630,7 @@ pm_flat_query *pm_flat_query_init(void *memory, const pm_simd *simd, pomai_metri
     if (dim > PM_STORED_INT8_DIM) q->bytes = NULL;
     memcpy(q->vector, vector, dim * sizeof(float));
     unsigned fp = pm_simd_fp_enter();
-    q->norm2 = simd->exact_dot(q->vector, q->vector, dim);
+    q->norm2 = -1;
     q->rel = (double)pm_simd_rel_error(dim);
     q->abs = (double)pm_simd_abs_error(dim);
     pm_simd_fp_leave(fp);

@@ -26,7 +26,7 @@ struct pm_flat_query {
     pomai_metric metric;
     float *vector; /* aligned copy */
     size_t dim;
-    double norm2;         /* canonical, of the vector */
+    double norm2;         /* pm_flat_norm2, once it was asked for; before, less than 0 */
     double rel, abs;      /* of the kernels at this dim */
     size_t k, n;          /* n hits so far */
     uint64_t nearer;      /* pm_flat_nearer */
@@ -48,6 +48,13 @@ typedef struct pm_flat_facts {
     uint64_t has_norm2;
     uint64_t has_vector; /* of rows of another type: which are in the tile's room */
 } pm_flat_facts;
+
+/* Canonical, of the vector: walks whose codes tell the distances have no use for it. */
+static inline double pm_flat_norm2(pm_flat_query *q)
+{
+    if (q->norm2 < 0) q->norm2 = q->simd->exact_dot(q->vector, q->vector, q->dim);
+    return q->norm2;
+}
 
 /* limit.c: the k-th least of the distances that were offered, or some of them; INFINITY while there are fewer. */
 double pm_flat_limit_kth(const pm_flat_limit *limit);

@@ -143,9 +143,10 @@ typedef struct graph_noise {
 } graph_noise;
 
 /* A query against hot, or warm, codes: `bytes` has room for 2 x hot_bytes, or warm_bytes. Of hot codes, returns the
- * distance for which a row that is the same as the query is taken: what a projection leaves out of both. */
-float graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
-                      pm_walk_codes *out);
+ * distance for which a row that is the same as the query is taken: what a projection leaves out of both. `whole`: the
+ * same as the code of a raw row, of `whole` bytes, or NULL. */
+float graph_hot_query(const graph_space *space, const float *units, const uint8_t *whole, void *scratch,
+                      const uint8_t *codes, int8_t *bytes, pm_walk_codes *out);
 void graph_warm_query(const graph_space *space, const float *units, const uint8_t *codes, int8_t *bytes, float *scratch,
                       pm_walk_codes *out, graph_noise *noise);
 /* The same against codes that are the rows: `bytes` has room for 2 x whole. Of a query that is whole numbers from 0

@@ -329,6 +329,17 @@ static float centred(const graph_space *space, const uint8_t *code, float *out)
     return squares_of(out, space->shape.padded);
 }
 
+/* Products with the plane, of a row, or a query like it. */
+static float project_whole(const graph_space *space, const uint8_t *code, float *u)
+{
+    const graph_shape *shape = &space->shape;
+    int32_t *sums = (int32_t *)(void *)(u + shape->hot);
+    space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
+    for (uint32_t h = 0; h < shape->hot; h++)
+        u[h] = ((float)sums[h] - space->offset[h]) * space->length[h];
+    return squares_of(u, shape->hot);
+}
+
 void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch, uint8_t *hot)
 {
     const graph_shape *shape = &space->shape;
@@ -343,11 +354,7 @@ void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch
         return;
     }
     float *u = x + shape->whole;
-    int32_t *sums = (int32_t *)(void *)(u + shape->hot);
-    space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
-    for (uint32_t h = 0; h < shape->hot; h++)
-        u[h] = ((float)sums[h] - space->offset[h]) * space->length[h];
-    const float inside = squares_of(u, shape->hot);
+    const float inside = project_whole(space, code, u);
     encode(space, u, space->rest * (norm2 > inside ? norm2 - inside : 0), hot);
 }
 
@@ -395,16 +402,17 @@ static void hot_bytes_of(const graph_space *space, const float *x, int8_t *scrat
     }
 }
 
-/* Products with the plane, of the query as bytes of its own scale. */
+/* Products with the plane, of a query as bytes of its own scale, around the mean. */
 static float project(const graph_space *space, const float *x, float *u)
 {
     const graph_shape *shape = &space->shape;
+    const uint32_t padded = shape->padded;
     int32_t *sums = (int32_t *)(void *)(u + shape->hot);
     uint8_t *code = (uint8_t *)(sums + shape->hot);
     int32_t unused;
     memset(code, 0, shape->whole);
     const float worth = space->simd->walk->to_bytes(x, shape->padded, 127, (int8_t *)code, &unused);
-    for (uint32_t d = 0; d < shape->padded; d++)
+    for (uint32_t d = 0; d < padded; d++)
         code[d] ^= 0x80; /* 128 more */
     space->simd->walk->products(code, space->plane, shape->whole, shape->hot, sums);
     for (uint32_t h = 0; h < shape->hot; h++)
@@ -412,8 +420,8 @@ static float project(const graph_space *space, const float *x, float *u)
     return squares_of(u, shape->hot);
 }
 
-float graph_hot_query(const graph_space *space, const float *units, void *scratch, const uint8_t *codes, int8_t *bytes,
-                      pm_walk_codes *out)
+float graph_hot_query(const graph_space *space, const float *units, const uint8_t *whole, void *scratch,
+                      const uint8_t *codes, int8_t *bytes, pm_walk_codes *out)
 {
     const graph_shape *shape = &space->shape;
     float *x = scratch, rest = 0;
@@ -422,7 +430,7 @@ float graph_hot_query(const graph_space *space, const float *units, void *scratc
     *out = (pm_walk_codes){.codes = codes, .base = norm2};
     if (shape->projected) {
         float *u = x + shape->whole;
-        const float inside = project(space, x, u);
+        const float inside = whole != NULL ? project_whole(space, whole, u) : project(space, x, u);
         rest = space->rest * (norm2 > inside ? norm2 - inside : 0);
         out->base = inside + rest;
         x = u;

@@ -203,12 +203,13 @@ static uint8_t *whole_of(const pm_graph_query *q)
 static bool keep_whole(const pm_graph_query *q, const float *vector)
 {
     uint8_t *to = whole_of(q);
-    memset(to + q->shape.dim, 0, q->shape.padded - q->shape.dim);
+    memset(to + q->shape.dim, 0, q->shape.whole - q->shape.dim);
     return q->kernels->to_whole(vector, q->shape.dim, to);
 }
 
-/* From q->units, or what whole_of says. */
-static void code_query(pm_graph_query *q, const graph_space *space, const pm_graph *graph)
+/* From its units, and from its code if that is the same, or what whole_of says. */
+static void code_query(pm_graph_query *q, const graph_space *space, const pm_graph *graph, const float *units,
+                       const uint8_t *code)
 {
     const uint8_t *rows = graph->section[q->shape.exact ? GRAPH_HOT : GRAPH_WARM];
     int8_t *bytes = q->bytes + elements_at(&q->shape);
@@ -216,9 +217,9 @@ static void code_query(pm_graph_query *q, const graph_space *space, const pm_gra
     if (q->whole && (q->shape.exact || q->shape.turns))
         graph_whole_query(&q->shape, whole_of(q), rows, bytes, &q->rows);
     else if (q->shape.exact || q->shape.turns)
-        graph_wide_query(&q->shape, q->units, rows, bytes, &q->rows);
+        graph_wide_query(&q->shape, units, rows, bytes, &q->rows);
     if (q->shape.exact) return;
-    const float same = graph_hot_query(space, q->units, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
+    const float same = graph_hot_query(space, units, code, q->scratch, graph->section[GRAPH_HOT], q->bytes, &q->hot);
     q->noise = q->hot.base * HOT_NOISE / sqrtf((float)q->shape.hot);
     q->turn_at = same + TURN_NOISES * q->noise;
 }
@@ -231,13 +232,14 @@ pm_graph_query *pm_graph_query_init(void *memory, const pm_graph *graph, const p
     pm_graph_query *q = prepare(memory, graph, simd, k, effort, &space);
     const bool can = graph_is_raw(&space) && (space.shape.warm_bytes > 0 || space.shape.exact);
     q->whole = can && keep_whole(q, vector);
-    if (q->whole && !space.shape.exact) {
+    const bool as_is = q->whole && space.shape.dim == space.shape.padded;
+    if (q->whole && !space.shape.exact && !as_is) {
         memcpy(q->units, vector, space.shape.dim * sizeof *vector);
         memset(q->units + space.shape.dim, 0, (space.shape.padded - space.shape.dim) * sizeof *vector);
     } else if (!q->whole) {
         graph_query_to_units(&space, vector, q->units);
     }
-    code_query(q, &space, graph);
+    code_query(q, &space, graph, as_is ? vector : q->units, q->whole ? whole_of(q) : NULL);
     if (q->whole || q->shape.turns)
         q->warm = (pm_walk_codes){.codes = graph->section[GRAPH_WARM], .stride = q->shape.warm_bytes};
     else if (q->shape.warm_bytes > 0)
@@ -258,7 +260,7 @@ pm_graph_query *graph_query_of_row(void *memory, const pm_graph *graph, const pm
     if (units != NULL) memcpy(q->units, units, space.shape.padded * sizeof *units);
     for (uint32_t d = 0; d < space.shape.padded && units == NULL; d++)
         q->units[d] = code[d];
-    code_query(q, &space, graph);
+    code_query(q, &space, graph, q->units, graph_is_raw(&space) ? code : NULL);
     return q;
 }
 
