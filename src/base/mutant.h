@@ -157,6 +157,7 @@
     X(MERGED_SHOWN_TWICE, "scenario.test_lives sim model",                                                             \
       "segments that a flush merged are shown beside what it wrote")                                                   \
     X(MERGED_BARE, "scenario.test_graph:merged_rows_keep_their_graph", "a flush merges segments that have graphs")     \
+    X(NOT_FLUSHED_ALONE, "scenario.test_room", "rows that there is no room to merge are not flushed alone")            \
     X(MERGED_WITHOUT_ENDS, "scenario.test_lives sim", "compaction does not write down which of its rows have ended")   \
     /* looking for damage, and what is left */                                                                         \
     X(SCRUB_BELIEVED, "unit.test_segment:test_reread", "a block that the scrub found damaged still counts as checked") \

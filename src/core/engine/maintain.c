@@ -252,7 +252,9 @@ static pomai_status flush_and_merge(pm_db *db, bool seal, pm_compact_mode with, 
 {
     pomai_status status = PM_MUTANT(WRITTEN_TWICE) ? POMAI_EBUSY : flush_left(db, err);
     if (status == POMAI_OK) status = flush(db, true, false, seal, with, only, err);
-    return status == POMAI_OK ? status : flush_all(db, seal, err); /* which takes less of a disk */
+    if (status == POMAI_OK || PM_MUTANT(NOT_FLUSHED_ALONE)) return status;
+    if (db->catalogue_broken || pm_stopped(&db->shared)) return status; /* err has the cause */
+    return flush_all(db, seal, err);                                    /* which takes less of a disk */
 }
 
 /* Which flush is due, if any. */
