@@ -157,6 +157,9 @@
     X(MERGED_SHOWN_TWICE, "scenario.test_lives sim model",                                                             \
       "segments that a flush merged are shown beside what it wrote")                                                   \
     X(MERGED_BARE, "scenario.test_graph:merged_rows_keep_their_graph", "a flush merges segments that have graphs")     \
+    X(MERGED_TOO_MUCH, "scenario.test_lives:test_merges_of_a_flush", "a flush merges segments however large they are") \
+    X(MERGED_UNASKED, "scenario.test_lives:test_merges_of_a_flush",                                                    \
+      "a flush merges segments of collections that nobody asked for")                                                  \
     X(NOT_FLUSHED_ALONE, "scenario.test_room", "rows that there is no room to merge are not flushed alone")            \
     X(MERGED_WITHOUT_ENDS, "scenario.test_lives sim", "compaction does not write down which of its rows have ended")   \
     /* looking for damage, and what is left */                                                                         \

@@ -553,6 +553,41 @@ static void test_memory_and_segments_in_one_pass(void **state)
     verify(box);
 }
 
+/* Puts may wait for a flush: of all collections together it merges segments of four times `flush_bytes` at most, and
+ * only where somebody asked for it. */
+static void test_merges_of_a_flush(void **state)
+{
+    enum { ROWS = 600, MORE = 20 };
+    struct box *box = *state;
+    pomai_error err;
+    pomai_open_options o = small_options();
+    pomai_db *db = open_db(box, &o);
+    pomai_collection *coll[2];
+    for (int i = 0; i < 2; i++) {
+        coll[i] = create(db, i == 0 ? "a" : "b", DIM, POMAI_METRIC_L2, POMAI_ID_U64);
+        put_as(coll[i], 0, ROWS, DIM, 1);
+        pomai_collection_close(coll[i]);
+    }
+    close_db(db);
+    o.flush_bytes = 16384;
+    for (uint64_t turn = 0; turn < 2; turn++) {
+        db = open_db(box, &o);
+        for (int i = 0; i < 2; i++) {
+            assert_ok(pomai_collection_open(db, i == 0 ? "a" : "b", &coll[i], &err));
+            put_as(coll[i], ROWS + turn * MORE, MORE, DIM, 1);
+        }
+        assert_ok(pomai_compact(db, turn == 0 ? NULL : coll[1], &err));
+        /* Of `a` those before, of `b` all; then of `b` those before. */
+        assert_int_equal(stat_of(db, "compacted_rows"), turn == 0 ? ROWS + ROWS + MORE : ROWS + MORE);
+        assert_int_equal(stat_of(db, "segments"), turn == 0 ? 2 : 3);
+        assert_int_equal(stat_of(db, "segment_rows"), 2 * (ROWS + (turn + 1) * MORE));
+        for (int i = 0; i < 2; i++)
+            pomai_collection_close(coll[i]);
+        close_db(db);
+    }
+    verify(box);
+}
+
 static void test_snapshot_of_another_database(void **state)
 {
     struct box *box = *state;
@@ -1021,6 +1056,7 @@ int main(void)
         LIFE(test_compaction_around_damage),
         LIFE(test_ends_of_merged_rows),
         LIFE(test_memory_and_segments_in_one_pass),
+        LIFE(test_merges_of_a_flush),
         LIFE(test_snapshot_of_another_database),
         LIFE(test_bounded_reads),
         LIFE(test_expiry),

@@ -230,13 +230,13 @@ static bool has_derived(const pm_segment *segment)
 }
 
 pomai_status pm_compact_with(pm_db *db, pm_coll *coll, const uint64_t *upto, uint64_t bytes, uint64_t rows,
-                             pm_compact_mode mode, pm_sources *sources, pomai_error *err)
+                             pm_compact_mode mode, uint64_t most, pm_sources *sources, pomai_error *err)
 {
     chosen m = {.db = db, .coll = coll, .sources = sources};
     const candidate memory = {.bytes = bytes, .rows = rows, .tier = tier_of(bytes)};
     if (rows == 0) return POMAI_OK;
     pomai_status status = find_sources(&m, upto, &memory, mode, err);
-    bool fine = status == POMAI_OK && m.memory && m.bytes - bytes <= db->flush_hard;
+    bool fine = status == POMAI_OK && m.memory && (m.bytes - bytes <= most || PM_MUTANT(MERGED_TOO_MUCH));
     for (uint32_t i = 0; i < sources->count && fine; i++)
         fine = !has_derived(sources->segment[i]) || PM_MUTANT(MERGED_BARE);
     if (!fine) sources->count = 0;

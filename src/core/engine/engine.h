@@ -386,11 +386,11 @@ typedef enum pm_compact_mode { PM_COMPACT_DUE, PM_COMPACT_QUIET, PM_COMPACT_ASKE
  * collection `only`, or of all. */
 pomai_status pm_flush_colls(pm_db *db, pm_coll **colls, uint32_t count, bool seal, pm_compact_mode with,
                             const pm_coll *only, pomai_error *err);
-/* The segments that rows in memory would be merged with, so many and about so large, if that takes no longer than puts
- * can wait for; none that have derived files, which searches would miss until there are others. upto: of each shard the
- * LSN up to which the catalogue will say that it is flushed. */
+/* The segments that rows in memory would be merged with, so many and about so large, if these have at most `most` bytes
+ * together; none that have derived files, which searches would miss until there are others. upto: of each shard the LSN
+ * up to which the catalogue will say that it is flushed. */
 pomai_status pm_compact_with(pm_db *db, pm_coll *coll, const uint64_t *upto, uint64_t bytes, uint64_t rows,
-                             pm_compact_mode mode, pm_sources *sources, pomai_error *err);
+                             pm_compact_mode mode, uint64_t most, pm_sources *sources, pomai_error *err);
 /* A merge writes at most so much into one segment. */
 #define PM_MOST_MERGED ((uint64_t)4 << 30)
 /* One merge, if there is one worth it; *did says so. `only` NULL: of any collection. */

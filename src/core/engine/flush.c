@@ -324,12 +324,15 @@ static void measure(const flush *f, uint64_t *bytes, uint64_t *rows)
     }
 }
 
-/* Who asked for a compaction would wait for these rows to be written once more otherwise. */
-static pomai_status find_sources(flush *f, pm_compact_mode with, size_t *limbo, pomai_error *err)
+/* Who asked for a compaction would wait for these rows to be written once more otherwise. *most: bytes of segments that
+ * a flush may still take with it, of all collections; puts may wait for it. */
+static pomai_status find_sources(flush *f, pm_compact_mode with, uint64_t *most, size_t *limbo, pomai_error *err)
 {
     uint64_t bytes, rows;
     measure(f, &bytes, &rows);
-    pomai_status status = pm_compact_with(f->db, f->coll, f->upto, bytes, rows, with, &f->from, err);
+    pomai_status status = pm_compact_with(f->db, f->coll, f->upto, bytes, rows, with, *most, &f->from, err);
+    for (uint32_t i = 0; i < f->from.count; i++)
+        *most -= pm_min_u64(*most, pm_segment_entry(f->from.segment[i])->bytes);
     *limbo += f->from.count * 2ul;
     if (status == POMAI_OK && !pm_limbo_reserve(&f->db->maintenance, *limbo))
         status = pm_fail(err, POMAI_ENOMEM, "no memory to compact the collection %s", f->coll->name);
@@ -352,6 +355,7 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, pm_c
     uint64_t resolved = 0;
     bool known = false;
     size_t limbo = count * 2ul * db->shared.shards + 1;
+    uint64_t most = db->flush_hard;
     pomai_status status = POMAI_OK;
     pm_edit *edits = pm_calloc(count + 1, sizeof *edits);
     if (edits == NULL || !pm_limbo_reserve(&db->maintenance, limbo)) {
@@ -364,8 +368,8 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, pm_c
     for (uint32_t s = 0; s < db->shared.shards && status == POMAI_OK && seal; s++)
         status = pm_shard_seal(db->shared.shard[s], err);
     for (uint32_t i = 0; i < count && status == POMAI_OK; i++) {
-        if (with != PM_COMPACT_DUE && (only == NULL || only == list[i]->coll))
-            status = find_sources(list[i], with, &limbo, err);
+        if (with != PM_COMPACT_DUE && (only == NULL || only == list[i]->coll || PM_MUTANT(MERGED_UNASKED)))
+            status = find_sources(list[i], with, &most, &limbo, err);
         if (status == POMAI_OK) status = write_one(list[i], err);
         edits[i] = (pm_edit){.coll = list[i]->coll,
                              .flushed = list[i]->upto,
