@@ -152,7 +152,7 @@
     X(RETIRED_BEFORE_NAMED, "sim crash", "log files go before the manifest begins behind them")                        \
     X(RESOLVED_NOT_RAISED, "sim crash", "the manifest does not say which batches are known to be whole")               \
     X(DAMAGE_NOT_AVOIDED, "scenario.test_machine", "a segment found damaged by a merge is chosen again and again")     \
-    X(WRITTEN_TWICE, "scenario.test_lives:in_one_pass",                                                                \
+    X(WRITTEN_TWICE, "scenario.test_lives:test_memory_and_segments_in_one_pass",                                       \
       "what is in memory becomes a segment before it is merged with others")                                           \
     X(MERGED_SHOWN_TWICE, "scenario.test_lives sim model",                                                             \
       "segments that a flush merged are shown beside what it wrote")                                                   \
@@ -160,6 +160,12 @@
     X(MERGED_TOO_MUCH, "scenario.test_lives:test_merges_of_a_flush", "a flush merges segments however large they are") \
     X(MERGED_UNASKED, "scenario.test_lives:test_merges_of_a_flush",                                                    \
       "a flush merges segments of collections that nobody asked for")                                                  \
+    X(MERGED_NOT_FORWARDED, "sim model",                                                                               \
+      "an end that is stored while a flush merges its row is not stored where it goes")                                \
+    X(MERGED_STAY_COUNTED, "scenario.test_orders:test_counts",                                                         \
+      "expired rows that a flush leaves out of what it merges are not taken from the count")                           \
+    X(DAMAGED_TAKEN, "scenario.test_lives:test_compaction_around_damage",                                              \
+      "a flush that met damage writes the rows that it took before, too")                                              \
     X(NOT_FLUSHED_ALONE, "scenario.test_room", "rows that there is no room to merge are not flushed alone")            \
     X(MERGED_WITHOUT_ENDS, "scenario.test_lives sim", "compaction does not write down which of its rows have ended")   \
     /* looking for damage, and what is left */                                                                         \

@@ -438,7 +438,7 @@ static void test_compaction_around_damage(void **state)
     pomai_open_options o = small_options();
     pomai_db *db = open_db(box, &o);
     char path[T_PATH_MAX + 64];
-    put_as(pomai_default(db), 0, 100, DIM, 1);
+    put_as(pomai_default(db), 0, 1000, DIM, 1); /* more than the others: they come first */
     close_db(db);
     snprintf(path, sizeof path, "%s/collections/1/segments/1/vectors.arrow", box->db);
     FILE *f = fopen(path, "r+b");
@@ -469,6 +469,10 @@ static void test_compaction_around_damage(void **state)
     assert_ok(pomai_get(pomai_default(db), &list, NULL, &rows, &err)); /* which lies elsewhere */
     assert_true(pomai_rows_found(rows, 0));
     pomai_rows_free(rows);
+    close_db(db);
+    db = open_db(box, &o);
+    assert_int_equal(stat_of(db, "segments"), 2); /* the damaged one is still named, too */
+    assert_int_equal(stat_of(db, "segment_rows"), 1400);
     close_db(db);
 }
 

@@ -334,8 +334,7 @@ static pomai_status run(merge *m, pomai_error *err)
     /* Again: a flush may have come between. */
     if (status == POMAI_OK && (m->room == NULL || !pm_limbo_reserve(&db->maintenance, m->from.count * 2ul)))
         status = no_memory(m, err);
-    for (uint32_t i = 0; i < m->from.count && status == POMAI_OK && PM_MUTANT(SOURCES_REMOVED_FIRST); i++)
-        pm_segment_remove(db->os, pm_segment_where(m->from.segment[i])->dir);
+    if (status == POMAI_OK && PM_MUTANT(SOURCES_REMOVED_FIRST)) pm_sources_remove(&m->from, db->os);
     if (status == POMAI_OK) status = pm_catalog_edit(db, &edit, 1, NULL, err);
     if (status == POMAI_OK && !edit.dropped)
         install(m);

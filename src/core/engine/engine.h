@@ -120,7 +120,7 @@ typedef struct pm_maintenance {
     bool hurried;                         /* somebody waits for what is being done */
     bool merging;                         /* a compaction is under way, */
     uint64_t merge_flushes;               /* and so many flushes there were when it began */
-    pm_pool *builders;                    /* that help building graphs; made with the first */
+    pm_pool *builders;                    /* that help building codes and graphs; made with the first */
     _Atomic uint32_t rests;               /* they do, too */
     uint32_t building;                    /* the kind of derived file that is being built; 0: none */
     uint64_t flushed_at;                  /* when the last flush ended */
@@ -374,6 +374,7 @@ uint64_t pm_sources_forward(const pm_sources *sources);
 bool pm_sources_have(const pm_sources *sources, uint64_t number);
 /* Takes them out of a view that is to be published. */
 void pm_sources_hide(const pm_sources *sources, pm_shown *next);
+void pm_sources_remove(const pm_sources *sources, const pm_os *os); /* their files */
 /* Once no view has them: their files go now, they themselves (two of the limbo's places each) when nobody reads. */
 void pm_sources_retire(pm_sources *sources, pm_db *db);
 void pm_sources_clear(pm_sources *sources);

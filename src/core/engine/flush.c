@@ -130,7 +130,7 @@ static pomai_status take_sources(flush *f, const pm_horizon *horizon, pomai_erro
     const pomai_status status = pm_sources_take(&f->from, &f->build, horizon, err);
     if (status != POMAI_ECORRUPT) return status;
     pm_sources_clear(&f->from);
-    f->build.rows = 0;
+    if (!PM_MUTANT(DAMAGED_TAKEN)) f->build.rows = 0;
     return POMAI_OK;
 }
 
@@ -234,7 +234,10 @@ static void install(flush *f)
         carry_table(f, s);
         f->dropped += drop_expired(f, s);
     }
-    f->dropped += pm_sources_forward(&f->from);
+    if (!PM_MUTANT(MERGED_NOT_FORWARDED)) {
+        const uint64_t dropped = pm_sources_forward(&f->from);
+        f->dropped += PM_MUTANT(MERGED_STAY_COUNTED) ? 0 : dropped;
+    }
     PM_POINT(ENDS_CARRIED);
     pm_coll_publish(shared, f->coll, f->room, show, f);
     f->room = NULL;
@@ -382,6 +385,8 @@ static pomai_status run(pm_db *db, flush **list, uint32_t count, bool seal, pm_c
     }
     for (uint32_t i = 0; i < count && status == POMAI_OK && PM_MUTANT(FORMER_LIVE_FIRST); i++)
         remove_lives(list[i], true);
+    for (uint32_t i = 0; i < count && status == POMAI_OK && PM_MUTANT(SOURCES_REMOVED_FIRST); i++)
+        pm_sources_remove(&list[i]->from, db->os);
     if (status == POMAI_OK) status = pm_catalog_edit(db, edits, count, known ? &resolved : NULL, err);
     for (uint32_t i = 0; i < count; i++) {
         if (status != POMAI_OK || edits[i].dropped) {

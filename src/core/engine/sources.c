@@ -107,14 +107,19 @@ void pm_sources_hide(const pm_sources *s, pm_shown *next)
     next->segments = kept;
 }
 
+void pm_sources_remove(const pm_sources *s, const pm_os *os)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        pm_segment_remove(os, pm_segment_where(s->segment[i])->dir);
+}
+
 void pm_sources_retire(pm_sources *s, pm_db *db)
 {
     pm_maintenance *counts = &db->maintenance;
     uint64_t before = 0;
+    pm_sources_remove(s, db->os); /* whoever has them mapped goes on reading them */
     for (uint32_t i = 0; i < s->count; i++) {
         before += pm_segment_rows(s->segment[i]);
-        /* Whoever has it mapped goes on reading it. */
-        pm_segment_remove(db->os, pm_segment_where(s->segment[i])->dir);
         pm_limbo_add(counts, pm_free_segment, s->segment[i]);
         pm_limbo_add(counts, pm_free_carry, s->carry[i]);
         s->carry[i] = NULL;
