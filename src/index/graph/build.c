@@ -505,6 +505,8 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
 {
     const graph_shape *shape = &b->space.shape;
     const graph_codes codes = {.code = b->codes, .rows = b->source->rows, .stride = shape->whole};
+    graph_codes near = codes;
+    uint8_t *projected = NULL;
     const graph_link_options options = {.degree = shape->degree,
                                         .slack_256 = shape->degree > FEW_LINKS ? MANY_SLACK : FEW_SLACK,
                                         .fanout = graph_fanout(shape),
@@ -514,7 +516,10 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
     const size_t bytes = (size_t)b->source->rows * shape->degree * sizeof(uint32_t);
     uint32_t *links = pm_malloc_aligned(GRAPH_LINE, bytes);
     const unsigned fp = pm_simd_fp_enter();
-    pomai_status status = links == NULL ? POMAI_ENOMEM : graph_link(&codes, &options, links);
+    pomai_status status = links == NULL ? POMAI_ENOMEM : graph_project(b, &projected);
+    if (projected != NULL) near = (graph_codes){projected, codes.rows, graph_near_bytes(shape)};
+    if (status == POMAI_OK) status = graph_link(&near, &options, links);
+    pm_free(projected);
     if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_MODEL, b->model, shape->model_bytes) ||
                                !sink->append(sink->context, GRAPH_LINKS, links, bytes)))
         status = POMAI_EDEADLINE;

@@ -29,6 +29,9 @@ struct pm_graph_builder {
 /* Chooses the order of nodes, and brings the codes into it. POMAI_ENOMEM, or POMAI_EDEADLINE: go_on said stop. */
 pomai_status graph_order_rows(pm_graph_builder *b);
 
+/* Codes that near rows are found by faster, to link them, or *out NULL. POMAI_ENOMEM, or POMAI_EDEADLINE. */
+pomai_status graph_project(pm_graph_builder *b, uint8_t **out);
+
 uint32_t graph_fanout(const graph_shape *shape); /* leaders to which a row goes while it is linked */
 
 static inline bool builder_go_on(const pm_graph_builder *b)

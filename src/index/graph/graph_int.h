@@ -137,6 +137,15 @@ void graph_units_to_code(const graph_space *space, float *units, uint8_t *code);
 void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch, uint8_t *hot);
 void graph_warm_code(const graph_space *space, const uint8_t *code, uint8_t *warm);
 
+/* The squared length of a row's projection, around the mean. */
+float graph_inside(const graph_space *space, const uint8_t *code, void *scratch);
+/* The projection of a row times `inverse` as bytes, 128 for the mean: less exact distances in fewer dimensions. */
+void graph_near_code(const graph_space *space, const uint8_t *code, float inverse, void *scratch, uint8_t *out);
+static inline size_t graph_near_bytes(const graph_shape *shape)
+{
+    return pm_align_up(shape->hot, GRAPH_LINE);
+}
+
 /* How wrong scores by warm codes are: all of a query by about `shift`, and each by `each` times twice its distance. */
 typedef struct graph_noise {
     float shift, each;

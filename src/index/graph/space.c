@@ -358,6 +358,22 @@ void graph_hot_code(const graph_space *space, const uint8_t *code, void *scratch
     encode(space, u, space->rest * (norm2 > inside ? norm2 - inside : 0), hot);
 }
 
+float graph_inside(const graph_space *space, const uint8_t *code, void *scratch)
+{
+    return project_whole(space, code, scratch);
+}
+
+void graph_near_code(const graph_space *space, const uint8_t *code, float inverse, void *scratch, uint8_t *out)
+{
+    const uint32_t hot = space->shape.hot;
+    float *u = scratch;
+    (void)project_whole(space, code, u);
+    for (uint32_t h = 0; h < hot; h++)
+        u[h] = clamp(u[h] * inverse, 127.25f);
+    memset(out + hot, 0, graph_near_bytes(&space->shape) - hot);
+    space->simd->quant->encode(u, hot, 1, out);
+}
+
 void graph_warm_code(const graph_space *space, const uint8_t *code, uint8_t *warm)
 {
     int32_t norm2 = 0;
