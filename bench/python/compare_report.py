@@ -160,6 +160,7 @@ class Report:
                     f"compare.{data}.{row.name}.build", row.built[str(threads)]["seconds"], "s", engine=row.name,
                     threads=threads, in_this_run=row.fresh_build, parameters=row.loaded["parameters"],
                     peak_bytes=row.built[str(threads)]["peak_bytes"],
+                    since_put=row.built[str(threads)].get("since_put"),
                 )  # fmt: skip
 
     def figures_of_builds(self, ours: Row, figure: Any) -> Iterator[dict[str, Any]]:
@@ -172,6 +173,11 @@ class Report:
                 name = f"build.{self.data['data']}.vs_hnswlib" + (".t1" if threads == 1 < CORES else "")
                 same = ours.fresh_build and peer.fresh_build
                 yield figure(name, both[0]["seconds"] / both[1]["seconds"], "ratio", threads=threads, in_one_run=same)
+                since = both[1].get("since_put")
+                if since:
+                    yield figure(
+                        f"{name}.since_put", both[0]["seconds"] / since, "ratio", threads=threads, in_one_run=same
+                    )
 
     def figures_of_exact(self, ours: Row, ratio: Any) -> Iterator[dict[str, Any]]:
         end = f"{self.data['metric']}.d{self.data['dim']}"
@@ -198,7 +204,7 @@ class Report:
             return -rate.median if rate else 0.0
 
         head = ["engine", "version", *(f"QPS at {level:.2f}" for level in LEVELS), "of ours", "p50, p99 ms"]
-        head += ["batch 1t", f"batch {CORES}t", f"build s {CORES}t", "1t", "memory MiB", "beyond raw", "disk MiB"]
+        head += ["batch 1t", f"batch {CORES}t", f"build s {CORES}t (since the last put)", "1t", "memory MiB", "beyond raw", "disk MiB"]
         lines = [head]
         for row in sorted(self.measured, key=order):
             rates = [Spread.of(row.at(level).values()) for level in LEVELS]
@@ -214,7 +220,9 @@ class Report:
                 rate = Spread.of(row.qps(effort, threads, batch=True).values())
                 line.append(short(rate.median if rate else None))
             for threads in (CORES, 1):
-                line.append(short(row.built.get(str(threads), {}).get("seconds")))
+                built = row.built.get(str(threads), {})
+                since = built.get("since_put")
+                line.append(short(built.get("seconds")) + (f" ({short(since)})" if since else ""))
             line += [short(b / 2**20) for b in (row.loaded["bytes"], row.loaded["bytes"] - self.raw, self.disk(row))]
             lines.append(line)
         return lines

@@ -96,7 +96,11 @@ class Worker:
         self.engine.save(self.index)
         self.engine.close()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {"seconds": built - start, "save_seconds": time.perf_counter() - built, "peak_bytes": peak}
+        stored = self.engine.stored_at
+        return {
+            "seconds": built - start, "since_put": None if stored is None else built - stored,
+            "save_seconds": time.perf_counter() - built, "peak_bytes": peak,
+        }  # fmt: skip
 
     def load(self, k: int) -> dict[str, Any]:
         self.k = k

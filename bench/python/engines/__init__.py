@@ -35,6 +35,7 @@ class Engine:
     parameters: str  # how the index is built, in its own words
     efforts: tuple[Any, ...] = ("exact",)
     exact: ClassVar[bool] = False
+    stored_at: float | None = None  # when build() had stored the last row, by time.perf_counter(); None: no such moment
     keeps_rows: ClassVar[bool] = True  # whether what save() writes is enough to search; else the raw rows are needed
 
     def __init__(self, metric: str, rows: int, dim: int) -> None:

@@ -2,6 +2,7 @@
 """PomaiDB itself, from this tree: durable acknowledgements, then what it makes of them by itself."""
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Adapter(Engine):
         for first in range(0, len(base), BATCH):
             part = base[first : first + BATCH]
             self.collection.add(vectors=part, ids=np.arange(first, first + len(part)))
+        self.stored_at = time.perf_counter()
         self.db.compact()
         self.collection.build_indexes()
 
