@@ -231,8 +231,8 @@ static pomai_status choose_variant(pm_graph_builder *b)
         return POMAI_OK;
     }
     b->directions = pm_malloc(((size_t)padded * most + 1) * sizeof *b->directions);
-    if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, most, b->mean,
-                                                   b->directions, kept, &breadth))
+    if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, b->work, most,
+                                                   b->mean, b->directions, kept, &breadth))
         return POMAI_ENOMEM;
     for (uint32_t d = 0; d < padded && !graph_is_raw(&b->space); d++)
         b->mean[d] -= 128;

@@ -11,7 +11,7 @@
 #include "simd/graph.h"
 
 /* EVERY: in double precision, the largest of directions may grow so often beside the least before they are parted. */
-enum { ROUNDS = 4, EVERY = 2, SAMPLE = 4096, PART = 2048 };
+enum { ROUNDS = 4, EVERY = 2, SAMPLE = 4096, PART = 2048, PIECE = 16 };
 
 /* What the covariance is computed from: a part of the sample, a row for each dimension. */
 typedef struct part {
@@ -120,13 +120,37 @@ static void orthonormal(const pm_simd *simd, double *x, uint32_t count, uint32_t
     }
 }
 
+/* A product of two matrices, some rows of it in each piece. */
+typedef struct product {
+    const pm_simd *simd;
+    const double *x, *c;
+    uint32_t rows, n;
+    double *y;
+} product;
+
+static void times_piece(void *argument, uint32_t piece)
+{
+    const product *p = argument;
+    const size_t first = (size_t)piece * PIECE, rows = pm_min_u64(PIECE, p->rows - first);
+    const unsigned fp = pm_simd_fp_enter();
+    p->simd->walk->times(p->x + first * p->n, p->c, rows, p->n, p->y + first * p->n);
+    pm_simd_fp_leave(fp);
+}
+
+static void times(const pm_index_work *work, product *p)
+{
+    pm_index_run(work, times_piece, p, (p->rows + PIECE - 1) / PIECE);
+}
+
 bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
-                      uint32_t count, float *mean, float *directions, double *kept, double *breadth)
+                      const pm_index_work *work, uint32_t count, float *mean, float *directions, double *kept,
+                      double *breadth)
 {
     const uint32_t n = shape->padded;
     double *c = pm_malloc((size_t)n * n * sizeof *c), *x = pm_malloc(((size_t)count * n + 1) * sizeof *x);
     double *y = pm_malloc(((size_t)count * n + 1) * sizeof *y), all = 0, sum = 0;
     const bool good = c != NULL && x != NULL && y != NULL && covariance(codes, rows, shape, simd, c, mean);
+    product p = {simd, x, c, count, n, y};
     assert(n % 16 == 0 && count <= n);
     if (good) {
         double squares = 0;
@@ -138,11 +162,11 @@ bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *sh
         for (size_t i = 0; i < (size_t)count * n; i++)
             x[i] = (double)(int64_t)(pm_mix64(i + 1) >> 32) / 0x1p31 - 1;
         for (int round = 0; round < ROUNDS && count > 0; round++) {
-            simd->walk->times(x, c, count, n, y);
+            times(work, &p);
             memcpy(x, y, (size_t)count * n * sizeof *x);
             if (round % EVERY == EVERY - 1) orthonormal(simd, x, count, n);
         }
-        if (count > 0) simd->walk->times(x, c, count, n, y);
+        times(work, &p);
         for (uint32_t i = 0; i < count; i++) {
             for (uint32_t d = 0; d < n; d++)
                 sum += x[(size_t)i * n + d] * y[(size_t)i * n + d];

@@ -200,6 +200,7 @@ void graph_scores(const pm_graph_query *query, const uint32_t *row, size_t n, fl
  * is n if it is the same in n directions. count may be 0. false: no memory.
  */
 bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
-                      uint32_t count, float *mean, float *directions, double *kept, double *breadth);
+                      const pm_index_work *work, uint32_t count, float *mean, float *directions, double *kept,
+                      double *breadth);
 
 #endif
