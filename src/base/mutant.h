@@ -259,6 +259,8 @@
       "efforts are calibrated by rows whose near copies lead walks to them")                                           \
     X(FEW_DIMS_AS_OTHERS, "scenario.test_graph:queries_off_a_surface_get_what_they_ask_for",                           \
       "rows of few dimensions get the least slack that is enough for queries among them")                              \
+    X(PROJECTED_COARSELY, "unit.test_graph:rows_of_few_directions_are_linked",                                         \
+      "codes that rows are linked by do not tell near ones apart")                                                     \
     X(TRUTH_BY_CODES, "scenario.test_graph:rows_of_two_scales_get_their_recall",                                       \
       "efforts are calibrated by the neighbours that codes tell, not those of the rows")                               \
     X(WALKS_AT_ANY_COST, "scenario.test_graph:costly_walks_are_left_to_codes",                                         \

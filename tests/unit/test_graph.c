@@ -407,7 +407,7 @@ static int by_value(const void *a, const void *b)
 }
 
 static const uint32_t ks[] = {1, 10, 20, 50, 100};
-enum { KS = GRAPH_KS, HELD_OUT = 100 };
+enum { KS = sizeof ks / sizeof *ks, HELD_OUT = 100 };
 
 /* How many of the k nearest are not farther than the k-th of all. */
 static double found_of(const world *w, const float *q, const answer *a, uint32_t k, double kth)
@@ -493,6 +493,53 @@ static void recall_is_what_was_promised(void **unused)
         drop(&w);
     }
     end("recall_is_what_was_promised");
+}
+
+/* Rows that a projection tells apart are linked by it: links as good as those of whole rows, in which case a short walk
+ * finds nearly all. */
+static void rows_of_few_directions_are_linked(void **unused)
+{
+    (void)unused;
+    enum { DIRECTIONS = 30, DIMS = 300, SOUGHT = 50 };
+    answer *a = allocate(sizeof *a);
+    float *direction = allocate(DIRECTIONS * DIMS * sizeof *direction), part[DIRECTIONS];
+    begin();
+    for (int bytes = 0; bytes < 2; bytes++) {
+        world w = new_world(NORMAL, share > 1 ? 1000 : 4000, DIMS, POMAI_METRIC_L2, SOUGHT);
+        double *d = allocate(w.rows * sizeof *d), sum = 0;
+        crew c = {0};
+        pm_graph_effort effort;
+        for (size_t i = 0; i < (size_t)DIRECTIONS * DIMS; i++)
+            direction[i] = normal() * 6;
+        for (uint64_t row = 0; row < w.rows + SOUGHT; row++) {
+            float *x = w.x + row * DIMS;
+            for (uint32_t i = 0; i < DIRECTIONS; i++)
+                part[i] = normal();
+            for (uint32_t e = 0; e < DIMS; e++) {
+                x[e] += 128;
+                for (uint32_t i = 0; i < DIRECTIONS; i++)
+                    x[e] += part[i] * direction[i * DIMS + e];
+                if (bytes) x[e] = roundf(fminf(fmaxf(x[e], 0), 255));
+            }
+        }
+        assert_int_equal(make(&w, levels[nlevels - 1], 2, &c), POMAI_OK);
+        check((w.graph.variant & GRAPH_PROJECTED) != 0, "projected", "", w.dim, w.graph.variant);
+        assert_true(pm_graph_of_pool(&w.graph, 10, 40, &effort));
+        for (size_t q = 0; q < SOUGHT; q++) {
+            const float *x = w.x + (w.rows + q) * DIMS;
+            for (uint64_t row = 0; row < w.rows; row++)
+                d[row] = t_distance(w.metric, x, w.x + row * DIMS, DIMS);
+            qsort(d, w.rows, sizeof *d, by_value);
+            ask(&w, levels[nlevels - 1], x, 10, &effort, NULL, a);
+            sum += found_of(&w, x, a, 10, d[9]);
+        }
+        printf("  %s: %.3f\n", bytes ? "whole numbers" : "others", sum / SOUGHT);
+        check(sum / SOUGHT > 0.95, "of few directions", "", w.dim, (uint64_t)bytes);
+        free(d);
+        drop(&w);
+    }
+    free(direction), free(a);
+    end("rows_of_few_directions_are_linked");
 }
 
 /* Single floats that are far from zero do not tell rows apart; walks do. */
@@ -1095,6 +1142,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(near_rows_become_neighbours),
         cmocka_unit_test(an_order_has_each_row_once),
         cmocka_unit_test(recall_is_what_was_promised),
+        cmocka_unit_test(rows_of_few_directions_are_linked),
         cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(distances_of_whole_numbers_are_exact),
         cmocka_unit_test(walks_ask_and_obey),

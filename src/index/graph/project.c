@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#include "base/mutant.h"
 #include "graph_build.h"
 
 #define SAMPLE     1024
@@ -50,7 +51,8 @@ static float scale_of(const pm_graph_builder *b, void *scratch)
     for (uint64_t i = 0; i < samples; i++)
         sum += (double)graph_inside(&b->space, b->codes + rows * i / samples * b->space.shape.whole, scratch);
     const float deviation = (float)sqrt(sum / (double)samples / b->space.shape.hot);
-    return fminf(127 / (DEVIATIONS * deviation), MOST);
+    const float deviations = PM_MUTANT(PROJECTED_COARSELY) ? 1000 : DEVIATIONS;
+    return fminf(127 / (deviations * deviation), MOST);
 }
 
 pomai_status graph_project(pm_graph_builder *b, uint8_t **out)
