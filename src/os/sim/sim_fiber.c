@@ -24,7 +24,9 @@
 
 enum { TICK_NS = 200, JUMP_NS = 12 * 1000 * 1000, STALL_NS = 8 * 1000 * 1000 };
 
-static void *stacks[PM_SIM_FIBERS]; /* kept from machine to machine */
+/* Kept from machine to machine; and so are AddressSanitizer's beside them, which take long to map, of fibers that
+ * ended. */
+static void *stacks[PM_SIM_FIBERS], *fake_stacks[PM_SIM_FIBERS];
 
 /* ---- switching ---- */
 
@@ -68,7 +70,7 @@ static void begin(sim_context *context, void *stack, void (*entry)(void))
 
 static void to_scheduler(pm_sim *sim, sim_fiber *self, bool for_good)
 {
-    SWITCH_BEGIN(for_good ? NULL : &self->fake_stack, sim->main_bottom, sim->main_size);
+    SWITCH_BEGIN(for_good ? &fake_stacks[self - sim->fiber] : &self->fake_stack, sim->main_bottom, sim->main_size);
     swap(&self->context, &sim->main);
     SWITCH_END(self->fake_stack, &sim->main_bottom, &sim->main_size);
 }
@@ -77,7 +79,8 @@ static void fiber_main(void)
 {
     pm_sim *sim = pm_sim_now;
     sim_fiber *self = &sim->fiber[sim->current];
-    SWITCH_END(NULL, &sim->main_bottom, &sim->main_size);
+    SWITCH_END(fake_stacks[sim->current], &sim->main_bottom, &sim->main_size);
+    fake_stacks[sim->current] = NULL; /* who is killed leaves frames in it */
     self->run(self->arg);
     self->state = SIM_ENDED;
     pm_sim_wake(sim, self);

@@ -64,6 +64,7 @@ typedef struct sim_region {
     struct sim_region *next;
     uint8_t *memory;
     size_t size, live; /* bytes not unmapped yet */
+    bool marked;       /* some of it was unmapped before the rest */
 } sim_region;
 
 struct pm_sim {
