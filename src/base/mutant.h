@@ -23,14 +23,17 @@
     X(CURRENT_NAME_NOT_SYNCED, "power sim", "the directory is not synced after CURRENT was renamed")                   \
     X(NEW_DIRS_NOT_SYNCED, "power sim", "the names of a new database's directories are not synced")                    \
     X(NEW_DATABASE_NOT_SYNCED, "power sim", "the name of a new database is not synced")                                \
-    X(MARK_NOT_SYNCED, "scenario.test_orders power sim", "the WATERMARK is written, not synced")                       \
-    X(SUCCESSOR_FIRST, "scenario.test_orders sim power",                                                               \
+    X(MARK_NOT_SYNCED, "scenario.test_orders:test_power_after_strict_mark power sim",                                  \
+      "the WATERMARK is written, not synced")                                                                          \
+    X(SUCCESSOR_FIRST, "scenario.test_orders:test_power_after_new_log sim power",                                      \
       "a log file is begun before all of the one before it is synced")                                                 \
     X(SYNC_TRIED_AGAIN, "scenario.test_faults fault", "a failed sync is tried again, and the second one believed")     \
-    X(GROUP_NOT_SYNCED, "scenario.test_faults sim", "what was written at level `group` is not synced when it is due")  \
+    X(GROUP_NOT_SYNCED, "scenario.test_faults:groups_are_synced_in_time sim",                                          \
+      "what was written at level `group` is not synced when it is due")                                                \
     X(SYNC_RETURNS_EARLY, "sim power", "pomai_sync returns before the sync")                                           \
     X(CLOSE_NOT_SYNCED, "sim power", "closing does not sync what was acknowledged at level `os`")                      \
-    X(WITNESS_LIES, "scenario.test_orders power sim", "a record's header calls durable what is not synced yet")        \
+    X(WITNESS_LIES, "scenario.test_orders:test_power_after_unsynced power sim",                                        \
+      "a record's header calls durable what is not synced yet")                                                        \
     X(RECOVERED_NOT_REWRITTEN, "scenario.test_faults double",                                                          \
       "recovery syncs again, but does not write again, what the WATERMARK does not attest")                            \
     X(RECOVERED_NOT_SYNCED, "sim power double", "recovery does not sync what it read")                                 \
@@ -45,7 +48,8 @@
       "the temporary file of an interrupted edit makes the next one fail")                                             \
     X(LEFTOVER_REUSED, "scenario.test_machine:test_shorter_edit",                                                      \
       "the temporary file of an interrupted edit is written over")                                                     \
-    X(ENOSPC_IGNORED, "scenario.test_faults fault", "a disk that is full when a log file is made counts as success")   \
+    X(ENOSPC_IGNORED, "scenario.test_faults:every_call_fails fault",                                                   \
+      "a disk that is full when a log file is made counts as success")                                                 \
     X(PRED_LENGTH_WRONG, "model", "a file header states the predecessor's capacity as its length")                     \
     /* reading */                                                                                                      \
     X(EIO_IS_THE_END, "double fault", "a read error is taken for the end of the log")                                  \
@@ -56,7 +60,7 @@
       "what lies behind the length that the successor states is read as records")                                      \
     X(WITNESS_IGNORED, "unit.test_wal corrupt", "later headers that call a damaged record durable are not looked for") \
     X(CHAIN_NOT_COMPARED, "unit.test_wal corrupt", "the chain is not compared with the WATERMARK's")                   \
-    X(MARK_SKIPPED, "scenario.test_damage:test_every_byte_flipped corrupt",                                            \
+    X(MARK_SKIPPED, "corrupt scenario.test_damage:test_every_byte_flipped",                                            \
       "the WATERMARK is not written when a log falls idle or is closed")                                               \
     X(MARK_SAME_SLOT, "unit.test_wal power", "the WATERMARK always overwrites the same slot")                          \
     /* recovery */                                                                                                     \
@@ -78,16 +82,19 @@
     /* batches and shards */                                                                                           \
     X(SHOWN_UNDECIDED, "crash sim", "a part of a batch is shown before the batch is decided")                          \
     X(VISIBLE_FIRST, "threads", "the visible LSN is raised before the record is applied")                              \
-    X(REFUSED_SHOWN, "scenario.test_faults fault", "the parts of a refused batch are shown all the same")              \
-    X(STOP_FORGOTTEN, "scenario.test_faults fault hang", "writes go on after a log failed")                            \
-    X(REFUSED_KEEPS_CREDIT, "scenario.test_faults fault hang", "a refused part does not give its mailbox slot back")   \
+    X(REFUSED_SHOWN, "scenario.test_faults:every_call_fails fault",                                                    \
+      "the parts of a refused batch are shown all the same")                                                           \
+    X(STOP_FORGOTTEN, "fault scenario.test_faults:a_failed_sync_is_not_believed_later hang",                           \
+      "writes go on after a log failed")                                                                               \
+    X(REFUSED_KEEPS_CREDIT, "fault scenario.test_faults:every_call_fails hang",                                        \
+      "a refused part does not give its mailbox slot back")                                                            \
     X(CREDITS_KEPT, "model hang", "a batch that found one mailbox full keeps its slots in the others")                 \
     X(ROOM_NOT_TOLD, "model hang", "who waits for room in a mailbox is not woken")                                     \
     X(WAITER_NOT_NOTED, "model hang", "a caller sleeps on its batch without saying so")                                \
     X(SLEEPER_NOT_WOKEN, "model hang", "a wake adds to the word and forgets the sleeper")                              \
     X(WAKE_NOT_COMPARED, "model hang", "a task sleeps without having compared its wake word")                          \
     X(JOB_LEFT_ALONE, "model hang", "a helper leaves a job that nobody was told of")                                   \
-    X(LEAVE_WAKES_NOBODY, "scenario.test_orders sim hang",                                                             \
+    X(LEAVE_WAKES_NOBODY, "scenario.test_orders:test_put_side_by_side sim hang",                                       \
       "a helper leaves the shard without looking what came meanwhile")                                                 \
     X(BATCH_FREED_EARLY, "model hang", "a batch has one holder too few")                                               \
     /* memtable and collections */                                                                                     \
@@ -115,12 +122,14 @@
     X(TOUCH_RELAXED, "threads", "memory to be touched ahead is handed over relaxed")                                   \
     /* resources */                                                                                                    \
     X(LOCK_IS_SHARED, "scenario.test_processes", "a writer locks the database like a reader")                          \
-    X(FD_LEAKED, "scenario.test_faults fault", "a log file that could not be made stays open")                         \
-    X(OPEN_LEAKS, "scenario.test_faults fault", "opening leaks a path")                                                \
+    X(FD_LEAKED, "scenario.test_faults:every_call_fails fault", "a log file that could not be made stays open")        \
+    X(OPEN_LEAKS, "scenario.test_faults:failed_opens_leak_nothing fault", "opening leaks a path")                      \
     X(FAILED_DROP_FORGOTTEN, "scenario.test_machine sim", "a collection takes writes after its drop failed half-way")  \
     /* retiring */                                                                                                     \
-    X(FLUSHED_NOT_STORED, "unit.test_manifest", "the manifest does not say how far a collection is flushed")           \
-    X(FEATURES_NOT_SAID, "unit.test_manifest", "the manifest does not say which features a reader must know")          \
+    X(FLUSHED_NOT_STORED, "unit.test_manifest:what_was_written_reads_back",                                            \
+      "the manifest does not say how far a collection is flushed")                                                     \
+    X(FEATURES_NOT_SAID, "unit.test_manifest:what_was_written_reads_back",                                             \
+      "the manifest does not say which features a reader must know")                                                   \
     X(PRED_FROM_MANIFEST_NOT_CHECKED, "unit.test_wal",                                                                 \
       "the first log file is not compared with the end of the log that the manifest states")                           \
     X(RETIRE_NEWEST_FIRST, "unit.test_wal", "log files are retired newest first")                                      \
@@ -138,13 +147,15 @@
       "a reader does not look again whether the view changed while it loaded LSNs")                                    \
     X(CLOCK_GOES_BACK, "sim scenario.test_room", "reads go by a wall clock that may go back")                          \
     X(CARRY_FORGETS, "sim model", "an end that is stored while its row moves is not stored where it goes")             \
-    X(CARRY_ONE_FAR, "scenario.test_machine sim", "an end is carried to the first new place of its row only")          \
+    X(CARRY_ONE_FAR, "scenario.test_machine:test_delete_while_moving sim",                                             \
+      "an end is carried to the first new place of its row only")                                                      \
     X(SEGMENTS_NOT_ENDED, "scenario.test_lives sim model", "versions in segments are not ended by newer ones")         \
     X(FLUSHED_REPLAYED, "sim crash", "records whose rows are in segments are replayed all the same")                   \
     /* flush, retire, compact */                                                                                       \
     X(SEGMENT_DIRS_NOT_SYNCED, "power sim", "the directories above a segment are not synced")                          \
     X(PINS_IGNORED, "scenario.test_lives sim model", "compaction drops what a snapshot shows")                         \
-    X(NOT_READ_BACK, "scenario.test_room", "a segment is not read back before what it replaces goes")                  \
+    X(NOT_READ_BACK, "scenario.test_room:test_disk_stores_something_else",                                             \
+      "a segment is not read back before what it replaces goes")                                                       \
     X(LIVENESS_NOT_WRITTEN, "scenario.test_lives sim crash",                                                           \
       "a flush does not write down which older rows have ended")                                                       \
     X(FLUSH_NOT_SYNCED, "power sim", "a flush does not sync the logs before the manifest says how far it went")        \
@@ -179,29 +190,36 @@
     X(VIEW_BEFORE_ENDS, "scenario.test_orders sim",                                                                    \
       "a view is published before the ends of its rows are carried over")                                              \
     X(CARRY_MISSES_ROW, "sim", "the map of where rows went forgets one row")                                           \
-    X(SOURCES_REMOVED_FIRST, "scenario.test_lives power sim",                                                          \
+    X(SOURCES_REMOVED_FIRST, "scenario.test_lives:test_interruptions power sim",                                       \
       "compaction removes segments before the catalogue names the others")                                             \
-    X(FORMER_LIVE_FIRST, "scenario.test_lives power sim",                                                              \
+    X(FORMER_LIVE_FIRST, "scenario.test_lives:test_interruptions power sim",                                           \
       "a flush removes a live-<g> before the catalogue names the next")                                                \
-    X(RESOLVED_TOO_HIGH, "scenario.test_orders sim power", "batches count as resolved while they are under way")       \
+    X(RESOLVED_TOO_HIGH, "scenario.test_orders:test_flush_under_put sim power",                                        \
+      "batches count as resolved while they are under way")                                                            \
     X(UNDECIDED_FLUSHED, "sim power", "a memtable counts as flushed up to records that are not decided")               \
     X(NEXT_ID_NOT_KEPT, "sim", "a flush does not write down which ids were assigned")                                  \
-    X(CLOCK_NOT_KEPT, "scenario.test_room sim", "the manifest does not say how late it was")                           \
+    X(CLOCK_NOT_KEPT, "scenario.test_room:test_clock_of_the_catalogue sim",                                            \
+      "the manifest does not say how late it was")                                                                     \
     X(BOUNDED_NOT_RAISED, "scenario.test_lives sim", "a flush drops rows that bounded reads still show")               \
     X(PIN_TIME_IGNORED, "scenario.test_orders sim", "what expired after a snapshot was taken is dropped under it")     \
     X(SEGMENTS_NOT_SORTED, "sim", "the catalogue lists segments as they were finished")                                \
-    X(NEVER_BEHIND, "scenario.test_room", "compaction keeps its pace however many dead rows there are")                \
-    X(DROPPED_COUNTS, "scenario.test_orders sim", "what a dropped collection gets counts as unflushed for ever")       \
+    X(NEVER_BEHIND, "scenario.test_room:test_replaced_for_ever",                                                       \
+      "compaction keeps its pace however many dead rows there are")                                                    \
+    X(DROPPED_COUNTS, "scenario.test_orders:test_drop_under_put sim",                                                  \
+      "what a dropped collection gets counts as unflushed for ever")                                                   \
     X(RECOVERED_NOT_FROZEN, "sim", "bounded reads do not see what was recovered")                                      \
     /* scans */                                                                                                        \
     X(SCAN_NOT_HELD, "scenario.test_scan", "a scan does not hold the memtables and segments that it goes through")     \
-    X(SCAN_TIME_MOVES, "scenario.test_scan", "a scan takes the time by which rows have expired anew at each call")     \
+    X(SCAN_TIME_MOVES, "scenario.test_scan:test_expiry_under_a_scan",                                                  \
+      "a scan takes the time by which rows have expired anew at each call")                                            \
     /* stopping */                                                                                                     \
     /* types of vectors */                                                                                             \
-    X(RECORD_TYPE_IGNORED, "scenario.test_dtype", "replay takes a record of another type than its collection's")       \
+    X(RECORD_TYPE_IGNORED, "scenario.test_dtype:test_forged_types",                                                    \
+      "replay takes a record of another type than its collection's")                                                   \
     X(CONVERTED_NOT_KEPT, "scenario.test_dtype sim", "rows that were converted are freed before they are in the log")  \
     /* codes */                                                                                                        \
-    X(DERIVED_CRC_SKIPPED, "scenario.test_codes", "the codes of a segment are used without their checksums")           \
+    X(DERIVED_CRC_SKIPPED, "scenario.test_codes:flipped_bytes_are_found_when_they_are_used",                           \
+      "the codes of a segment are used without their checksums")                                                       \
     X(DERIVED_OF_ANY_SEGMENT, "scenario.test_codes", "codes count as a segment's that are of other rows")              \
     X(CODES_NOT_JUDGED, "scenario.test_codes:rows_that_went_are_not_shown",                                            \
       "codes propose rows, and nobody asks whether the reader sees them")                                              \
@@ -217,27 +235,31 @@
     X(MERGED_WITHOUT_DERIVED, "scenario.test_graph:merged_rows_keep_their_graph",                                      \
       "searches of merged rows wait for codes and a graph")                                                            \
     X(NEVER_QUIET, "scenario.test_build", "small segments stay what they are, however long nothing is written")        \
-    X(VERDICT_ONLY_PROMISES, "scenario.test_watch",                                                                    \
+    X(VERDICT_ONLY_PROMISES, "scenario.test_watch:test_raised_is_not_found",                                           \
       "a verdict says what calibration promised when less was seen to be found")                                       \
-    X(WATCH_FORGETS_FILTER, "scenario.test_watch",                                                                     \
+    X(WATCH_FORGETS_FILTER, "scenario.test_watch:test_with_a_filter",                                                  \
       "what a search with a filter found is compared with what is nearest without")                                    \
-    X(WATCH_ONLY_LOOKS, "scenario.test_watch", "searches get less than they ask for, and no effort is raised")         \
+    X(WATCH_ONLY_LOOKS, "scenario.test_watch:test_one_raises_both",                                                    \
+      "searches get less than they ask for, and no effort is raised")                                                  \
     X(ENTRIES_NOT_TURNED, "unit.test_graph:alike_entries_have_their_own_distances",                                    \
       "entries that come after a walk has turned keep what hot codes say")                                             \
     X(WALK_NEVER_TURNS, "unit.test_graph:copies_are_found_as_promised",                                                \
       "a walk among rows that hot codes do not tell apart goes on by these")                                           \
     /* filters */                                                                                                      \
-    X(FILTER_NOT_JUDGED, "scenario.test_filter_search", "a walk proposes rows, and nobody asks whether they match")    \
-    X(CONDITION_NOT_JUDGED, "scenario.test_where", "a write with a condition goes on whatever has become of the row")  \
-    X(CONDITION_NOT_PENDING, "scenario.test_where",                                                                    \
+    X(FILTER_NOT_JUDGED, "scenario.test_filter_search:far_matches_are_found",                                          \
+      "a walk proposes rows, and nobody asks whether they match")                                                      \
+    X(CONDITION_NOT_JUDGED, "scenario.test_where:without_end",                                                         \
+      "a write with a condition goes on whatever has become of the row")                                               \
+    X(CONDITION_NOT_PENDING, "scenario.test_where:no_write_is_undone",                                                 \
       "a condition is judged without the records that are not applied yet")                                            \
-    X(CONDITION_ROW_SHIFTED, "scenario.test_where", "of a part from which rows were taken the wrong ones are kept")    \
+    X(CONDITION_ROW_SHIFTED, "scenario.test_where:a_row_that_goes_on_matching_goes",                                   \
+      "of a part from which rows were taken the wrong ones are kept")                                                  \
     X(UPDATE_EXPIRY_LOST, "scenario.test_where", "an updated row forgets when it expires")                             \
     X(TERMS_NOT_ENDED, "unit.test_filter:judging_can_be_ended", "nobody asks within a document whether it is over")    \
-    X(WHERE_NOT_JUDGED_AGAIN, "scenario.test_where",                                                                   \
+    X(WHERE_NOT_JUDGED_AGAIN, "scenario.test_where:a_row_that_stops_matching_stays",                                   \
       "a row that was replaced is deleted or updated without a look at its new document")                              \
     X(SCAN_MATCH_STALE, "scenario.test_where", "a scan takes the bits of one piece of rows for the next")              \
-    X(FILTER_FEWER, "scenario.test_filter_search",                                                                     \
+    X(FILTER_FEWER, "scenario.test_filter_search:with_all",                                                            \
       "a filtered walk that came to fewer than k rows that match, or to too few, is left at that")                     \
     X(OPEN_NOT_JUDGED, "scenario.test_filter_search:with_columns",                                                     \
       "rows that columns cannot decide are taken for no match")                                                        \
@@ -247,7 +269,8 @@
     X(CLUSTER_NOT_CARRIED, "scenario.test_cluster sim",                                                                \
       "ends that are stored while rows are written in another order go to where the rows would have been")             \
     /* formats */                                                                                                      \
-    X(LATER_RECORD_IS_TORN, "scenario.test_golden", "a record that a later build wrote is taken for a torn tail")      \
+    X(LATER_RECORD_IS_TORN, "scenario.test_golden:test_formats_of_the_future_are_refused",                             \
+      "a record that a later build wrote is taken for a torn tail")                                                    \
     /* exact search by codes */                                                                                        \
     X(WALK_LEAVES_CODES, "unit.test_graph:nothing_near_is_left_behind",                                                \
       "a walk ends when there is nothing to walk from, though codes are under way")                                    \
@@ -293,12 +316,13 @@
       "a look at all that match, after a walk that met too few, is doubted no more than a walk")                       \
     X(SCRAMBLED_SWAPPED, "scenario.test_filter_search:the_nearest_of_many_multiples_is_found",                         \
       "a walk among matches is doubted as a look at all of them is, and the other way round")                          \
-    X(WATCH_ASKS_ALONE, "scenario.test_watch",                                                                         \
+    X(WATCH_ASKS_ALONE, "scenario.test_watch:test_one_raises_both",                                                    \
       "searches with a filter get no more effort, though those without have it raised")                                \
-    X(WATCH_KNOWS_ALONE, "scenario.test_watch",                                                                        \
+    X(WATCH_KNOWS_ALONE, "scenario.test_watch:test_raised_is_not_found",                                               \
       "what is known of searches without a filter says nothing of those with one")                                     \
-    X(WATCH_TAKES_FIRST, "scenario.test_watch", "of the searches that are there the first is always looked at")        \
-    X(RAISED_IS_ENOUGH, "scenario.test_watch",                                                                         \
+    X(WATCH_TAKES_FIRST, "scenario.test_watch:test_both_have_their_turn",                                              \
+      "of the searches that are there the first is always looked at")                                                  \
+    X(RAISED_IS_ENOUGH, "scenario.test_watch:test_raised_is_not_found",                                                \
       "once effort is raised, a verdict promises more than before, though nobody has looked yet")                      \
     X(COLUMNS_IN_ANY_ORDER, "unit.test_columns:rows_of_a_value_ascend",                                                \
       "columns are used whose rows of a value are in any order, some of them twice")                                   \
@@ -324,7 +348,7 @@
     X(COUNT_SEES_AHEAD, "scenario.test_orders:test_counts", "a count has what is applied and not shown yet")           \
     X(EXPIRED_STAY_COUNTED, "scenario.test_orders:test_counts",                                                        \
       "rows that a flush or a merge leaves behind because they have expired are not taken from the count")             \
-    X(COPY_NOT_WRITTEN, "scenario.test_salvage", "the copy of the catalogue is not written")
+    X(COPY_NOT_WRITTEN, "scenario.test_salvage:test_catalogue", "the copy of the catalogue is not written")
 
 enum pm_mutant {
     PM_MUTANT_NONE,

@@ -156,11 +156,17 @@ static bool is_soak(const char *program)
 }
 
 /* The test that is to catch it is all that runs. */
-static void choose_test(const struct mutant *m, const char *program)
+static const char *chosen_test(const struct mutant *m, const char *program)
 {
     const char *word = strstr(m->kinds, program), *test = word != NULL ? word + strlen(program) : "";
+    return *test == ':' ? test : NULL;
+}
+
+static void choose_test(const struct mutant *m, const char *program)
+{
+    const char *test = chosen_test(m, program);
     char name[NAME_SIZE];
-    if (*test != ':') return;
+    if (test == NULL) return;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(test + 1, " "), test + 1);
     setenv("POMAI_MUTANT_TEST", name, 1);
 }
@@ -354,7 +360,10 @@ static void start_try(struct worker *w)
     if (is_soak(program)) return;
     /* knows no --seconds */
     double usual = takes[(unsigned)(program - programs[0]) / NAME_SIZE];
-    w->run.limit = w->run.hang_counts ? usual * 2 + 3 : usual * 4 + GRACE;
+    if (!w->run.hang_counts)
+        w->run.limit = usual * 4 + GRACE;
+    else /* one test is only a part of what was timed */
+        w->run.limit = (chosen_test(w->mutant, program) != NULL ? usual : usual * 2) + 3;
 }
 
 static void begin_mutant(struct worker *w, const struct mutant *m)
@@ -459,7 +468,7 @@ static void parse(int argc, char **argv)
     options.args = t_parse_args(n, rest);
     if (!has_seconds) options.args.seconds = 10; /* of one run of one test */
     if (!has_dir && roomy_memory() != NULL) options.args.dir = roomy_memory();
-    if (!has_jobs) options.args.jobs = 2;
+    if (!has_jobs) options.args.jobs = 3; /* for two processors: of those that hang some sleep */
     if (options.args.jobs > MOST_JOBS) options.args.jobs = MOST_JOBS;
     if (options.args.seconds <= 0) options.args.seconds = 10;
 }
