@@ -244,8 +244,8 @@ def slow(tmp_path: Path) -> Iterator[tuple[pomai.Database, float]]:
         opened.add([[float(i)] for i in range(SLOW_ROWS)], ids=range(SLOW_ROWS),
                    metadata=[{"n": i, "text": "x" * 200_000 + "y255" * (i % 30 == 0)} for i in range(SLOW_ROWS)])
         start = time.monotonic()
-        assert opened.count(filters=SLOW) == SLOW_ROWS - 2
-        yield opened, time.monotonic() - start
+        assert opened.count(filters={"$and": [{"n": {"$lt": SLOW_ROWS // 4}}, SLOW]}) == SLOW_ROWS // 4 - 1
+        yield opened, (time.monotonic() - start) * 4  # a quarter of the rows says it
 
 
 @contextmanager
