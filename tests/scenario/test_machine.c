@@ -20,7 +20,8 @@
 #include "base/point.h"
 #include "core/shard/shard_int.h"
 
-enum { MOST_ROWS = 4096 * 2048 };
+/* Of both shards more parts than one job has spans. */
+enum { MOST_ROWS = 4096 * (T_ONE_IN > 1 ? 1200 : 2048) };
 
 static bool one_of(pomai_status status, const pomai_status *list)
 {

@@ -494,13 +494,13 @@ static void stops_and_missing_memory_are_reported(void **unused)
         uint64_t asked = 0, last;
         const graph_link_options options = {32, 256, 4, 1, levels[nlevels - 1], NULL};
         assert_int_equal(link_rows(&codes, options, 0, links, 0, &asked), POMAI_OK);
-        for (uint64_t at = 1; at <= asked; at += share > 3 ? 5 : 1) {
+        for (uint64_t at = 1; at <= asked; at += share > 3 ? 13 : 1) {
             check(link_rows(&codes, options, 0, links, at, &last) == POMAI_EDEADLINE, "stop", "", 64, at);
             check(last == at, "asked again", "", 64, at);
         }
         check(link_rows(&codes, options, 3, links, asked / 4, NULL) == POMAI_EDEADLINE, "stop", "threads", 64, rows);
         pm_malloc_fails = fails;
-        for (fails_at = 1;; fails_at += share > 3 ? 3 : 1) {
+        for (fails_at = 1;; fails_at += share > 3 ? 7 : 1) {
             allocations = 0;
             const pomai_status status = link_rows(&codes, options, 0, links, 0, NULL);
             if (allocations < fails_at) break;
