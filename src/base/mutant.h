@@ -86,7 +86,7 @@
       "the parts of a refused batch are shown all the same")                                                           \
     X(STOP_FORGOTTEN, "fault scenario.test_faults:a_failed_sync_is_not_believed_later hang",                           \
       "writes go on after a log failed")                                                                               \
-    X(REFUSED_KEEPS_CREDIT, "fault scenario.test_faults:every_call_fails hang",                                        \
+    X(REFUSED_KEEPS_CREDIT, "scenario.test_faults:every_call_fails fault hang",                                        \
       "a refused part does not give its mailbox slot back")                                                            \
     X(CREDITS_KEPT, "model hang", "a batch that found one mailbox full keeps its slots in the others")                 \
     X(ROOM_NOT_TOLD, "model hang", "who waits for room in a mailbox is not woken")                                     \
