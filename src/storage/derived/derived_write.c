@@ -5,7 +5,8 @@
 
 #include "storage/derived/derived_int.h"
 
-enum { BUFFER = 4 * PM_DERIVED_BLOCK };
+/* Written at once, at multiples of that: so a page cache that has large pages keeps each of these as one. */
+enum { CHUNK = 2 << 20 };
 #define SYNC_EVERY ((uint64_t)16 << 20)
 
 struct pm_derived_out {
@@ -26,6 +27,14 @@ static pomai_status no_memory(const pm_derived_of *of, pomai_error *err)
     return pm_fail(err, POMAI_ENOMEM, "no memory to write a derived file of %s", of->dir);
 }
 
+/* What is written of a section at once, from where it is: up to where a chunk of the file ends, or it does. */
+static size_t room_of(const pm_derived_out *out, uint32_t i)
+{
+    const pm_derived_section *section = &out->plan.section[i];
+    const uint64_t at = section->offset + out->written[i];
+    return (size_t)pm_min_u64(CHUNK - at % CHUNK, section->length - out->written[i]);
+}
+
 pomai_status pm_derived_begin(const pm_derived_of *of, pm_derived_out **to, pomai_error *err)
 {
     pm_derived_plan plan;
@@ -40,7 +49,7 @@ pomai_status pm_derived_begin(const pm_derived_of *of, pm_derived_out **to, poma
     out->meta = pm_calloc(1, plan.header_length);
     bool good = out->meta != NULL;
     for (uint32_t i = 0; i < of->sections; i++)
-        good &= (out->buffer[i] = pm_malloc(BUFFER)) != NULL;
+        good &= (out->buffer[i] = pm_malloc(pm_min_u64(CHUNK, plan.section[i].length) + 1)) != NULL;
     pomai_status status = POMAI_OK;
     if (!good) status = no_memory(of, err);
     if (status == POMAI_OK && !pm_derived_path(out->path, of->dir, of->kind, true))
@@ -73,46 +82,62 @@ static pomai_status write_at(pm_derived_out *out, const void *data, uint64_t siz
     return out->unsynced >= SYNC_EVERY ? sync(out, err) : POMAI_OK;
 }
 
-/* The buffer begins at a block. */
-static pomai_status flush(pm_derived_out *out, uint32_t i, pomai_error *err)
+/* What comes next of a section, which begins at a block, and ends at one or with it. */
+static pomai_status put(pm_derived_out *out, uint32_t i, const uint8_t *data, uint64_t size, pomai_error *err)
 {
     uint32_t *crc = (uint32_t *)(void *)(out->meta + PM_DERIVED_HEADER + out->of.sections * sizeof(pm_derived_section));
-    const uint64_t size = out->used[i], begin = out->written[i];
+    const uint64_t begin = out->written[i];
     for (uint64_t at = 0; at < size; at += PM_DERIVED_BLOCK)
         crc[out->plan.first[i] + (begin + at) / PM_DERIVED_BLOCK] =
-            pm_crc32c(0, out->buffer[i] + at, pm_min_u64(PM_DERIVED_BLOCK, size - at));
+            pm_crc32c(0, data + at, pm_min_u64(PM_DERIVED_BLOCK, size - at));
     out->used[i] = 0;
     out->written[i] += size;
-    return write_at(out, out->buffer[i], size, out->plan.section[i].offset + begin, err);
+    return write_at(out, data, size, out->plan.section[i].offset + begin, err);
 }
 
 pomai_status pm_derived_append(pm_derived_out *out, uint32_t i, const void *data, size_t bytes, pomai_error *err)
 {
     const uint8_t *from = data;
+    pomai_status status = POMAI_OK;
     if (i >= out->of.sections || bytes > out->plan.section[i].length - out->written[i] - out->used[i])
         return pm_fail(err, POMAI_EINTERNAL, "%s became longer than planned", out->path);
-    while (bytes > 0) {
-        const size_t n = (size_t)pm_min_u64(bytes, BUFFER - out->used[i]);
-        memcpy(out->buffer[i] + out->used[i], from, n);
+    while (bytes > 0 && status == POMAI_OK) {
+        const size_t room = room_of(out, i), n = (size_t)pm_min_u64(bytes, room - out->used[i]);
+        const bool whole = n == room;
+        if (!whole) memcpy(out->buffer[i] + out->used[i], from, n);
         out->used[i] += n;
+        if (out->used[i] == room) status = put(out, i, whole ? from : out->buffer[i], room, err);
         from += n;
         bytes -= n;
-        pomai_status status = out->used[i] == BUFFER ? flush(out, i, err) : POMAI_OK;
-        if (status != POMAI_OK) return status;
     }
+    return status;
+}
+
+/* Nothing is left in the buffer of a section that is whole. */
+static pomai_status expect_whole(const pm_derived_out *out, uint32_t sections, pomai_error *err)
+{
+    for (uint32_t i = 0; i < sections; i++)
+        if (out->written[i] != out->plan.section[i].length)
+            return pm_fail(err, POMAI_EINTERNAL, "%s became shorter than planned", out->path);
     return POMAI_OK;
 }
 
-/* Writes what is in the buffers of sections that must be whole. */
-static pomai_status flush_whole(pm_derived_out *out, uint32_t sections, pomai_error *err)
+/* Chunks that were written in pieces, as sections begin or end in them, are read again as one large page. */
+static void forget_pieces(const pm_derived_out *out)
 {
-    for (uint32_t i = 0; i < sections; i++) {
-        if (out->written[i] + out->used[i] != out->plan.section[i].length)
-            return pm_fail(err, POMAI_EINTERNAL, "%s became shorter than planned", out->path);
-        pomai_status status = out->used[i] > 0 ? flush(out, i, err) : POMAI_OK;
-        if (status != POMAI_OK) return status;
+    const pm_os *os = out->of.os;
+    uint64_t from = 0, to = CHUNK; /* the header is in the first */
+    for (uint32_t i = 0; i <= out->of.sections; i++) {
+        const uint64_t at = i < out->of.sections ? out->plan.section[i].offset : out->plan.length;
+        const uint64_t chunk = at / CHUNK * CHUNK;
+        if (at % CHUNK == 0 || chunk + CHUNK == to) continue;
+        if (chunk > to) {
+            os->file_forget(os, out->fd, from, to - from);
+            from = chunk;
+        }
+        to = chunk + CHUNK;
     }
-    return POMAI_OK;
+    os->file_forget(os, out->fd, from, to - from);
 }
 
 pomai_status pm_derived_peek(pm_derived_out *out, uint32_t sections, const uint8_t **section, pomai_error *err)
@@ -120,7 +145,7 @@ pomai_status pm_derived_peek(pm_derived_out *out, uint32_t sections, const uint8
     assert(out->pages == NULL && sections <= out->of.sections);
     for (uint32_t i = 0; i < sections; i++)
         if (out->plan.section[i].length > 0) out->mapped = out->plan.section[i].offset + out->plan.section[i].length;
-    pomai_status status = flush_whole(out, sections, err);
+    pomai_status status = expect_whole(out, sections, err);
     if (status == POMAI_OK) status = sync(out, err); /* what is mapped must not get lost on its way to the disk */
     if (status != POMAI_OK || out->mapped == 0) return status;
     int rc, fd = out->of.os->file_open(out->of.os, out->path, PM_OPEN_READ); /* the other is for writing only */
@@ -166,7 +191,7 @@ pomai_status pm_derived_end(pm_derived_out *out, pomai_error *err)
 {
     const pm_os *os = out->of.os;
     char path[PM_DERIVED_PATH];
-    pomai_status status = flush_whole(out, out->of.sections, err);
+    pomai_status status = expect_whole(out, out->of.sections, err);
     if (status == POMAI_OK) status = write_header(out, err);
     if (status == POMAI_OK) status = sync(out, err);
     if (status == POMAI_OK && !pm_derived_path(path, out->of.dir, out->of.kind, false))
@@ -175,7 +200,7 @@ pomai_status pm_derived_end(pm_derived_out *out, pomai_error *err)
     if (rc != 0) status = pm_fail_os(err, rc, "cannot rename %s", out->path);
     if (status == POMAI_OK) {
         unmap(out);
-        os->file_forget(os, out->fd, 0, out->plan.length); /* to be read again in large pages */
+        forget_pieces(out);
         release(out);
     } else
         pm_derived_abandon(out);
