@@ -57,29 +57,82 @@ typedef int32_t codes_i8 __attribute__((vector_size(32)));
         (v) = other + (codes_f8)bits;                                                                                  \
     } while (0)
 
-/* Butterflies of strides n/2 down to 1, then times scale. */
-INLINE void codes_hadamard(float *x, size_t n, float scale)
+/* Butterflies of strides 4 to 1 within eight elements, then times scale. */
+INLINE void codes_within(codes_f8 *at, float scale)
 {
     const codes_u8 four = {0, 0, 0, 0, 1u << 31, 1u << 31, 1u << 31, 1u << 31};
     const codes_u8 two = {0, 0, 1u << 31, 1u << 31, 0, 0, 1u << 31, 1u << 31};
     const codes_u8 one = {0, 1u << 31, 0, 1u << 31, 0, 1u << 31, 0, 1u << 31};
-    for (size_t h = n / 2; h >= 8; h /= 2) {
-        for (size_t i = 0; i < n; i += 2 * h) {
-            for (size_t j = i; j < i + h; j += 8) {
-                codes_f8 *lo = (codes_f8 *)(void *)(x + j), *hi = (codes_f8 *)(void *)(x + j + h);
-                const codes_f8 left = *lo, right = *hi;
-                *lo = left + right;
-                *hi = left - right;
+    codes_f8 v = *at;
+    CODES_WITHIN(v, four, 4, 5, 6, 7, 0, 1, 2, 3);
+    CODES_WITHIN(v, two, 2, 3, 0, 1, 6, 7, 4, 5);
+    CODES_WITHIN(v, one, 1, 0, 3, 2, 5, 4, 7, 6);
+    *at = v * scale;
+}
+
+/* Those of one stride. */
+INLINE void codes_two(float *x, size_t n, size_t h)
+{
+    for (size_t i = 0; i < n; i += 2 * h)
+        for (size_t j = i; j < i + h; j += 8) {
+            codes_f8 *lo = (codes_f8 *)(void *)(x + j), *hi = (codes_f8 *)(void *)(x + j + h);
+            const codes_f8 left = *lo, right = *hi;
+            *lo = left + right;
+            *hi = left - right;
+        }
+}
+
+#define CODES_PAIR(v, i, j)                                                                                            \
+    do {                                                                                                               \
+        const codes_f8 left = (v)[i], right = (v)[j];                                                                  \
+        (v)[i] = left + right;                                                                                         \
+        (v)[j] = left - right;                                                                                         \
+    } while (0)
+
+/* Those of strides 4h, 2h and h, of eight vectors at a time, which so are loaded and stored once; if h is 8 these are
+ * neighbours, and what is left is done, too. */
+INLINE void codes_eight(float *x, size_t n, size_t h, bool last, float scale)
+{
+    for (size_t i = 0; i < n; i += 8 * h)
+        for (size_t j = i; j < i + h; j += 8) {
+            codes_f8 v[8];
+            for (size_t m = 0; m < 8; m++)
+                v[m] = *(codes_f8 *)(void *)(x + j + m * h);
+            CODES_PAIR(v, 0, 4);
+            CODES_PAIR(v, 1, 5);
+            CODES_PAIR(v, 2, 6);
+            CODES_PAIR(v, 3, 7);
+            CODES_PAIR(v, 0, 2);
+            CODES_PAIR(v, 1, 3);
+            CODES_PAIR(v, 4, 6);
+            CODES_PAIR(v, 5, 7);
+            CODES_PAIR(v, 0, 1);
+            CODES_PAIR(v, 2, 3);
+            CODES_PAIR(v, 4, 5);
+            CODES_PAIR(v, 6, 7);
+            for (size_t m = 0; m < 8; m++) {
+                if (last) codes_within(&v[m], scale);
+                *(codes_f8 *)(void *)(x + j + m * h) = v[m];
             }
         }
+}
+
+/* Butterflies of strides n/2 down to 1, then times scale; n is a power of two from 16 on. */
+INLINE void codes_hadamard(float *x, size_t n, float scale)
+{
+    size_t h = n / 2;
+    if (n < 64) {
+        for (; h >= 8; h /= 2)
+            codes_two(x, n, h);
+        for (size_t i = 0; i < n; i += 8)
+            codes_within((codes_f8 *)(void *)(x + i), scale);
+        return;
     }
-    for (size_t i = 0; i < n; i += 8) {
-        codes_f8 v = *(codes_f8 *)(void *)(x + i);
-        CODES_WITHIN(v, four, 4, 5, 6, 7, 0, 1, 2, 3);
-        CODES_WITHIN(v, two, 2, 3, 0, 1, 6, 7, 4, 5);
-        CODES_WITHIN(v, one, 1, 0, 3, 2, 5, 4, 7, 6);
-        *(codes_f8 *)(void *)(x + i) = v * scale;
-    }
+    for (; h > 32 && h != 256 && h != 2048; h /= 2) /* then three are left, or six, or nine */
+        codes_two(x, n, h);
+    for (; h > 32; h /= 8)
+        codes_eight(x, n, h / 4, false, scale);
+    codes_eight(x, n, 8, true, scale);
 }
 
 INLINE void codes_flip(float *o, size_t padded, uint64_t key)
