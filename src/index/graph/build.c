@@ -186,6 +186,8 @@ static void code_batch(void *argument, uint32_t piece)
             graph_to_code(&b->space, x, units, code);
         else if (!b->simd->quant->integers(x, dim, code))
             atomic_store(&to->other, true);
+        else
+            memset(code + dim, 0, whole - dim);
     }
     pm_simd_fp_leave(fp);
     pm_free(units);
@@ -353,7 +355,6 @@ static pomai_status begin(pm_graph_builder *b)
     pomai_status status = POMAI_OK;
     if (raw) {
         b->space.step = 0;
-        memset(b->codes, 0, (size_t)b->source->rows * b->space.shape.whole);
         status = code_rows(b, &raw);
     }
     if (status == POMAI_OK && !raw) {
@@ -419,6 +420,7 @@ void pm_graph_end(pm_graph_builder *b)
     pm_free(b->mean);
     pm_free(b->directions);
     pm_free(b->codes);
+    pm_free(b->hot);
     pm_free(b->order);
     pm_free(b->place);
     pm_free(b->model);
@@ -462,6 +464,8 @@ static pomai_status append_codes(pm_graph_builder *b, const pm_index_sink *sink,
     const size_t each = warm ? shape->warm_bytes : shape->hot_bytes;
     const uint64_t step = pm_max_u64(PIECE_ROWS, ((uint64_t)8 << 20) / (each + 1) / PIECE_ROWS * PIECE_ROWS);
     if (each == 0) return POMAI_OK;
+    if (!warm && b->hot != NULL)
+        return sink->append(sink->context, GRAPH_HOT, b->hot, b->source->rows * each) ? POMAI_OK : POMAI_EDEADLINE;
     coding c = {.b = b, .warm = warm, .out = pm_malloc_aligned(GRAPH_LINE, step * each)};
     pomai_status status = c.out == NULL ? POMAI_ENOMEM : POMAI_OK;
     for (; status == POMAI_OK && c.first < b->source->rows; c.first += step) {

@@ -21,6 +21,7 @@ struct pm_graph_builder {
     float *directions;    /* of the projection, if there may be one */
     uint32_t count;       /* of them */
     uint8_t *codes;       /* rows x whole; once begun in the order of nodes */
+    uint8_t *hot;         /* rows x hot_bytes, if they were made on the way to something else; or NULL */
     uint32_t *order;      /* the row of each node */
     uint32_t *place;      /* the node of each row */
     uint8_t *model;       /* section 0 */
@@ -29,7 +30,8 @@ struct pm_graph_builder {
 /* Chooses the order of nodes, and brings the codes into it. POMAI_ENOMEM, or POMAI_EDEADLINE: go_on said stop. */
 pomai_status graph_order_rows(pm_graph_builder *b);
 
-/* Codes that near rows are found by faster, to link them, or *out NULL. POMAI_ENOMEM, or POMAI_EDEADLINE. */
+/* Codes that near rows are found by faster, to link them, and hot codes; or *out NULL. POMAI_ENOMEM, or
+ * POMAI_EDEADLINE. */
 pomai_status graph_project(pm_graph_builder *b, uint8_t **out);
 
 uint32_t graph_fanout(const graph_shape *shape); /* leaders to which a row goes while it is linked */

@@ -139,8 +139,9 @@ void graph_warm_code(const graph_space *space, const uint8_t *code, uint8_t *war
 
 /* The squared length of a row's projection, around the mean. */
 float graph_inside(const graph_space *space, const uint8_t *code, void *scratch);
-/* The projection of a row times `inverse` as bytes, 128 for the mean: less exact distances in fewer dimensions. */
-void graph_near_code(const graph_space *space, const uint8_t *code, float inverse, void *scratch, uint8_t *out);
+/* The projection of the row that graph_hot_code has just left in `scratch`, times `inverse`, as bytes, 128 for the
+ * mean: less exact distances in fewer dimensions. */
+void graph_near_code(const graph_space *space, void *scratch, float inverse, uint8_t *out);
 static inline size_t graph_near_bytes(const graph_shape *shape)
 {
     return pm_align_up(shape->hot, GRAPH_LINE);

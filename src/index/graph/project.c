@@ -37,8 +37,10 @@ static void project_piece(void *argument, uint32_t piece)
         return;
     }
     const unsigned fp = pm_simd_fp_enter();
-    for (uint64_t i = first; i < end; i++)
-        graph_near_code(&b->space, b->codes + i * shape->whole, p->inverse, scratch, p->out + i * bytes);
+    for (uint64_t i = first; i < end; i++) {
+        graph_hot_code(&b->space, b->codes + i * shape->whole, scratch, b->hot + i * shape->hot_bytes);
+        graph_near_code(&b->space, scratch, p->inverse, p->out + i * bytes);
+    }
     pm_simd_fp_leave(fp);
     pm_free(scratch);
 }
@@ -63,7 +65,8 @@ pomai_status graph_project(pm_graph_builder *b, uint8_t **out)
     if (!shape->projected || bytes * WORTH > shape->whole) return POMAI_OK;
     void *scratch = pm_malloc_aligned(GRAPH_LINE, graph_scratch_bytes(shape));
     projecting p = {.b = b, .out = pm_malloc_aligned(GRAPH_LINE, (size_t)b->source->rows * bytes)};
-    atomic_init(&p.status, scratch == NULL || p.out == NULL ? POMAI_ENOMEM : POMAI_OK);
+    b->hot = pm_malloc_aligned(GRAPH_LINE, (size_t)b->source->rows * shape->hot_bytes);
+    atomic_init(&p.status, scratch == NULL || p.out == NULL || b->hot == NULL ? POMAI_ENOMEM : POMAI_OK);
     if (atomic_load(&p.status) == POMAI_OK) {
         p.inverse = scale_of(b, scratch);
         pm_index_run(b->work, project_piece, &p, (uint32_t)((b->source->rows + PIECE_ROWS - 1) / PIECE_ROWS));

@@ -363,11 +363,10 @@ float graph_inside(const graph_space *space, const uint8_t *code, void *scratch)
     return project_whole(space, code, scratch);
 }
 
-void graph_near_code(const graph_space *space, const uint8_t *code, float inverse, void *scratch, uint8_t *out)
+void graph_near_code(const graph_space *space, void *scratch, float inverse, uint8_t *out)
 {
     const uint32_t hot = space->shape.hot;
-    float *u = scratch;
-    (void)project_whole(space, code, u);
+    float *u = (float *)scratch + space->shape.whole;
     for (uint32_t h = 0; h < hot; h++)
         u[h] = clamp(u[h] * inverse, 127.25f);
     memset(out + hot, 0, graph_near_bytes(&space->shape) - hot);
