@@ -238,6 +238,26 @@ static bool distinct(const world *w, const answer *a)
     return good;
 }
 
+/* From the first entry, by links. */
+static uint64_t count_reached(const world *w)
+{
+    const uint32_t degree = w->graph.variant & 0xff;
+    const uint32_t *links = (const uint32_t *)(const void *)w->graph.section[GRAPH_LINKS];
+    uint32_t *queue = allocate(w->rows * sizeof *queue);
+    uint8_t *seen = allocate(w->rows);
+    uint64_t head = 0, tail = 1;
+    memset(seen, 0, w->rows);
+    memcpy(queue, w->graph.section[GRAPH_ENTRIES], sizeof *queue);
+    seen[queue[0]] = 1;
+    while (head < tail) {
+        const uint32_t *own = links + queue[head++] * (uint64_t)degree;
+        for (uint32_t i = 0; i < degree && own[i] < w->rows; i++)
+            if (!seen[own[i]]) seen[own[i]] = 1, queue[tail++] = own[i];
+    }
+    free(queue), free(seen);
+    return tail;
+}
+
 /* ---- the same everywhere ---- */
 
 static const struct {
@@ -292,6 +312,7 @@ static void graphs_are_the_same_on_any_machine(void **unused)
         crew c = {0};
         assert_int_equal(make(&w, levels[nlevels - 1], 0, &c), POMAI_OK);
         check(pm_graph_is_sound(&w.graph), "sound", "", w.dim, w.rows);
+        check(count_reached(&w) == w.rows, "reached", "", w.dim, w.rows);
         for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++) {
             check(w.filled[s] == w.length[s], "length", "", w.dim, w.rows);
             copy[s] = allocate(w.length[s]);
@@ -540,6 +561,30 @@ static void rows_of_few_directions_are_linked(void **unused)
     }
     free(direction), free(a);
     end("rows_of_few_directions_are_linked");
+}
+
+/* As the format says: also where rows are linked by projections, and which one is in the middle is a matter of codes.
+ */
+static void every_row_is_reached_from_the_first_entry(void **unused)
+{
+    (void)unused;
+    enum { DIMS = 256, ROWS = 124, GROUPS = 2 };
+    float *centre = allocate(GROUPS * DIMS * sizeof *centre);
+    begin();
+    for (uint64_t i = 0; i < 30; i++) {
+        crew c = {0};
+        world w = new_world(NORMAL, ROWS, DIMS, (pomai_metric)(1 + i % 3), 0);
+        for (size_t d = 0; d < GROUPS * DIMS; d++)
+            centre[d] = normal();
+        for (size_t d = 0; d < ROWS * DIMS; d++) /* groups of more rows than links are chosen from */
+            w.x[d] = w.x[d] * 0.03f + centre[d / DIMS % GROUPS * DIMS + d % DIMS];
+        assert_int_equal(make(&w, levels[nlevels - 1], 2, &c), POMAI_OK);
+        check((w.graph.variant & GRAPH_PROJECTED) != 0, "projected", "", w.dim, w.graph.variant);
+        check(count_reached(&w) == ROWS, "reached", "", w.dim, i);
+        drop(&w);
+    }
+    free(centre);
+    end("every_row_is_reached_from_the_first_entry");
 }
 
 /* Single floats that are far from zero do not tell rows apart; walks do. */
@@ -1143,6 +1188,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_order_has_each_row_once),
         cmocka_unit_test(recall_is_what_was_promised),
         cmocka_unit_test(rows_of_few_directions_are_linked),
+        cmocka_unit_test(every_row_is_reached_from_the_first_entry),
         cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(distances_of_whole_numbers_are_exact),
         cmocka_unit_test(walks_ask_and_obey),

@@ -481,23 +481,19 @@ static pomai_status append_codes(pm_graph_builder *b, const pm_index_sink *sink,
     return status;
 }
 
-static pomai_status append_entries(pm_graph_builder *b, const pm_index_sink *sink, const graph_codes *codes)
+static pomai_status append_entries(pm_graph_builder *b, const pm_index_sink *sink, const uint32_t *entry)
 {
     const graph_shape *shape = &b->space.shape;
     const uint32_t count = graph_entry_count(shape, b->source->rows);
-    uint32_t *entry = pm_malloc(count * sizeof *entry);
     uint8_t *hot = pm_malloc_aligned(GRAPH_LINE, count * shape->hot_bytes + graph_scratch_bytes(shape));
-    pomai_status status = POMAI_ENOMEM;
-    if (entry != NULL && hot != NULL) status = graph_entries(codes, b->simd, b->source->seed, count, entry);
-    for (uint32_t i = 0; i < count && status == POMAI_OK; i++)
+    if (hot == NULL) return POMAI_ENOMEM;
+    for (uint32_t i = 0; i < count; i++)
         graph_hot_code(&b->space, b->codes + (size_t)entry[i] * shape->whole, hot + count * shape->hot_bytes,
                        hot + i * shape->hot_bytes);
-    if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_ENTRIES, entry, count * sizeof *entry) ||
-                               !sink->append(sink->context, GRAPH_ENTRIES, hot, count * shape->hot_bytes)))
-        status = POMAI_EDEADLINE;
-    pm_free(entry);
+    const bool good = sink->append(sink->context, GRAPH_ENTRIES, entry, count * sizeof *entry) &&
+                      sink->append(sink->context, GRAPH_ENTRIES, hot, count * shape->hot_bytes);
     pm_free(hot);
-    return status;
+    return good ? POMAI_OK : POMAI_EDEADLINE;
 }
 
 uint32_t graph_fanout(const graph_shape *shape)
@@ -518,11 +514,14 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
                                         .simd = b->simd,
                                         .work = b->work};
     const size_t bytes = (size_t)b->source->rows * shape->degree * sizeof(uint32_t);
-    uint32_t *links = pm_malloc_aligned(GRAPH_LINE, bytes);
+    const uint32_t entries = graph_entry_count(shape, b->source->rows);
+    uint32_t *links = pm_malloc_aligned(GRAPH_LINE, bytes), *entry = pm_malloc(entries * sizeof *entry);
     const unsigned fp = pm_simd_fp_enter();
-    pomai_status status = links == NULL ? POMAI_ENOMEM : graph_project(b, &projected);
+    pomai_status status = links == NULL || entry == NULL ? POMAI_ENOMEM : graph_project(b, &projected);
     if (projected != NULL) near = (graph_codes){projected, codes.rows, graph_near_bytes(shape)};
     if (status == POMAI_OK) status = graph_link(&near, &options, links);
+    /* By the same codes: the first of them is from where links lead to every row. */
+    if (status == POMAI_OK) status = graph_entries(&near, b->simd, b->source->seed, entries, entry);
     pm_free(projected);
     if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_MODEL, b->model, shape->model_bytes) ||
                                !sink->append(sink->context, GRAPH_LINKS, links, bytes)))
@@ -533,8 +532,9 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
                                !sink->append(sink->context, GRAPH_PLACE, b->place, numbers)))
         status = POMAI_EDEADLINE;
     if (status == POMAI_OK) status = append_codes(b, sink, false);
-    if (status == POMAI_OK) status = append_entries(b, sink, &codes);
+    if (status == POMAI_OK) status = append_entries(b, sink, entry);
     if (status == POMAI_OK) status = append_codes(b, sink, true);
+    pm_free(entry);
     pm_simd_fp_leave(fp);
     return status;
 }
