@@ -57,6 +57,7 @@ typedef struct world {
     pomai_metric metric;
     float *x;                                        /* rows, then as many queries as were asked for */
     uint64_t reads, stop_read, appends, stop_append; /* the one that fails, from 1; 0: none */
+    uint64_t most;                                   /* bytes appended at once */
     uint8_t *at[PM_GRAPH_SECTIONS];
     uint64_t length[PM_GRAPH_SECTIONS], filled[PM_GRAPH_SECTIONS];
     pm_graph graph;
@@ -161,6 +162,7 @@ static bool append(void *context, uint32_t section, const void *data, size_t byt
     assert_true(bytes <= w->length[section] - w->filled[section]);
     memcpy(w->at[section] + w->filled[section], data, bytes);
     w->filled[section] += bytes;
+    w->most = bytes > w->most ? bytes : w->most;
     return ++w->appends != w->stop_append;
 }
 
@@ -1061,6 +1063,22 @@ static void stops_and_missing_memory_are_reported(void **unused)
     end("stops_and_missing_memory_are_reported");
 }
 
+/* Who waits for a build to make room, or to end, does not wait for all links to be written. */
+static void sections_are_written_in_pieces(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 33000, PIECE = 8 << 20 };
+    begin();
+    if (share > 1) return; /* many rows */
+    crew c = {0};
+    world w = new_world(NORMAL, ROWS, 16, POMAI_METRIC_L2, 0);
+    assert_int_equal(make(&w, levels[nlevels - 1], 2, &c), POMAI_OK);
+    check(w.length[GRAPH_LINKS] > PIECE, "links", "", w.dim, w.length[GRAPH_LINKS]);
+    check(w.most <= PIECE, "at once", "", w.dim, w.most);
+    drop(&w);
+    end("sections_are_written_in_pieces");
+}
+
 /* ---- forged sections ---- */
 
 /* Floats, and bits of them, that lead astray what believes them. */
@@ -1198,6 +1216,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(alike_entries_have_their_own_distances),
         cmocka_unit_test(equal_rows_fill_a_pool),
         cmocka_unit_test(stops_and_missing_memory_are_reported),
+        cmocka_unit_test(sections_are_written_in_pieces),
         cmocka_unit_test(forged_graphs_lead_nowhere),
         cmocka_unit_test(shapes_out_of_range_are_refused),
     };

@@ -22,6 +22,7 @@ enum {
     FEW_SLACK = 264,  /* of 256 */
     MANY_SLACK = 282,
 };
+#define APPEND_BYTES     ((uint64_t)8 << 20) /* at once */
 #define BROAD            12.0
 #define WORTH_PROJECTING 0.9  /* of the variance, kept by one line */
 #define REST_WEIGHT      0.3f /* of what a projection leaves out of a row: part of it is the query's, too */
@@ -429,6 +430,18 @@ void pm_graph_end(pm_graph_builder *b)
 
 /* ---- writing ---- */
 
+/* All of a section, or what comes next of it, in pieces: between them others go first, and a close is heard. */
+static pomai_status append_all(const pm_graph_builder *b, const pm_index_sink *sink, uint32_t section, const void *data,
+                               uint64_t bytes)
+{
+    const uint8_t *from = data;
+    for (uint64_t at = 0; at < bytes; at += APPEND_BYTES) {
+        const size_t here = (size_t)pm_min_u64(APPEND_BYTES, bytes - at);
+        if (!builder_go_on(b) || !sink->append(sink->context, section, from + at, here)) return POMAI_EDEADLINE;
+    }
+    return POMAI_OK;
+}
+
 /* Codes of one piece of the rows. */
 typedef struct coding {
     const pm_graph_builder *b;
@@ -462,10 +475,9 @@ static pomai_status append_codes(pm_graph_builder *b, const pm_index_sink *sink,
 {
     const graph_shape *shape = &b->space.shape;
     const size_t each = warm ? shape->warm_bytes : shape->hot_bytes;
-    const uint64_t step = pm_max_u64(PIECE_ROWS, ((uint64_t)8 << 20) / (each + 1) / PIECE_ROWS * PIECE_ROWS);
+    const uint64_t step = pm_max_u64(PIECE_ROWS, APPEND_BYTES / (each + 1) / PIECE_ROWS * PIECE_ROWS);
     if (each == 0) return POMAI_OK;
-    if (!warm && b->hot != NULL)
-        return sink->append(sink->context, GRAPH_HOT, b->hot, b->source->rows * each) ? POMAI_OK : POMAI_EDEADLINE;
+    if (!warm && b->hot != NULL) return append_all(b, sink, GRAPH_HOT, b->hot, b->source->rows * each);
     coding c = {.b = b, .warm = warm, .out = pm_malloc_aligned(GRAPH_LINE, step * each)};
     pomai_status status = c.out == NULL ? POMAI_ENOMEM : POMAI_OK;
     for (; status == POMAI_OK && c.first < b->source->rows; c.first += step) {
@@ -523,14 +535,12 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
     /* By the same codes: the first of them is from where links lead to every row. */
     if (status == POMAI_OK) status = graph_entries(&near, b->simd, b->source->seed, entries, entry);
     pm_free(projected);
-    if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_MODEL, b->model, shape->model_bytes) ||
-                               !sink->append(sink->context, GRAPH_LINKS, links, bytes)))
-        status = POMAI_EDEADLINE;
+    if (status == POMAI_OK) status = append_all(b, sink, GRAPH_MODEL, b->model, shape->model_bytes);
+    if (status == POMAI_OK) status = append_all(b, sink, GRAPH_LINKS, links, bytes);
     pm_free(links);
     const size_t numbers = (size_t)b->source->rows * sizeof(uint32_t);
-    if (status == POMAI_OK && (!sink->append(sink->context, GRAPH_ORDER, b->order, numbers) ||
-                               !sink->append(sink->context, GRAPH_PLACE, b->place, numbers)))
-        status = POMAI_EDEADLINE;
+    if (status == POMAI_OK) status = append_all(b, sink, GRAPH_ORDER, b->order, numbers);
+    if (status == POMAI_OK) status = append_all(b, sink, GRAPH_PLACE, b->place, numbers);
     if (status == POMAI_OK) status = append_codes(b, sink, false);
     if (status == POMAI_OK) status = append_entries(b, sink, entry);
     if (status == POMAI_OK) status = append_codes(b, sink, true);
