@@ -127,9 +127,9 @@ static void forget_pieces(const pm_derived_out *out)
 {
     const pm_os *os = out->of.os;
     uint64_t from = 0, to = CHUNK; /* the header is in the first */
-    for (uint32_t i = 0; i <= out->of.sections; i++) {
-        const uint64_t at = i < out->of.sections ? out->plan.section[i].offset : out->plan.length;
-        const uint64_t chunk = at / CHUNK * CHUNK;
+    for (uint32_t i = 0; i < 2 * out->of.sections; i++) {
+        const pm_derived_section *section = &out->plan.section[i / 2];
+        const uint64_t at = section->offset + (i % 2 == 0 ? 0 : section->length), chunk = at / CHUNK * CHUNK;
         if (at % CHUNK == 0 || chunk + CHUNK == to) continue;
         if (chunk > to) {
             os->file_forget(os, out->fd, from, to - from);
