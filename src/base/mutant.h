@@ -284,6 +284,8 @@
       "rows of few dimensions get the least slack that is enough for queries among them")                              \
     X(PROJECTED_COARSELY, "unit.test_graph:rows_of_few_directions_are_linked",                                         \
       "codes that rows are linked by do not tell near ones apart")                                                     \
+    X(ENTRIES_BY_OTHERS, "unit.test_graph:every_row_is_reached_from_the_first_entry",                                  \
+      "entries are chosen by other codes than those that rows are linked by")                                          \
     X(TRUTH_BY_CODES, "scenario.test_graph:rows_of_two_scales_get_their_recall",                                       \
       "efforts are calibrated by the neighbours that codes tell, not those of the rows")                               \
     X(WALKS_AT_ANY_COST, "scenario.test_graph:costly_walks_are_left_to_codes",                                         \

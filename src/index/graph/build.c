@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "graph_build.h"
 
 enum { SAMPLE = 4096, READ_BYTES = 1 << 22, READ_PIECES = 16, PIECE_ROWS = 512 };
@@ -533,7 +534,8 @@ pomai_status pm_graph_build(pm_graph_builder *b, const pm_index_sink *sink)
     if (projected != NULL) near = (graph_codes){projected, codes.rows, graph_near_bytes(shape)};
     if (status == POMAI_OK) status = graph_link(&near, &options, links);
     /* By the same codes: the first of them is from where links lead to every row. */
-    if (status == POMAI_OK) status = graph_entries(&near, b->simd, b->source->seed, entries, entry);
+    const graph_codes *by = PM_MUTANT(ENTRIES_BY_OTHERS) ? &codes : &near;
+    if (status == POMAI_OK) status = graph_entries(by, b->simd, b->source->seed, entries, entry);
     pm_free(projected);
     if (status == POMAI_OK) status = append_all(b, sink, GRAPH_MODEL, b->model, shape->model_bytes);
     if (status == POMAI_OK) status = append_all(b, sink, GRAPH_LINKS, links, bytes);
