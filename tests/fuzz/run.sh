@@ -8,8 +8,10 @@ name=$(basename "$program")
 name=${name#fuzz_}
 corpus=$(dirname "$0")/corpus/$name
 new=$(dirname "$program")/new/$name
+# It ends when more whole seconds have gone by, which is one later; 0 would be for ever.
+most=$((seconds > 1 ? seconds - 1 : 1))
 mkdir -p "$new/inputs"
 directories=("$new/inputs")
 [[ ! -d $corpus ]] || directories+=("$corpus")
-exec "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+exec "$program" -max_total_time="$most" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
     -artifact_prefix="$new/" "${@:3}" "${directories[@]}"
