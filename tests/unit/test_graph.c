@@ -25,6 +25,7 @@
 #include "support/exact.h"
 #include "support/levels.h"
 #include "support/no_memory.h"
+#include "support/reached.h"
 
 #define DIGEST                                                                                                         \
     0x8f874bfe9053361bu /* of models and codes; changes with the format, the variants that are chosen, or roundings */
@@ -240,24 +241,12 @@ static bool distinct(const world *w, const answer *a)
     return good;
 }
 
-/* From the first entry, by links. */
-static uint64_t count_reached(const world *w)
+static bool all_reached(const world *w)
 {
-    const uint32_t degree = w->graph.variant & 0xff;
     const uint32_t *links = (const uint32_t *)(const void *)w->graph.section[GRAPH_LINKS];
-    uint32_t *queue = allocate(w->rows * sizeof *queue);
-    uint8_t *seen = allocate(w->rows);
-    uint64_t head = 0, tail = 1;
-    memset(seen, 0, w->rows);
-    memcpy(queue, w->graph.section[GRAPH_ENTRIES], sizeof *queue);
-    seen[queue[0]] = 1;
-    while (head < tail) {
-        const uint32_t *own = links + queue[head++] * (uint64_t)degree;
-        for (uint32_t i = 0; i < degree && own[i] < w->rows; i++)
-            if (!seen[own[i]]) seen[own[i]] = 1, queue[tail++] = own[i];
-    }
-    free(queue), free(seen);
-    return tail;
+    uint32_t first;
+    memcpy(&first, w->graph.section[GRAPH_ENTRIES], sizeof first);
+    return count_reached(w->rows, w->graph.variant & 0xff, links, first) == w->rows;
 }
 
 /* ---- the same everywhere ---- */
@@ -314,7 +303,7 @@ static void graphs_are_the_same_on_any_machine(void **unused)
         crew c = {0};
         assert_int_equal(make(&w, levels[nlevels - 1], 0, &c), POMAI_OK);
         check(pm_graph_is_sound(&w.graph), "sound", "", w.dim, w.rows);
-        check(count_reached(&w) == w.rows, "reached", "", w.dim, w.rows);
+        check(all_reached(&w), "reached", "", w.dim, w.rows);
         for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++) {
             check(w.filled[s] == w.length[s], "length", "", w.dim, w.rows);
             copy[s] = allocate(w.length[s]);
@@ -582,7 +571,7 @@ static void every_row_is_reached_from_the_first_entry(void **unused)
             w.x[d] = w.x[d] * 0.03f + centre[d / DIMS % GROUPS * DIMS + d % DIMS];
         assert_int_equal(make(&w, levels[nlevels - 1], 2, &c), POMAI_OK);
         check((w.graph.variant & GRAPH_PROJECTED) != 0, "projected", "", w.dim, w.graph.variant);
-        check(count_reached(&w) == ROWS, "reached", "", w.dim, i);
+        check(all_reached(&w), "reached", "", w.dim, i);
         drop(&w);
     }
     free(centre);

@@ -22,6 +22,7 @@
 #include "support/crew.h"
 #include "support/levels.h"
 #include "support/no_memory.h"
+#include "support/reached.h"
 
 #define DIGEST 0xecb59972192e3b00u
 
@@ -118,29 +119,12 @@ static bool in_order(const graph_codes *codes, uint32_t degree, const uint32_t *
     return true;
 }
 
-static uint64_t count_reached(const graph_codes *codes, uint32_t degree, const uint32_t *links, uint32_t entry)
-{
-    uint32_t *queue = allocate(codes->rows * sizeof *queue);
-    uint8_t *seen = allocate(codes->rows);
-    uint64_t head = 0, tail = 0;
-    memset(seen, 0, codes->rows);
-    queue[tail++] = entry;
-    seen[entry] = 1;
-    while (head < tail) {
-        const uint32_t *own = links + queue[head++] * (uint64_t)degree;
-        for (uint32_t i = 0; i < degree && own[i] < codes->rows; i++)
-            if (!seen[own[i]]) seen[own[i]] = 1, queue[tail++] = own[i];
-    }
-    free(queue), free(seen);
-    return tail;
-}
-
 static void check_links(const graph_codes *codes, uint32_t degree, const uint32_t *links)
 {
     uint32_t entry = GRAPH_NONE;
     assert_int_equal(graph_entries(codes, levels[nlevels - 1], 1, 1, &entry), POMAI_OK);
     check(in_order(codes, degree, links), "links", "", codes->stride, codes->rows);
-    check(count_reached(codes, degree, links, entry) == codes->rows, "reached", "", codes->stride, codes->rows);
+    check(count_reached(codes->rows, degree, links, entry) == codes->rows, "reached", "", codes->stride, codes->rows);
 }
 
 /* ---- kernels ---- */
