@@ -284,6 +284,8 @@
       "rows of few dimensions get the least slack that is enough for queries among them")                              \
     X(PROJECTED_COARSELY, "unit.test_graph:rows_of_few_directions_are_linked",                                         \
       "codes that rows are linked by do not tell near ones apart")                                                     \
+    X(PROJECTED_AT_ANY_LOSS, "unit.test_graph:what_leaves_little_out_is_projected",                                    \
+      "rows are projected to one line of directions, whatever these leave out")                                        \
     X(ENTRIES_BY_OTHERS, "unit.test_graph:every_row_is_reached_from_the_first_entry",                                  \
       "entries are chosen by other codes than those that rows are linked by")                                          \
     X(TRUTH_BY_CODES, "scenario.test_graph:rows_of_two_scales_get_their_recall",                                       \

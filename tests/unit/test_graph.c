@@ -169,6 +169,18 @@ static bool append(void *context, uint32_t section, const void *data, size_t byt
 
 /* ---- graphs ---- */
 
+/* Only what kind of graph they would have. */
+static pomai_status choose(world *w, const pm_simd *level)
+{
+    const pm_index_source source = {w->rows, w->dim, w->metric, 7, w, read_rows};
+    crew c = {0};
+    const pm_index_work work = {&c, NULL, crew_go_on};
+    pm_graph_builder *builder = NULL;
+    const pomai_status status = pm_graph_begin(&source, level, &work, &builder, &w->graph.variant);
+    if (builder != NULL) pm_graph_end(builder);
+    return status;
+}
+
 /* Into memory of their exact size. threads 0: without a runner. */
 static pomai_status make(world *w, const pm_simd *level, uint32_t threads, crew *c)
 {
@@ -554,6 +566,38 @@ static void rows_of_few_directions_are_linked(void **unused)
     end("rows_of_few_directions_are_linked");
 }
 
+/* To the fewest lines whose directions leave little out, if there are rows enough to tell; the rest is close to
+ * nothing. Walks by two and three lines find what they promise. */
+static void what_leaves_little_out_is_projected(void **unused)
+{
+    (void)unused;
+    static const struct {
+        uint32_t rows, dim, directions, lines; /* 0: all dimensions */
+    } shapes[] = {
+        {5000, 300, 30, 1}, {5000, 300, 200, 2}, {4000, 300, 200, 0}, {5000, 300, 300, 0}, {8200, 512, 350, 3}};
+    begin();
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (left_out()) continue;
+        const uint32_t dim = shapes[i].dim, lines = shapes[i].lines;
+        const bool walks = lines > 1 && share == 1;
+        world w = new_world(NORMAL, shapes[i].rows, dim, i % 2 == 0 ? POMAI_METRIC_COSINE : POMAI_METRIC_L2, HELD_OUT);
+        crew c = {0};
+        for (size_t row = 0; row < (size_t)w.rows + HELD_OUT; row++)
+            for (uint32_t d = shapes[i].directions; d < dim; d++)
+                w.x[row * dim + d] *= 0.01f;
+        if (walks) {
+            assert_int_equal(make(&w, levels[nlevels - 1], 2, &c), POMAI_OK);
+            measure(&w, "projected");
+        } else {
+            assert_int_equal(choose(&w, levels[i % nlevels]), POMAI_OK);
+        }
+        const uint32_t got = (w.graph.variant & GRAPH_PROJECTED) == 0 ? 0 : w.graph.variant >> 8 & 0xff;
+        check(got == lines, "lines", "", dim, w.graph.variant);
+        drop(&w);
+    }
+    end("what_leaves_little_out_is_projected");
+}
+
 /* As the format says: also where rows are linked by projections, and which one is in the middle is a matter of codes.
  */
 static void every_row_is_reached_from_the_first_entry(void **unused)
@@ -862,6 +906,8 @@ static world new_copies(void)
 {
     world w = new_world(BYTES, share > 1 ? 4000 : 40000, 128, POMAI_METRIC_L2, 2 * (size_t)OF_COPIES);
     const uint64_t groups = w.rows / 10 / COPIES;
+    for (size_t i = 0; i < (size_t)(w.rows + 2 * OF_COPIES) * w.dim; i++) /* which a projection may leave out */
+        if (i % w.dim >= 104) w.x[i] = roundf(128 + (w.x[i] - 128) / 8);
     for (uint64_t i = 0; i < groups * COPIES; i++)
         if (i % COPIES > 0) copy_nearly(&w, w.x + i / COPIES * COPIES * w.dim, w.x + i * w.dim);
     for (uint64_t i = 0; i < 2 * OF_COPIES; i++) {
@@ -1195,6 +1241,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_order_has_each_row_once),
         cmocka_unit_test(recall_is_what_was_promised),
         cmocka_unit_test(rows_of_few_directions_are_linked),
+        cmocka_unit_test(what_leaves_little_out_is_projected),
         cmocka_unit_test(every_row_is_reached_from_the_first_entry),
         cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(distances_of_whole_numbers_are_exact),

@@ -12,6 +12,9 @@
 enum { SAMPLE = 4096, READ_BYTES = 1 << 22, READ_PIECES = 16, PIECE_ROWS = 512 };
 enum {
     ONE_LINE = 112,        /* dimensions of a line of nibbles beside two floats */
+    MOST_LINES = 3,        /* of a projection, */
+    ALL_LINES = 368,       /* and their dimensions */
+    WORTH_MORE = 16,       /* rows for each dimension, from which on more than one is looked at */
     PROJECTED_FROM = 2048, /* more dimensions cost too much to decompose */
     WORTH_WARM = 256,      /* dimensions from which a code of all of them is cheaper to read than the vector */
     EXACT_MOST = 128,      /* up to which whole numbers are codes themselves */
@@ -23,9 +26,10 @@ enum {
     FEW_SLACK = 264,  /* of 256 */
     MANY_SLACK = 282,
 };
-#define APPEND_BYTES     ((uint64_t)8 << 20) /* at once */
-#define BROAD            12.0
-#define WORTH_PROJECTING 0.9  /* of the variance, kept by one line */
+#define APPEND_BYTES ((uint64_t)8 << 20) /* at once */
+#define BROAD        12.0
+/* Of the variance: the deviation of the products that a projection leaves out, which it is wrong by. */
+#define WORTH_PROJECTING 0.008
 #define REST_WEIGHT      0.3f /* of what a projection leaves out of a row: part of it is the query's, too */
 
 #ifdef POMAI_TEST_HOOKS
@@ -218,15 +222,52 @@ static uint32_t nibble_lines(uint32_t dims)
     return (uint32_t)(dims / 2 + GRAPH_FLOATS + GRAPH_LINE - 1) / GRAPH_LINE << 8 | GRAPH_NIBBLES;
 }
 
-/* One line of nibbles holds 112 dimensions. More are projected if that keeps most of the variance. Rows that vary in
- * many directions have neighbours in many, and need more links. Whole numbers are codes of themselves, which are exact:
- * where they take two lines and one of nibbles tells most, this one is the hot code and they the warm one; of many
- * dimensions there are warm codes. */
-static pomai_status choose_variant(pm_graph_builder *b)
+/* Dimensions that these lines of nibbles have room for. */
+static uint32_t dims_of(uint32_t lines)
+{
+    return (uint32_t)(lines * GRAPH_LINE - GRAPH_FLOATS) * 2 / 16 * 16;
+}
+
+static bool find_directions(pm_graph_builder *b, uint32_t count, double *beyond, double *breadth)
 {
     const uint32_t padded = b->space.shape.padded;
-    const uint32_t most = padded <= ONE_LINE ? 0 : ONE_LINE;
-    double kept[ONE_LINE], breadth;
+    pm_free(b->directions);
+    b->count = count;
+    b->directions = pm_malloc(((size_t)padded * count + 1) * sizeof *b->directions);
+    if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, b->work, count,
+                                                   b->mean, b->directions, beyond, breadth))
+        return false;
+    for (uint32_t d = 0; d < padded && !graph_is_raw(&b->space); d++)
+        b->mean[d] -= 128;
+    return true;
+}
+
+/*
+ * *lines: the fewest, up to `most`, that rows are projected to by directions which leave little out; 0: none. Lines are
+ * what a walk waits for, and it looks at five to ten codes for each that it ranks again by all dimensions.
+ */
+static pomai_status choose_lines(pm_graph_builder *b, uint32_t most, uint32_t *lines, double *breadth)
+{
+    double beyond[ALL_LINES];
+    *lines = 0;
+    if (!find_directions(b, most > 0 ? ONE_LINE : 0, beyond, breadth)) return POMAI_ENOMEM;
+    if (most > 0 && (beyond[ONE_LINE - 1] <= WORTH_PROJECTING || PM_MUTANT(PROJECTED_AT_ANY_LOSS))) *lines = 1;
+    if (*lines > 0 || most < 2 || b->source->rows / WORTH_MORE < b->space.shape.padded) return POMAI_OK;
+    if (!find_directions(b, dims_of(most), beyond, breadth)) return POMAI_ENOMEM;
+    for (uint32_t l = most; l > 1 && beyond[dims_of(l) - 1] <= WORTH_PROJECTING; l--)
+        *lines = l;
+    if (*lines > 0) b->count = dims_of(*lines);
+    return POMAI_OK;
+}
+
+/* Rows that vary in many directions have neighbours in many, and need more links. Whole numbers are codes of
+ * themselves, which are exact: where they take two lines and a projection to one tells most, this is the hot code and
+ * they the warm one; of many dimensions there are warm codes. */
+static pomai_status choose_variant(pm_graph_builder *b)
+{
+    const uint32_t padded = b->space.shape.padded, full = nibble_lines(padded) >> 8 & 0xff;
+    double breadth;
+    uint32_t lines;
     const bool whole = graph_is_raw(&b->space), exact = whole && padded <= EXACT_MOST;
     const bool warm = padded >= WORTH_WARM || (whole && !exact);
     b->variant = FEW_LINKS | (warm ? GRAPH_WARMED : 0);
@@ -234,17 +275,11 @@ static pomai_status choose_variant(pm_graph_builder *b)
         b->variant |= nibble_lines(padded);
         return POMAI_OK;
     }
-    b->directions = pm_malloc(((size_t)padded * most + 1) * sizeof *b->directions);
-    if (b->directions == NULL || !graph_directions(b->codes, b->source->rows, &b->space.shape, b->simd, b->work, most,
-                                                   b->mean, b->directions, kept, &breadth))
-        return POMAI_ENOMEM;
-    for (uint32_t d = 0; d < padded && !graph_is_raw(&b->space); d++)
-        b->mean[d] -= 128;
-    b->count = most;
+    const pomai_status status = choose_lines(b, full - 1 < MOST_LINES ? full - 1 : MOST_LINES, &lines, &breadth);
+    if (status != POMAI_OK) return status;
     if (breadth > BROAD) b->variant += (exact ? EXACT_LINKS : MANY_LINKS) - (uint32_t)FEW_LINKS;
-    const bool project = most == ONE_LINE && kept[ONE_LINE - 1] >= WORTH_PROJECTING;
-    if (project)
-        b->variant |= nibble_lines(ONE_LINE) | GRAPH_PROJECTED | (exact ? GRAPH_EXACT | GRAPH_WARMED : 0);
+    if (lines > 0)
+        b->variant |= nibble_lines(dims_of(lines)) | GRAPH_PROJECTED | (exact ? GRAPH_EXACT | GRAPH_WARMED : 0);
     else if (exact)
         b->variant |= b->space.shape.whole / GRAPH_LINE << 8 | GRAPH_EXACT;
     else

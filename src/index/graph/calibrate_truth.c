@@ -20,6 +20,7 @@
 #include "base/mutant.h"
 #include "calibrate_int.h"
 #include "simd/graph.h"
+#include "simd/walk.h"
 
 enum {
     SPREAD = 7919, /* a prime above the number of queries */
@@ -55,12 +56,11 @@ typedef struct look {
 
 int32_t calibrate_apart(const calibration *c, uint32_t a, uint32_t b)
 {
-    const size_t stride = c->b->space.shape.whole;
-    const uint8_t *x = c->b->codes + a * stride, *y = c->b->codes + b * stride;
-    int32_t sum = 0;
-    for (size_t d = 0; d < stride; d++)
-        sum += ((int32_t)x[d] - y[d]) * ((int32_t)x[d] - y[d]);
-    return sum;
+    const graph_shape *shape = &c->b->space.shape;
+    uint32_t sum;
+    c->b->simd->walk->apart(c->b->codes + (size_t)a * shape->whole, c->b->codes, shape->whole, &b, 1, shape->padded,
+                            &sum);
+    return (int32_t)sum;
 }
 
 /* By parts of octaves. */

@@ -11,7 +11,7 @@
 #include "simd/graph.h"
 
 /* EVERY: in double precision, the largest of directions may grow so often beside the least before they are parted. */
-enum { ROUNDS = 4, EVERY = 2, SAMPLE = 4096, PART = 2048, PIECE = 16 };
+enum { ROUNDS = 4, EVERY = 2, SAMPLE = 4096, PART = 2048, PIECE = 16, LANES = 16 };
 
 /* What the covariance is computed from: a part of the sample, a row for each dimension. */
 typedef struct part {
@@ -120,6 +120,17 @@ static void orthonormal(const pm_simd *simd, double *x, uint32_t count, uint32_t
     }
 }
 
+static double product_of(const double *a, const double *b, uint32_t n)
+{
+    double lane[LANES] = {0}, all = 0;
+    for (uint32_t d = 0; d < n; d += LANES)
+        for (uint32_t i = 0; i < LANES; i++)
+            lane[i] += a[d + i] * b[d + i];
+    for (uint32_t i = 0; i < LANES; i++)
+        all += lane[i];
+    return all;
+}
+
 /* A product of two matrices, some rows of it in each piece. */
 typedef struct product {
     const pm_simd *simd;
@@ -143,12 +154,13 @@ static void times(const pm_index_work *work, product *p)
 }
 
 bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
-                      const pm_index_work *work, uint32_t count, float *mean, float *directions, double *kept,
+                      const pm_index_work *work, uint32_t count, float *mean, float *directions, double *beyond,
                       double *breadth)
 {
     const uint32_t n = shape->padded;
     double *c = pm_malloc((size_t)n * n * sizeof *c), *x = pm_malloc(((size_t)count * n + 1) * sizeof *x);
-    double *y = pm_malloc(((size_t)count * n + 1) * sizeof *y), all = 0, sum = 0;
+    double *y = pm_malloc(((size_t)count * n + 1) * sizeof *y), all = 0, sum = 0, square = 0;
+    const double taken = (double)pm_min_u64(rows, SAMPLE);
     const bool good = c != NULL && x != NULL && y != NULL && covariance(codes, rows, shape, simd, c, mean);
     product p = {simd, x, c, count, n, y};
     assert(n % 16 == 0 && count <= n);
@@ -168,9 +180,14 @@ bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *sh
         }
         times(work, &p);
         for (uint32_t i = 0; i < count; i++) {
-            for (uint32_t d = 0; d < n; d++)
-                sum += x[(size_t)i * n + d] * y[(size_t)i * n + d];
-            kept[i] = all > 0 ? sum / all : 1;
+            for (uint32_t j = 0; j <= i; j++) { /* directions are not parted that well */
+                const double both = product_of(x + (size_t)i * n, y + (size_t)j * n, n);
+                sum += j == i ? both : 0;
+                square += (j == i ? 1 : 2) * both * both;
+            }
+            /* of a sample: what is not there is the square of its sum by the number of rows */
+            const double rest = all - sum, others = squares - square - rest * rest / taken;
+            beyond[i] = all > 0 && others > 0 ? sqrt(others) / all : 0;
         }
         for (size_t i = 0; i < (size_t)count * n; i++)
             directions[i] = (float)x[i];

@@ -196,12 +196,13 @@ void graph_scores(const pm_graph_query *query, const uint32_t *row, size_t n, fl
 
 /*
  * The `count` directions in which `rows` codes (of `whole` bytes) vary most, from their covariance, and their mean:
- * directions has count x padded floats. kept[i]: the share of the variance within the first i + 1. *breadth: the
+ * directions has count x padded floats. beyond[i]: the deviation of the product of what two rows have outside of the
+ * first i + 1, by the variance of all: the root of the sum of the squares of the variances there. *breadth: the
  * number of dimensions among which the variance seems shared out, the square of its sum by the sum of squares, which
  * is n if it is the same in n directions. count may be 0. false: no memory.
  */
 bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd,
-                      const pm_index_work *work, uint32_t count, float *mean, float *directions, double *kept,
+                      const pm_index_work *work, uint32_t count, float *mean, float *directions, double *beyond,
                       double *breadth);
 
 #endif
