@@ -31,7 +31,7 @@ from compare_report import CORES, Report, Row
 HERE = Path(__file__).resolve().parent
 PLACE = ROOT / "build" / "compare"
 VENVS = ROOT / "build" / "venv-compare"
-DATA = ("fashion-mnist", "glove", "sift", "random")
+DATA = ("fashion-mnist", "glove", "sift", "random", "embeddings-768", "embeddings-1536")
 DATA_PACKAGES = {"sift": ("opencv-python-headless",)}
 ENOUGH = 0.999  # no effort above the first that reaches this is measured
 LEAST = 0.5  # nor one below this

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,34 @@ def random(_: Path) -> Pair:
     return rng.standard_normal((1_000_000, 128), dtype=np.float32), rng.standard_normal((1000, 128), dtype=np.float32)
 
 
+TOPICS = 400
+
+
+def embeddings(dim: int) -> Callable[[Path], Pair]:
+    """Made, as no real ones come with a package: variances as 1 / i along directions of their own, in topics of Zipf sizes."""
+
+    def make(_: Path) -> Pair:
+        rng = np.random.default_rng(SEED)
+        size = np.arange(1, dim + 1) ** -0.5
+        size *= np.sqrt(0.5) / np.linalg.norm(size)
+        share = np.arange(1, TOPICS + 1) ** -0.7
+        turn = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
+        topic = rng.standard_normal((TOPICS, dim)) * size
+        parts = []
+        for _ in range(20):
+            of = rng.choice(TOPICS, 5050, p=share / share.sum())
+            rows = (topic[of] + rng.standard_normal((len(of), dim)) * size).astype(np.float32) @ turn
+            parts.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        return np.concatenate([part[50:] for part in parts]), np.concatenate([part[:50] for part in parts])
+
+    return make
+
+
 # Name: its source, metric, rows by default (0: all)
 SOURCES = {
     "fashion-mnist": (fashion_mnist, "l2", 0), "glove": (glove, "cosine", 0), "sift": (sift, "l2", 500_000),
     "random": (random, "l2", 100_000),
+    "embeddings-768": (embeddings(768), "cosine", 0), "embeddings-1536": (embeddings(1536), "cosine", 0),
 }  # fmt: skip
 
 
