@@ -566,6 +566,37 @@ static void rows_of_few_directions_are_linked(void **unused)
     end("rows_of_few_directions_are_linked");
 }
 
+/* Whole numbers that are 0 in many dimensions vary in fewer directions than there is room for: each of these counts
+ * once, so that a projection is as long as the row. */
+static void no_direction_is_taken_twice(void **unused)
+{
+    (void)unused;
+    static const struct {
+        uint32_t rows, live;
+    } shapes[] = {{1000, 60}, {5000, 200}};
+    begin();
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (left_out()) continue;
+        world w = new_world(BYTES, shapes[i].rows, 300, POMAI_METRIC_L2, 0);
+        graph_space space;
+        double squares = 0;
+        for (size_t row = 0; row < w.rows; row++)
+            for (uint32_t d = 0; d < w.dim; d++)
+                w.x[row * w.dim + d] = d < shapes[i].live ? (float)below(256) : 0;
+        assert_int_equal(make_plainly(&w, levels[nlevels - 1]), POMAI_OK);
+        graph_space_of(&space, &w.graph, levels[0]);
+        check(space.shape.projected, "projected", "", w.dim, w.graph.variant);
+        for (uint32_t h = 0; h < space.shape.hot && space.shape.projected; h++)
+            for (uint32_t d = 0; d < space.shape.padded; d++) {
+                const float part = space.length[h] * (float)space.plane[h * (size_t)space.shape.whole + d];
+                squares += (double)(part * part);
+            }
+        check(fabs(squares - shapes[i].live) < 1, "directions", "", shapes[i].live, (uint64_t)squares);
+        drop(&w);
+    }
+    end("no_direction_is_taken_twice");
+}
+
 /* To the fewest lines whose directions leave little out, if there are rows enough to tell; the rest is close to
  * nothing. Walks by two and three lines find what they promise. */
 static void what_leaves_little_out_is_projected(void **unused)
@@ -1241,6 +1272,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_order_has_each_row_once),
         cmocka_unit_test(recall_is_what_was_promised),
         cmocka_unit_test(rows_of_few_directions_are_linked),
+        cmocka_unit_test(no_direction_is_taken_twice),
         cmocka_unit_test(what_leaves_little_out_is_projected),
         cmocka_unit_test(every_row_is_reached_from_the_first_entry),
         cmocka_unit_test(queries_far_off_find_what_is_near),

@@ -12,6 +12,7 @@
 
 /* EVERY: in double precision, the largest of directions may grow so often beside the least before they are parted. */
 enum { ROUNDS = 4, EVERY = 2, SAMPLE = 4096, PART = 2048, PIECE = 16, LANES = 16 };
+#define NOTHING 1e-24 /* of the square of a length: some hundred times what rounding leaves of that length */
 
 /* What the covariance is computed from: a part of the sample, a row for each dimension. */
 typedef struct part {
@@ -102,24 +103,6 @@ static bool covariance(const uint8_t *codes, uint64_t rows, const graph_shape *s
     return good;
 }
 
-/* Makes the rows of x orthonormal, each against those before it; twice, as once leaves rounding. */
-static void orthonormal(const pm_simd *simd, double *x, uint32_t count, uint32_t n)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        double *row = x + (size_t)i * n;
-        for (int twice = 0; twice < 2; twice++)
-            for (uint32_t j = 0; j < i; j++)
-                simd->walk->less_along(row, x + (size_t)j * n, n);
-        double norm2 = 0;
-        for (uint32_t d = 0; d < n; d++)
-            norm2 += row[d] * row[d];
-        const double inverse =
-            norm2 > 1e-200 ? 1 / sqrt(norm2) : 0; /* fewer directions than asked for: the rest are 0 */
-        for (uint32_t d = 0; d < n; d++)
-            row[d] *= inverse;
-    }
-}
-
 static double product_of(const double *a, const double *b, uint32_t n)
 {
     double lane[LANES] = {0}, all = 0;
@@ -129,6 +112,25 @@ static double product_of(const double *a, const double *b, uint32_t n)
     for (uint32_t i = 0; i < LANES; i++)
         all += lane[i];
     return all;
+}
+
+/* Makes the rows of x orthonormal, each against those before it; twice, as once leaves rounding. Where codes vary in
+ * fewer directions than are asked for, only rounding is left of the rest, which would be those before it again: 0. */
+static void orthonormal(const pm_simd *simd, double *x, uint32_t count, uint32_t n)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        double *row = x + (size_t)i * n;
+        const double least = product_of(row, row, n) * NOTHING;
+        for (int twice = 0; twice < 2; twice++)
+            for (uint32_t j = 0; j < i; j++)
+                simd->walk->less_along(row, x + (size_t)j * n, n);
+        double norm2 = 0;
+        for (uint32_t d = 0; d < n; d++)
+            norm2 += row[d] * row[d];
+        const double inverse = norm2 > 1e-200 && norm2 > least ? 1 / sqrt(norm2) : 0;
+        for (uint32_t d = 0; d < n; d++)
+            row[d] *= inverse;
+    }
 }
 
 /* A product of two matrices, some rows of it in each piece. */
