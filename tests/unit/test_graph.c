@@ -629,6 +629,22 @@ static void what_leaves_little_out_is_projected(void **unused)
     end("what_leaves_little_out_is_projected");
 }
 
+/* Few directions hold most of what rows of clusters vary by, and do not tell those of one apart. */
+static void what_tells_near_rows_apart_is_kept(void **unused)
+{
+    (void)unused;
+    static const uint32_t shapes[][2] = {{4000, 300}, {2000, 700}};
+    begin();
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (left_out()) continue;
+        world w = new_world(i % 2 == 0 ? CLUSTERED : TIGHT, shapes[i][0], shapes[i][1], POMAI_METRIC_L2, 0);
+        assert_int_equal(choose(&w, levels[i % nlevels]), POMAI_OK);
+        check((w.graph.variant & GRAPH_PROJECTED) == 0, "all dimensions", "", w.dim, w.graph.variant);
+        drop(&w);
+    }
+    end("what_tells_near_rows_apart_is_kept");
+}
+
 /* As the format says: also where rows are linked by projections, and which one is in the middle is a matter of codes.
  */
 static void every_row_is_reached_from_the_first_entry(void **unused)
@@ -1274,6 +1290,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rows_of_few_directions_are_linked),
         cmocka_unit_test(no_direction_is_taken_twice),
         cmocka_unit_test(what_leaves_little_out_is_projected),
+        cmocka_unit_test(what_tells_near_rows_apart_is_kept),
         cmocka_unit_test(every_row_is_reached_from_the_first_entry),
         cmocka_unit_test(queries_far_off_find_what_is_near),
         cmocka_unit_test(distances_of_whole_numbers_are_exact),

@@ -30,7 +30,9 @@ enum {
 #define BROAD        12.0
 /* Of the variance: the deviation of the products that a projection leaves out, which it is wrong by. */
 #define WORTH_PROJECTING 0.008
-#define REST_WEIGHT      0.3f /* of what a projection leaves out of a row: part of it is the query's, too */
+/* The same, of what near rows differ by: few directions may tell clusters apart, and all dimensions the rows of one. */
+#define WORTH_OF_GAP (1.0 / 3)
+#define REST_WEIGHT  0.3f /* of what a projection leaves out of a row: part of it is the query's, too */
 
 #ifdef POMAI_TEST_HOOKS
 uint32_t pm_graph_forced_variant;
@@ -242,19 +244,29 @@ static bool find_directions(pm_graph_builder *b, uint32_t count, double *beyond,
     return true;
 }
 
+/* What may be left out. */
+static bool find_worth(const pm_graph_builder *b, double *worth)
+{
+    double gap;
+    if (!graph_gap(b->codes, b->source->rows, &b->space.shape, b->simd, &gap)) return false;
+    *worth = PM_MUTANT(PROJECTED_AT_ANY_LOSS) ? 1 : fmin(WORTH_PROJECTING, gap * WORTH_OF_GAP);
+    return true;
+}
+
 /*
  * *lines: the fewest, up to `most`, that rows are projected to by directions which leave little out; 0: none. Lines are
  * what a walk waits for, and it looks at five to ten codes for each that it ranks again by all dimensions.
  */
 static pomai_status choose_lines(pm_graph_builder *b, uint32_t most, uint32_t *lines, double *breadth)
 {
-    double beyond[ALL_LINES];
+    double beyond[ALL_LINES], worth = 0;
     *lines = 0;
     if (!find_directions(b, most > 0 ? ONE_LINE : 0, beyond, breadth)) return POMAI_ENOMEM;
-    if (most > 0 && (beyond[ONE_LINE - 1] <= WORTH_PROJECTING || PM_MUTANT(PROJECTED_AT_ANY_LOSS))) *lines = 1;
+    if (most > 0 && !find_worth(b, &worth)) return POMAI_ENOMEM;
+    if (most > 0 && beyond[ONE_LINE - 1] <= worth) *lines = 1;
     if (*lines > 0 || most < 2 || b->source->rows / WORTH_MORE < b->space.shape.padded) return POMAI_OK;
     if (!find_directions(b, dims_of(most), beyond, breadth)) return POMAI_ENOMEM;
-    for (uint32_t l = most; l > 1 && beyond[dims_of(l) - 1] <= WORTH_PROJECTING; l--)
+    for (uint32_t l = most; l > 1 && beyond[dims_of(l) - 1] <= worth; l--)
         *lines = l;
     if (*lines > 0) b->count = dims_of(*lines);
     return POMAI_OK;

@@ -5,6 +5,7 @@
  * covariance is of integers; the rest is double precision, one operation at a time, in a fixed order.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph_int.h"
@@ -12,6 +13,7 @@
 
 /* EVERY: in double precision, the largest of directions may grow so often beside the least before they are parted. */
 enum { ROUNDS = 4, EVERY = 2, SAMPLE = 4096, PART = 2048, PIECE = 16, LANES = 16 };
+enum { ASKED = 128, NEAR = 4, FARTHER = 16 };
 #define NOTHING 1e-24 /* of the square of a length: some hundred times what rounding leaves of that length */
 
 /* What the covariance is computed from: a part of the sample, a row for each dimension. */
@@ -197,5 +199,41 @@ bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *sh
     pm_free(c);
     pm_free(x);
     pm_free(y);
+    return good;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+bool graph_gap(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd, double *gap)
+{
+    const uint32_t taken = (uint32_t)pm_min_u64(rows, SAMPLE), asked = (uint32_t)pm_min_u64(taken, ASKED);
+    uint32_t *id = pm_malloc(taken * sizeof *id), *distance = pm_malloc(taken * sizeof *distance), own[ASKED];
+    const bool good = id != NULL && distance != NULL;
+    double all = 0;
+    for (uint32_t i = 0; i < taken && good; i++)
+        id[i] = (uint32_t)(rows * i / taken);
+    for (uint32_t q = 0; q < asked && good; q++) {
+        uint32_t nearest[FARTHER + 1], n = 0; /* the row itself is the first */
+        simd->walk->apart(codes + (size_t)id[(size_t)q * taken / asked] * shape->whole, codes, shape->whole, id, taken,
+                          shape->padded, distance);
+        for (uint32_t i = 0; i < taken; i++) {
+            const uint32_t here = distance[i];
+            all += (double)here;
+            if (n > FARTHER && here >= nearest[FARTHER]) continue;
+            uint32_t at = n > FARTHER ? FARTHER : n++;
+            for (; at > 0 && nearest[at - 1] > here; at--)
+                nearest[at] = nearest[at - 1];
+            nearest[at] = here;
+        }
+        own[q] = nearest[FARTHER] - nearest[NEAR];
+    }
+    if (good) qsort(own, asked, sizeof *own, by_size);
+    if (good) *gap = all > 0 ? (double)own[asked / 2] / (all / asked / taken) : 0;
+    pm_free(id);
+    pm_free(distance);
     return good;
 }

@@ -205,4 +205,10 @@ bool graph_directions(const uint8_t *codes, uint64_t rows, const graph_shape *sh
                       const pm_index_work *work, uint32_t count, float *mean, float *directions, double *beyond,
                       double *breadth);
 
+/*
+ * What the squared distances of a row's fourth and sixteenth nearest differ by, of all: in the middle of some rows,
+ * among a sample of codes. false: no memory.
+ */
+bool graph_gap(const uint8_t *codes, uint64_t rows, const graph_shape *shape, const pm_simd *simd, double *gap);
+
 #endif
