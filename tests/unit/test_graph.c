@@ -629,17 +629,23 @@ static void what_leaves_little_out_is_projected(void **unused)
     end("what_leaves_little_out_is_projected");
 }
 
-/* Few directions hold most of what rows of clusters vary by, and do not tell those of one apart. */
+/* Few directions hold most of what rows of clusters vary by, and do not tell those of one apart; nor does anything tell
+ * copies apart. */
 static void what_tells_near_rows_apart_is_kept(void **unused)
 {
     (void)unused;
-    static const uint32_t shapes[][2] = {{4000, 300}, {2000, 700}};
+    static const struct {
+        enum kind kind;
+        uint32_t rows, dim;
+        bool projected;
+    } shapes[] = {{CLUSTERED, 4000, 300, false}, {TIGHT, 2000, 700, false}, {FEW, 4000, 300, true}};
     begin();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         if (left_out()) continue;
-        world w = new_world(i % 2 == 0 ? CLUSTERED : TIGHT, shapes[i][0], shapes[i][1], POMAI_METRIC_L2, 0);
+        world w = new_world(shapes[i].kind, shapes[i].rows, shapes[i].dim, POMAI_METRIC_L2, 0);
         assert_int_equal(choose(&w, levels[i % nlevels]), POMAI_OK);
-        check((w.graph.variant & GRAPH_PROJECTED) == 0, "all dimensions", "", w.dim, w.graph.variant);
+        const bool projected = (w.graph.variant & GRAPH_PROJECTED) != 0;
+        check(projected == shapes[i].projected, "projected", "", w.dim, w.graph.variant);
         drop(&w);
     }
     end("what_tells_near_rows_apart_is_kept");

@@ -244,12 +244,13 @@ static bool find_directions(pm_graph_builder *b, uint32_t count, double *beyond,
     return true;
 }
 
-/* What may be left out. */
+/* What may be left out. Where codes are the same of many rows, all dimensions do not tell these apart, either. */
 static bool find_worth(const pm_graph_builder *b, double *worth)
 {
     double gap;
     if (!graph_gap(b->codes, b->source->rows, &b->space.shape, b->simd, &gap)) return false;
-    *worth = PM_MUTANT(PROJECTED_AT_ANY_LOSS) ? 1 : fmin(WORTH_PROJECTING, gap * WORTH_OF_GAP);
+    *worth = gap > 0 ? fmin(WORTH_PROJECTING, gap * WORTH_OF_GAP) : WORTH_PROJECTING;
+    if (PM_MUTANT(PROJECTED_AT_ANY_LOSS)) *worth = 1;
     return true;
 }
 
