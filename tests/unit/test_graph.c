@@ -597,6 +597,22 @@ static void no_direction_is_taken_twice(void **unused)
     end("no_direction_is_taken_twice");
 }
 
+/* Made again at another level, and without other threads. */
+static void compare_sections(world *w, const pm_simd *level)
+{
+    uint8_t *copy[PM_GRAPH_SECTIONS];
+    uint64_t length[PM_GRAPH_SECTIONS];
+    memcpy(copy, w->at, sizeof copy);
+    memcpy(length, w->length, sizeof length);
+    memset(w->at, 0, sizeof w->at);
+    assert_int_equal(make_plainly(w, level), POMAI_OK);
+    for (size_t s = 0; s < PM_GRAPH_SECTIONS; s++) {
+        const bool same = length[s] == w->length[s] && (length[s] == 0 || memcmp(copy[s], w->at[s], length[s]) == 0);
+        check(same, "section", level->name, w->dim, s);
+        free(copy[s]);
+    }
+}
+
 /* To the fewest lines whose directions leave little out, if there are rows enough to tell; the rest is close to
  * nothing. Walks by two and three lines find what they promise. */
 static void what_leaves_little_out_is_projected(void **unused)
@@ -619,6 +635,7 @@ static void what_leaves_little_out_is_projected(void **unused)
         if (walks) {
             assert_int_equal(make(&w, levels[nlevels - 1], 2, &c), POMAI_OK);
             measure(&w, "projected");
+            compare_sections(&w, levels[i % nlevels]);
         } else {
             assert_int_equal(choose(&w, levels[i % nlevels]), POMAI_OK);
         }
