@@ -97,6 +97,13 @@ typedef struct pm_simd {
     double (*exact_l2)(const float *a, const float *b, size_t dim);
     double (*exact_dot)(const float *a, const float *b, size_t dim);
 
+    /*
+     * The same of n rows, any n: out[i] = exact_l2(q, rows[i]); dot[i] = exact_dot(q, rows[i]) and, unless it is NULL,
+     * norm2[i] = exact_dot(rows[i], rows[i]). Each partial sum waits for its last term, so some rows go side by side.
+     */
+    void (*exact_l2_rows)(const float *q, const float *const *rows, size_t n, size_t dim, double *out);
+    void (*exact_dot_rows)(const float *q, const float *const *rows, size_t n, size_t dim, double *dot, double *norm2);
+
     /* The next two together, or NULL both: a level whose integer products are no faster than those of floats. */
 
     /*

@@ -207,14 +207,9 @@ INLINE __m256d exact_lanes(const float *a, const float *b, __m256d lane, bool l2
     return _mm256_add_pd(lane, _mm256_mul_pd(x, y));
 }
 
-INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
+/* What is left from d on, and the sum of all. */
+INLINE double exact_rest(const float *a, const float *b, size_t d, size_t dim, __m256d low, __m256d high, bool l2)
 {
-    __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
-    size_t d = 0;
-    for (; d + 8 <= dim; d += 8) {
-        low = exact_lanes(a + d, b + d, low, l2);
-        high = exact_lanes(a + d + 4, b + d + 4, high, l2);
-    }
     double lane[8];
     _mm256_storeu_pd(lane, low);
     _mm256_storeu_pd(lane + 4, high);
@@ -228,6 +223,17 @@ INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
     return (h0 + h2) + (h1 + h3);
 }
 
+INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
+{
+    __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+    size_t d = 0;
+    for (; d + 8 <= dim; d += 8) {
+        low = exact_lanes(a + d, b + d, low, l2);
+        high = exact_lanes(a + d + 4, b + d + 4, high, l2);
+    }
+    return exact_rest(a, b, d, dim, low, high, l2);
+}
+
 double pm_avx2_exact_l2(const float *a, const float *b, size_t dim)
 {
     return exact_sum(a, b, dim, true);
@@ -236,6 +242,37 @@ double pm_avx2_exact_l2(const float *a, const float *b, size_t dim)
 double pm_avx2_exact_dot(const float *a, const float *b, size_t dim)
 {
     return exact_sum(a, b, dim, false);
+}
+
+void pm_avx2_exact_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = exact_sum(q, rows[i], dim, true);
+}
+
+/* Both sums of a row side by side. */
+INLINE void exact_both(const float *q, const float *x, size_t dim, double *dot, double *norm2)
+{
+    __m256d low = _mm256_setzero_pd(), high = low, own_low = low, own_high = low;
+    size_t d = 0;
+    for (; d + 8 <= dim; d += 8) {
+        low = exact_lanes(q + d, x + d, low, false);
+        high = exact_lanes(q + d + 4, x + d + 4, high, false);
+        own_low = exact_lanes(x + d, x + d, own_low, false);
+        own_high = exact_lanes(x + d + 4, x + d + 4, own_high, false);
+    }
+    *dot = exact_rest(q, x, d, dim, low, high, false);
+    *norm2 = exact_rest(x, x, d, dim, own_low, own_high, false);
+}
+
+void pm_avx2_exact_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *dot, double *norm2)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (norm2 == NULL)
+            dot[i] = exact_sum(q, rows[i], dim, false);
+        else
+            exact_both(q, rows[i], dim, dot + i, norm2 + i);
+    }
 }
 
 const pm_simd pm_simd_avx2 = {
@@ -254,6 +291,8 @@ const pm_simd pm_simd_avx2 = {
     .not_below = pm_avx2_not_below,
     .exact_l2 = pm_avx2_exact_l2,
     .exact_dot = pm_avx2_exact_dot,
+    .exact_l2_rows = pm_avx2_exact_l2_rows,
+    .exact_dot_rows = pm_avx2_exact_dot_rows,
 };
 
 #endif

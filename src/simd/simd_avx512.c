@@ -204,6 +204,13 @@ size_t pm_avx512_first_not_finite(const float *x, size_t n)
 
 /* ---- canonical sums: exact.c's eight lanes are one register of doubles ---- */
 
+INLINE double sum_lanes(__m512d lane)
+{
+    __m256d half = _mm256_add_pd(_mm512_castpd512_pd256(lane), _mm512_extractf64x4_pd(lane, 1));
+    __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(half), _mm256_extractf128_pd(half, 1));
+    return _mm_cvtsd_f64(pair) + _mm_cvtsd_f64(_mm_unpackhi_pd(pair, pair));
+}
+
 INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
 {
     __m512d lane = _mm512_setzero_pd();
@@ -214,9 +221,7 @@ INLINE double exact_sum(const float *a, const float *b, size_t dim, bool l2)
         if (l2) x = y = _mm512_sub_pd(x, y);
         lane = _mm512_mask_add_pd(lane, mask, lane, _mm512_mul_pd(x, y));
     }
-    __m256d half = _mm256_add_pd(_mm512_castpd512_pd256(lane), _mm512_extractf64x4_pd(lane, 1));
-    __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(half), _mm256_extractf128_pd(half, 1));
-    return _mm_cvtsd_f64(pair) + _mm_cvtsd_f64(_mm_unpackhi_pd(pair, pair));
+    return sum_lanes(lane);
 }
 
 double pm_avx512_exact_l2(const float *a, const float *b, size_t dim)
@@ -227,6 +232,57 @@ double pm_avx512_exact_l2(const float *a, const float *b, size_t dim)
 double pm_avx512_exact_dot(const float *a, const float *b, size_t dim)
 {
     return exact_sum(a, b, dim, false);
+}
+
+/* R rows side by side. */
+INLINE void exact_block(const float *q, const float *const *rows, size_t dim, double *out, double *norm2, size_t R,
+                        bool l2, bool norms)
+{
+    __m512d lane[4], own[4];
+    UNROLL
+    for (size_t r = 0; r < R; r++)
+        lane[r] = own[r] = _mm512_setzero_pd();
+    for (size_t d = 0; d < dim; d += 8) {
+        const __mmask8 mask = (__mmask8)(dim - d < 8 ? (1u << (dim - d)) - 1u : 0xff);
+        const __m512d x = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, q + d));
+        UNROLL
+        for (size_t r = 0; r < R; r++) {
+            const __m512d y = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, rows[r] + d)), t = _mm512_sub_pd(x, y);
+            lane[r] = _mm512_mask_add_pd(lane[r], mask, lane[r], l2 ? _mm512_mul_pd(t, t) : _mm512_mul_pd(x, y));
+            if (norms) own[r] = _mm512_mask_add_pd(own[r], mask, own[r], _mm512_mul_pd(y, y));
+        }
+    }
+    UNROLL
+    for (size_t r = 0; r < R; r++) {
+        out[r] = sum_lanes(lane[r]);
+        if (norms) norm2[r] = sum_lanes(own[r]);
+    }
+}
+
+void pm_avx512_exact_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *out)
+{
+    size_t i = 0;
+    for (; n - i >= 4; i += 4)
+        exact_block(q, rows + i, dim, out + i, NULL, 4, true, false);
+    for (; i < n; i++)
+        exact_block(q, rows + i, dim, out + i, NULL, 1, true, false);
+}
+
+void pm_avx512_exact_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *dot,
+                              double *norm2)
+{
+    size_t i = 0;
+    if (norm2 == NULL) {
+        for (; n - i >= 4; i += 4)
+            exact_block(q, rows + i, dim, dot + i, NULL, 4, false, false);
+        for (; i < n; i++)
+            exact_block(q, rows + i, dim, dot + i, NULL, 1, false, false);
+        return;
+    }
+    for (; n - i >= 4; i += 4)
+        exact_block(q, rows + i, dim, dot + i, norm2 + i, 4, false, true);
+    for (; i < n; i++)
+        exact_block(q, rows + i, dim, dot + i, norm2 + i, 1, false, true);
 }
 
 const pm_simd pm_simd_avx512 = {
@@ -245,6 +301,8 @@ const pm_simd pm_simd_avx512 = {
     .not_below = pm_avx512_not_below,
     .exact_l2 = pm_avx512_exact_l2,
     .exact_dot = pm_avx512_exact_dot,
+    .exact_l2_rows = pm_avx512_exact_l2_rows,
+    .exact_dot_rows = pm_avx512_exact_dot_rows,
 };
 
 #endif

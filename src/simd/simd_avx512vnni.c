@@ -175,6 +175,8 @@ const pm_simd pm_simd_avx512vnni = {
     .not_below = pm_avx512_not_below,
     .exact_l2 = pm_avx512_exact_l2,
     .exact_dot = pm_avx512_exact_dot,
+    .exact_l2_rows = pm_avx512_exact_l2_rows,
+    .exact_dot_rows = pm_avx512_exact_dot_rows,
     .pack_codes = pm_avx512vnni_pack_codes,
     .codes_not_below = pm_avx512vnni_codes_not_below,
 };

@@ -197,6 +197,8 @@ const pm_simd pm_simd_avxvnni = {
     .not_below = pm_avx2_not_below,
     .exact_l2 = pm_avx2_exact_l2,
     .exact_dot = pm_avx2_exact_dot,
+    .exact_l2_rows = pm_avx2_exact_l2_rows,
+    .exact_dot_rows = pm_avx2_exact_dot_rows,
     .pack_codes = pack_codes,
     .codes_not_below = codes_not_below,
 };

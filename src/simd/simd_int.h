@@ -78,6 +78,8 @@ void pm_avx2_dot_tile(const float *const *queries, size_t nqueries, const float 
 uint64_t pm_avx2_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
 double pm_avx2_exact_l2(const float *a, const float *b, size_t dim);
 double pm_avx2_exact_dot(const float *a, const float *b, size_t dim);
+void pm_avx2_exact_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *out);
+void pm_avx2_exact_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *dot, double *norm2);
 
 /* simd_avx512.c; also what avx512vnni does with floats. */
 void pm_avx512_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, float *out);
@@ -89,6 +91,9 @@ void pm_avx512_dot_tile(const float *const *queries, size_t nqueries, const floa
 uint64_t pm_avx512_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
 double pm_avx512_exact_l2(const float *a, const float *b, size_t dim);
 double pm_avx512_exact_dot(const float *a, const float *b, size_t dim);
+void pm_avx512_exact_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *out);
+void pm_avx512_exact_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *dot,
+                              double *norm2);
 
 /* simd_avx512vnni.c; also what amx does with codes, and with few queries. */
 void pm_avx512vnni_pack_codes(const float *const *rows, size_t n, size_t dim, float offset, bool whole, uint8_t *panel,
@@ -110,6 +115,8 @@ void pm_neon_dot_tile(const float *const *queries, size_t nqueries, const float 
 uint64_t pm_neon_not_below(const float *dot, const float *plus, const float *length, size_t n, float a, float b);
 double pm_neon_exact_l2(const float *a, const float *b, size_t dim);
 double pm_neon_exact_dot(const float *a, const float *b, size_t dim);
+void pm_neon_exact_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *out);
+void pm_neon_exact_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *dot, double *norm2);
 #endif
 
 #endif

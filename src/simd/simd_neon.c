@@ -254,6 +254,20 @@ double pm_neon_exact_dot(const float *a, const float *b, size_t dim)
     return exact_sum(a, b, dim, false);
 }
 
+void pm_neon_exact_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = exact_sum(q, rows[i], dim, true);
+}
+
+void pm_neon_exact_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *dot, double *norm2)
+{
+    for (size_t i = 0; i < n; i++) {
+        dot[i] = exact_sum(q, rows[i], dim, false);
+        if (norm2 != NULL) norm2[i] = exact_sum(rows[i], rows[i], dim, false);
+    }
+}
+
 const pm_simd pm_simd_neon = {
     .name = "neon",
     .quant = &pm_simd_quant_scalar,
@@ -269,6 +283,8 @@ const pm_simd pm_simd_neon = {
     .not_below = pm_neon_not_below,
     .exact_l2 = pm_neon_exact_l2,
     .exact_dot = pm_neon_exact_dot,
+    .exact_l2_rows = pm_neon_exact_l2_rows,
+    .exact_dot_rows = pm_neon_exact_dot_rows,
 };
 
 #endif

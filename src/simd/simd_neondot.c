@@ -199,6 +199,8 @@ const pm_simd pm_simd_neondot = {
     .not_below = pm_neon_not_below,
     .exact_l2 = pm_neon_exact_l2,
     .exact_dot = pm_neon_exact_dot,
+    .exact_l2_rows = pm_neon_exact_l2_rows,
+    .exact_dot_rows = pm_neon_exact_dot_rows,
     .pack_codes = pack_codes,
     .codes_not_below = codes_not_below,
 };

@@ -90,6 +90,20 @@ static size_t first_not_finite(const float *x, size_t n)
     return n;
 }
 
+static void exact_l2_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = pm_exact_l2(q, rows[i], dim);
+}
+
+static void exact_dot_rows(const float *q, const float *const *rows, size_t n, size_t dim, double *dot, double *norm2)
+{
+    for (size_t i = 0; i < n; i++) {
+        dot[i] = pm_exact_dot(q, rows[i], dim);
+        if (norm2 != NULL) norm2[i] = pm_exact_dot(rows[i], rows[i], dim);
+    }
+}
+
 const pm_simd pm_simd_scalar = {
     .name = "scalar",
     .quant = &pm_simd_quant_scalar,
@@ -105,4 +119,6 @@ const pm_simd pm_simd_scalar = {
     .not_below = not_below,
     .exact_l2 = pm_exact_l2,
     .exact_dot = pm_exact_dot,
+    .exact_l2_rows = exact_l2_rows,
+    .exact_dot_rows = exact_dot_rows,
 };

@@ -284,6 +284,27 @@ static uint64_t bits_of(double x)
     return bits;
 }
 
+/* Of the first n of eight rows; what lies behind them stays as it is. */
+static void check_sums_of_rows(const pm_simd *simd, size_t n, size_t dim)
+{
+    double l2[9], dot[9], alone[9], norm2[9];
+    for (size_t r = 0; r < 9; r++)
+        l2[r] = dot[r] = alone[r] = norm2[r] = -1;
+    simd->exact_l2_rows(query, (const float *const *)rows, n, dim, l2);
+    simd->exact_dot_rows(query, (const float *const *)rows, n, dim, alone, NULL);
+    simd->exact_dot_rows(query, (const float *const *)rows, n, dim, dot, norm2);
+    for (size_t r = 0; r < 9; r++) {
+        const bool is = r < n;
+        check(bits_of(l2[r]) == bits_of(is ? pm_exact_l2(query, rows[r], dim) : -1), "exact_l2_rows", simd->name, dim,
+              r);
+        check(bits_of(dot[r]) == bits_of(is ? pm_exact_dot(query, rows[r], dim) : -1), "exact_dot_rows", simd->name,
+              dim, r);
+        check(bits_of(norm2[r]) == bits_of(is ? pm_exact_dot(rows[r], rows[r], dim) : -1), "norm2 of exact_dot_rows",
+              simd->name, dim, r);
+        check(bits_of(alone[r]) == bits_of(dot[r]), "exact_dot_rows alone", simd->name, dim, r);
+    }
+}
+
 static void canonical_sums_follow_their_definition(void **unused)
 {
     (void)unused;
@@ -305,6 +326,8 @@ static void canonical_sums_follow_their_definition(void **unused)
                       "exact_dot", simd->name, dim, r);
             }
         }
+        for (size_t l = 0; l < nlevels; l++)
+            check_sums_of_rows(levels[l], below(9), dim);
     }
     end("canonical_sums_follow_their_definition");
 }

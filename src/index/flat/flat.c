@@ -219,18 +219,41 @@ static const float *vector_of(const pm_flat_tile *tile, size_t i, size_t dim, pm
 
 /* ---- canonical distances ---- */
 
-static double distance_of(pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
+/* Lengths of rows are kept for the tile's other queries. */
+static void cosines_of(pm_flat_query *q, const float *const *vector, uint64_t rows, size_t n, pm_flat_facts *facts,
+                       double *distance)
 {
-    const float *x = vector_of(tile, i, q->dim, facts);
-    if (q->metric == POMAI_METRIC_L2) return q->simd->exact_l2(q->vector, x, q->dim);
-    double dot = q->simd->exact_dot(q->vector, x, q->dim);
-    if (q->metric == POMAI_METRIC_IP) return 1 - dot;
-    if (!(facts->has_norm2 >> i & 1)) {
-        facts->norm2[i] = q->simd->exact_dot(x, x, q->dim);
-        facts->has_norm2 |= (uint64_t)1 << i;
+    double norm2[PM_FLAT_TILE];
+    const double own2 = pm_flat_norm2(q);
+    const bool known = (rows & ~facts->has_norm2) == 0;
+    size_t j = 0;
+    q->simd->exact_dot_rows(q->vector, vector, n, q->dim, distance, known ? NULL : norm2);
+    for (uint64_t left = rows; left != 0; left &= left - 1, j++) {
+        const int i = __builtin_ctzll(left);
+        if (!known) facts->norm2[i] = norm2[j];
+        const double norms = own2 * facts->norm2[i];
+        distance[j] = norms > 0 ? 1 - distance[j] / sqrt(norms) : 1;
     }
-    double norms = pm_flat_norm2(q) * facts->norm2[i];
-    return norms > 0 ? 1 - dot / sqrt(norms) : 1;
+    facts->has_norm2 |= rows;
+}
+
+/* One for each bit of `rows`, in order. */
+static void distances_of(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows, pm_flat_facts *facts,
+                         double *distance)
+{
+    const float *vector[PM_FLAT_TILE];
+    size_t n = 0;
+    for (uint64_t left = rows; left != 0; left &= left - 1)
+        vector[n++] = vector_of(tile, (size_t)__builtin_ctzll(left), q->dim, facts);
+    if (q->metric == POMAI_METRIC_L2) {
+        q->simd->exact_l2_rows(q->vector, vector, n, q->dim, distance);
+    } else if (q->metric == POMAI_METRIC_COSINE) {
+        cosines_of(q, vector, rows, n, facts, distance);
+    } else {
+        q->simd->exact_dot_rows(q->vector, vector, n, q->dim, distance, NULL);
+        for (size_t j = 0; j < n; j++)
+            distance[j] = 1 - distance[j];
+    }
 }
 
 static bool is_kept(const pm_flat_query *q, const pm_flat_hit *hit)
@@ -250,15 +273,16 @@ void pm_flat_offer_known(pm_flat_query *q, double distance, const void *owner, u
     keep_hit(q, &hit);
 }
 
-static void offer_row(pm_flat_query *q, const pm_flat_tile *tile, size_t i, pm_flat_facts *facts)
-{
-    pm_flat_offer_known(q, distance_of(q, tile, i, facts), tile->owner[i], tile->row[i]);
-}
-
 void pm_flat_offer_rows(pm_flat_query *q, const pm_flat_tile *tile, uint64_t rows, pm_flat_facts *facts)
 {
-    for (; rows != 0; rows &= rows - 1)
-        offer_row(q, tile, (size_t)__builtin_ctzll(rows), facts);
+    double distance[PM_FLAT_TILE];
+    size_t j = 0;
+    if (rows == 0) return;
+    distances_of(q, tile, rows, facts, distance);
+    for (uint64_t left = rows; left != 0; left &= left - 1) {
+        const int i = __builtin_ctzll(left);
+        pm_flat_offer_known(q, distance[j++], tile->owner[i], tile->row[i]);
+    }
 }
 
 /* While there are fewer than k hits every row is one. Returns the rows left to be compared. */
